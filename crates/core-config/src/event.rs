@@ -1,0 +1,161 @@
+//! The numbered events of a run: `events.jsonl`, append-only, exactly one terminal event.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{evaluation::EvaluationReport, problem::Problem};
+
+/// One line of `events.jsonl`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Event {
+    /// Number of the event in its run, from 0, without gaps.
+    pub seq: u64,
+    /// When it was written.
+    #[schemars(with = "String")]
+    pub at: Timestamp,
+    /// What happened.
+    #[serde(flatten)]
+    pub kind: EventKind,
+}
+
+/// What happened in a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum EventKind {
+    /// A worker began, or went on after an interruption or a cancel.
+    Started {
+        /// Process id of the worker.
+        pid: u32,
+        /// Device that trains, such as `cpu (flex, 2 threads)`.
+        device: String,
+        /// Whether a checkpoint was taken up.
+        resumed: bool,
+    },
+    /// A stage began or was taken up again.
+    StageStarted {
+        /// Stage, from 1.
+        stage: u8,
+        /// Optimizer steps that the stage has in all.
+        total_steps: u64,
+        /// Step from which it goes on (0 for a fresh stage).
+        from_step: u64,
+        /// Training records kept, after filtering.
+        train_records: u64,
+        /// Parameters that are trained.
+        trainable_parameters: u64,
+    },
+    /// An optimizer step ended.
+    Step(StepMetrics),
+    /// The model was evaluated on the validation records.
+    Evaluated {
+        /// Stage, from 1.
+        stage: u8,
+        /// Optimizer steps done.
+        step: u64,
+        /// Mean loss per labelled token of the validation records, in nats.
+        validation_loss: f64,
+        /// exp(validation_loss).
+        perplexity: f64,
+        /// Share of labelled tokens whose most likely prediction is right, in `[0, 1]`.
+        token_accuracy: f64,
+    },
+    /// A checkpoint was written and is complete.
+    CheckpointSaved {
+        /// Stage, from 1.
+        stage: u8,
+        /// Optimizer steps done.
+        step: u64,
+        /// Its folder, relative to the run.
+        path: String,
+    },
+    /// Energy and emissions of the stage so far.
+    Emissions(EmissionsSoFar),
+    /// Something that the user should know and that did not end the run.
+    Warning {
+        /// Stable code `area.reason`.
+        code: String,
+        /// What happened.
+        message: String,
+    },
+    /// A stage ended.
+    StageFinished {
+        /// Stage, from 1.
+        stage: u8,
+        /// Training seconds, over all attempts.
+        duration_seconds: f64,
+        /// Mean training loss of the last tenth of the steps, in nats per token.
+        final_train_loss: f64,
+        /// Energy and emissions of the stage.
+        emissions: Option<EmissionsSoFar>,
+    },
+    /// Models were compared on the validation records: base, and the stages so far.
+    ModelsEvaluated {
+        /// Stage, from 1.
+        stage: u8,
+        /// One report per model and data set.
+        reports: Vec<EvaluationReport>,
+    },
+    /// Terminal: every stage that was asked for is trained.
+    Finished {
+        /// Seconds of this attempt.
+        duration_seconds: f64,
+    },
+    /// Terminal: the run failed.
+    Failed {
+        /// Why.
+        problem: Problem,
+    },
+    /// Terminal: the run ended on request, at a step boundary, with a checkpoint.
+    Cancelled {
+        /// Stage, from 1.
+        stage: u8,
+        /// Optimizer steps done in it.
+        step: u64,
+    },
+}
+
+impl EventKind {
+    /// Whether this event ends a run.
+    pub const fn is_terminal(&self) -> bool {
+        matches!(self, Self::Finished { .. } | Self::Failed { .. } | Self::Cancelled { .. })
+    }
+}
+
+/// Figures of one optimizer step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct StepMetrics {
+    /// Stage, from 1.
+    pub stage: u8,
+    /// Optimizer steps done, this one included.
+    pub step: u64,
+    /// Optimizer steps of the stage in all.
+    pub total_steps: u64,
+    /// Mean loss per labelled token, in nats.
+    pub train_loss: f64,
+    /// Learning rate of the step.
+    pub learning_rate: f64,
+    /// Norm of the gradient before clipping.
+    pub gradient_norm: f64,
+    /// Tokens of the step that were not padding.
+    pub tokens: u64,
+    /// Tokens per second of the step.
+    pub tokens_per_second: f64,
+}
+
+/// Energy and emissions of a stage so far.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct EmissionsSoFar {
+    /// Stage, from 1.
+    pub stage: u8,
+    /// Metered seconds, over all attempts.
+    pub duration_seconds: f64,
+    /// Energy in kWh.
+    pub energy_kwh: f64,
+    /// Emissions in kg CO2-equivalent.
+    pub emissions_kg_co2: f64,
+    /// Power at the last sample, in W.
+    pub power_w: f64,
+    /// How the energy was got: `measured`, `modelled` or `mixed`.
+    pub basis: String,
+}

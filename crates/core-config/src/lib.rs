@@ -1,0 +1,15 @@
+//! greentune's domain model: settings, runs, events, emissions, problems and ports.
+//!
+//! No IO beyond reading configuration text, and nothing of tokio, clap, burn or polars.
+
+pub mod emissions;
+pub mod evaluation;
+pub mod event;
+pub mod layout;
+pub mod manifest;
+pub mod port;
+pub mod problem;
+pub mod settings;
+pub mod task;
+
+pub use problem::{Diagnostic, Location, Problem, ProblemKind};

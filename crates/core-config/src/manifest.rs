@@ -1,0 +1,162 @@
+//! `run-manifest.json`: identity, status, settings with sources, hashes, stages, artifacts, results.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    evaluation::EvaluationReport, event::EmissionsSoFar, problem::Problem, settings::Settings,
+};
+
+/// Where a run stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RunStatus {
+    /// Configured; nobody has started it.
+    NotStarted,
+    /// Handed to a platform; no worker has begun.
+    Queued,
+    /// A worker trains it.
+    Running,
+    /// Every stage that was asked for is trained.
+    Completed,
+    /// A worker gave up; the manifest says why.
+    Failed,
+    /// Ended on request; can be resumed.
+    Cancelled,
+    /// The worker is gone without a terminal event; can be resumed.
+    Interrupted,
+}
+
+impl RunStatus {
+    /// The status as it is written in files.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotStarted => "not_started",
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
+impl std::fmt::Display for RunStatus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The manifest of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RunManifest {
+    /// Version of this file's format.
+    pub format_version: u32,
+    /// Version of greentune that wrote it.
+    pub greentune_version: String,
+    /// The run's id: its folder's name.
+    pub run_id: String,
+    /// Name that the user gave.
+    pub run_name: String,
+    /// When it was configured.
+    #[schemars(with = "String")]
+    pub created_at: Timestamp,
+    /// When this file last changed.
+    #[schemars(with = "String")]
+    pub updated_at: Timestamp,
+    /// Where it stands.
+    pub status: RunStatus,
+    /// Where it trains: `local`.
+    pub platform: String,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub problem: Option<Problem>,
+    /// Process id of the worker while running.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub pid: Option<u32>,
+    /// Stages that the last start asked for; all of the project's when empty.
+    #[serde(default)]
+    pub requested_stages: Vec<u8>,
+    /// Resolved settings.
+    pub settings: Settings,
+    /// Where each setting came from, by dotted key; keys left at their defaults are absent.
+    pub sources: BTreeMap<String, String>,
+    /// Data sets, in absolute paths.
+    pub data: RunData,
+    /// Absolute folder of the base model.
+    pub base_model_path: PathBuf,
+    /// SHA-256 of the inputs by path: data sets and the base model's `config.json`.
+    pub input_hashes: BTreeMap<String, String>,
+    /// Git revision of the project, when it is under git.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub git_revision: Option<String>,
+    /// The stages.
+    pub stages: Vec<StageRecord>,
+    /// Files that the run made, by role, relative to the project.
+    #[serde(default)]
+    pub artifacts: BTreeMap<String, PathBuf>,
+}
+
+/// The data sets of a run, in absolute paths.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RunData {
+    /// Training records of stage 1 (and of stage 2 when `stage2_train` is absent).
+    pub train: PathBuf,
+    /// Validation records of stage 1.
+    pub validation: PathBuf,
+    /// Test records.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub test: Option<PathBuf>,
+    /// Training records of stage 2.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub stage2_train: Option<PathBuf>,
+    /// Validation records of stage 2.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub stage2_validation: Option<PathBuf>,
+}
+
+impl RunData {
+    /// Training records of `stage`.
+    pub fn train_of(&self, stage: u8) -> &PathBuf {
+        match (stage, &self.stage2_train) {
+            (2, Some(path)) => path,
+            _ => &self.train,
+        }
+    }
+    /// Validation records of `stage`.
+    pub fn validation_of(&self, stage: u8) -> &PathBuf {
+        match (stage, &self.stage2_validation) {
+            (2, Some(path)) => path,
+            _ => &self.validation,
+        }
+    }
+}
+
+/// Where a stage stands and what came of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct StageRecord {
+    /// Stage, from 1.
+    pub stage: u8,
+    /// Where it stands.
+    pub status: RunStatus,
+    /// Optimizer steps in all.
+    pub total_steps: u64,
+    /// Optimizer steps done.
+    pub steps_done: u64,
+    /// Training seconds, over all attempts.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub duration_seconds: Option<f64>,
+    /// Mean training loss of the last tenth of the steps, in nats per token.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub final_train_loss: Option<f64>,
+    /// Energy and emissions.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub emissions: Option<EmissionsSoFar>,
+    /// Evaluations at the stage's end: the base model beside it, stage 1's data for forgetting.
+    #[serde(default)]
+    pub evaluations: Vec<EvaluationReport>,
+}

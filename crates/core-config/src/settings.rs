@@ -1,0 +1,423 @@
+//! Every setting of a project, with its default: `config/fine_tuning_config.toml` as types.
+//!
+//! The structs are what a run is trained with; how they are put together from layers is [`crate::resolve`].
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Declares a section: a struct whose fields have defaults, readable from partial input.
+macro_rules! section {
+    ($(#[$meta:meta])* $name:ident { $($(#[$fmeta:meta])* $field:ident : $ty:ty = $default:expr,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct $name { $($(#[$fmeta])* pub $field: $ty,)* }
+        impl Default for $name {
+            fn default() -> Self { Self { $($field: $default,)* } }
+        }
+    };
+}
+
+/// Declares a setting that takes one of a few words.
+macro_rules! choice {
+    ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $word:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+        pub enum $name { $($(#[$vmeta])* #[serde(rename = $word)] $variant,)* }
+        impl $name {
+            /// The words that are allowed.
+            pub const WORDS: &'static [&'static str] = &[$($word),*];
+            /// The word for this value.
+            pub const fn as_str(self) -> &'static str { match self { $(Self::$variant => $word,)* } }
+        }
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str(self.as_str()) }
+        }
+    };
+}
+
+section! {
+    /// All settings.
+    Settings {
+        /// `[project]`.
+        project: ProjectSettings = ProjectSettings::default(),
+        /// `[base_model]`.
+        base_model: BaseModelSettings = BaseModelSettings::default(),
+        /// `[training]`.
+        training: TrainingSettings = TrainingSettings::default(),
+        /// `[lora]`.
+        lora: LoraSettings = LoraSettings::default(),
+        /// `[dataset]`.
+        dataset: DatasetSettings = DatasetSettings::default(),
+        /// `[ast]`.
+        ast: AstSettings = AstSettings::default(),
+        /// `[carbon]`.
+        carbon: CarbonSettings = CarbonSettings::default(),
+        /// `[mlflow]`.
+        mlflow: MlflowSettings = MlflowSettings::default(),
+        /// `[wandb]`.
+        wandb: WandbSettings = WandbSettings::default(),
+        /// `[huggingface]`.
+        huggingface: HuggingfaceSettings = HuggingfaceSettings::default(),
+        /// `[evaluation]`.
+        evaluation: EvaluationSettings = EvaluationSettings::default(),
+    }
+}
+
+section! {
+    /// `[project]`: what the project is called.
+    ProjectSettings {
+        /// Name; also the default of `carbon.project_name`.
+        name: String = String::from("fine-tuning"),
+        /// One line on its purpose.
+        description: String = String::new(),
+        /// Version of the project.
+        version: String = String::from("1.0.0"),
+    }
+}
+
+choice! {
+    /// Family of the base model.
+    ModelType {
+        /// OLMo (OLMo-2 now).
+        Olmo = "olmo",
+        /// Llama.
+        Llama = "llama",
+        /// Mistral.
+        Mistral = "mistral",
+        /// Any supported architecture, detected from `config.json`.
+        Custom = "custom",
+    }
+}
+
+choice! {
+    /// How frozen weights are kept in memory.
+    Quantization {
+        /// As in the file.
+        None = "none",
+        /// 8 bits per weight.
+        Q8 = "q8",
+        /// 4 bits per weight.
+        Q4 = "q4",
+    }
+}
+
+section! {
+    /// `[base_model]`: what is fine-tuned.
+    BaseModelSettings {
+        /// Family.
+        r#type: ModelType = ModelType::Custom,
+        /// Identifier on the Hugging Face Hub.
+        model_id: String = String::new(),
+        /// Folder with `config.json`, `*.safetensors` and `tokenizer.json`; relative to the project.
+        local_path: Option<PathBuf> = None,
+        /// How frozen weights are kept in memory.
+        quantization: Quantization = Quantization::None,
+    }
+}
+
+choice! {
+    /// Device that trains.
+    Device {
+        /// The best that is present.
+        Auto = "auto",
+        /// The processor.
+        Cpu = "cpu",
+        /// A GPU through wgpu (Vulkan, Metal, DX12).
+        Wgpu = "wgpu",
+        /// An NVIDIA GPU.
+        Cuda = "cuda",
+        /// An Apple GPU.
+        Metal = "metal",
+    }
+}
+
+choice! {
+    /// Number format of the computation.
+    Precision {
+        /// 32-bit floats.
+        F32 = "f32",
+        /// 16-bit floats.
+        F16 = "f16",
+        /// bfloat16.
+        Bf16 = "bf16",
+    }
+}
+
+section! {
+    /// `[training]`: how it is trained.
+    TrainingSettings {
+        /// Stages: 1, or 2 (the second starts from the first's adapters and replays its records).
+        num_stages: u8 = 2,
+        /// How many times as often a record of high quality is drawn.
+        quality_weight_multiplier: f64 = 2.5,
+        /// Quality at or above which a record counts as high (on the scale of the data).
+        quality_threshold: f64 = 0.7,
+        /// Optimizer steps between checkpoints.
+        save_steps: u64 = 50,
+        /// Optimizer steps between evaluations on the validation records.
+        eval_steps: u64 = 25,
+        /// Checkpoints kept per stage.
+        keep_checkpoints: u64 = 2,
+        /// Recompute activations in the backward pass.
+        gradient_checkpointing: bool = false,
+        /// Seed of everything that is drawn.
+        seed: u64 = 42,
+        /// Tokens per record at most; longer records are truncated.
+        max_seq_length: u64 = 512,
+        /// Pack several records into one sequence.
+        packing: bool = false,
+        /// Norm to which gradients are clipped; 0 clips nothing.
+        max_grad_norm: f64 = 1.0,
+        /// AdamW's decoupled weight decay.
+        weight_decay: f64 = 0.0,
+        /// Device that trains.
+        device: Device = Device::Auto,
+        /// Number format of the computation.
+        precision: Precision = Precision::F32,
+        /// `[training.stage1]`.
+        stage1: StageSettings = StageSettings::default(),
+        /// `[training.stage2]`.
+        stage2: Stage2Settings = Stage2Settings::default(),
+    }
+}
+
+impl TrainingSettings {
+    /// The settings of `stage` (1 or 2) in one form; stage 1 replays nothing.
+    pub fn stage(&self, stage: u8) -> Stage2Settings {
+        if stage == 2 {
+            return self.stage2.clone();
+        }
+        let s = &self.stage1;
+        Stage2Settings {
+            iterations: s.iterations,
+            learning_rate: s.learning_rate,
+            batch_size: s.batch_size,
+            gradient_accumulation: s.gradient_accumulation,
+            warmup_steps: s.warmup_steps,
+            scheduler: s.scheduler,
+            replay_ratio: 0.0,
+        }
+    }
+}
+
+choice! {
+    /// Course of the learning rate after warm-up.
+    Scheduler {
+        /// Down to 0 in a straight line.
+        Linear = "linear",
+        /// Down to 0 along half a cosine.
+        Cosine = "cosine",
+        /// Unchanged.
+        Constant = "constant",
+    }
+}
+
+section! {
+    /// `[training.stage1]`.
+    StageSettings {
+        /// Optimizer steps.
+        iterations: u64 = 100,
+        /// Peak learning rate.
+        learning_rate: f64 = 2e-5,
+        /// Records per forward pass.
+        batch_size: u64 = 4,
+        /// Forward passes per optimizer step.
+        gradient_accumulation: u64 = 1,
+        /// Steps over which the learning rate rises from 0.
+        warmup_steps: u64 = 10,
+        /// Course of the learning rate after warm-up.
+        scheduler: Scheduler = Scheduler::Linear,
+    }
+}
+
+section! {
+    /// `[training.stage2]`.
+    Stage2Settings {
+        /// Optimizer steps.
+        iterations: u64 = 150,
+        /// Peak learning rate.
+        learning_rate: f64 = 1e-6,
+        /// Records per forward pass.
+        batch_size: u64 = 4,
+        /// Forward passes per optimizer step.
+        gradient_accumulation: u64 = 1,
+        /// Steps over which the learning rate rises from 0.
+        warmup_steps: u64 = 10,
+        /// Course of the learning rate after warm-up.
+        scheduler: Scheduler = Scheduler::Linear,
+        /// Share of the drawn records that comes from stage 1, in `[0, 1)`.
+        replay_ratio: f64 = 0.15,
+    }
+}
+
+section! {
+    /// `[lora]`: low-rank adapters (Hu et al. 2021, arXiv:2106.09685).
+    LoraSettings {
+        /// Rank of the update.
+        rank: u64 = 8,
+        /// The update is scaled by alpha / rank.
+        alpha: f64 = 16.0,
+        /// Share of the adapter's inputs that is zeroed in training, in `[0, 1)`.
+        dropout: f64 = 0.05,
+        /// Projections that get an adapter.
+        target_modules: Vec<String> = vec![String::from("q_proj"), String::from("v_proj")],
+    }
+}
+
+/// Projections of a decoder that can get an adapter.
+pub const LORA_TARGETS: &[&str] =
+    &["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
+
+choice! {
+    /// Format of a data set.
+    DatasetFormat {
+        /// One JSON object per line.
+        Jsonl = "jsonl",
+        /// Comma-separated values with a header.
+        Csv = "csv",
+        /// Apache Parquet.
+        Parquet = "parquet",
+    }
+}
+
+section! {
+    /// `[dataset]`: how records are read.
+    DatasetSettings {
+        /// Format of the files.
+        format: DatasetFormat = DatasetFormat::Jsonl,
+        /// Field with the instruction.
+        instruction_field: String = String::from("instruction"),
+        /// Field with further input; may be absent in a record.
+        input_field: String = String::from("input"),
+        /// Field with the response, the only part on which the loss is computed.
+        output_field: String = String::from("output"),
+        /// Field with the quality: a number, or a word such as `high`; may be absent in a record.
+        quality_field: String = String::from("quality"),
+        /// Field with anything else; carried along, never trained on.
+        metadata_field: String = String::from("metadata"),
+        /// Share of records for training when a data set is split.
+        train_split: f64 = 0.8,
+        /// Share of records for validation when a data set is split.
+        validation_split: f64 = 0.1,
+        /// Share of records for testing when a data set is split.
+        test_split: f64 = 0.1,
+        /// Prompt in minijinja's syntax over `instruction` and `input`; when absent the model's chat template is used,
+        /// and an instruction/response form when it has none.
+        prompt_template: Option<String> = None,
+    }
+}
+
+section! {
+    /// `[ast]`: adaptive sparse training.
+    AstSettings {
+        /// Train on the samples that matter.
+        enabled: bool = false,
+        /// Share of samples that is trained on, in `(0, 1]`.
+        target_activation_rate: f64 = 0.40,
+        /// Weight of entropy against loss in a sample's score, in `[0, 1]`.
+        entropy_weight: f64 = 0.3,
+        /// How samples are selected.
+        policy: String = String::from("ast"),
+        /// Epochs on all samples first.
+        warmup_epochs: u64 = 2,
+    }
+}
+
+choice! {
+    /// Whose energy is counted.
+    TrackingMode {
+        /// The whole machine.
+        Machine = "machine",
+        /// This process, where a model can tell it apart.
+        Process = "process",
+    }
+}
+
+section! {
+    /// `[carbon]`: metering.
+    CarbonSettings {
+        /// Meter each stage.
+        enabled: bool = true,
+        /// Name in the emissions files; the project's name when absent.
+        project_name: Option<String> = None,
+        /// Country whose grid is used, ISO 3166-1 alpha-3.
+        country_iso_code: String = String::from("USA"),
+        /// State, province or zone in that country.
+        region: Option<String> = None,
+        /// Never ask a service for live carbon intensity.
+        offline_mode: bool = false,
+        /// Service for live carbon intensity.
+        emissions_endpoint: Option<String> = None,
+        /// Seconds between samples.
+        measure_interval_seconds: f64 = 5.0,
+        /// Power usage effectiveness of the data centre; at least 1.
+        pue: f64 = 1.0,
+        /// Whose energy is counted.
+        tracking_mode: TrackingMode = TrackingMode::Machine,
+        /// `[carbon.alerts]`.
+        alerts: CarbonAlerts = CarbonAlerts::default(),
+    }
+}
+
+section! {
+    /// `[carbon.alerts]`: when to warn.
+    CarbonAlerts {
+        /// Emissions of a run above which it warns, in kg CO2-equivalent.
+        high_emissions_kg: f64 = 10.0,
+        /// Emissions per hour above which it warns, in kg CO2-equivalent.
+        high_emissions_per_hour_kg: f64 = 2.0,
+    }
+}
+
+section! {
+    /// `[mlflow]`: experiment tracking.
+    MlflowSettings {
+        /// Log runs to MLflow.
+        enabled: bool = false,
+        /// Where the tracking server is.
+        tracking_uri: String = String::from("http://localhost:5000"),
+        /// Experiment; `{project}-training` when absent.
+        experiment_name: Option<String> = None,
+        /// Log emissions too.
+        log_emissions: bool = true,
+    }
+}
+
+section! {
+    /// `[wandb]`: Weights & Biases.
+    WandbSettings {
+        /// Project there; nothing is logged when absent.
+        project: Option<String> = None,
+    }
+}
+
+section! {
+    /// `[huggingface]`: the Hugging Face Hub.
+    HuggingfaceSettings {
+        /// Upload finished models.
+        enabled: bool = false,
+        /// User or organisation, with an optional name prefix.
+        repo_prefix: Option<String> = None,
+        /// Make repositories private.
+        private_repos: bool = true,
+    }
+}
+
+section! {
+    /// `[evaluation]`: figures and the thresholds they must reach.
+    EvaluationSettings {
+        /// Figures that are computed.
+        metrics: Vec<String> = vec![String::from("perplexity"), String::from("accuracy"), String::from("bleu")],
+        /// Token accuracy that stage 1 must reach on its validation records, in `[0, 1]`.
+        stage1_threshold: f64 = 0.7,
+        /// Token accuracy that stage 2 must reach on its validation records, in `[0, 1]`.
+        stage2_threshold: f64 = 0.7,
+        /// Token accuracy that stage 2 must keep on stage 1's validation records, in `[0, 1]`.
+        sequential_threshold: f64 = 0.6,
+        /// Records for which a response is generated, at most.
+        generate_records: u64 = 16,
+    }
+}

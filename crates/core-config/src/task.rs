@@ -1,0 +1,148 @@
+//! What a worker process is asked to do besides training, and what it answers: JSON files both.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{evaluation::EvaluationReport, problem::Problem, settings::Settings};
+
+/// A task for `greentune worker --task FILE`; the answer is written to `--answer FILE`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "task", rename_all = "snake_case")]
+pub enum WorkerTask {
+    /// Evaluate a stage's adapters (and the base model beside it).
+    Evaluate(EvaluateTask),
+    /// Show what the model will see of a data set.
+    Inspect(InspectTask),
+    /// Say which devices this binary can train on here.
+    ProbeDevices,
+}
+
+/// The answer to a [`WorkerTask`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "snake_case")]
+pub enum WorkerAnswer {
+    /// To [`WorkerTask::Evaluate`]: the stage first, then the base model.
+    Evaluated {
+        /// One report per model.
+        reports: Vec<EvaluationReport>,
+    },
+    /// To [`WorkerTask::Inspect`].
+    Inspected(DatasetInspection),
+    /// To [`WorkerTask::ProbeDevices`].
+    Devices {
+        /// Every device kind of greentune.
+        devices: Vec<DeviceReport>,
+    },
+    /// The task failed.
+    Failed {
+        /// Why.
+        problem: Problem,
+    },
+}
+
+/// Evaluate `stage` of the run in `run_folder` on `dataset`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EvaluateTask {
+    /// The run's folder.
+    pub run_folder: PathBuf,
+    /// Stage whose adapters are evaluated.
+    pub stage: u8,
+    /// The data set's file.
+    pub dataset: PathBuf,
+    /// Records for which a response is generated, at most (the first ones).
+    pub generate_records: usize,
+    /// Whether the base model is evaluated beside it.
+    pub with_base: bool,
+}
+
+/// Show what the model will see of `dataset` under `settings`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InspectTask {
+    /// Resolved settings of the project.
+    pub settings: Settings,
+    /// Absolute folder of the base model (its tokenizer and chat template are used).
+    pub base_model_path: PathBuf,
+    /// The data set's file.
+    pub dataset: PathBuf,
+    /// Records that are shown in full, at most.
+    pub show: usize,
+}
+
+/// What the model will see of a data set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DatasetInspection {
+    /// The data set's file.
+    pub dataset: PathBuf,
+    /// Where the prompt's form comes from: `chat template of the model`, `settings`, `instruction/response`.
+    pub template_source: String,
+    /// What was kept and dropped.
+    pub counts: DatasetCounts,
+    /// Records that the quality weighting favours.
+    pub high_quality_records: u64,
+    /// Tokens per kept record: minimum, median, 95th percentile, maximum.
+    pub tokens_per_record: [u64; 4],
+    /// Labelled (response) tokens over all kept records.
+    pub labelled_tokens: u64,
+    /// All tokens over all kept records.
+    pub total_tokens: u64,
+    /// The first records in full.
+    pub records: Vec<InspectedRecord>,
+}
+
+/// A record as the model sees it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct InspectedRecord {
+    /// Line in the file, from 1.
+    pub line: u64,
+    /// Sampling weight.
+    pub weight: f64,
+    /// Pieces of text in order; labelled ones are what the loss is computed on.
+    pub pieces: Vec<InspectedPiece>,
+    /// Tokens in all.
+    pub tokens: u64,
+    /// Whether it was truncated.
+    pub truncated: bool,
+}
+
+/// A piece of a record's text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct InspectedPiece {
+    /// The text, special tokens spelled out.
+    pub text: String,
+    /// Whether the loss is computed on it.
+    pub labelled: bool,
+}
+
+/// What was kept of a data set and what was dropped, and why.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DatasetCounts {
+    /// Lines that are not blank.
+    pub read: u64,
+    /// Records used.
+    pub kept: u64,
+    /// Records used after truncation.
+    pub truncated: u64,
+    /// Lines that are not a JSON object.
+    pub broken_lines: u64,
+    /// Records without a field that the settings name.
+    pub missing_field: u64,
+    /// Records whose response is empty.
+    pub empty_response: u64,
+    /// Records whose prompt leaves no room for a response in the context.
+    pub too_long: u64,
+    /// The first few problems, with file and line.
+    pub problems: Vec<Problem>,
+}
+
+/// A device kind, and whether this binary can train on it here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DeviceReport {
+    /// `cpu`, `wgpu`, `cuda`, `metal`.
+    pub device: String,
+    /// Whether training on it is possible here.
+    pub available: bool,
+    /// What was found, or why it cannot be used.
+    pub detail: String,
+}
