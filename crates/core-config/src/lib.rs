@@ -2,13 +2,16 @@
 //!
 //! No IO beyond reading configuration text, and nothing of tokio, clap, burn or polars.
 
+pub mod availability;
 pub mod emissions;
 pub mod evaluation;
 pub mod event;
+pub mod ids;
 pub mod layout;
 pub mod manifest;
 pub mod port;
 pub mod problem;
+pub mod resolve;
 pub mod settings;
 pub mod task;
 

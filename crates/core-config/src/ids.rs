@@ -1,0 +1,161 @@
+//! Names of projects and runs, ids of runs, and what somebody may have meant by an unknown one.
+
+use jiff::{Timestamp, tz::TimeZone};
+
+use crate::{Problem, ProblemKind};
+
+/// The longest name, in characters.
+pub const LONGEST_NAME: usize = 64;
+
+/// Names that Windows keeps for devices, with or without an ending
+/// (<https://learn.microsoft.com/windows/win32/fileio/naming-a-file>).
+const DEVICES: &[&str] = &[
+    "con", "prn", "aux", "nul", "com1", "com2", "com3", "com4", "com5", "com6", "com7", "com8", "com9",
+    "lpt1", "lpt2", "lpt3", "lpt4", "lpt5", "lpt6", "lpt7", "lpt8", "lpt9",
+];
+
+/// Checks the name of a project: it names a folder on every system.
+///
+/// Errors: a problem `name.invalid` at the key `project_name`.
+pub fn check_project_name(name: &str) -> Result<(), Problem> {
+    check_name(name, "project name", "project_name", LONGEST_NAME)
+}
+
+/// Checks the name of a run: it begins the name of a folder on every system.
+///
+/// Errors: a problem `name.invalid` at the key `run_name`.
+pub fn check_run_name(name: &str) -> Result<(), Problem> {
+    check_name(name, "run name", "run_name", LONGEST_NAME)
+}
+
+/// Checks an id of a run before it is looked up: one folder name, so that it cannot lead out of `runs/`.
+///
+/// Errors: a problem `name.invalid` at the key `run_id`.
+pub fn check_run_id(run_id: &str) -> Result<(), Problem> {
+    check_name(run_id, "run id", "run_id", LONGEST_NAME + "-YYYYMMDD-HHMMSS".len())
+}
+
+/// The id of the run `name` configured at `at`: `{name}-{YYYYMMDD-HHMMSS}` in UTC.
+pub fn run_id(name: &str, at: Timestamp) -> String {
+    format!("{name}-{}", at.to_zoned(TimeZone::UTC).strftime("%Y%m%d-%H%M%S"))
+}
+
+/// Up to three of `names` that somebody who wrote `wanted` may have meant, the nearest first.
+///
+/// A name that contains `wanted` is nearest of all; else the normalised Damerau-Levenshtein similarity decides.
+pub fn nearest<'a>(names: impl IntoIterator<Item = &'a str>, wanted: &str) -> Vec<&'a str> {
+    const LEAST: f64 = 0.6;
+    // Names much less alike than the best one only make the list longer.
+    const WITHIN: f64 = 0.05;
+    const MOST: usize = 3;
+    let wanted = wanted.to_lowercase();
+    let similarity = |name: &str| {
+        let name = name.to_lowercase();
+        let contains = wanted.chars().count() > 2 && name.contains(&wanted);
+        if contains { 1.0 } else { strsim::normalized_damerau_levenshtein(&name, &wanted) }
+    };
+    let mut near: Vec<_> = names.into_iter().map(|name| (similarity(name), name)).collect();
+    near.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+    let best = near.first().map_or(0.0, |(similarity, _)| *similarity);
+    near.retain(|(similarity, _)| *similarity >= LEAST.max(best - WITHIN));
+    near.into_iter().map(|(_, name)| name).take(MOST).collect()
+}
+
+fn check_name(name: &str, what: &str, key: &str, longest: usize) -> Result<(), Problem> {
+    let stem = name.split('.').next().unwrap_or_default().to_ascii_lowercase();
+    let is_fine = (1..=longest).contains(&name.len())
+        && name.chars().all(is_allowed)
+        && !name.starts_with(['.', '-'])
+        && !name.ends_with('.')
+        && !DEVICES.contains(&stem.as_str());
+    if is_fine {
+        return Ok(());
+    }
+    let mut found: String = name.chars().take(longest).collect();
+    if found.len() < name.len() {
+        found.push('…');
+    }
+    let message = format!(
+        "the {what} {found:?} cannot name a folder; allowed: 1 to {longest} of A-Z a-z 0-9 . _ -, not beginning with . \
+         or -, not ending with ., and no device name of Windows such as con or nul"
+    );
+    Err(Problem::new(ProblemKind::InvalidInput, "name.invalid", message).at_key(key))
+}
+
+fn is_allowed(character: char) -> bool {
+    character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | '-')
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn names_that_cannot_be_folders_are_refused() {
+        let longest = "n".repeat(LONGEST_NAME);
+        for name in ["a", "olmo-2_health.v1", "console", "0", &longest] {
+            assert_eq!(check_project_name(name), Ok(()), "{name}");
+            assert_eq!(check_run_name(name), Ok(()), "{name}");
+        }
+        let too_long = "n".repeat(LONGEST_NAME + 1);
+        for name in [
+            "", ".", "..", ".hidden", "-flag", "a/b", "a\\b", "a b", "é", "a\0", "dot.", "CON", "nul.txt",
+            &too_long,
+        ] {
+            let problem = check_run_name(name).unwrap_err();
+            assert_eq!(
+                (problem.code.as_str(), problem.kind),
+                ("name.invalid", ProblemKind::InvalidInput),
+                "{name}"
+            );
+        }
+        insta::assert_snapshot!(check_project_name("../x").unwrap_err(), @r#"project_name: the project name "../x" cannot name a folder; allowed: 1 to 64 of A-Z a-z 0-9 . _ -, not beginning with . or -, not ending with ., and no device name of Windows such as con or nul"#);
+    }
+
+    #[test]
+    fn run_ids_say_when_in_utc() {
+        let at: Timestamp = "2026-03-01T23:05:09+02:00".parse().unwrap();
+        assert_eq!(run_id("first", at), "first-20260301-210509");
+    }
+
+    #[test]
+    fn a_run_id_is_one_folder_name() {
+        assert_eq!(check_run_id(&run_id(&"n".repeat(LONGEST_NAME), Timestamp::UNIX_EPOCH)), Ok(()));
+        assert_eq!(check_run_id("copied"), Ok(()));
+        for id in ["", "..", "../other", "a/../../etc", "/etc/passwd-20260301-210509", "run-20260301/../../a"]
+        {
+            assert_eq!(check_run_id(id).unwrap_err().code, "name.invalid", "{id}");
+        }
+    }
+
+    #[test]
+    fn the_nearest_names_are_suggested() {
+        let runs = ["demo-20260301-210509", "demo-20260302-080000", "health-20260301-210509"];
+        assert_eq!(nearest(runs, "demo"), ["demo-20260301-210509", "demo-20260302-080000"]);
+        assert_eq!(nearest(runs, "demo-20260301-210508")[0], "demo-20260301-210509");
+        assert_eq!(nearest(runs, "Helth-20260301-210509"), ["health-20260301-210509"]);
+        assert_eq!(nearest(runs, "zzz"), [""; 0]);
+        assert_eq!(nearest(runs, ""), [""; 0]);
+    }
+
+    proptest! {
+        #[test]
+        fn a_run_with_a_good_name_has_a_good_id(name in "[A-Za-z0-9_][A-Za-z0-9._-]{0,63}", second in 0_i64..4_000_000_000) {
+            prop_assume!(check_run_name(&name).is_ok());
+            let id = run_id(&name, Timestamp::from_second(second).unwrap());
+            prop_assert_eq!(check_run_id(&id), Ok(()));
+            prop_assert_eq!(&id[..name.len()], name);
+        }
+
+        #[test]
+        fn no_accepted_id_leads_anywhere_else(id in ".{0,40}") {
+            if check_run_id(&id).is_ok() {
+                let path = std::path::Path::new("runs").join(&id);
+                prop_assert_eq!(path.parent(), Some(std::path::Path::new("runs")));
+                prop_assert_eq!(path.file_name().and_then(|name| name.to_str()), Some(id.as_str()));
+            }
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! What a setting may be, beyond its type: one table, and the rules between settings.
+
+use std::ops::Bound::{self, Excluded, Included, Unbounded};
+
+use serde_json::Value;
+
+use super::{KeyDoc, KeyType, Source, reading::Reading};
+use crate::{
+    Problem, ProblemKind,
+    settings::{LORA_TARGETS, Settings},
+};
+
+/// What a value may be, beyond its type.
+enum Limit {
+    /// A number in this range.
+    Range(Bound<f64>, Bound<f64>),
+    /// Text that is not empty.
+    NotEmpty,
+    /// Three capital letters.
+    CountryCode,
+    /// Some of these words, each at most once.
+    SomeOf(&'static [&'static str]),
+    /// One or more of these words, each at most once.
+    OneOrMoreOf(&'static [&'static str]),
+}
+
+use Limit::{CountryCode, NotEmpty, OneOrMoreOf, Range, SomeOf};
+
+const METRICS: &[&str] = &["perplexity", "accuracy", "exact_match", "bleu"];
+
+const AT_LEAST_1: Limit = Range(Included(1.0), Unbounded);
+const NOT_NEGATIVE: Limit = Range(Included(0.0), Unbounded);
+const POSITIVE: Limit = Range(Excluded(0.0), Unbounded);
+const SHARE: Limit = Range(Included(0.0), Included(1.0));
+const POSITIVE_SHARE: Limit = Range(Excluded(0.0), Included(1.0));
+const SHARE_BELOW_1: Limit = Range(Included(0.0), Excluded(1.0));
+
+/// The limits of each setting; a key that is not here may be anything of its type (an integer: from 0).
+const LIMITS: &[(&str, Limit)] = &[
+    ("project.name", NotEmpty),
+    ("training.num_stages", Range(Included(1.0), Included(2.0))),
+    ("training.quality_weight_multiplier", AT_LEAST_1),
+    ("training.save_steps", AT_LEAST_1),
+    ("training.eval_steps", AT_LEAST_1),
+    ("training.keep_checkpoints", AT_LEAST_1),
+    ("training.max_seq_length", Range(Included(8.0), Unbounded)),
+    ("training.max_grad_norm", NOT_NEGATIVE),
+    ("training.weight_decay", NOT_NEGATIVE),
+    ("training.stage1.iterations", AT_LEAST_1),
+    ("training.stage1.learning_rate", POSITIVE_SHARE),
+    ("training.stage1.batch_size", AT_LEAST_1),
+    ("training.stage1.gradient_accumulation", AT_LEAST_1),
+    ("training.stage2.iterations", AT_LEAST_1),
+    ("training.stage2.learning_rate", POSITIVE_SHARE),
+    ("training.stage2.batch_size", AT_LEAST_1),
+    ("training.stage2.gradient_accumulation", AT_LEAST_1),
+    ("training.stage2.replay_ratio", SHARE_BELOW_1),
+    ("lora.rank", Range(Included(1.0), Included(1024.0))),
+    ("lora.alpha", POSITIVE),
+    ("lora.dropout", SHARE_BELOW_1),
+    ("lora.target_modules", OneOrMoreOf(LORA_TARGETS)),
+    ("dataset.instruction_field", NotEmpty),
+    ("dataset.input_field", NotEmpty),
+    ("dataset.output_field", NotEmpty),
+    ("dataset.quality_field", NotEmpty),
+    ("dataset.metadata_field", NotEmpty),
+    ("dataset.train_split", SHARE),
+    ("dataset.validation_split", SHARE),
+    ("dataset.test_split", SHARE),
+    ("ast.target_activation_rate", POSITIVE_SHARE),
+    ("ast.entropy_weight", SHARE),
+    ("ast.policy", NotEmpty),
+    ("carbon.country_iso_code", CountryCode),
+    ("carbon.measure_interval_seconds", Range(Included(0.1), Unbounded)),
+    ("carbon.pue", AT_LEAST_1),
+    ("carbon.alerts.high_emissions_kg", NOT_NEGATIVE),
+    ("carbon.alerts.high_emissions_per_hour_kg", NOT_NEGATIVE),
+    ("mlflow.tracking_uri", NotEmpty),
+    ("evaluation.metrics", SomeOf(METRICS)),
+    ("evaluation.stage1_threshold", SHARE),
+    ("evaluation.stage2_threshold", SHARE),
+    ("evaluation.sequential_threshold", SHARE),
+];
+
+/// Why a value is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// It is not of the key's type.
+    WrongType,
+    /// It is, and yet impossible.
+    OutOfRange,
+}
+
+impl Fault {
+    /// The problem's code.
+    pub(super) const fn code(self) -> &'static str {
+        match self {
+            Self::WrongType => "config.wrong_type",
+            Self::OutOfRange => "config.out_of_range",
+        }
+    }
+}
+
+/// `value` in the form in which the settings take it, or why it is refused.
+pub(super) fn check(doc: &KeyDoc, value: Value) -> Result<Value, Fault> {
+    if doc.optional && (value.is_null() || value == "") {
+        return Ok(Value::Null);
+    }
+    let value = typed(&doc.kind, value).ok_or(Fault::WrongType)?;
+    if allows(doc, &value) { Ok(value) } else { Err(Fault::OutOfRange) }
+}
+
+/// What is allowed for `key`, in words.
+pub(super) fn allowed(key: &str, kind: &KeyType, optional: bool) -> String {
+    let base = match (kind, limit(key)) {
+        (_, Some(SomeOf(words))) => format!("a list of {}, each at most once", or(words)),
+        (_, Some(OneOrMoreOf(words))) => format!("a list of one or more of {}, each once", words.join(", ")),
+        (_, Some(CountryCode)) => String::from("three capital letters (ISO 3166-1 alpha-3), such as DEU"),
+        (_, Some(NotEmpty)) => String::from("text that is not empty"),
+        (KeyType::Integer, Some(Range(low, high))) => format!("an integer {}", range(low, high)),
+        (_, Some(Range(low, high))) => format!("a number {}", range(low, high)),
+        (KeyType::Boolean, None) => String::from("true or false"),
+        (KeyType::Integer, None) => String::from("an integer of at least 0"),
+        (KeyType::Number, None) => String::from("a finite number"),
+        (KeyType::Text, None) => String::from("text"),
+        (KeyType::Word(words), None) => or(words),
+        (KeyType::Texts, None) => String::from("a list of texts"),
+    };
+    if optional { format!("{base}, or empty for none") } else { base }
+}
+
+/// What is wrong between settings that are each possible.
+pub(super) fn relations(settings: &Settings, reading: &Reading) -> Vec<Problem> {
+    let training = &settings.training;
+    let mut problems = Vec::new();
+    for stage in [1, 2] {
+        let section = format!("training.stage{stage}");
+        let values = training.stage(stage);
+        let keys = [format!("{section}.warmup_steps"), format!("{section}.iterations")];
+        if values.warmup_steps > 0 && values.warmup_steps >= values.iterations {
+            let message = format!(
+                "found warmup_steps {} with iterations {}; allowed: warmup_steps of 0, or fewer than iterations",
+                values.warmup_steps, values.iterations
+            );
+            problems.extend(relation(reading, &keys, &message));
+        }
+    }
+    let data = &settings.dataset;
+    let sum = data.train_split + data.validation_split + data.test_split;
+    if (sum - 1.0).abs() > 1e-6 {
+        let keys = ["train_split", "validation_split", "test_split"].map(|name| format!("dataset.{name}"));
+        let message = format!(
+            "found train_split {} + validation_split {} + test_split {} = {sum:.6}; allowed: shares that sum to 1",
+            data.train_split, data.validation_split, data.test_split
+        );
+        problems.extend(relation(reading, &keys, &message));
+    }
+    problems
+}
+
+/// A problem between `keys`, where the first of them that somebody set was set; none when one of them was itself
+/// refused, since then its value is not the one that was meant.
+fn relation(reading: &Reading, keys: &[String], message: &str) -> Option<Problem> {
+    if keys.iter().any(|key| reading.rejected.contains(key)) {
+        return None;
+    }
+    let problem = Problem::new(ProblemKind::InvalidInput, "config.out_of_range", message);
+    let set = keys.iter().find_map(|key| Some((key, &reading.values.get(key)?.1)));
+    let (key, source) = set.unwrap_or((&keys[0], &Source::BuiltIn));
+    let problem = problem.at(source.location(key));
+    Some(if *key == keys[0] { problem } else { problem.with_hint(format!("set {} as well", keys[0])) })
+}
+
+fn limit(key: &str) -> Option<&'static Limit> {
+    LIMITS.iter().find(|(known, _)| *known == key).map(|(_, limit)| limit)
+}
+
+/// `value` as a value of `kind`; integers serve as numbers.
+fn typed(kind: &KeyType, value: Value) -> Option<Value> {
+    let fits = match kind {
+        KeyType::Boolean => value.is_boolean(),
+        KeyType::Integer => value.is_u64() || value.is_i64(),
+        KeyType::Number => return value.as_f64().map(Value::from),
+        KeyType::Text | KeyType::Word(_) => value.is_string(),
+        KeyType::Texts => value.as_array().is_some_and(|items| items.iter().all(Value::is_string)),
+    };
+    fits.then_some(value)
+}
+
+fn allows(doc: &KeyDoc, value: &Value) -> bool {
+    if let KeyType::Word(words) = &doc.kind {
+        return words.iter().any(|word| value == word);
+    }
+    match limit(&doc.key) {
+        Some(Range(low, high)) => {
+            value.as_f64().is_some_and(|number| std::ops::RangeBounds::contains(&(*low, *high), &number))
+        }
+        Some(NotEmpty) => value.as_str().is_some_and(|text| !text.trim().is_empty()),
+        Some(CountryCode) => value
+            .as_str()
+            .is_some_and(|code| code.len() == 3 && code.bytes().all(|letter| letter.is_ascii_uppercase())),
+        Some(SomeOf(words)) => some_of(words, value),
+        Some(OneOrMoreOf(words)) => some_of(words, value) && value != &Value::Array(Vec::new()),
+        None => !(doc.kind == KeyType::Integer && value.is_i64() && !value.is_u64()),
+    }
+}
+
+fn some_of(words: &[&str], value: &Value) -> bool {
+    let items = value.as_array().map(Vec::as_slice).unwrap_or_default();
+    let known = |item: &Value| item.as_str().is_some_and(|item| words.contains(&item));
+    items.iter().enumerate().all(|(index, item)| known(item) && !items[..index].contains(item))
+}
+
+fn range(low: &Bound<f64>, high: &Bound<f64>) -> String {
+    match (low, high) {
+        (Included(low), Included(high)) => format!("from {low} to {high}"),
+        (Included(low), Excluded(high)) => format!("of at least {low} and below {high}"),
+        (Excluded(low), Included(high)) => format!("above {low} and at most {high}"),
+        (Excluded(low), Excluded(high)) => format!("above {low} and below {high}"),
+        (Included(low), Unbounded) => format!("of at least {low}"),
+        (Excluded(low), Unbounded) => format!("above {low}"),
+        (Unbounded, Included(high)) => format!("of at most {high}"),
+        (Unbounded, Excluded(high)) => format!("below {high}"),
+        (Unbounded, Unbounded) => String::from("of any size"),
+    }
+}
+
+/// `a, b or c`.
+fn or(words: &[impl AsRef<str>]) -> String {
+    let words: Vec<_> = words.iter().map(AsRef::as_ref).collect();
+    match words.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        _ => words.concat(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resolve::registry::{find, registry};
+
+    #[test]
+    fn every_limit_is_that_of_a_setting() {
+        for (key, _) in LIMITS {
+            assert!(find(key).is_some(), "{key}");
+        }
+    }
+
+    #[test]
+    fn every_default_is_allowed() {
+        for doc in registry() {
+            assert_eq!(check(doc, doc.default.clone()), Ok(doc.default.clone()), "{}", doc.key);
+        }
+    }
+}

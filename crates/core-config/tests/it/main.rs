@@ -1,0 +1,4 @@
+//! The tests of this crate's public face.
+
+mod layers;
+mod mistakes;

@@ -1,0 +1,218 @@
+//! What can go wrong in an export.
+
+use std::path::PathBuf;
+
+use greentune_core_config::{Diagnostic, Problem, ProblemKind};
+
+use crate::export::ExportFormat;
+
+/// Why an export, or reading its inputs, failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExportError {
+    /// The format is planned and cannot be written yet.
+    #[error("exporting as {0} is not available yet; available: {available}", available = ExportFormat::AVAILABLE)]
+    NotAvailableYet(ExportFormat),
+    /// The word is not a format.
+    #[error("\"{0}\" is not an export format; allowed: {words}", words = ExportFormat::WORDS.join(", "))]
+    UnknownFormat(String),
+    /// A folder that the request names does not exist.
+    #[error("the folder of the {what} does not exist: {path}", path = path.display())]
+    FolderMissing {
+        /// What should be in it.
+        what: &'static str,
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file that must be in a folder is not there.
+    #[error("{path} does not exist", path = path.display())]
+    FileMissing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A model folder without safetensors.
+    #[error("{folder} holds neither model.safetensors nor model.safetensors.index.json", folder = folder.display())]
+    NoWeights {
+        /// The model's folder.
+        folder: PathBuf,
+    },
+    /// The index names a shard that is not there.
+    #[error("{index} names the shard {shard}, which does not exist", index = index.display())]
+    ShardMissing {
+        /// The index file.
+        index: PathBuf,
+        /// The shard's file name.
+        shard: String,
+    },
+    /// A safetensors file ends too early.
+    #[error("{path} is truncated: it should have {expected_bytes} bytes and has {found_bytes}", path = path.display())]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+        /// Bytes that its header announces.
+        expected_bytes: u64,
+        /// Bytes that it has.
+        found_bytes: u64,
+    },
+    /// A file is not what its name says.
+    #[error("{path} is broken: {reason}", path = path.display())]
+    Broken {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A tensor that is needed is not in the weights.
+    #[error("{path} has no tensor \"{name}\"", path = path.display())]
+    TensorMissing {
+        /// File or folder of the weights.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+    },
+    /// A tensor has another shape than is needed.
+    #[error("\"{name}\" in {path} has the shape {found:?}; expected {expected:?}", path = path.display())]
+    WrongShape {
+        /// File of the weights.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// Its shape.
+        found: Vec<usize>,
+        /// The shape that is needed.
+        expected: Vec<usize>,
+    },
+    /// A tensor has a type that cannot be merged.
+    #[error("\"{name}\" in {path} is stored as {dtype}; F32, F16 and BF16 can be used", path = path.display())]
+    UnsupportedDtype {
+        /// File of the weights.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// Its type.
+        dtype: String,
+    },
+    /// The adapter uses something of PEFT that greentune cannot export.
+    #[error("the adapter in {folder} cannot be exported: {reason}", folder = folder.display())]
+    UnsupportedAdapter {
+        /// The adapter's folder.
+        folder: PathBuf,
+        /// What it uses.
+        reason: String,
+    },
+    /// The merged weights overflow their type, or an input is not finite.
+    #[error("merging makes \"{name}\" infinite or not a number in {dtype}")]
+    NotFinite {
+        /// The tensor.
+        name: String,
+        /// Its type.
+        dtype: String,
+    },
+    /// The destination is taken.
+    #[error("the destination exists and is not an empty folder: {path}", path = path.display())]
+    DestinationTaken {
+        /// The destination.
+        path: PathBuf,
+    },
+    /// The disk cannot hold the export.
+    #[error("no space left for {path}: {needed_bytes} bytes are needed and {available_bytes} are free", path = path.display())]
+    NoSpace {
+        /// The destination.
+        path: PathBuf,
+        /// Bytes that the export takes.
+        needed_bytes: u64,
+        /// Bytes that are free.
+        available_bytes: u64,
+    },
+    /// What was written is not what should have been written.
+    #[error("the export does not pass its verification: {reason}")]
+    VerificationFailed {
+        /// What differs.
+        reason: String,
+    },
+    /// The operating system refused to read or write.
+    #[error("cannot {action} {path}: {source}", path = path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which file or folder.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+}
+
+impl ExportError {
+    /// Shorthand for `map_err` on an operation of the file system.
+    pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { action, path, source }
+    }
+
+    /// Whether the disk was full.
+    pub(crate) fn is_disk_full(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull)
+    }
+
+    fn kind_and_code(&self) -> (ProblemKind, &'static str) {
+        use ProblemKind::{Conflict, Internal, InvalidInput, NotFound, Unavailable, Unsupported};
+        match self {
+            Self::NotAvailableYet(_) => (Unsupported, "export.not_available_yet"),
+            Self::UnknownFormat(_) => (InvalidInput, "export.unknown_format"),
+            Self::FolderMissing { .. } => (NotFound, "export.folder_missing"),
+            Self::FileMissing { .. } => (NotFound, "export.file_missing"),
+            Self::NoWeights { .. } => (NotFound, "export.no_weights"),
+            Self::ShardMissing { .. } => (NotFound, "export.shard_missing"),
+            Self::Truncated { .. } => (InvalidInput, "export.truncated"),
+            Self::Broken { .. } => (InvalidInput, "export.broken_file"),
+            Self::TensorMissing { .. } => (InvalidInput, "export.tensor_missing"),
+            Self::WrongShape { .. } => (InvalidInput, "export.wrong_shape"),
+            Self::UnsupportedDtype { .. } => (Unsupported, "export.unsupported_dtype"),
+            Self::UnsupportedAdapter { .. } => (Unsupported, "export.unsupported_adapter"),
+            Self::NotFinite { .. } => (InvalidInput, "export.not_finite"),
+            Self::DestinationTaken { .. } => (Conflict, "export.destination_taken"),
+            Self::NoSpace { .. } => (Unavailable, "export.no_space"),
+            Self::VerificationFailed { .. } => (Internal, "export.verification_failed"),
+            Self::Io { .. } => (Internal, "export.io"),
+        }
+    }
+
+    fn hint(&self) -> &'static str {
+        match self {
+            Self::NotAvailableYet(_) => {
+                "Export as huggingface (a complete folder for transformers) or as safetensors."
+            }
+            Self::UnknownFormat(_) => "Use one of the formats that are listed.",
+            Self::FolderMissing { .. } => {
+                "Check the path; adapters exist once a stage has finished training."
+            }
+            Self::FileMissing { .. } => {
+                "Check that the folder is complete; weights are read as safetensors only, not as .bin or .pt files."
+            }
+            Self::NoWeights { .. } => "Point to a Hugging Face model folder with safetensors weights.",
+            Self::ShardMissing { .. } | Self::Truncated { .. } => "Download or copy the weights again.",
+            Self::Broken { .. } => "Write or download the file again.",
+            Self::TensorMissing { .. } | Self::WrongShape { .. } => {
+                "The adapters must have been trained on this very base model: check both paths."
+            }
+            Self::UnsupportedDtype { .. } => "Use the base model's weights before they were quantised.",
+            Self::UnsupportedAdapter { .. } => "Merge it with the program that trained it, such as PEFT.",
+            Self::NotFinite { .. } => {
+                "Check the training loss for divergence, or use a base model in BF16 or F32."
+            }
+            Self::DestinationTaken { .. } => "Choose a new folder, or empty this one.",
+            Self::NoSpace { .. } => "Free some space or choose a destination on another disk.",
+            Self::VerificationFailed { .. } => {
+                "Nothing was left behind. Export again; if it fails again, suspect the disk, or report it."
+            }
+            Self::Io { .. } => "Check that the path exists and its permissions.",
+        }
+    }
+}
+
+impl Diagnostic for ExportError {
+    fn problem(&self) -> Problem {
+        let (kind, code) = self.kind_and_code();
+        Problem::new(kind, code, self.to_string()).with_hint(self.hint())
+    }
+}

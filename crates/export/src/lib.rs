@@ -1,0 +1,19 @@
+//! greentune's exports: LoRA adapters as they are, or merged into their base model.
+//!
+//! Tensors are read by offset and written one by one, so that the peak memory is about one tensor whatever the
+//! model's size. Everything is written to a hidden folder beside the destination, read back, proven against the
+//! inputs and only then renamed: a failed export leaves nothing behind.
+
+mod error;
+mod export;
+mod float;
+mod merge;
+pub mod peft;
+mod plan;
+mod staging;
+mod verify;
+mod weights;
+
+pub use error::ExportError;
+pub use export::{ExportFormat, ExportReport, ExportRequest, ExportedFile, export};
+pub use verify::Verification;

@@ -1,0 +1,216 @@
+//! Writing beside the destination, and the one rename that makes it appear.
+
+use std::{
+    fs::{self, File},
+    io::{ErrorKind, Read, Write},
+    path::{Path, PathBuf},
+};
+
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+use crate::error::ExportError;
+
+/// Room for directories and the file system's own bookkeeping.
+const SPARE_BYTES: u64 = 1 << 20;
+
+/// A hidden folder that becomes the destination, or vanishes when it is dropped before.
+pub(crate) struct Staging {
+    holder: TempDir,
+    folder: PathBuf,
+    destination: PathBuf,
+    needed_bytes: u64,
+}
+
+impl Staging {
+    /// Refuses a destination that is taken or whose disk has fewer than `needed_bytes` free.
+    pub(crate) fn begin(destination: &Path, needed_bytes: u64) -> Result<Self, ExportError> {
+        // A destination that is a link to an empty folder is filled, not replaced.
+        let destination = destination.canonicalize().unwrap_or_else(|_| destination.into());
+        refuse_taken(&destination)?;
+        let ancestor = existing_ancestor(&destination);
+        let needed_bytes = needed_bytes.saturating_add(SPARE_BYTES);
+        let available_bytes = free_bytes(ancestor)?;
+        if available_bytes < needed_bytes {
+            return Err(ExportError::NoSpace { path: destination, needed_bytes, available_bytes });
+        }
+        let holder = tempfile::Builder::new()
+            .prefix(".greentune-export-")
+            .tempdir_in(ancestor)
+            .map_err(ExportError::io("create a folder in", ancestor))?;
+        // The holder is private to its owner; the folder inside has ordinary permissions and is what gets renamed.
+        let folder = holder.path().join("export");
+        fs::create_dir(&folder).map_err(ExportError::io("create", &folder))?;
+        Ok(Self { holder, folder, destination, needed_bytes })
+    }
+
+    /// Where the file `name` is written and read back.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Writes the file `name` and waits until the disk has it.
+    pub(crate) fn write(
+        &self,
+        name: &str,
+        write: impl FnOnce(&mut Output) -> Result<(), ExportError>,
+    ) -> Result<(), ExportError> {
+        let path = self.path(name);
+        let file = File::create_new(&path).map_err(ExportError::io("create", &path))?;
+        let mut output = Output { file, path };
+        write(&mut output)?;
+        output.file.sync_all().map_err(ExportError::io("write", &output.path))
+    }
+
+    /// Turns a full disk, met while writing, into the error that says how much is needed.
+    pub(crate) fn explain(&self, error: ExportError) -> ExportError {
+        if !error.is_disk_full() {
+            return error;
+        }
+        let available_bytes = free_bytes(self.holder.path()).unwrap_or(0);
+        ExportError::NoSpace {
+            path: self.destination.clone(),
+            needed_bytes: self.needed_bytes,
+            available_bytes,
+        }
+    }
+
+    /// Renames the folder to the destination.
+    pub(crate) fn publish(self) -> Result<PathBuf, ExportError> {
+        let Self { holder, folder, destination, .. } = self;
+        let parent = parent_of(&destination);
+        fs::create_dir_all(parent).map_err(ExportError::io("create", parent))?;
+        sync_folder(&folder)?;
+        fs::rename(&folder, &destination).map_err(|source| match source.kind() {
+            ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists | ErrorKind::NotADirectory => {
+                ExportError::DestinationTaken { path: destination.clone() }
+            }
+            _ => {
+                ExportError::Io { action: "rename the finished export to", path: destination.clone(), source }
+            }
+        })?;
+        sync_folder(parent)?;
+        drop(holder);
+        Ok(destination)
+    }
+}
+
+/// A file being written; its errors name it.
+pub(crate) struct Output {
+    file: File,
+    path: PathBuf,
+}
+
+impl Output {
+    /// Appends `bytes`.
+    pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<(), ExportError> {
+        self.file.write_all(bytes).map_err(ExportError::io("write", self.path.as_path()))
+    }
+
+    /// Appends everything in `source`.
+    pub(crate) fn append_file(&mut self, source: &Path) -> Result<(), ExportError> {
+        let mut input = File::open(source).map_err(ExportError::io("read", source))?;
+        std::io::copy(&mut input, &mut self.file)
+            .map(drop)
+            .map_err(ExportError::io("write", self.path.as_path()))
+    }
+}
+
+/// SHA-256 of a file in hexadecimal, and its length in bytes.
+pub(crate) fn sha256_of(path: &Path) -> Result<(String, u64), ExportError> {
+    let mut file = File::open(path).map_err(ExportError::io("read", path))?;
+    let (mut hasher, mut bytes) = (Sha256::new(), 0);
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut buffer).map_err(ExportError::io("read", path))? {
+            0 => break,
+            read => {
+                hasher.update(&buffer[..read]);
+                bytes += read as u64;
+            }
+        }
+    }
+    let hexadecimal =
+        hasher.finalize().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+    Ok((hexadecimal, bytes))
+}
+
+fn refuse_taken(destination: &Path) -> Result<(), ExportError> {
+    let taken = match fs::read_dir(destination) {
+        Ok(mut entries) => entries.next().is_some(),
+        Err(error) if error.kind() == ErrorKind::NotFound => false,
+        Err(error) if error.kind() == ErrorKind::NotADirectory => true,
+        Err(source) => {
+            return Err(ExportError::Io { action: "look into", path: destination.into(), source });
+        }
+    };
+    if taken { Err(ExportError::DestinationTaken { path: destination.into() }) } else { Ok(()) }
+}
+
+fn parent_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// The nearest folder above `path` that exists: nothing is created there until the export is finished.
+fn existing_ancestor(path: &Path) -> &Path {
+    let mut ancestor = parent_of(path);
+    while !ancestor.is_dir() && ancestor != parent_of(ancestor) {
+        ancestor = parent_of(ancestor);
+    }
+    ancestor
+}
+
+fn free_bytes(folder: &Path) -> Result<u64, ExportError> {
+    let stats = rustix::fs::statvfs(folder)
+        .map_err(|error| ExportError::io("measure the free space of", folder)(error.into()))?;
+    Ok(stats.f_bavail.saturating_mul(stats.f_frsize))
+}
+
+fn sync_folder(folder: &Path) -> Result<(), ExportError> {
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(ExportError::io("write", folder))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unpublished_export_leaves_nothing_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let staging = Staging::begin(&dir.path().join("deep/export"), 1).unwrap();
+        staging.write("file", |output| output.append(b"abc")).unwrap();
+        assert_eq!(sha256_of(&staging.path("file")).unwrap().1, 3);
+        drop(staging);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_destination_that_is_filled_meanwhile_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let destination = dir.path().join("export");
+        let staging = Staging::begin(&destination, 1).unwrap();
+        fs::create_dir(&destination).unwrap();
+        fs::write(destination.join("precious"), "mine").unwrap();
+        assert!(matches!(staging.publish(), Err(ExportError::DestinationTaken { .. })));
+        assert_eq!(fs::read_to_string(destination.join("precious")).unwrap(), "mine");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_disk_that_fills_up_meanwhile_is_explained() {
+        let dir = tempfile::tempdir().unwrap();
+        let staging = Staging::begin(&dir.path().join("export"), 1000).unwrap();
+        let file = File::options().write(true).open("/dev/full").unwrap();
+        let error = Output { file, path: "/dev/full".into() }.append(b"abc").unwrap_err();
+        match staging.explain(error) {
+            ExportError::NoSpace { path, needed_bytes, .. } => {
+                assert_eq!((path, needed_bytes), (dir.path().join("export"), 1000 + SPARE_BYTES));
+            }
+            error => panic!("{error}"),
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Merged models: right values, untouched bytes, complete folders.
+
+use std::fs;
+
+use greentune_export::{ExportFormat, ExportRequest, export, peft};
+use proptest::prelude::*;
+use safetensors::Dtype;
+use serde_json::json;
+
+use crate::fixture::{
+    MODULES, SHARDS, Sandbox, config_of_rank, decode, json_of, names_in, pairs, tensors_in,
+};
+
+/// Largest relative change by rounding: 2^-p for p significant bits.
+fn unit_roundoff(dtype: Dtype) -> f64 {
+    match dtype {
+        Dtype::F32 => 2f64.powi(-24),
+        Dtype::F16 => 2f64.powi(-11),
+        _ => 2f64.powi(-8),
+    }
+}
+
+/// Compares every tensor of the export with its own f64 computation.
+fn assert_merged(request: &ExportRequest, dtype: Dtype, rank: usize, size: f32, scale: f64) {
+    let (base, merged) = (tensors_in(&request.base_model), tensors_in(&request.destination));
+    assert_eq!(base.keys().collect::<Vec<_>>(), merged.keys().collect::<Vec<_>>());
+    let pairs = pairs(rank, size);
+    for (name, (found_dtype, shape, bytes)) in &merged {
+        assert_eq!((found_dtype, shape), (&dtype, &base[name].1));
+        let Some(pair) = pairs.iter().find(|pair| *name == format!("{}.weight", pair.module)) else {
+            assert_eq!(bytes, &base[name].2, "{name}");
+            continue;
+        };
+        let (old, new) = (decode(dtype, &base[name].2), decode(dtype, bytes));
+        for (position, (old, new)) in old.iter().zip(new).enumerate() {
+            let (row, column) = (position / pair.in_features, position % pair.in_features);
+            let update: f64 = (0..rank)
+                .map(|k| f64::from(pair.b[row * rank + k]) * f64::from(pair.a[k * pair.in_features + column]))
+                .sum();
+            let expected = f64::from(*old) + scale * update;
+            let tolerance =
+                1e-5 * f64::from(1.0 + size * size) * (1.0 + scale) + expected.abs() * unit_roundoff(dtype);
+            assert!(
+                (f64::from(new) - expected).abs() <= tolerance,
+                "{name} {position}: {new} for {expected}"
+            );
+        }
+    }
+}
+
+#[test]
+fn huggingface_folder_is_complete() {
+    let sandbox = Sandbox::new(Dtype::F32, false);
+    let request = sandbox.request(ExportFormat::Huggingface, true);
+    let report = export(&request).unwrap();
+
+    assert_merged(&request, Dtype::F32, 3, 0.5, 2.0);
+    let expected = [
+        "README.md",
+        "config.json",
+        "generation_config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ];
+    assert_eq!(names_in(&request.destination), expected);
+    for name in ["generation_config.json", "tokenizer.json", "tokenizer_config.json"] {
+        assert_eq!(
+            fs::read(request.destination.join(name)).unwrap(),
+            fs::read(request.base_model.join(name)).unwrap()
+        );
+    }
+    assert_eq!(fs::read_to_string(request.destination.join("README.md")).unwrap(), "# A card\n");
+
+    let verification = &report.verification;
+    assert_eq!((verification.merged_tensors, verification.untouched_tensors), (3, 4));
+    assert_eq!((verification.sampled_rows, verification.copied_files), (8 + 4 + 8, 3));
+    assert!(verification.largest_absolute_difference < 1e-6);
+    assert_eq!(verification.largest_rounding.to_bits(), 0f64.to_bits());
+    assert_eq!(report.files.len(), expected.len());
+    let on_disk: u64 =
+        expected.iter().map(|n| fs::metadata(request.destination.join(n)).unwrap().len()).sum();
+    assert_eq!(report.total_bytes, on_disk);
+    assert!(report.usage_instructions.contains("AutoModelForCausalLM"));
+    let permissions = |folder| fs::metadata(folder).unwrap().permissions();
+    assert_eq!(permissions(&request.destination), permissions(&request.base_model));
+    assert_eq!(names_in(sandbox.dir.path()), ["adapters", "base", "exports"]);
+    assert_eq!(names_in(&sandbox.dir.path().join("exports")), ["new"]);
+}
+
+#[test]
+fn report_names_the_hash_of_every_file() {
+    let sandbox = Sandbox::new(Dtype::F32, false);
+    sandbox.write_base_file("tokenizer.json", b"abc");
+    let report = export(&sandbox.request(ExportFormat::Safetensors, true)).unwrap();
+    let tokenizer = report.files.iter().find(|file| file.name == "tokenizer.json").unwrap();
+    assert_eq!(tokenizer.bytes, 3);
+    // FIPS 180-2, appendix B.1.
+    assert_eq!(tokenizer.sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+}
+
+#[test]
+fn config_becomes_explicit_and_otherwise_stays() {
+    let sandbox = Sandbox::new(Dtype::F32, false);
+    let request = sandbox.request(ExportFormat::Safetensors, true);
+    export(&request).unwrap();
+    let expected = json!({
+        "model_type": "olmo2",
+        "rope_parameters": {"rope_theta": 500_000, "rope_type": "default"},
+        "tie_word_embeddings": false,
+        "rope_theta": 500_000,
+    });
+    assert_eq!(json_of(&request.destination.join("config.json")), expected);
+
+    let explicit = b"{ \"tie_word_embeddings\":true,  \"rope_theta\": 1e4}";
+    sandbox.write_base_file("config.json", explicit);
+    let mut request = request;
+    request.destination = sandbox.dir.path().join("second");
+    export(&request).unwrap();
+    assert_eq!(fs::read(request.destination.join("config.json")).unwrap(), explicit);
+}
+
+#[test]
+fn half_precision_is_rounded_once_and_reported() {
+    for dtype in [Dtype::BF16, Dtype::F16] {
+        let sandbox = Sandbox::new(dtype, false);
+        let request = sandbox.request(ExportFormat::Safetensors, true);
+        let report = export(&request).unwrap();
+        assert_merged(&request, dtype, 3, 0.5, 2.0);
+        let verification = report.verification;
+        // Merged values stay under 4, so that one rounding moves them by at most 2 units of roundoff.
+        assert!(verification.largest_rounding > 0.0);
+        assert!(verification.largest_rounding <= 2.0 * unit_roundoff(dtype), "{verification:?}");
+        assert!(verification.largest_absolute_difference <= verification.largest_rounding + 1e-6);
+    }
+}
+
+#[test]
+fn shards_stay_in_huggingface_and_become_one_file_in_safetensors() {
+    let sandbox = Sandbox::new(Dtype::BF16, true);
+    let mut request = sandbox.request(ExportFormat::Huggingface, true);
+    export(&request).unwrap();
+    assert_merged(&request, Dtype::BF16, 3, 0.5, 2.0);
+    let names = names_in(&request.destination);
+    assert!(SHARDS.iter().all(|shard| names.iter().any(|name| name == shard)), "{names:?}");
+    let index = "model.safetensors.index.json";
+    assert_eq!(json_of(&request.destination.join(index)), json_of(&request.base_model.join(index)));
+
+    request.format = ExportFormat::Safetensors;
+    request.destination = sandbox.dir.path().join("single");
+    export(&request).unwrap();
+    assert_merged(&request, Dtype::BF16, 3, 0.5, 2.0);
+    let names = names_in(&request.destination);
+    assert_eq!(names, ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]);
+}
+
+#[test]
+fn an_empty_destination_is_filled() {
+    let sandbox = Sandbox::new(Dtype::F32, false);
+    let mut request = sandbox.request(ExportFormat::Safetensors, true);
+    request.destination = sandbox.dir.path().join("empty");
+    fs::create_dir(&request.destination).unwrap();
+    export(&request).unwrap();
+    assert_merged(&request, Dtype::F32, 3, 0.5, 2.0);
+}
+
+#[test]
+fn rank_stabilised_scale_is_understood() {
+    let sandbox = Sandbox::new(Dtype::F32, false);
+    let config = peft::AdapterConfig { use_rslora: true, ..config_of_rank(4) };
+    peft::write(&sandbox.adapters(), &config, &pairs(4, 0.5)).unwrap();
+    let request = sandbox.request(ExportFormat::Safetensors, true);
+    export(&request).unwrap();
+    assert_merged(&request, Dtype::F32, 4, 0.5, 6.0 / 2.0);
+}
+
+#[test]
+fn an_adapter_of_zeros_changes_no_byte() {
+    let sandbox = Sandbox::new(Dtype::F16, false);
+    peft::write(&sandbox.adapters(), &config_of_rank(2), &pairs(2, 0.0)).unwrap();
+    let request = sandbox.request(ExportFormat::Huggingface, true);
+    export(&request).unwrap();
+    assert_eq!(tensors_in(&request.destination), tensors_in(&request.base_model));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_merged_value_is_the_base_plus_the_scaled_product(
+        rank in 1usize..20,
+        alpha in 0.01f64..64.0,
+        size in 0.001f32..2.0,
+        dtype in prop::sample::select(vec![Dtype::F32, Dtype::F16, Dtype::BF16]),
+        sharded: bool,
+    ) {
+        let sandbox = Sandbox::new(dtype, sharded);
+        let config = peft::AdapterConfig { lora_alpha: alpha, ..config_of_rank(rank) };
+        peft::write(&sandbox.adapters(), &config, &pairs(rank, size)).unwrap();
+        let request = sandbox.request(ExportFormat::Huggingface, true);
+        let report = export(&request).unwrap();
+        prop_assert_eq!(report.verification.merged_tensors as usize, MODULES.len());
+        assert_merged(&request, dtype, rank, size, alpha / rank as f64);
+    }
+}
