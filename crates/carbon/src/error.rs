@@ -1,0 +1,83 @@
+use std::path::{Path, PathBuf};
+
+use greentune_core_config::{Diagnostic, Location, Problem, ProblemKind};
+
+/// What can go wrong with metering and its files.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CarbonError {
+    /// A setting of the meter is out of range.
+    #[error("{key} is {found}; allowed is {allowed}")]
+    Setting {
+        /// Dotted key of the setting.
+        key: &'static str,
+        /// The value.
+        found: String,
+        /// The range.
+        allowed: &'static str,
+    },
+    /// A file cannot be read or written.
+    #[error("cannot {action} {path}: {source}", path = path.display())]
+    File {
+        /// `read`, `write`, `create`.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file of emissions is not what it should be.
+    #[error("{message}")]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// Line, from 1.
+        line: Option<u64>,
+        /// What was found and what is allowed.
+        message: String,
+    },
+    /// A run has no emissions files.
+    #[error("no emissions data found for run {run_id} in {folder}", folder = folder.display())]
+    NoEmissions {
+        /// The run.
+        run_id: String,
+        /// Where they were looked for.
+        folder: PathBuf,
+    },
+    /// The sampling thread could not be started.
+    #[error("cannot start the sampling thread: {0}")]
+    Thread(std::io::Error),
+}
+
+impl CarbonError {
+    pub(crate) fn file(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Self::File { action, path: path.to_path_buf(), source }
+    }
+
+    pub(crate) fn malformed(path: &Path, line: Option<u64>, message: impl Into<String>) -> Self {
+        Self::Malformed { path: path.to_path_buf(), line, message: message.into() }
+    }
+}
+
+impl Diagnostic for CarbonError {
+    fn problem(&self) -> Problem {
+        let message = self.to_string();
+        match self {
+            Self::Setting { key, .. } => {
+                Problem::new(ProblemKind::InvalidInput, "carbon.setting", message).at_key(*key)
+            }
+            Self::File { path, .. } => Problem::new(ProblemKind::Unavailable, "carbon.file", message)
+                .with_hint("Check that the folder exists, may be written and has space left.")
+                .at(Location { file: Some(path.clone()), ..Location::default() }),
+            Self::Malformed { path, line, .. } => {
+                Problem::new(ProblemKind::InvalidInput, "carbon.malformed_file", message)
+                    .with_hint("Move the file away; it is written anew when the stage is trained.")
+                    .at(Location { file: Some(path.clone()), line: *line, key: None })
+            }
+            Self::NoEmissions { .. } => Problem::new(ProblemKind::NotFound, "carbon.no_emissions", message)
+                .with_hint("Emissions appear once a stage is being trained with carbon.enabled = true."),
+            Self::Thread(_) => Problem::new(ProblemKind::Unavailable, "carbon.thread", message)
+                .with_hint("Raise the limit on threads of this user, or set carbon.enabled = false."),
+        }
+    }
+}

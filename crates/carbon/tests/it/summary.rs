@@ -1,0 +1,160 @@
+use std::fs;
+
+use greentune_carbon::{codecarbon, equivalence::EquivalenceTable, sidecar, summary};
+use greentune_core_config::{
+    Diagnostic, ProblemKind,
+    emissions::{ComponentProvenance, EmissionsProvenance, EmissionsRecord, EnergyBasis},
+    layout::{ProjectLayout, RunLayout},
+};
+
+fn row(timestamp: &str, emissions: f64, hours: f64) -> EmissionsRecord {
+    EmissionsRecord {
+        timestamp: timestamp.into(),
+        duration: hours * 3600.0,
+        emissions,
+        energy_consumed: emissions * 2.0,
+        cpu_power: 40.0,
+        country_name: "France".into(),
+        country_iso_code: "FRA".into(),
+        pue: 1.0,
+        ..EmissionsRecord::default()
+    }
+}
+
+fn run(folder: &tempfile::TempDir) -> RunLayout {
+    ProjectLayout::new(folder.path()).run("v1")
+}
+
+#[test]
+fn totals_come_from_the_last_row_of_each_stage() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = run(&folder);
+    let (early, late) = ("2026-01-02T03:04:05", "2026-01-02T04:04:05");
+    codecarbon::write(&run.emissions_csv(1), &[row(early, 0.1, 0.5), row(early, 0.3, 1.0)]).unwrap();
+    codecarbon::write(&run.emissions_csv(2), &[row(late, 0.09, 2.0)]).unwrap();
+    // Another run whose id begins alike, and a stage that has not been metered yet.
+    codecarbon::write(
+        &ProjectLayout::new(folder.path()).run("v1_stage1_b").emissions_csv(1),
+        &[row(late, 9.0, 9.0)],
+    )
+    .unwrap();
+    codecarbon::write(&run.emissions_csv(3), &[]).unwrap();
+
+    let summary = summary::summarize(&run, &EquivalenceTable::default()).unwrap();
+    assert_eq!(summary.summary.num_stages, 2);
+    assert!((summary.summary.total_emissions_kg_co2 - 0.39).abs() < 1e-12);
+    assert!((summary.summary.total_duration_hours - 3.0).abs() < 1e-12);
+    assert!((summary.summary.emissions_per_hour_kg - 0.13).abs() < 1e-12);
+    assert!((summary.equivalencies.miles_driven_equivalent - 0.39 / 0.393).abs() < 1e-9);
+    assert_eq!(summary.summary.energy_range_kwh, None);
+    assert!((summary.carbon_offset_cost_usd - 0.117).abs() < 1e-12);
+    let stages: Vec<_> = summary.stages.iter().map(|stage| (stage.stage, stage.file.as_str())).collect();
+    assert_eq!(stages, [(1, "v1_stage1_emissions.csv"), (2, "v1_stage2_emissions.csv")]);
+
+    let current = summary::current(&run).unwrap();
+    assert_eq!((current.current_emissions_kg_co2, current.timestamp.as_str()), (0.09, late));
+    assert_eq!(current.carbon_intensity_gco2_kwh, Some(500.0));
+    assert_eq!(current.emissions_file, run.emissions_csv(2));
+}
+
+#[test]
+fn the_seeds_field_names_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = run(&folder);
+    codecarbon::write(&run.emissions_csv(1), &[row("now", 0.3, 1.0)]).unwrap();
+    let summary =
+        serde_json::to_value(summary::summarize(&run, &EquivalenceTable::default()).unwrap()).unwrap();
+    for pointer in [
+        "/run_id",
+        "/summary/total_emissions_kg_co2",
+        "/summary/total_duration_hours",
+        "/summary/emissions_per_hour_kg",
+        "/summary/num_stages",
+        "/equivalencies/miles_driven_equivalent",
+        "/equivalencies/trees_to_offset_1year",
+        "/equivalencies/smartphones_charged",
+        "/stages/0/file",
+        "/stages/0/emissions_kg",
+        "/stages/0/duration_hours",
+        "/recommendations",
+        "/carbon_offset_cost_usd",
+    ] {
+        assert!(summary.pointer(pointer).is_some(), "{pointer} is missing in {summary:#}");
+    }
+    let current = serde_json::to_value(summary::current(&run).unwrap()).unwrap();
+    for field in [
+        "run_id",
+        "current_emissions_kg_co2",
+        "duration_seconds",
+        "energy_consumed_kwh",
+        "cpu_power_w",
+        "gpu_power_w",
+        "ram_power_w",
+        "carbon_intensity_gco2_kwh",
+        "country",
+        "timestamp",
+        "emissions_file",
+    ] {
+        assert!(current.get(field).is_some(), "{field} is missing in {current:#}");
+    }
+}
+
+#[test]
+fn the_range_follows_the_uncertainty_of_the_components() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = run(&folder);
+    codecarbon::write(&run.emissions_csv(1), &[row("now", 0.3, 1.0)]).unwrap();
+    let component = |name: &str, energy_kwh, uncertainty| ComponentProvenance {
+        component: name.into(),
+        basis: EnergyBasis::Modelled,
+        method: String::new(),
+        source: String::new(),
+        energy_kwh,
+        uncertainty,
+        scope: String::new(),
+    };
+    let provenance = EmissionsProvenance {
+        format_version: 1,
+        meter: "greentune".into(),
+        components: vec![component("cpu", 0.4, 2.0), component("ram", 0.2, 0.5)],
+        carbon_intensity_g_per_kwh: 500.0,
+        carbon_intensity_source: String::new(),
+        pue: 1.0,
+        notes: vec![],
+        attempts: 1,
+    };
+    sidecar::write(&run.provenance(1), &provenance).unwrap();
+    let summary = summary::summarize(&run, &EquivalenceTable::default()).unwrap();
+    let [low, high] = summary.summary.energy_range_kwh.unwrap();
+    assert!((low - 0.1).abs() < 1e-12 && (high - 1.5).abs() < 1e-12, "{low} {high}");
+    assert_eq!(summary.stages[0].provenance.as_ref(), Some(&provenance));
+}
+
+#[test]
+fn a_run_without_emissions_is_not_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = run(&folder);
+    for _ in 0..2 {
+        let problem = summary::current(&run).unwrap_err().problem();
+        assert_eq!((problem.kind, problem.code.as_str()), (ProblemKind::NotFound, "carbon.no_emissions"));
+        assert!(problem.message.contains("v1"), "{}", problem.message);
+        fs::create_dir_all(run.project().emissions()).unwrap();
+    }
+}
+
+#[test]
+fn a_sidecar_of_a_later_format_or_broken_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = run(&folder);
+    codecarbon::write(&run.emissions_csv(1), &[row("now", 0.3, 1.0)]).unwrap();
+    let later = r#"{"format_version":2,"meter":"","components":[],"carbon_intensity_g_per_kwh":1,
+        "carbon_intensity_source":"","pue":1,"notes":[],"attempts":1}"#;
+    for (text, expected) in
+        [(later, "format_version 2"), ("{\n\"format_version\": 1", "not a provenance file")]
+    {
+        fs::write(run.provenance(1), text).unwrap();
+        let problem = summary::summarize(&run, &EquivalenceTable::default()).unwrap_err().problem();
+        assert!(problem.message.contains(expected), "{}", problem.message);
+        assert_eq!(problem.location.and_then(|location| location.file), Some(run.provenance(1)));
+    }
+}
