@@ -1,0 +1,158 @@
+//! The one place where backends are instantiated, and where the device is chosen at run time.
+
+use burn::backend::{Autodiff, Flex, flex::FlexDevice};
+use greentune_core_config::{
+    layout::RunLayout,
+    manifest::RunManifest,
+    port::RunReporter,
+    settings::Device,
+    task::{DeviceReport, EvaluateTask},
+};
+
+use crate::{
+    error::TrainError,
+    task,
+    training::{self, Outcome},
+};
+
+#[cfg(feature = "candle")]
+impl crate::ops::Ops for burn::backend::Candle {}
+#[cfg(any(feature = "wgpu", feature = "metal"))]
+impl crate::ops::Ops for burn::backend::Wgpu {}
+#[cfg(feature = "cuda")]
+impl crate::ops::Ops for burn::backend::Cuda {}
+
+/// A device that was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Chosen {
+    Cpu,
+    #[cfg(any(feature = "wgpu", feature = "metal"))]
+    Wgpu,
+    #[cfg(feature = "cuda")]
+    Cuda,
+}
+
+/// Runs `$body` with the backend `$backend` and its device `$device` for the chosen device: each arm is one
+/// instantiation of everything generic.
+macro_rules! on {
+    ($chosen:expr, |$backend:ident, $device:ident| $body:expr) => {
+        match $chosen {
+            Chosen::Cpu => {
+                type $backend = Autodiff<Flex>;
+                let $device = FlexDevice;
+                $body
+            }
+            #[cfg(any(feature = "wgpu", feature = "metal"))]
+            Chosen::Wgpu => {
+                type $backend = Autodiff<burn::backend::Wgpu>;
+                let $device = burn::backend::wgpu::WgpuDevice::default();
+                $body
+            }
+            #[cfg(feature = "cuda")]
+            Chosen::Cuda => {
+                type $backend = Autodiff<burn::backend::Cuda>;
+                let $device = burn::backend::cuda::CudaDevice::default();
+                $body
+            }
+        }
+    };
+}
+
+/// Trains `stages` of a run on the device that its settings ask for.
+pub fn train(
+    manifest: &RunManifest,
+    layout: &RunLayout,
+    stages: &[u8],
+    reporter: &mut dyn RunReporter,
+) -> Result<Outcome, TrainError> {
+    let chosen = choose(manifest.settings.training.device)?;
+    let name = name_of(chosen);
+    on!(chosen, |B, device| training::run::<B>(manifest, layout, stages, reporter, device, &name))
+}
+
+/// Evaluates on the device that the run's settings ask for.
+pub fn evaluate(
+    task: &EvaluateTask,
+    manifest: &RunManifest,
+    layout: &RunLayout,
+) -> Result<Vec<greentune_core_config::evaluation::EvaluationReport>, TrainError> {
+    let chosen = choose(manifest.settings.training.device)?;
+    on!(chosen, |B, device| task::evaluate::<B>(task, manifest, layout, &device))
+}
+
+/// Every device kind and whether this binary can train on it here.
+pub fn devices() -> Vec<DeviceReport> {
+    [Device::Cpu, Device::Cuda, Device::Metal, Device::Wgpu]
+        .into_iter()
+        .map(|device| {
+            let (available, detail) = match probe(device) {
+                Ok(chosen) => (true, name_of(chosen)),
+                Err(reason) => (false, reason),
+            };
+            DeviceReport { device: device.to_string(), available, detail }
+        })
+        .collect()
+}
+
+/// The device for a setting; `auto` takes CUDA, Metal or the processor, the first that is present.
+fn choose(device: Device) -> Result<Chosen, TrainError> {
+    if device == Device::Auto {
+        let found = [Device::Cuda, Device::Metal].into_iter().find_map(|device| probe(device).ok());
+        return Ok(found.unwrap_or(Chosen::Cpu));
+    }
+    probe(device).map_err(|found| TrainError::Device { device: device.to_string(), found })
+}
+
+/// Tries a device with a small product. burn reports an absent device as a panic, so it is tried on a thread of
+/// its own, whose panic becomes the reason.
+fn probe(device: Device) -> Result<Chosen, String> {
+    let chosen = built_in(device)?;
+    if chosen == Chosen::Cpu {
+        return Ok(chosen);
+    }
+    std::thread::spawn(move || {
+        on!(chosen, |B, device| {
+            use burn::tensor::{Tensor, backend::AutodiffBackend};
+            type Inner = <B as AutodiffBackend>::InnerBackend;
+            let x = Tensor::<Inner, 2>::ones([2, 2], &device);
+            x.clone().matmul(x).into_data().iter::<f32>().sum::<f32>()
+        })
+    })
+    .join()
+    .map_err(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        let text = text.unwrap_or_else(|| String::from("the driver gave no reason"));
+        format!("no such device answers: {}", text.lines().next().unwrap_or_default())
+    })
+    .and_then(|sum| if sum == 8.0 { Ok(chosen) } else { Err(format!("it computes wrong results: {sum}")) })
+}
+
+fn built_in(device: Device) -> Result<Chosen, String> {
+    let absent = |feature: &str| Err(format!("this binary was built without the feature `{feature}`"));
+    match device {
+        Device::Auto | Device::Cpu => Ok(Chosen::Cpu),
+        #[cfg(any(feature = "wgpu", feature = "metal"))]
+        Device::Wgpu => Ok(Chosen::Wgpu),
+        #[cfg(not(any(feature = "wgpu", feature = "metal")))]
+        Device::Wgpu => absent("wgpu"),
+        #[cfg(all(feature = "metal", target_os = "macos"))]
+        Device::Metal => Ok(Chosen::Wgpu),
+        #[cfg(not(all(feature = "metal", target_os = "macos")))]
+        Device::Metal => absent("metal"),
+        #[cfg(feature = "cuda")]
+        Device::Cuda => Ok(Chosen::Cuda),
+        #[cfg(not(feature = "cuda"))]
+        Device::Cuda => absent("cuda"),
+    }
+}
+
+fn name_of(chosen: Chosen) -> String {
+    match chosen {
+        Chosen::Cpu => format!("cpu (flex, {} threads)", rayon::current_num_threads()),
+        #[cfg(any(feature = "wgpu", feature = "metal"))]
+        Chosen::Wgpu => String::from("gpu (wgpu)"),
+        #[cfg(feature = "cuda")]
+        Chosen::Cuda => String::from("gpu (cuda)"),
+    }
+}

@@ -1,0 +1,195 @@
+//! All examples of a file, and what was dropped of it.
+
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+};
+
+use greentune_core_config::{settings::Settings, task::DatasetCounts};
+
+use super::{
+    encode::{Encoded, Encoder, Example},
+    error::{DataError, describe},
+    record::{Reason, Records, Rejection, problem_at},
+};
+
+/// Problems that are kept in full; the rest are counted.
+const KEPT_PROBLEMS: usize = 20;
+
+/// The examples of a file, in its order.
+#[derive(Clone, Debug)]
+pub struct Dataset {
+    /// The file.
+    pub path: PathBuf,
+    /// At least one.
+    pub examples: Vec<Example>,
+    /// What was kept and dropped.
+    pub counts: DatasetCounts,
+}
+
+impl Dataset {
+    /// Reads `path`, encodes each record and counts those that cannot be used.
+    ///
+    /// # Errors
+    /// [`DataError::NotFound`], [`DataError::Unreadable`], [`DataError::Format`]; [`DataError::Empty`] when no record
+    /// can be used; an error of template or tokenizer, which no other record would fare better with.
+    pub fn load(path: &Path, settings: &Settings, encoder: &Encoder) -> Result<Self, DataError> {
+        let mut dataset =
+            Self { path: path.to_owned(), examples: Vec::new(), counts: DatasetCounts::default() };
+        for record in Records::open(path, settings)? {
+            dataset.counts.read += 1;
+            match record? {
+                Err(rejection) => dataset.drop_record(rejection),
+                Ok(record) => {
+                    let line = record.line;
+                    match encoder.encode(record)? {
+                        Encoded::Example(example) => dataset.keep(example),
+                        Encoded::TooLong { prompt_tokens } => {
+                            dataset.drop_record(too_long(
+                                path,
+                                line,
+                                prompt_tokens,
+                                encoder.context_length(),
+                            ));
+                        }
+                    }
+                }
+            }
+        }
+        if dataset.examples.is_empty() {
+            return Err(DataError::Empty { path: dataset.path, counts: Box::new(dataset.counts) });
+        }
+        Ok(dataset)
+    }
+
+    /// Sampling weights, one per example.
+    pub fn weights(&self) -> Vec<f64> {
+        self.examples.iter().map(|example| example.weight).collect()
+    }
+
+    /// What a user should know before training on it: records dropped or truncated, in one sentence.
+    pub fn warning(&self) -> Option<String> {
+        let lossless = self.counts.kept == self.counts.read && self.counts.truncated == 0;
+        (!lossless).then(|| {
+            format!(
+                "{}: {} records used of {}",
+                self.path.display(),
+                self.counts.kept,
+                describe(&self.counts)
+            )
+        })
+    }
+
+    fn keep(&mut self, example: Example) {
+        self.counts.kept += 1;
+        self.counts.truncated += u64::from(example.truncated);
+        self.examples.push(example);
+    }
+
+    fn drop_record(&mut self, Rejection { reason, problem }: Rejection) {
+        let counts = &mut self.counts;
+        *match reason {
+            Reason::BrokenLine => &mut counts.broken_lines,
+            Reason::MissingField => &mut counts.missing_field,
+            Reason::EmptyResponse => &mut counts.empty_response,
+            Reason::TooLong => &mut counts.too_long,
+        } += 1;
+        if counts.problems.len() < KEPT_PROBLEMS {
+            counts.problems.push(*problem);
+        }
+    }
+}
+
+/// Validation examples whose prompt and response also stand in `train`: what is measured on them is memory.
+pub fn overlap(train: &[Example], validation: &[Example]) -> u64 {
+    let seen: HashSet<_> = train.iter().map(|example| (&example.prompt, &example.response)).collect();
+    validation.iter().filter(|example| seen.contains(&(&example.prompt, &example.response))).count() as u64
+}
+
+fn too_long(path: &Path, line: u64, prompt_tokens: usize, context_length: usize) -> Rejection {
+    let message = format!(
+        "the prompt has {prompt_tokens} tokens and leaves no room for a response in the context of {context_length}"
+    );
+    let problem = problem_at(path, line, "data.too_long", message)
+        .with_hint("shorten the record, or raise training.max_seq_length as far as the model allows");
+    Rejection { reason: Reason::TooLong, problem: Box::new(problem) }
+}
+
+#[cfg(test)]
+mod tests {
+    use greentune_core_config::Diagnostic;
+    use jiff::Timestamp;
+
+    use super::{super::test_model::TestModel, *};
+
+    fn load(text: &str, settings: &Settings) -> Result<Dataset, DataError> {
+        let model = TestModel::new();
+        model.write_text("train.jsonl", text);
+        let encoder = Encoder::new(model.path(), settings, Timestamp::UNIX_EPOCH).unwrap();
+        Dataset::load(&model.path().join("train.jsonl"), settings, &encoder)
+    }
+
+    fn line(instruction: &str, output: &str) -> String {
+        serde_json::json!({"instruction": instruction, "output": output}).to_string() + "\n"
+    }
+
+    #[test]
+    fn every_line_is_counted_once() {
+        let mut settings = Settings::default();
+        settings.training.max_seq_length = 60;
+        let text = [
+            line("a", "b"),
+            "{broken\n\n".to_owned(),
+            "{\"instruction\":\"a\"}\n".to_owned(),
+            line("a", " "),
+            line(&"long ".repeat(20), "b"),
+            line("a", &"long ".repeat(20)),
+            "{\"instruction\":\"a\",\"output\":\"c\",\"quality\":\"high\"}".to_owned(),
+        ]
+        .concat();
+        let dataset = load(&text, &settings).unwrap();
+        let counts = &dataset.counts;
+        assert_eq!(
+            [counts.read, counts.kept, counts.truncated, counts.broken_lines, counts.missing_field],
+            [7, 3, 1, 1, 1]
+        );
+        assert_eq!([counts.empty_response, counts.too_long], [1, 1]);
+        assert_eq!(dataset.weights(), [1.0, 1.0, 2.5]);
+        let lines: Vec<_> =
+            counts.problems.iter().map(|problem| problem.location.as_ref().unwrap().line.unwrap()).collect();
+        assert_eq!(lines, [2, 4, 5, 6]);
+        assert_eq!(counts.problems[3].code, "data.too_long");
+        let warning = dataset.warning().unwrap();
+        let told = "3 records used of 7 records read, 1 on lines that are no JSON object, 1 with a missing or wrong \
+                    field, 1 with an empty response, 1 whose prompt fills the context, 1 with the end of the response \
+                    cut off";
+        assert!(warning.ends_with(told), "{warning}");
+        assert_eq!(load(&line("a", "b"), &settings).unwrap().warning(), None);
+    }
+
+    #[test]
+    fn nothing_usable_is_an_error_with_the_counts() {
+        let text = "[1]\n".repeat(30) + "{}\n";
+        let error = load(&text, &Settings::default()).err().unwrap();
+        assert!(matches!(&error, DataError::Empty { counts, .. } if counts.broken_lines == 30));
+        let problem = error.problem();
+        assert_eq!(problem.code, "data.empty");
+        assert!(
+            problem
+                .message
+                .contains("31 records read, 30 on lines that are no JSON object, 1 with a missing")
+        );
+        assert_eq!(problem.problems.len(), KEPT_PROBLEMS);
+        assert!(matches!(load("\n\n", &Settings::default()), Err(DataError::Empty { .. })));
+    }
+
+    #[test]
+    fn overlap_needs_prompt_and_response() {
+        let settings = Settings::default();
+        let train = load(&[line("a", "b"), line("c", "d")].concat(), &settings).unwrap().examples;
+        let validation = [line("a", "b"), line("a", "d"), line("c", "d"), line("e", "b")].concat();
+        let validation = load(&validation, &settings).unwrap().examples;
+        assert_eq!(overlap(&train, &validation), 2);
+        assert_eq!(overlap(&train, &[]), 0);
+    }
+}

@@ -1,0 +1,197 @@
+//! What can be wrong with a data set, a tokenizer or a template.
+
+use std::{io, path::PathBuf};
+
+use greentune_core_config::{
+    Diagnostic, Location, Problem, ProblemKind, settings::DatasetFormat, task::DatasetCounts,
+};
+
+/// Why a data set cannot be used. Single bad records are no error; they are counted ([`DatasetCounts`]).
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// The data set's file does not exist.
+    #[error("data set {} does not exist", path.display())]
+    NotFound {
+        /// The file that was asked for.
+        path: PathBuf,
+    },
+    /// A file is there and cannot be read.
+    #[error("{} cannot be read", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// A format that has no reader yet.
+    #[error("data sets in the format `{format}` are not available yet; allowed: `jsonl`")]
+    Format {
+        /// The format in the settings.
+        format: DatasetFormat,
+    },
+    /// No record can be used.
+    #[error("no record of {} can be used: {}", path.display(), describe(counts))]
+    Empty {
+        /// The file.
+        path: PathBuf,
+        /// What was dropped and why.
+        counts: Box<DatasetCounts>,
+    },
+    /// The model's folder has no tokenizer.
+    #[error("{} does not exist", path.display())]
+    TokenizerNotFound {
+        /// The `tokenizer.json` that was expected.
+        path: PathBuf,
+    },
+    /// A file of the tokenizer does not hold what it must.
+    #[error("{} is broken: {reason}", path.display())]
+    TokenizerBroken {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The tokenizer and the model do not belong together.
+    #[error("{}: {what}, but the model's vocabulary has {vocab_size} tokens", path.display())]
+    Vocabulary {
+        /// The tokenizer's file.
+        path: PathBuf,
+        /// What lies beyond the vocabulary.
+        what: String,
+        /// `vocab_size` of `config.json`.
+        vocab_size: usize,
+    },
+    /// Nothing says which token ends a sequence.
+    #[error("the tokenizer in {} names no end-of-sequence token", folder.display())]
+    NoEndOfSequence {
+        /// The model's folder.
+        folder: PathBuf,
+    },
+    /// A prompt template has a syntax error or fails on a record.
+    #[error("the prompt template cannot be used: {reason}")]
+    Template {
+        /// What the template engine says.
+        reason: String,
+        /// The file of the chat template, or the key in the settings.
+        location: Box<Location>,
+    },
+    /// What the chat template gives for a whole conversation does not begin with what it gives for the prompt.
+    #[error(
+        "the model's chat template changes the prompt once the response is there, so that the response cannot be \
+         told apart from it"
+    )]
+    TemplateNotPrefix {
+        /// The file of the chat template.
+        location: Box<Location>,
+    },
+    /// The tokenizer fails on a text.
+    #[error("the tokenizer fails: {reason}")]
+    Tokenize {
+        /// What the tokenizer says.
+        reason: String,
+    },
+    /// A sampling weight that cannot be drawn by.
+    #[error("a sampling weight of {weight}; allowed: {} to {}", range.0, range.1)]
+    Weight {
+        /// The weight.
+        weight: f64,
+        /// Least and greatest weight that are allowed.
+        range: (f64, f64),
+    },
+    /// Nothing to draw from.
+    #[error("there is no record to draw")]
+    NothingToDraw,
+}
+
+impl DataError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NotFound { .. } => "data.not_found",
+            Self::Unreadable { .. } => "data.unreadable",
+            Self::Format { .. } => "data.format",
+            Self::Empty { .. } | Self::NothingToDraw => "data.empty",
+            Self::TokenizerNotFound { .. } => "tokenizer.not_found",
+            Self::TokenizerBroken { .. } => "tokenizer.broken",
+            Self::Vocabulary { .. } => "tokenizer.vocabulary",
+            Self::NoEndOfSequence { .. } => "tokenizer.no_end_of_sequence",
+            Self::Tokenize { .. } => "tokenizer.failed",
+            Self::Template { .. } => "template.broken",
+            Self::TemplateNotPrefix { .. } => "template.not_a_prefix",
+            Self::Weight { .. } => "data.weight",
+        }
+    }
+
+    fn kind(&self) -> ProblemKind {
+        match self {
+            Self::NotFound { .. } | Self::TokenizerNotFound { .. } => ProblemKind::NotFound,
+            Self::Format { .. } => ProblemKind::Unsupported,
+            _ => ProblemKind::InvalidInput,
+        }
+    }
+
+    fn hint(&self) -> &'static str {
+        match self {
+            Self::NotFound { .. } => "check the path; relative paths start at the project's folder",
+            Self::Unreadable { .. } => "check that it is a file and that you may read it",
+            Self::Format { .. } => "write one JSON object per line and set dataset.format = \"jsonl\"",
+            Self::Empty { .. } | Self::NothingToDraw => {
+                "correct the records named, or set dataset.instruction_field and dataset.output_field to the names \
+                 that the file uses"
+            }
+            Self::TokenizerNotFound { .. } => {
+                "set base_model.local_path to a folder with config.json, *.safetensors and tokenizer.json"
+            }
+            Self::TokenizerBroken { .. } | Self::Tokenize { .. } => {
+                "copy the tokenizer's files of the model again"
+            }
+            Self::Vocabulary { .. } => "use the tokenizer that belongs to the model",
+            Self::NoEndOfSequence { .. } => "name it as `eos_token` in tokenizer_config.json",
+            Self::Template { .. } => "correct the template; it is Jinja over `instruction` and `input`",
+            Self::TemplateNotPrefix { .. } => "set dataset.prompt_template, which is used instead of it",
+            Self::Weight { .. } => "set training.quality_weight_multiplier to a value in that range",
+        }
+    }
+
+    fn location(&self) -> Option<Location> {
+        match self {
+            Self::Template { location, .. } | Self::TemplateNotPrefix { location } => {
+                Some((**location).clone())
+            }
+            Self::Format { .. } => {
+                Some(Location { key: Some("dataset.format".into()), ..Location::default() })
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Diagnostic for DataError {
+    fn problem(&self) -> Problem {
+        let mut problem = Problem::new(self.kind(), self.code(), self.to_string()).with_hint(self.hint());
+        problem.location = self.location();
+        match self {
+            Self::Unreadable { source, .. } => problem.message = format!("{self}: {source}"),
+            Self::Empty { counts, .. } => problem.problems.clone_from(&counts.problems),
+            _ => {}
+        }
+        problem
+    }
+}
+
+/// The counts in words: `12 records read, 3 with a missing or wrong field, 9 too long for the context`.
+pub(super) fn describe(counts: &DatasetCounts) -> String {
+    let mut words = vec![format!("{} records read", counts.read)];
+    for (count, what) in [
+        (counts.broken_lines, "on lines that are no JSON object"),
+        (counts.missing_field, "with a missing or wrong field"),
+        (counts.empty_response, "with an empty response"),
+        (counts.too_long, "whose prompt fills the context"),
+        (counts.truncated, "with the end of the response cut off"),
+    ] {
+        if count > 0 {
+            words.push(format!("{count} {what}"));
+        }
+    }
+    words.join(", ")
+}

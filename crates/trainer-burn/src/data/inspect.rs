@@ -1,0 +1,107 @@
+//! What the model will see of a data set, before anything is trained.
+
+use greentune_core_config::task::{DatasetInspection, InspectTask, InspectedPiece, InspectedRecord};
+use jiff::Timestamp;
+
+use super::{
+    dataset::Dataset,
+    encode::{Encoder, Example},
+    error::DataError,
+    tokenizer::Tokenizer,
+};
+
+/// Reads and encodes the data set as training would, and describes it.
+///
+/// # Errors
+/// As [`Encoder::new`] and [`Dataset::load`].
+pub fn inspect(task: &InspectTask) -> Result<DatasetInspection, DataError> {
+    let encoder = Encoder::new(&task.base_model_path, &task.settings, Timestamp::now())?;
+    let Dataset { path, examples, counts } = Dataset::load(&task.dataset, &task.settings, &encoder)?;
+    let mut lengths: Vec<_> = examples.iter().map(|example| example.tokens.len() as u64).collect();
+    lengths.sort_unstable();
+    Ok(DatasetInspection {
+        dataset: path,
+        template_source: encoder.template().source().to_owned(),
+        counts,
+        high_quality_records: examples.iter().filter(|example| example.high_quality).count() as u64,
+        tokens_per_record: [0.0, 0.5, 0.95, 1.0].map(|share| quantile(&lengths, share)),
+        labelled_tokens: examples.iter().map(|example| example.labelled_tokens() as u64).sum(),
+        total_tokens: lengths.iter().sum(),
+        records: examples
+            .iter()
+            .take(task.show)
+            .map(|example| inspected_record(example, encoder.tokenizer()))
+            .collect::<Result<_, _>>()?,
+    })
+}
+
+fn inspected_record(example: &Example, tokenizer: &Tokenizer) -> Result<InspectedRecord, DataError> {
+    let (prompt, labelled) = example.tokens.split_at(example.labels_from);
+    let piece = |ids, labelled| tokenizer.decode(ids, true).map(|text| InspectedPiece { text, labelled });
+    Ok(InspectedRecord {
+        line: example.line,
+        weight: example.weight,
+        pieces: vec![piece(prompt, false)?, piece(labelled, true)?],
+        tokens: example.tokens.len() as u64,
+        truncated: example.truncated,
+    })
+}
+
+/// The smallest of the sorted values that at least `share` of them do not exceed (nearest rank).
+fn quantile(sorted: &[u64], share: f64) -> u64 {
+    let rank = (share * sorted.len() as f64).ceil() as usize;
+    sorted.get(rank.saturating_sub(1)).copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use greentune_core_config::settings::Settings;
+
+    use super::{
+        super::test_model::{CHAT_TEMPLATE, TestModel},
+        *,
+    };
+
+    fn task(model: &TestModel, show: usize) -> InspectTask {
+        InspectTask {
+            settings: Settings::default(),
+            base_model_path: model.path().to_owned(),
+            dataset: model.path().join("data.jsonl"),
+            show,
+        }
+    }
+
+    #[test]
+    fn shows_what_the_model_sees() {
+        let model = TestModel::with_chat_template(CHAT_TEMPLATE);
+        model.write_text(
+            "data.jsonl",
+            "{\"instruction\":\"Add.\",\"input\":\"1 2\",\"output\":\"three\",\"quality\":0.9}\n\
+             {\"instruction\":\"Say hi.\",\"output\":\"hi\"}\n{\n",
+        );
+        let inspection = inspect(&task(&model, 1)).unwrap();
+        assert_eq!(inspection.template_source, "chat template of the model");
+        assert_eq!(
+            (inspection.counts.read, inspection.counts.kept, inspection.counts.broken_lines),
+            (3, 2, 1)
+        );
+        assert_eq!(inspection.high_quality_records, 1);
+        assert_eq!(inspection.labelled_tokens, ("three".len() + 1 + "hi".len() + 1) as u64);
+        let [least, median, p95, most] = inspection.tokens_per_record;
+        assert_eq!((least, p95), (median, most));
+        assert_eq!(inspection.total_tokens, least + most);
+        let [record] = &inspection.records[..] else { panic!("one record is shown") };
+        assert_eq!((record.line, record.weight, record.tokens, record.truncated), (1, 2.5, most, false));
+        let pieces: Vec<_> =
+            record.pieces.iter().map(|piece| (piece.text.as_str(), piece.labelled)).collect();
+        let prompt = "<|user|>\nAdd.\n\n1 2<|end|>\n<|assistant|>\n";
+        assert_eq!(pieces, [(prompt, false), ("three<|end|>", true)]);
+    }
+
+    #[test]
+    fn quantiles_by_nearest_rank() {
+        let values: Vec<u64> = (1..=20).collect();
+        assert_eq!([0.0, 0.5, 0.95, 1.0].map(|share| quantile(&values, share)), [1, 10, 19, 20]);
+        assert_eq!(quantile(&[4], 0.5), 4);
+    }
+}

@@ -1,0 +1,135 @@
+//! What can go wrong while a model is loaded, trained or evaluated.
+
+use std::path::PathBuf;
+
+use greentune_core_config::{Diagnostic, Location, Problem, ProblemKind};
+use thiserror::Error;
+
+use crate::data::DataError;
+
+/// An error of the training engine.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// A file or folder of the base model is missing or broken.
+    #[error("{}: {message}", path.display())]
+    Model {
+        /// Stable code, such as `model.not_found`.
+        code: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What was found and what is allowed.
+        message: String,
+        /// What to do next.
+        hint: &'static str,
+    },
+    /// The data cannot be used.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The device that was asked for is not here.
+    #[error("device `{device}` cannot be used here: {found}")]
+    Device {
+        /// Device that was asked for.
+        device: String,
+        /// What was found.
+        found: String,
+    },
+    /// A setting does not fit the model.
+    #[error("{key}: {message}")]
+    Setting {
+        /// Dotted key.
+        key: String,
+        /// What was found and what is allowed.
+        message: String,
+    },
+    /// Training cannot go on with these numbers.
+    #[error("the loss became {loss} at step {step} of stage {stage}")]
+    Diverged {
+        /// Stage, from 1.
+        stage: u8,
+        /// Optimizer step.
+        step: u64,
+        /// The loss.
+        loss: f64,
+    },
+    /// A checkpoint is missing a part or belongs to other settings.
+    #[error("{}: {message}", path.display())]
+    Checkpoint {
+        /// The checkpoint's folder.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+    /// A file could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's error.
+        source: std::io::Error,
+    },
+    /// The run's reporter gave up: nothing can be recorded any more.
+    #[error("{0}")]
+    Reporter(Problem),
+}
+
+impl TrainError {
+    /// An input/output error at `path`.
+    pub fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { path, source }
+    }
+}
+
+impl Diagnostic for TrainError {
+    fn problem(&self) -> Problem {
+        let message = self.to_string();
+        match self {
+            Self::Model { code, path, message, hint } => {
+                let kind = match *code {
+                    "model.not_found" => ProblemKind::NotFound,
+                    "model.unsupported" => ProblemKind::Unsupported,
+                    _ => ProblemKind::InvalidInput,
+                };
+                Problem::new(kind, *code, message.clone())
+                    .with_hint(*hint)
+                    .at(Location { file: Some(path.clone()), ..Location::default() })
+            }
+            Self::Data(error) => error.problem(),
+            Self::Device { .. } => Problem::new(ProblemKind::Unsupported, "device.absent", message)
+                .with_hint("Run `greentune doctor` to see the devices, or set training.device = \"auto\".")
+                .at_key("training.device"),
+            Self::Setting { key, message } => {
+                Problem::new(ProblemKind::InvalidInput, "setting.unfit", message.clone())
+                    .with_hint("Change the setting in config/fine_tuning_config.toml.")
+                    .at_key(key.clone())
+            }
+            Self::Diverged { .. } => Problem::new(ProblemKind::InvalidInput, "training.diverged", message)
+                .with_hint("Lower the learning rate or raise warmup_steps, then resume: the last checkpoint is kept."),
+            Self::Checkpoint { path, message } => {
+                Problem::new(ProblemKind::InvalidInput, "checkpoint.broken", message.clone())
+                    .with_hint("Delete that checkpoint folder and resume: the one before it is used.")
+                    .at(Location { file: Some(path.clone()), ..Location::default() })
+            }
+            Self::Io { path, source } => io_problem(path, source),
+            Self::Reporter(problem) => problem.clone(),
+        }
+    }
+}
+
+fn io_problem(path: &std::path::Path, source: &std::io::Error) -> Problem {
+    let location = Location { file: Some(path.to_path_buf()), ..Location::default() };
+    let problem = match source.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+            Problem::new(ProblemKind::Unavailable, "disk.full", "no space is left on the device")
+                .with_hint("Free some space and resume the run: nothing that was written is lost.")
+        }
+        std::io::ErrorKind::NotFound => {
+            Problem::new(ProblemKind::NotFound, "file.not_found", "the file does not exist")
+                .with_hint("Check the path.")
+        }
+        _ => Problem::new(ProblemKind::Unavailable, "file.io", source.to_string())
+            .with_hint("Check the file's permissions and the disk."),
+    };
+    problem.at(location)
+}

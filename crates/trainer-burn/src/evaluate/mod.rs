@@ -1,0 +1,154 @@
+//! How good a model is on a data set: loss, accuracy, and what it writes.
+
+mod bleu;
+
+use greentune_core_config::evaluation::{EvaluatedModel, EvaluationReport, GenerationSample};
+
+use crate::{
+    data::{Dataset, Encoder, Example},
+    error::TrainError,
+    model::{Adapters, Decoder},
+    ops::Ops,
+    training::step,
+};
+
+/// Tokens that go through the model at once.
+const TOKENS_PER_BATCH: usize = 4096;
+/// Generations kept in a report.
+const SAMPLES: usize = 5;
+/// Tokens beyond the expected response after which generation stops.
+const GENERATION_SLACK: usize = 8;
+
+/// Loss and accuracy over labelled tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Scores {
+    /// Labelled tokens.
+    pub tokens: u64,
+    /// Mean loss per labelled token, in nats.
+    pub loss: f64,
+    /// Share of labelled tokens predicted right.
+    pub token_accuracy: f64,
+}
+
+/// Scores of a model on `examples`.
+pub fn score<B: Ops>(decoder: &Decoder<B>, adapters: Option<&Adapters<B>>, examples: &[Example]) -> Scores {
+    let (mut tokens, mut loss, mut right) = (0u64, 0.0, 0u64);
+    for chunk in batches(examples) {
+        let labels = step::labels(&chunk, 1.0);
+        let hidden = decoder.forward(&step::batch(&chunk), adapters);
+        let scores = B::score_labels(hidden, decoder.head(), &labels);
+        for (score, target) in scores.iter().zip(labels.targets.iter()) {
+            tokens += 1;
+            loss += f64::from(score.loss);
+            right += u64::from(score.predicted == *target);
+        }
+    }
+    let divisor = tokens.max(1) as f64;
+    Scores { tokens, loss: loss / divisor, token_accuracy: right as f64 / divisor }
+}
+
+/// Examples in file order, in batches of a bounded number of tokens.
+fn batches(examples: &[Example]) -> Vec<Vec<&Example>> {
+    let mut all: Vec<Vec<&Example>> = Vec::new();
+    let mut room = 0;
+    for example in examples {
+        let tokens = example.tokens.len();
+        match all.last_mut().filter(|_| tokens <= room) {
+            Some(batch) => batch.push(example),
+            None => {
+                all.push(vec![example]);
+                room = TOKENS_PER_BATCH;
+            }
+        }
+        room = room.saturating_sub(tokens);
+    }
+    all
+}
+
+/// The most likely continuation of `prompt`, token by token, up to a stop token or `limit` tokens.
+pub fn generate<B: Ops>(
+    decoder: &Decoder<B>,
+    adapters: Option<&Adapters<B>>,
+    prompt: &[u32],
+    stop_ids: &[u32],
+    limit: usize,
+) -> Vec<u32> {
+    let mut cache = decoder.cache();
+    let mut out = Vec::new();
+    let room = decoder.config().max_position_embeddings.saturating_sub(prompt.len());
+    let mut hidden = decoder.extend(prompt, &mut cache, adapters);
+    for _ in 0..limit.min(room) {
+        let last = hidden.dims()[0] - 1;
+        let logits = decoder.logits(hidden.narrow(0, last, 1));
+        let Some(token) = logits.argmax(1).into_data().iter::<i64>().next() else { break };
+        let token = token as u32;
+        if stop_ids.contains(&token) {
+            break;
+        }
+        out.push(token);
+        hidden = decoder.extend(&[token], &mut cache, adapters);
+    }
+    out
+}
+
+/// What to evaluate besides the loss.
+pub struct Plan<'a> {
+    /// Encodes and decodes text.
+    pub encoder: &'a Encoder,
+    /// Records for which a response is generated, at most (the first ones).
+    pub generate_records: usize,
+}
+
+impl Plan<'_> {
+    /// The full report of one model on one data set.
+    pub fn report<B: Ops>(
+        &self,
+        decoder: &Decoder<B>,
+        adapters: Option<&Adapters<B>>,
+        dataset: &Dataset,
+        model: EvaluatedModel,
+        role: &str,
+    ) -> Result<EvaluationReport, TrainError> {
+        let scores = score(decoder, adapters, &dataset.examples);
+        let generated = self.generations(decoder, adapters, &dataset.examples)?;
+        let pairs: Vec<(&str, &str)> =
+            generated.iter().map(|sample| (sample.generated.as_str(), sample.expected.as_str())).collect();
+        let equal = pairs.iter().filter(|(generated, expected)| generated == expected).count();
+        let share = |value: f64| (!pairs.is_empty()).then_some(value);
+        Ok(EvaluationReport {
+            model,
+            dataset_role: role.to_owned(),
+            dataset: dataset.path.clone(),
+            records: dataset.examples.len() as u64,
+            tokens: scores.tokens,
+            loss: scores.loss,
+            perplexity: scores.loss.exp(),
+            token_accuracy: scores.token_accuracy,
+            exact_match: share(equal as f64 / pairs.len().max(1) as f64),
+            bleu: share(bleu::bleu(&pairs)),
+            generated_records: pairs.len() as u64,
+            samples: generated.into_iter().take(SAMPLES).collect(),
+        })
+    }
+
+    fn generations<B: Ops>(
+        &self,
+        decoder: &Decoder<B>,
+        adapters: Option<&Adapters<B>>,
+        examples: &[Example],
+    ) -> Result<Vec<GenerationSample>, TrainError> {
+        let tokenizer = self.encoder.tokenizer();
+        let mut samples = Vec::new();
+        for example in examples.iter().take(self.generate_records) {
+            let prompt = &example.tokens[..example.labels_from];
+            let limit = example.labelled_tokens() + GENERATION_SLACK;
+            let tokens = generate(decoder, adapters, prompt, tokenizer.stop_ids(), limit);
+            samples.push(GenerationSample {
+                prompt: example.prompt.clone(),
+                expected: example.response.trim().to_owned(),
+                generated: tokenizer.decode(&tokens, false)?.trim().to_owned(),
+            });
+        }
+        Ok(samples)
+    }
+}

@@ -1,0 +1,21 @@
+//! greentune's training engine on burn: decoders, LoRA, the data pipeline, the loop, evaluation.
+//!
+//! [`train`] trains the stages of a run and tells a [`greentune_core_config::port::RunReporter`] what happens;
+//! [`answer`] does a worker's other tasks. Everything below is generic over burn's backends and instantiated in one
+//! file, `backend.rs`.
+
+mod backend;
+pub mod data;
+mod durable;
+mod error;
+pub mod evaluate;
+pub mod model;
+pub mod ops;
+mod task;
+pub mod training;
+
+
+pub use backend::train;
+pub use error::TrainError;
+pub use task::answer;
+pub use training::Outcome;

@@ -1,0 +1,231 @@
+//! Weights in safetensors files, memory-mapped: one file or several behind an index; f32, f16, bf16.
+#![allow(unsafe_code)] // memory maps
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    path::{Path, PathBuf},
+};
+
+use burn::tensor::backend::Backend;
+use half::{bf16, f16};
+use memmap2::Mmap;
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+
+use super::{
+    config::ModelConfig,
+    parameters::{HostTensor, Parameters},
+};
+use crate::{durable, error::TrainError};
+
+/// Loads every weight that the model needs from its folder.
+pub fn load<B: Backend>(
+    folder: &Path,
+    config: &ModelConfig,
+    device: &B::Device,
+) -> Result<Parameters<B>, TrainError> {
+    let files = files_of(folder)?;
+    let mut loaded = BTreeMap::new();
+    for (name, shape) in config.tensors() {
+        let path = files.path_of(&name).ok_or_else(|| files.missing(&name, config))?;
+        let file = files.open.get(path).ok_or_else(|| files.missing(&name, config))?;
+        let tensor = file.matrix(&name)?;
+        if !same_shape(tensor.shape, &shape) {
+            return Err(file.broken(format!(
+                "tensor `{name}` has shape {:?}; config.json says {shape:?}",
+                file.shape(&name)?
+            )));
+        }
+        loaded.insert(name, tensor);
+    }
+    Ok(Parameters::from_host(loaded, device))
+}
+
+fn same_shape(found: [usize; 2], expected: &[usize]) -> bool {
+    match expected {
+        [n] => found == [1, *n],
+        other => found == *other,
+    }
+}
+
+/// The weight files of a model's folder and which tensor lies where.
+struct Files {
+    folder: PathBuf,
+    open: BTreeMap<PathBuf, WeightFile>,
+    of_tensor: BTreeMap<String, PathBuf>,
+}
+
+impl Files {
+    fn path_of(&self, tensor: &str) -> Option<&PathBuf> {
+        self.of_tensor.get(tensor)
+    }
+
+    fn missing(&self, tensor: &str, config: &ModelConfig) -> TrainError {
+        TrainError::Model {
+            code: "model.tensor_missing",
+            path: self.folder.clone(),
+            message: format!(
+                "tensor `{tensor}` is in none of its safetensors files; {} needs it",
+                config.architecture.model_type
+            ),
+            hint: "Check that config.json belongs to these weights and that the download is complete.",
+        }
+    }
+}
+
+fn files_of(folder: &Path) -> Result<Files, TrainError> {
+    let (single, index) = (folder.join("model.safetensors"), folder.join("model.safetensors.index.json"));
+    let names: BTreeMap<String, PathBuf> = if index.is_file() {
+        weight_map(&index)?.into_iter().map(|(tensor, file)| (tensor, folder.join(file))).collect()
+    } else if single.is_file() {
+        BTreeMap::new()
+    } else {
+        return Err(TrainError::Model {
+            code: "model.no_weights",
+            path: folder.to_path_buf(),
+            message: String::from("neither model.safetensors nor model.safetensors.index.json is there"),
+            hint: "Convert the weights to safetensors, or complete the download.",
+        });
+    };
+    let paths: BTreeSet<PathBuf> =
+        if names.is_empty() { [single].into() } else { names.values().cloned().collect() };
+    let mut open = BTreeMap::new();
+    for path in paths {
+        open.insert(path.clone(), WeightFile::open(&path)?);
+    }
+    let of_tensor = if names.is_empty() {
+        open.iter().flat_map(|(path, file)| file.names().into_iter().map(|name| (name, path.clone()))).collect()
+    } else {
+        names
+    };
+    Ok(Files { folder: folder.to_path_buf(), open, of_tensor })
+}
+
+/// Tensor to file name, from an index. File names must stay in the folder.
+fn weight_map(index: &Path) -> Result<BTreeMap<String, String>, TrainError> {
+    let broken = |message: String| TrainError::Model {
+        code: "model.index_invalid",
+        path: index.to_path_buf(),
+        message,
+        hint: "Download the index again.",
+    };
+    let text = std::fs::read_to_string(index).map_err(TrainError::io(index))?;
+    let json: serde_json::Value =
+        serde_json::from_str(&text).map_err(|error| broken(format!("not valid JSON: {error}")))?;
+    let map: BTreeMap<String, String> = serde_json::from_value(json["weight_map"].clone())
+        .map_err(|error| broken(format!("`weight_map`: {error}")))?;
+    match map.values().find(|file| file.contains(['/', '\\']) || file.as_str() == "..") {
+        Some(file) => Err(broken(format!("file name `{file}` leaves the model's folder"))),
+        None => Ok(map),
+    }
+}
+
+/// One memory-mapped safetensors file.
+#[derive(Debug)]
+pub struct WeightFile {
+    path: PathBuf,
+    map: Mmap,
+}
+
+impl WeightFile {
+    /// Maps the file and checks its header against its length.
+    pub fn open(path: &Path) -> Result<Self, TrainError> {
+        let file = File::open(path).map_err(|source| {
+            if source.kind() == std::io::ErrorKind::NotFound {
+                TrainError::Model {
+                    code: "model.shard_missing",
+                    path: path.to_path_buf(),
+                    message: String::from("the weight file does not exist"),
+                    hint: "Complete the download of the base model.",
+                }
+            } else {
+                TrainError::Io { path: path.to_path_buf(), source }
+            }
+        })?;
+        // SAFETY: the file is opened for reading; should another process truncate it while it is mapped, the
+        // access faults, as with every memory-mapped model.
+        let map = unsafe { Mmap::map(&file) }.map_err(TrainError::io(path))?;
+        let file = Self { path: path.to_path_buf(), map };
+        file.tensors()?;
+        Ok(file)
+    }
+
+    /// Names of the tensors in the file.
+    pub fn names(&self) -> Vec<String> {
+        self.tensors().map(|all| all.names().into_iter().map(str::to_owned).collect()).unwrap_or_default()
+    }
+
+    /// The tensor `name` as f32; a vector becomes one row.
+    pub fn matrix(&self, name: &str) -> Result<HostTensor, TrainError> {
+        let all = self.tensors()?;
+        let view = self.view(&all, name)?;
+        let shape = match view.shape() {
+            [n] => [1, *n],
+            [rows, columns] => [*rows, *columns],
+            other => return Err(self.broken(format!("tensor `{name}` has {} dimensions", other.len()))),
+        };
+        let values = match view.dtype() {
+            Dtype::F32 => decode(view.data(), f32::from_le_bytes),
+            Dtype::F16 => decode(view.data(), |bytes| f16::from_le_bytes(bytes).to_f32()),
+            Dtype::BF16 => decode(view.data(), |bytes| bf16::from_le_bytes(bytes).to_f32()),
+            other => {
+                return Err(self.broken(format!(
+                    "tensor `{name}` is {other:?}; supported: F32, F16, BF16"
+                )));
+            }
+        };
+        Ok(HostTensor { shape, values })
+    }
+
+    fn shape(&self, name: &str) -> Result<Vec<usize>, TrainError> {
+        Ok(self.view(&self.tensors()?, name)?.shape().to_vec())
+    }
+
+    fn tensors(&self) -> Result<SafeTensors<'_>, TrainError> {
+        SafeTensors::deserialize(&self.map).map_err(|error| {
+            self.broken(format!("the file is truncated or not safetensors ({} bytes): {error}", self.map.len()))
+        })
+    }
+
+    fn view<'a>(&self, all: &SafeTensors<'a>, name: &str) -> Result<TensorView<'a>, TrainError> {
+        all.tensor(name).map_err(|_| self.broken(format!("tensor `{name}` is not in the file")))
+    }
+
+    fn broken(&self, message: String) -> TrainError {
+        TrainError::Model {
+            code: "model.weights_invalid",
+            path: self.path.clone(),
+            message,
+            hint: "Download or export the weights again; config.json and weights must belong together.",
+        }
+    }
+}
+
+fn decode<const N: usize>(bytes: &[u8], value: impl Fn([u8; N]) -> f32) -> Vec<f32> {
+    bytes.as_chunks::<N>().0.iter().map(|chunk| value(*chunk)).collect()
+}
+
+/// Writes f32 tensors as one safetensors file, atomically, with PEFT's and transformers' `format: pt`.
+pub fn write_safetensors<'a>(
+    path: &Path,
+    tensors: impl Iterator<Item = (String, &'a HostTensor)>,
+) -> Result<(), TrainError> {
+    let bytes: Vec<(String, [usize; 2], Vec<u8>)> = tensors
+        .map(|(name, tensor)| {
+            let bytes = tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            (name, tensor.shape, bytes)
+        })
+        .collect();
+    let views: Vec<(&str, TensorView)> = bytes
+        .iter()
+        .filter_map(|(name, shape, bytes)| {
+            Some((name.as_str(), TensorView::new(Dtype::F32, shape.to_vec(), bytes).ok()?))
+        })
+        .collect();
+    let metadata = [(String::from("format"), String::from("pt"))].into();
+    let file = safetensors::serialize(views, Some(metadata)).map_err(|error| TrainError::Io {
+        path: path.to_path_buf(),
+        source: std::io::Error::other(error.to_string()),
+    })?;
+    durable::write(path, &file)
+}

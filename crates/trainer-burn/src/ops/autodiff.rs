@@ -1,0 +1,207 @@
+//! Each operation as one node of burn's graph, with the backward pass of whatever backend is inside.
+
+use burn::tensor::{Tensor, TensorPrimitive, backend::Backend};
+use burn_autodiff::{
+    Autodiff,
+    checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
+    grads::Gradients,
+    ops::{Backward, Ops as Node, OpsKind},
+};
+
+use super::{AttentionSpec, Labels, LoraSpec, Ops};
+
+type Primitive<B> = <B as burn::tensor::backend::BackendTypes>::FloatTensorPrimitive;
+
+fn unwrap<B: Backend>(tensor: Tensor<B, 2>) -> Primitive<B> {
+    tensor.into_primitive().tensor()
+}
+
+fn wrap<B: Backend>(primitive: Primitive<B>) -> Tensor<B, 2> {
+    Tensor::from_primitive(TensorPrimitive::Float(primitive))
+}
+
+/// Hands a gradient to the parent it belongs to, if that parent is tracked and the gradient was computed.
+macro_rules! register {
+    ($grads:expr, $parent:expr, $gradient:expr) => {
+        if let (Some(node), Some(gradient)) = ($parent, $gradient) {
+            $grads.register::<B>(node.id, unwrap(gradient));
+        }
+    };
+}
+
+/// Prepares a node over tracked parents: the state is built only when something needs a gradient.
+macro_rules! track {
+    ($backward:expr, [$($parent:ident),+], $tracked:expr, $untracked:expr) => {
+        match $backward.prepare::<C>([$($parent.node.clone()),+]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => {
+                let (state, output) = $tracked;
+                wrap(prep.finish(state, unwrap(output)))
+            }
+            OpsKind::UnTracked(prep) => wrap(prep.finish(unwrap($untracked))),
+        }
+    };
+}
+
+impl<B: Ops, C: CheckpointStrategy> Ops for Autodiff<B, C> {
+    fn project(x: Tensor<Self, 2>, weight: Tensor<Self, 2>) -> Tensor<Self, 2> {
+        let (x, weight) = (unwrap(x), unwrap(weight));
+        let (px, pw) = (wrap::<B>(x.primitive.clone()), wrap::<B>(weight.primitive.clone()));
+        // The input is kept only when the weight is trained.
+        let kept = weight.is_tracked().then(|| px.clone());
+        track!(Linear, [x, weight], ((kept, pw.clone()), B::project(px, pw)), B::project(px, pw))
+    }
+
+    fn lora_linear(
+        x: Tensor<Self, 2>,
+        weight: Tensor<Self, 2>,
+        a: Tensor<Self, 2>,
+        b: Tensor<Self, 2>,
+        lora: LoraSpec,
+    ) -> (Tensor<Self, 2>, Tensor<Self, 2>) {
+        let (x, a, b) = (unwrap(x), unwrap(a), unwrap(b));
+        let inputs = [x.primitive.clone(), unwrap(weight).primitive, a.primitive.clone(), b.primitive.clone()];
+        let [px, pw, pa, pb] = inputs.map(wrap::<B>);
+        let (y, low) = B::lora_linear(px.clone(), pw.clone(), pa.clone(), pb.clone(), lora);
+        let state = ([px, pw, pa, pb, low.clone()], lora);
+        (track!(LoraLinear, [x, a, b], (state, y), y), Tensor::from_inner(low))
+    }
+
+    fn rms_norm(x: Tensor<Self, 2>, weight: Tensor<Self, 2>, eps: f32) -> Tensor<Self, 2> {
+        let (x, weight) = (unwrap(x), unwrap(weight));
+        let (px, pw) = (wrap::<B>(x.primitive.clone()), wrap::<B>(weight.primitive.clone()));
+        track!(
+            RmsNorm,
+            [x, weight],
+            ((px.clone(), pw.clone(), eps), B::rms_norm(px, pw, eps)),
+            B::rms_norm(px, pw, eps)
+        )
+    }
+
+    fn swiglu(gate: Tensor<Self, 2>, up: Tensor<Self, 2>) -> Tensor<Self, 2> {
+        let (gate, up) = (unwrap(gate), unwrap(up));
+        let (pg, pu) = (wrap::<B>(gate.primitive.clone()), wrap::<B>(up.primitive.clone()));
+        track!(
+            Swiglu,
+            [gate, up],
+            ((pg.clone(), pu.clone()), B::swiglu(pg, pu)),
+            B::swiglu(pg, pu)
+        )
+    }
+
+    fn causal_attention(
+        q: Tensor<Self, 2>,
+        k: Tensor<Self, 2>,
+        v: Tensor<Self, 2>,
+        spec: &AttentionSpec,
+    ) -> Tensor<Self, 2> {
+        let (q, k, v) = (unwrap(q), unwrap(k), unwrap(v));
+        let [pq, pk, pv] = [&q, &k, &v].map(|tensor| wrap::<B>(tensor.primitive.clone()));
+        track!(
+            Attention,
+            [q, k, v],
+            (([pq.clone(), pk.clone(), pv.clone()], spec.clone()), B::causal_attention(pq, pk, pv, spec)),
+            B::causal_attention(pq, pk, pv, spec)
+        )
+    }
+
+    fn linear_cross_entropy(
+        hidden: Tensor<Self, 2>,
+        weight: Tensor<Self, 2>,
+        labels: &Labels,
+    ) -> Tensor<Self, 2> {
+        let (hidden, weight) = (unwrap(hidden), unwrap(weight));
+        let (ph, pw) = (wrap::<B>(hidden.primitive.clone()), wrap::<B>(weight.primitive.clone()));
+        let needs_dweight = weight.is_tracked();
+        track!(
+            LinearCrossEntropy,
+            [hidden, weight],
+            {
+                let out = B::linear_cross_entropy_gradients(ph, pw, labels, needs_dweight);
+                ((out.dhidden, out.dweight), out.loss)
+            },
+            B::linear_cross_entropy(ph, pw, labels)
+        )
+    }
+}
+
+#[derive(Debug)]
+struct Linear;
+impl<B: Ops> Backward<B, 2> for Linear {
+    type State = (Option<Tensor<B, 2>>, Tensor<B, 2>);
+    fn backward(self, ops: Node<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let dy = wrap::<B>(grads.consume::<B>(&ops.node));
+        let [x, weight] = ops.parents;
+        let (dx, dweight) = B::project_backward(ops.state.0, ops.state.1, dy, x.is_some());
+        register!(grads, x, dx);
+        register!(grads, weight, dweight);
+    }
+}
+
+#[derive(Debug)]
+struct LoraLinear;
+impl<B: Ops> Backward<B, 3> for LoraLinear {
+    type State = ([Tensor<B, 2>; 5], LoraSpec);
+    fn backward(self, ops: Node<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let dy = wrap::<B>(grads.consume::<B>(&ops.node));
+        let ([x, weight, a, b, low], lora) = ops.state;
+        let [x_node, a_node, b_node] = ops.parents;
+        let (dx, da, db) = B::lora_linear_backward(x, weight, a, b, low, lora, dy, x_node.is_some());
+        register!(grads, x_node, dx);
+        register!(grads, a_node, Some(da));
+        register!(grads, b_node, Some(db));
+    }
+}
+
+#[derive(Debug)]
+struct RmsNorm;
+impl<B: Ops> Backward<B, 2> for RmsNorm {
+    type State = (Tensor<B, 2>, Tensor<B, 2>, f32);
+    fn backward(self, ops: Node<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let dy = wrap::<B>(grads.consume::<B>(&ops.node));
+        let (x, weight, eps) = ops.state;
+        let [x_node, weight_node] = ops.parents;
+        let (dx, dweight) = B::rms_norm_backward(x, weight, eps, dy, weight_node.is_some());
+        register!(grads, x_node, Some(dx));
+        register!(grads, weight_node, dweight);
+    }
+}
+
+#[derive(Debug)]
+struct Swiglu;
+impl<B: Ops> Backward<B, 2> for Swiglu {
+    type State = (Tensor<B, 2>, Tensor<B, 2>);
+    fn backward(self, ops: Node<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let dy = wrap::<B>(grads.consume::<B>(&ops.node));
+        let (dgate, dup) = B::swiglu_backward(ops.state.0, ops.state.1, dy);
+        let [gate, up] = ops.parents;
+        register!(grads, gate, Some(dgate));
+        register!(grads, up, Some(dup));
+    }
+}
+
+#[derive(Debug)]
+struct Attention;
+impl<B: Ops> Backward<B, 3> for Attention {
+    type State = ([Tensor<B, 2>; 3], AttentionSpec);
+    fn backward(self, ops: Node<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let dy = wrap::<B>(grads.consume::<B>(&ops.node));
+        let ([q, k, v], spec) = ops.state;
+        let gradients = B::causal_attention_backward(q, k, v, &spec, dy);
+        for (node, gradient) in ops.parents.into_iter().zip(gradients) {
+            register!(grads, node, Some(gradient));
+        }
+    }
+}
+
+#[derive(Debug)]
+struct LinearCrossEntropy;
+impl<B: Ops> Backward<B, 2> for LinearCrossEntropy {
+    type State = (Tensor<B, 2>, Option<Tensor<B, 2>>);
+    fn backward(self, ops: Node<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let dy = wrap::<B>(grads.consume::<B>(&ops.node));
+        let (dhidden, dweight) = ops.state;
+        let [hidden, weight] = ops.parents;
+        register!(grads, hidden, Some(dhidden * dy.clone()));
+        register!(grads, weight, dweight.map(|dweight| dweight * dy));
+    }
+}

@@ -1,0 +1,285 @@
+//! The operations that a decoder's training step spends its time in, as one trait over burn's backends.
+//!
+//! Every operation has a plain-burn default, forward and backward, so that any backend trains. A backend
+//! overrides what it can do faster ([`flex`]: fused kernels on the processor). [`autodiff`] makes each operation
+//! one node of burn's graph with the hand-written backward, on whatever backend is inside. The oracle for all of
+//! them is [`plain`] under burn's own autodiff.
+//!
+//! Sequences are never padded: the tokens of a batch lie one after another in the rows of `[tokens, hidden]`, and
+//! only attention knows where one sequence ends ([`Segment`]). Vectors (norm weights) are `[1, n]`.
+
+pub mod autodiff;
+pub mod flex;
+pub mod plain;
+
+use std::sync::Arc;
+
+use burn::tensor::{Tensor, backend::Backend};
+
+/// Operations of a decoder; see the module's documentation.
+pub trait Ops: Backend {
+    /// `x · weightᵀ`: `x [n, in]`, `weight [out, in]`, result `[n, out]`.
+    fn project(x: Tensor<Self, 2>, weight: Tensor<Self, 2>) -> Tensor<Self, 2> {
+        plain::linear(x, weight)
+    }
+
+    /// Gradients of [`Ops::project`]: `dx` when asked for, `dweight` when asked for.
+    fn project_backward(
+        x: Option<Tensor<Self, 2>>,
+        weight: Tensor<Self, 2>,
+        dy: Tensor<Self, 2>,
+        needs_dx: bool,
+    ) -> (Option<Tensor<Self, 2>>, Option<Tensor<Self, 2>>) {
+        let dweight = x.map(|x| dy.clone().transpose().matmul(x));
+        (needs_dx.then(|| dy.matmul(weight)), dweight)
+    }
+
+    /// `x · weightᵀ + scale · (dropout(x) · aᵀ) · bᵀ` along the low-rank path, never composing `weight + b·a`:
+    /// `a [rank, in]`, `b [out, rank]`. Also returns `dropout(x) · aᵀ [n, rank]`, which the backward pass needs.
+    fn lora_linear(
+        x: Tensor<Self, 2>,
+        weight: Tensor<Self, 2>,
+        a: Tensor<Self, 2>,
+        b: Tensor<Self, 2>,
+        lora: LoraSpec,
+    ) -> (Tensor<Self, 2>, Tensor<Self, 2>) {
+        plain::lora_linear(x, weight, a, b, lora)
+    }
+
+    /// Gradients `(dx, da, db)` of [`Ops::lora_linear`]; the base weight is frozen.
+    #[allow(clippy::too_many_arguments)] // the state of one backward pass
+    fn lora_linear_backward(
+        x: Tensor<Self, 2>,
+        weight: Tensor<Self, 2>,
+        a: Tensor<Self, 2>,
+        b: Tensor<Self, 2>,
+        low: Tensor<Self, 2>,
+        lora: LoraSpec,
+        dy: Tensor<Self, 2>,
+        needs_dx: bool,
+    ) -> (Option<Tensor<Self, 2>>, Tensor<Self, 2>, Tensor<Self, 2>) {
+        plain::lora_linear_backward(x, weight, a, b, low, lora, dy, needs_dx)
+    }
+
+    /// Root mean square norm (Zhang & Sennrich 2019): `x / sqrt(mean(x²) + eps) · weight`, by row.
+    fn rms_norm(x: Tensor<Self, 2>, weight: Tensor<Self, 2>, eps: f32) -> Tensor<Self, 2> {
+        plain::rms_norm(x, weight, eps)
+    }
+
+    /// Gradients `(dx, dweight)` of [`Ops::rms_norm`]; `dweight` when asked for.
+    fn rms_norm_backward(
+        x: Tensor<Self, 2>,
+        weight: Tensor<Self, 2>,
+        eps: f32,
+        dy: Tensor<Self, 2>,
+        needs_dweight: bool,
+    ) -> (Tensor<Self, 2>, Option<Tensor<Self, 2>>) {
+        plain::rms_norm_backward(x, weight, eps, dy, needs_dweight)
+    }
+
+    /// `silu(gate) · up` (Shazeer 2020), element by element.
+    fn swiglu(gate: Tensor<Self, 2>, up: Tensor<Self, 2>) -> Tensor<Self, 2> {
+        plain::swiglu(gate, up)
+    }
+
+    /// Gradients `(dgate, dup)` of [`Ops::swiglu`].
+    fn swiglu_backward(
+        gate: Tensor<Self, 2>,
+        up: Tensor<Self, 2>,
+        dy: Tensor<Self, 2>,
+    ) -> (Tensor<Self, 2>, Tensor<Self, 2>) {
+        plain::swiglu_backward(gate, up, dy)
+    }
+
+    /// Causal attention with rotary positions, within each segment: `q [rows, heads · head_dim]`,
+    /// `k, v [keys, kv_heads · head_dim]`, all before rotation; result like `q`.
+    fn causal_attention(
+        q: Tensor<Self, 2>,
+        k: Tensor<Self, 2>,
+        v: Tensor<Self, 2>,
+        spec: &AttentionSpec,
+    ) -> Tensor<Self, 2> {
+        plain::attention(q, k, v, spec)
+    }
+
+    /// Gradients `(dq, dk, dv)` of [`Ops::causal_attention`]; the probabilities are computed again.
+    fn causal_attention_backward(
+        q: Tensor<Self, 2>,
+        k: Tensor<Self, 2>,
+        v: Tensor<Self, 2>,
+        spec: &AttentionSpec,
+        dy: Tensor<Self, 2>,
+    ) -> [Tensor<Self, 2>; 3] {
+        plain::attention_backward(q, k, v, spec, dy)
+    }
+
+    /// Cross-entropy of `hidden · weightᵀ` on the labelled rows alone, summed and divided by `labels.divisor`:
+    /// `hidden [n, h]`, `weight [vocabulary, h]`, result `[1, 1]`.
+    fn linear_cross_entropy(
+        hidden: Tensor<Self, 2>,
+        weight: Tensor<Self, 2>,
+        labels: &Labels,
+    ) -> Tensor<Self, 2> {
+        Self::linear_cross_entropy_gradients(hidden, weight, labels, false).loss
+    }
+
+    /// [`Ops::linear_cross_entropy`] with its gradients, computed in one pass over chunks of rows, so that logits
+    /// never exist for the whole batch.
+    fn linear_cross_entropy_gradients(
+        hidden: Tensor<Self, 2>,
+        weight: Tensor<Self, 2>,
+        labels: &Labels,
+        needs_dweight: bool,
+    ) -> CrossEntropy<Self> {
+        plain::linear_cross_entropy_gradients(hidden, weight, labels, needs_dweight)
+    }
+
+    /// For each labelled row its loss in nats and the most likely token; nothing is tracked.
+    fn score_labels(hidden: Tensor<Self, 2>, weight: Tensor<Self, 2>, labels: &Labels) -> Vec<LabelScore> {
+        plain::score_labels(hidden, weight, labels)
+    }
+}
+
+/// Scale and dropout of a low-rank path.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LoraSpec {
+    /// alpha / rank.
+    pub scale: f32,
+    /// Dropout on the path's input; `None` when evaluating.
+    pub dropout: Option<Dropout>,
+}
+
+/// Inverted dropout whose mask is a function of seed and element, so that the backward pass and a resumed run
+/// compute the same mask without storing it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Dropout {
+    /// Share of elements that is zeroed, in `[0, 1)`.
+    pub rate: f32,
+    /// Seed of this site in this step.
+    pub seed: u64,
+}
+
+impl Dropout {
+    /// Factor of the element at flat index `index`: `0` or `1 / (1 - rate)`.
+    /// The hash is SplitMix64's finaliser (Steele, Lea & Flood 2014).
+    #[inline]
+    pub fn factor(self, index: usize) -> f32 {
+        let mut z = self.seed.wrapping_add((index as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        let uniform = ((z ^ (z >> 31)) >> 40) as f32 / (1u64 << 24) as f32;
+        if uniform < self.rate { 0.0 } else { 1.0 / (1.0 - self.rate) }
+    }
+}
+
+/// One sequence in the rows of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// First row in `q`.
+    pub q_start: usize,
+    /// Rows in `q`: the last positions of the sequence.
+    pub q_len: usize,
+    /// First row in `k` and `v`.
+    pub k_start: usize,
+    /// Rows in `k` and `v`: the whole sequence so far, positions `0..k_len`.
+    pub k_len: usize,
+}
+
+impl Segment {
+    /// Segments of whole sequences with these lengths, one after another.
+    pub fn whole(lengths: impl IntoIterator<Item = usize>) -> Vec<Self> {
+        let mut start = 0;
+        lengths
+            .into_iter()
+            .map(|length| {
+                let segment = Self { q_start: start, q_len: length, k_start: start, k_len: length };
+                start += length;
+                segment
+            })
+            .collect()
+    }
+}
+
+/// Shape and positions of an attention.
+#[derive(Clone, Debug)]
+pub struct AttentionSpec {
+    /// Query heads.
+    pub heads: usize,
+    /// Key and value heads; each serves `heads / kv_heads` query heads.
+    pub kv_heads: usize,
+    /// Size of a head.
+    pub head_dim: usize,
+    /// The sequences.
+    pub segments: Arc<[Segment]>,
+    /// Rotation by position.
+    pub rope: Arc<Rope>,
+}
+
+/// Rotary position embedding (Su et al. 2021) in Hugging Face's rotate-half form.
+#[derive(Clone, Debug)]
+pub struct Rope {
+    half: usize,
+    cos: Vec<f32>,
+    sin: Vec<f32>,
+}
+
+impl Rope {
+    /// Tables for `positions` positions and heads of `head_dim`, frequencies `theta^(-2i / head_dim)`.
+    pub fn new(theta: f64, head_dim: usize, positions: usize) -> Self {
+        let half = head_dim / 2;
+        let angles = (0..positions).flat_map(|position| {
+            (0..half).map(move |i| {
+                // Hugging Face computes the inverse frequencies and the angles in f32.
+                let inverse = (1.0 / theta.powf(2.0 * i as f64 / head_dim as f64)) as f32;
+                position as f32 * inverse
+            })
+        });
+        let (cos, sin) = angles.map(|angle| (angle.cos(), angle.sin())).unzip();
+        Self { half, cos, sin }
+    }
+
+    /// `(cos, sin)` of `position`, each `head_dim / 2` long.
+    pub fn at(&self, position: usize) -> (&[f32], &[f32]) {
+        let range = position * self.half..(position + 1) * self.half;
+        (&self.cos[range.clone()], &self.sin[range])
+    }
+
+    /// Positions in the tables.
+    pub fn positions(&self) -> usize {
+        if self.half == 0 { 0 } else { self.cos.len() / self.half }
+    }
+}
+
+/// The rows on which a loss is computed.
+#[derive(Clone, Debug)]
+pub struct Labels {
+    /// Rows of `hidden`, ascending.
+    pub rows: Arc<[u32]>,
+    /// The token that each row should predict.
+    pub targets: Arc<[u32]>,
+    /// What the sum of losses is divided by (the labelled tokens of the whole optimizer step).
+    pub divisor: f32,
+}
+
+/// A loss with its gradients.
+#[derive(Debug)]
+pub struct CrossEntropy<B: Backend> {
+    /// `[1, 1]`.
+    pub loss: Tensor<B, 2>,
+    /// Like `hidden`.
+    pub dhidden: Tensor<B, 2>,
+    /// Like `weight`, when asked for.
+    pub dweight: Option<Tensor<B, 2>>,
+}
+
+/// What a model says of one labelled row.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LabelScore {
+    /// Negative log-likelihood of the target, in nats.
+    pub loss: f32,
+    /// The most likely token.
+    pub predicted: u32,
+}
+
+/// Rows of logits computed at once; smaller chunks were measured slower (64 rows: 2× the step's time).
+pub(crate) const CROSS_ENTROPY_ROWS: usize = 512;

@@ -1,0 +1,75 @@
+//! What a worker does besides training.
+
+use burn::tensor::backend::AutodiffBackend;
+use greentune_core_config::{
+    Diagnostic, Problem, ProblemKind,
+    evaluation::{EvaluatedModel, EvaluationReport},
+    layout::RunLayout,
+    manifest::RunManifest,
+    task::{EvaluateTask, WorkerAnswer, WorkerTask},
+};
+
+use crate::{
+    backend,
+    data::{self, Dataset},
+    error::TrainError,
+    evaluate::Plan,
+    model::Adapters,
+    ops::Ops,
+    training,
+};
+
+/// Does a task; problems are answers too.
+pub fn answer(task: &WorkerTask) -> WorkerAnswer {
+    let failed = |problem: Problem| WorkerAnswer::Failed { problem };
+    match task {
+        WorkerTask::ProbeDevices => WorkerAnswer::Devices { devices: backend::devices() },
+        WorkerTask::Inspect(task) => match data::inspect(task) {
+            Ok(inspection) => WorkerAnswer::Inspected(inspection),
+            Err(error) => failed(error.problem()),
+        },
+        WorkerTask::Evaluate(task) => match read_run(task) {
+            Ok((manifest, layout)) => match backend::evaluate(task, &manifest, &layout) {
+                Ok(reports) => WorkerAnswer::Evaluated { reports },
+                Err(error) => failed(error.problem()),
+            },
+            Err(problem) => failed(problem),
+        },
+    }
+}
+
+fn read_run(task: &EvaluateTask) -> Result<(RunManifest, RunLayout), Problem> {
+    let invalid = |message: String| Problem::new(ProblemKind::InvalidInput, "run.manifest_invalid", message);
+    let layout = RunLayout::at(&task.run_folder)
+        .ok_or_else(|| invalid(format!("{} is not a run's folder", task.run_folder.display())))?;
+    let path = layout.manifest();
+    let text = std::fs::read_to_string(&path).map_err(|error| TrainError::io(&path)(error).problem())?;
+    let manifest = serde_json::from_str(&text)
+        .map_err(|error| invalid(format!("{}: {error}", path.display())))?;
+    Ok((manifest, layout))
+}
+
+/// The stage's report on the task's data set, and the base model's beside it.
+pub(crate) fn evaluate<A>(
+    task: &EvaluateTask,
+    manifest: &RunManifest,
+    layout: &RunLayout,
+    device: &A::Device,
+) -> Result<Vec<EvaluationReport>, TrainError>
+where
+    A: AutodiffBackend<InnerBackend: Ops>,
+{
+    let settings = &manifest.settings;
+    let (encoder, decoder) =
+        training::open::<A>(&manifest.base_model_path, settings, manifest.created_at, device)?;
+    let adapters =
+        Adapters::<A::InnerBackend>::load(&layout.adapters(task.stage), decoder.config(), device)?;
+    let dataset = Dataset::load(&task.dataset, settings, &encoder)?;
+    let plan = Plan { encoder: &encoder, generate_records: task.generate_records };
+    let stage = EvaluatedModel::Stage(task.stage);
+    let mut reports = vec![plan.report(&decoder, Some(&adapters), &dataset, stage, "test")?];
+    if task.with_base {
+        reports.push(plan.report(&decoder, None, &dataset, EvaluatedModel::Base, "test")?);
+    }
+    Ok(reports)
+}

@@ -1,0 +1,147 @@
+//! The operations against plain burn under burn's own autodiff.
+
+use std::sync::Arc;
+
+use burn::{
+    backend::{Autodiff, Flex},
+    tensor::{Tensor, TensorData, backend::Backend},
+};
+use greentune_trainer_burn::ops::{AttentionSpec, Dropout, Labels, LoraSpec, Ops, Rope, Segment, plain};
+
+type Tracked = Autodiff<Flex>;
+
+/// Values between −1 and 1 that differ by seed and place.
+fn values(seed: u64, rows: usize, columns: usize) -> TensorData {
+    let dropout = |index: usize| {
+        let mut z = (seed << 32 | index as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        z = (z ^ (z >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        ((z >> 40) as f32 / (1u64 << 23) as f32) - 1.0
+    };
+    TensorData::new((0..rows * columns).map(dropout).collect::<Vec<f32>>(), [rows, columns])
+}
+
+type Inputs<const N: usize> = [Tensor<Tracked, 2>; N];
+
+/// Compares output and all gradients of an operation with its oracle, under an arbitrary upstream gradient.
+fn compare<const N: usize>(
+    shapes: [[usize; 2]; N],
+    operation: impl Fn(Inputs<N>) -> Tensor<Tracked, 2>,
+    oracle: impl Fn(Inputs<N>) -> Tensor<Tracked, 2>,
+) {
+    let run = |f: &dyn Fn(Inputs<N>) -> Tensor<Tracked, 2>| {
+        let mut seed = 0;
+        let inputs = shapes.map(|[rows, columns]| {
+            seed += 1;
+            Tensor::<Tracked, 2>::from_data(values(seed, rows, columns), &Default::default()).require_grad()
+        });
+        let out = f(inputs.clone());
+        let [rows, columns] = out.dims();
+        let upstream = Tensor::from_data(values(99, rows, columns), &out.device());
+        let grads = (out.clone() * upstream).sum().backward();
+        let mut results = vec![host(out.inner())];
+        results.extend(inputs.iter().map(|input| host(input.grad(&grads).expect("a gradient"))));
+        results
+    };
+    for (index, (mine, plain)) in run(&operation).into_iter().zip(run(&oracle)).enumerate() {
+        assert_eq!(mine.len(), plain.len());
+        for (a, b) in mine.iter().zip(&plain) {
+            assert!((a - b).abs() <= 1e-5 + 1e-4 * b.abs(), "result {index}: {a} is not {b}");
+        }
+    }
+}
+
+fn host<B: Backend>(tensor: Tensor<B, 2>) -> Vec<f32> {
+    tensor.into_data().iter::<f32>().collect()
+}
+
+#[test]
+fn projection() {
+    compare([[33, 48], [70, 48]], |[x, w]| Tracked::project(x, w), |[x, w]| plain::linear(x, w));
+}
+
+#[test]
+fn low_rank_projection_with_and_without_dropout() {
+    for dropout in [None, Some(Dropout { rate: 0.3, seed: 7 })] {
+        let lora = LoraSpec { scale: 2.0, dropout };
+        let weight = || Tensor::<Tracked, 2>::from_data(values(50, 70, 48), &Default::default());
+        compare(
+            [[33, 48], [4, 48], [70, 4]],
+            |[x, a, b]| Tracked::lora_linear(x, weight(), a, b, lora).0,
+            |[x, a, b]| plain::lora_linear(x, weight(), a, b, lora).0,
+        );
+    }
+}
+
+#[test]
+fn norm() {
+    for columns in [48, 50, 7] {
+        compare(
+            [[33, columns], [1, columns]],
+            |[x, w]| Tracked::rms_norm(x, w, 1e-5),
+            |[x, w]| plain::rms_norm(x, w, 1e-5),
+        );
+    }
+}
+
+#[test]
+fn gate() {
+    compare([[33, 70], [33, 70]], |[g, u]| Tracked::swiglu(g, u), |[g, u]| plain::swiglu(g, u));
+}
+
+#[test]
+fn attention_over_ragged_sequences_and_grouped_heads() {
+    for (heads, kv_heads) in [(4, 4), (4, 2), (6, 1)] {
+        let spec = AttentionSpec {
+            heads,
+            kv_heads,
+            head_dim: 8,
+            segments: Segment::whole([5, 130, 1, 64]).into(),
+            rope: Arc::new(Rope::new(10_000.0, 8, 256)),
+        };
+        compare(
+            [[200, heads * 8], [200, kv_heads * 8], [200, kv_heads * 8]],
+            |[q, k, v]| Tracked::causal_attention(q, k, v, &spec),
+            |[q, k, v]| plain::attention(q, k, v, &spec),
+        );
+    }
+}
+
+#[test]
+fn attention_of_the_last_positions_equals_that_of_the_whole() {
+    let tensor = |seed| Tensor::<Flex, 2>::from_data(values(seed, 40, 16), &Default::default());
+    let spec = |segment: Segment| AttentionSpec {
+        heads: 2,
+        kv_heads: 2,
+        head_dim: 8,
+        segments: Arc::from([segment]),
+        rope: Arc::new(Rope::new(10_000.0, 8, 64)),
+    };
+    let whole = Segment { q_start: 0, q_len: 40, k_start: 0, k_len: 40 };
+    let last = Segment { q_start: 0, q_len: 3, k_start: 0, k_len: 40 };
+    let all = Flex::causal_attention(tensor(1), tensor(2), tensor(3), &spec(whole)).narrow(0, 37, 3);
+    let tail = Flex::causal_attention(tensor(1).narrow(0, 37, 3), tensor(2), tensor(3), &spec(last));
+    for (a, b) in host(all).iter().zip(host(tail)) {
+        assert!((a - b).abs() < 1e-5);
+    }
+}
+
+#[test]
+fn cross_entropy_on_labelled_rows_across_chunks() {
+    let rows: Vec<u32> = (0..700).filter(|row| row % 7 != 3).collect();
+    let targets: Vec<u32> = rows.iter().map(|row| (row * 13) % 90).collect();
+    let labels = Labels { divisor: rows.len() as f32, rows: rows.into(), targets: targets.into() };
+    compare(
+        [[700, 24], [90, 24]],
+        |[h, w]| Tracked::linear_cross_entropy(h, w, &labels),
+        |[h, w]| plain::linear_cross_entropy(h, w, &labels),
+    );
+    let tensor = |seed, rows| Tensor::<Flex, 2>::from_data(values(seed, rows, 24), &Default::default());
+    let fused = Flex::score_labels(tensor(1, 700), tensor(2, 90), &labels);
+    let plain = plain::score_labels(tensor(1, 700), tensor(2, 90), &labels);
+    for (a, b) in fused.iter().zip(&plain) {
+        assert!((a.loss - b.loss).abs() < 1e-5 && a.predicted == b.predicted);
+    }
+    let loss = host(Flex::linear_cross_entropy(tensor(1, 700), tensor(2, 90), &labels))[0];
+    let mean = plain.iter().map(|score| score.loss).sum::<f32>() / plain.len() as f32;
+    assert!((loss - mean).abs() < 1e-4);
+}
