@@ -1,0 +1,5 @@
+#!/bin/sh
+# Evaluates a stage of a run and the base model beside it: scripts/evaluate.sh RUN --test FILE --stage N
+set -eu
+cd "$(dirname "$0")/.."
+exec greentune evaluate "$@"
