@@ -14,7 +14,7 @@ pub enum WorkerTask {
     /// Evaluate a stage's adapters (and the base model beside it).
     Evaluate(EvaluateTask),
     /// Show what the model will see of a data set.
-    Inspect(InspectTask),
+    Inspect(Box<InspectTask>),
     /// Say which devices this binary can train on here.
     ProbeDevices,
 }

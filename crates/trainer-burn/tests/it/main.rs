@@ -1,4 +1,7 @@
-//! One test binary: parity with the reference, the operations against their oracle, training.
+//! One test binary: the reference, the operations, the backends, whole runs, bad input.
 
+mod backends;
+mod bad_input;
 mod oracle;
 mod reference;
+mod run;

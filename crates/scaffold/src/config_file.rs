@@ -1,0 +1,71 @@
+//! The lines of `config/fine_tuning_config.toml`, from the registry of settings.
+
+use greentune_core_config::resolve::{KeyDoc, Resolved, registry};
+use serde::Serialize;
+use serde_json::Value;
+
+/// Settings that differ from person to person and machine to machine. Left to the user's own file unless they were
+/// asked for; everything else is the project's recipe and is written out.
+const PERSONAL: &[&str] = &["training.device", "carbon.", "mlflow.", "wandb.", "huggingface."];
+
+/// A section with its keys.
+#[derive(Debug, Serialize)]
+pub(crate) struct Section {
+    name: &'static str,
+    keys: Vec<Key>,
+}
+
+/// A key with its comment.
+#[derive(Debug, Serialize)]
+struct Key {
+    doc: String,
+    allowed: &'static str,
+    name: &'static str,
+    /// TOML literal; empty when unset.
+    literal: String,
+    /// Whether the line takes effect, or stands there as a comment.
+    active: bool,
+}
+
+/// Every section of the file, in the registry's order.
+pub(crate) fn sections(resolved: &Resolved) -> Vec<Section> {
+    let values = serde_json::to_value(&resolved.settings).unwrap_or_default();
+    let mut sections: Vec<Section> = Vec::new();
+    for doc in registry() {
+        let (section, name) = doc.key.rsplit_once('.').unwrap_or(("", &doc.key));
+        let key = key(doc, name, &values, resolved);
+        match sections.last_mut() {
+            Some(last) if last.name == section => last.keys.push(key),
+            _ => sections.push(Section { name: section, keys: vec![key] }),
+        }
+    }
+    sections
+}
+
+fn key(doc: &'static KeyDoc, name: &'static str, values: &Value, resolved: &Resolved) -> Key {
+    let value = values.pointer(&format!("/{}", doc.key.replace('.', "/"))).unwrap_or(&Value::Null);
+    let personal = PERSONAL.iter().any(|prefix| doc.key.starts_with(prefix));
+    let asked_for = resolved.sources.contains_key(&doc.key);
+    Key {
+        doc: doc.doc.split_whitespace().collect::<Vec<_>>().join(" "),
+        allowed: &doc.allowed,
+        name,
+        literal: literal(value).map(|value| value.to_string()).unwrap_or_default(),
+        active: !value.is_null() && (asked_for || !personal),
+    }
+}
+
+/// `value` in TOML; `None` for null, which TOML does not have.
+fn literal(value: &Value) -> Option<toml_edit::Value> {
+    match value {
+        Value::Null => None,
+        Value::Bool(flag) => Some((*flag).into()),
+        Value::Number(number) => number.as_i64().map(Into::into).or_else(|| Some(number.as_f64()?.into())),
+        Value::String(text) => Some(text.as_str().into()),
+        Value::Array(items) => Some(items.iter().filter_map(literal).collect::<toml_edit::Array>().into()),
+        Value::Object(entries) => {
+            let entries = entries.iter().filter_map(|(name, value)| Some((name.as_str(), literal(value)?)));
+            Some(entries.collect::<toml_edit::InlineTable>().into())
+        }
+    }
+}

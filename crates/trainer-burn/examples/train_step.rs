@@ -1,0 +1,91 @@
+//! The Rust side of the training benchmark (`just bench-train`): the same model, batches and adapter as
+//! `fixtures/bench/torch_step.py`, the same JSON printed.
+//!
+//! `train_step MODEL BATCHES.json STEPS ADAPTER`
+#![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)] // a tool for developers
+
+use std::{path::Path, time::Instant};
+
+use burn::backend::{Autodiff, Flex, flex::FlexDevice};
+use greentune_trainer_burn::{
+    data::Example,
+    model::{Adapters, Decoder, ModelConfig, weights},
+    training::{
+        optimizer::{AdamW, clip},
+        step::{self, Trained},
+    },
+};
+
+/// As in the released binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const LEARNING_RATE: f64 = 1e-3;
+const WARMUP: usize = 2;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let arguments: Vec<String> = std::env::args().collect();
+    let [_, model, batches, steps, adapter] = arguments.as_slice() else {
+        return Err("usage: train_step MODEL BATCHES.json STEPS ADAPTER".into());
+    };
+    let batches: Vec<Vec<Example>> = batches_of(&serde_json::from_slice(&std::fs::read(batches)?)?);
+    let config = ModelConfig::read(Path::new(model))?;
+    let weights = weights::load(Path::new(model), &config, &FlexDevice)?;
+    let decoder = Decoder::<Flex>::new(config, weights);
+    let mut adapters = Adapters::load(Path::new(adapter), decoder.config(), &FlexDevice)?;
+    let mut optimizer = AdamW::new(&adapters.parameters, 0.0);
+    let before = peak_resident_mb();
+    let (mut seconds, mut losses) = (Vec::new(), Vec::new());
+    for index in 0..steps.parse::<usize>()? {
+        let begin = Instant::now();
+        let batch = batches[index % batches.len()].iter().collect();
+        let trained = Trained::Adapters(adapters.clone());
+        let out = step::gradients::<Autodiff<Flex>>(&decoder, &trained, &[batch], 0);
+        let (gradients, _) = clip(out.gradients, 1.0);
+        adapters.parameters = optimizer.update(&adapters.parameters, &gradients, LEARNING_RATE);
+        losses.push(out.loss);
+        seconds.push(begin.elapsed().as_secs_f64());
+    }
+    let mut counted: Vec<f64> = seconds.iter().skip(WARMUP).copied().collect();
+    counted.sort_by(f64::total_cmp);
+    let median = (counted[(counted.len() - 1) / 2] + counted[counted.len() / 2]) / 2.0;
+    let out = serde_json::json!({
+        "seconds": seconds,
+        "losses": losses,
+        "median_seconds": median,
+        "peak_resident_mb": peak_resident_mb(),
+        "peak_resident_before_training_mb": before,
+        "trainable_parameters": adapters.parameters.count(),
+    });
+    println!("{out}");
+    Ok(())
+}
+
+/// The batches of `make_batches.py`: labels are −100 on the first part of a row.
+fn batches_of(json: &serde_json::Value) -> Vec<Vec<Example>> {
+    let row = |ids: &serde_json::Value, labels: &serde_json::Value| {
+        let masked = labels.as_array().unwrap().iter().take_while(|label| label.as_i64() == Some(-100)).count();
+        Example {
+            tokens: ids.as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect(),
+            labels_from: masked.max(1),
+            weight: 1.0,
+            high_quality: false,
+            line: 0,
+            truncated: false,
+            prompt: String::new(),
+            response: String::new(),
+        }
+    };
+    let rows = |batch: &serde_json::Value| {
+        let (ids, labels) = (batch["input_ids"].as_array().unwrap(), batch["labels"].as_array().unwrap());
+        ids.iter().zip(labels).map(|(ids, labels)| row(ids, labels)).collect()
+    };
+    json["batches"].as_array().unwrap().iter().map(rows).collect()
+}
+
+/// Linux: the high-water mark of resident memory.
+fn peak_resident_mb() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
+    line.split_whitespace().next().and_then(|kib| kib.parse::<f64>().ok()).unwrap_or(0.0) * 1024.0 / 1e6
+}

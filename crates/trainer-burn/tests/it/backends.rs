@@ -1,0 +1,100 @@
+//! A small training step on every backend that this build has, against the processor's fused kernels.
+
+use std::path::PathBuf;
+
+use burn::{
+    backend::{Autodiff, Flex},
+    tensor::backend::AutodiffBackend,
+};
+use greentune_trainer_burn::{
+    data::Example,
+    evaluate,
+    model::{Adapters, Decoder, ModelConfig, parameters::HostTensor, weights},
+    ops::Ops,
+    training::{
+        optimizer::AdamW,
+        step::{self, Trained},
+    },
+};
+
+/// What a step leaves on the host: loss before, gradients by name, loss after, greedy tokens.
+struct Result {
+    before: f64,
+    gradients: Vec<HostTensor>,
+    after: f64,
+    tokens: Vec<u32>,
+}
+
+fn small_step<A>(device: A::Device) -> Result
+where
+    A: Ops + AutodiffBackend<InnerBackend: Ops>,
+{
+    let fixtures = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/reference");
+    let folder = fixtures.join("olmo2-tiny");
+    let config = ModelConfig::read(&folder).unwrap();
+    let weights = weights::load(&folder, &config, &device).unwrap();
+    let decoder = Decoder::<A::InnerBackend>::new(config, weights);
+    let mut adapters =
+        Adapters::<A::InnerBackend>::load(&fixtures.join("olmo2-tiny-lora"), decoder.config(), &device)
+            .unwrap();
+    let examples: Vec<Example> = [19, 7, 11].into_iter().map(example).collect();
+    let batch = vec![examples.iter().collect::<Vec<_>>()];
+    let mut optimizer = AdamW::new(&adapters.parameters, 0.01);
+    let out = step::gradients::<A>(&decoder, &Trained::Adapters(adapters.clone()), &batch, 5);
+    adapters.parameters = optimizer.update(&adapters.parameters, &out.gradients, 1e-2);
+    Result {
+        before: out.loss,
+        gradients: out.gradients.to_host().into_values().collect(),
+        after: evaluate::score(&decoder, Some(&adapters), &examples).loss,
+        tokens: evaluate::generate(&decoder, Some(&adapters), &[0, 17, 42], &[], 4),
+    }
+}
+
+fn example(length: u32) -> Example {
+    Example {
+        tokens: (0..length).map(|i| (i * i * 31 + length) % 320).collect(),
+        labels_from: 3,
+        weight: 1.0,
+        high_quality: false,
+        line: 1,
+        truncated: false,
+        prompt: String::new(),
+        response: String::new(),
+    }
+}
+
+#[allow(dead_code)] // used by the backends that a build has
+fn agrees<A>(device: A::Device)
+where
+    A: Ops + AutodiffBackend<InnerBackend: Ops>,
+{
+    let (mine, expected) = (small_step::<A>(device), small_step::<Autodiff<Flex>>(Default::default()));
+    assert!((mine.before - expected.before).abs() < 1e-4, "{} is not {}", mine.before, expected.before);
+    for (a, b) in mine.gradients.iter().zip(&expected.gradients) {
+        let scale = b.values.iter().fold(1e-6f32, |largest, value| largest.max(value.abs()));
+        for (a, b) in a.values.iter().zip(&b.values) {
+            assert!((a - b).abs() / scale < 1e-3, "{a} is not {b}");
+        }
+    }
+    assert!((mine.after - expected.after).abs() < 1e-3, "{} is not {}", mine.after, expected.after);
+    assert_eq!(mine.tokens, expected.tokens);
+}
+
+#[test]
+fn flex_learns() {
+    let result = small_step::<Autodiff<Flex>>(Default::default());
+    assert!(result.after < result.before);
+}
+
+#[cfg(feature = "candle")]
+#[test]
+fn candle_agrees_with_flex() {
+    agrees::<Autodiff<burn::backend::Candle>>(Default::default());
+}
+
+/// Needs a Vulkan driver; Mesa's software one (lavapipe) will do.
+#[cfg(feature = "wgpu")]
+#[test]
+fn wgpu_agrees_with_flex() {
+    agrees::<Autodiff<burn::backend::Wgpu>>(Default::default());
+}

@@ -1,0 +1,42 @@
+//! What the edge (command line, server) hands to the workbench.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use greentune_core_config::resolve::Argument;
+
+/// Everything that the workbench needs to know of its surroundings; it reads no environment itself.
+#[derive(Clone, Debug)]
+pub struct WorkbenchConfig {
+    /// `GREENTUNE_HOME`: where the index of runs lies. Created when absent.
+    pub home: PathBuf,
+    /// `GREENTUNE_STATE_URL`: `sqlite:PATH`; `{home}/state.db` when absent.
+    pub state_url: Option<String>,
+    /// The worker's program and first arguments, such as `[greentune, worker]`.
+    pub worker_command: Vec<OsString>,
+    /// The user's configuration file, when there is one.
+    pub user_config: Option<PathBuf>,
+    /// Environment variables; those called `GREENTUNE_*` with `__` between levels are settings.
+    pub environment: Vec<(String, String)>,
+    /// Settings given as flags.
+    pub arguments: Vec<Argument>,
+    /// Folders outside of which no path of a request may lie; any path is allowed when absent.
+    pub allowed_roots: Option<Vec<PathBuf>>,
+    /// The user's home folder, for `~` in paths of settings.
+    pub user_home: Option<PathBuf>,
+}
+
+impl WorkbenchConfig {
+    /// A configuration with `home` and `worker_command`, and nothing else.
+    pub fn new(home: impl Into<PathBuf>, worker_command: Vec<OsString>) -> Self {
+        Self {
+            home: home.into(),
+            state_url: None,
+            worker_command,
+            user_config: None,
+            environment: Vec::new(),
+            arguments: Vec::new(),
+            allowed_roots: None,
+            user_home: None,
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! Engine work besides training, done by a worker process: one task file in, one answer file out.
+
+use std::process::Stdio;
+
+use greentune_core_config::task::{WorkerAnswer, WorkerTask};
+
+use crate::{
+    Result, Workbench, WorkbenchError, atomic_file,
+    local::{last_lines, start_failed, worker_command},
+};
+
+impl Workbench {
+    /// Has a worker do `task`; the worker ends when this future is dropped.
+    ///
+    /// Errors: the problem that the worker answered with; [`WorkbenchError::WorkerDied`] without an answer.
+    pub(crate) async fn ask_worker(&self, task: &WorkerTask) -> Result<WorkerAnswer> {
+        let home = &self.config().home;
+        std::fs::create_dir_all(home).map_err(WorkbenchError::file("create", home))?;
+        let folder = tempfile::Builder::new().prefix("task-").tempdir_in(home);
+        let folder = folder.map_err(WorkbenchError::file("write to", home))?;
+        let (question, answer) = (folder.path().join("task.json"), folder.path().join("answer.json"));
+        atomic_file::write_json(&question, task)?;
+        let mut command = tokio::process::Command::from(worker_command(self.config())?);
+        command.arg("--task").arg(&question).arg("--answer").arg(&answer);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+        let output = command.output().await.map_err(start_failed(self.config()))?;
+        if !answer.is_file() {
+            return Err(WorkbenchError::WorkerDied {
+                run_id: None,
+                status: output.status.to_string(),
+                log_tail: last_lines(&String::from_utf8_lossy(&output.stderr)),
+            });
+        }
+        match atomic_file::read_json(&answer)? {
+            WorkerAnswer::Failed { problem } => Err(problem.into()),
+            answer => Ok(answer),
+        }
+    }
+}
+
+/// The error for an answer of another kind than the task's.
+pub(crate) fn wrong_answer(task: &str) -> WorkbenchError {
+    WorkbenchError::Internal(format!("the worker answered something else than was asked ({task})"))
+}

@@ -1,0 +1,322 @@
+//! What can go wrong in the service layer.
+
+use std::{io, path::PathBuf};
+
+use greentune_core_config::{Diagnostic, Location, Problem, ProblemKind};
+
+/// Result of a workbench operation.
+pub type Result<T, E = WorkbenchError> = std::result::Result<T, E>;
+
+/// What can go wrong in the service layer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WorkbenchError {
+    /// A problem that another crate or a worker reported.
+    #[error("{0}")]
+    Reported(Box<Problem>),
+    /// A file or folder could not be read or written.
+    #[error("cannot {action} {}: {source}", path.display())]
+    File {
+        /// What was tried, such as `read`.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// No project at a path.
+    #[error("no project at {}: config/fine_tuning_config.toml is missing there", .0.display())]
+    NotAProject(PathBuf),
+    /// A path that should lie in the project and does not.
+    #[error("{} lies outside the project {}", path.display(), project.display())]
+    OutsideProject {
+        /// The path as given.
+        path: PathBuf,
+        /// The project.
+        project: PathBuf,
+    },
+    /// A path outside the folders that requests may touch.
+    #[error("{} lies outside the folders that may be used: {}", path.display(), list(roots))]
+    OutsideAllowedRoots {
+        /// The path as given.
+        path: PathBuf,
+        /// The folders that may be used.
+        roots: Vec<PathBuf>,
+    },
+    /// A file that a request names does not exist or is not a file.
+    #[error("{key}: no file at {}", path.display())]
+    MissingFile {
+        /// The request's field.
+        key: String,
+        /// The path as resolved.
+        path: PathBuf,
+    },
+    /// A request field with a value that is not allowed.
+    #[error("{key}: found {found}, allowed: {allowed}")]
+    InvalidValue {
+        /// The request's field.
+        key: &'static str,
+        /// What was given.
+        found: String,
+        /// What is allowed.
+        allowed: String,
+    },
+    /// No base model where the settings say.
+    #[error("no base model{}: {reason}", place(path))]
+    BaseModelMissing {
+        /// The folder.
+        path: PathBuf,
+        /// What is missing.
+        reason: String,
+    },
+    /// A base model of an architecture that cannot be trained.
+    #[error("{} describes the architecture {found}; supported: {supported}", path.display())]
+    UnsupportedArchitecture {
+        /// The model's `config.json`.
+        path: PathBuf,
+        /// `model_type` and `architectures` as found.
+        found: String,
+        /// What is supported.
+        supported: String,
+    },
+    /// Something that this version cannot do.
+    #[error("{what} is not available yet")]
+    NotAvailableYet {
+        /// What was asked for.
+        what: String,
+        /// What to do instead.
+        instead: String,
+    },
+    /// No run with that id.
+    #[error("no run {run_id:?}{}", nearest_words(nearest))]
+    UnknownRun {
+        /// The id as given.
+        run_id: String,
+        /// Ids that look like it.
+        nearest: Vec<String>,
+    },
+    /// Several projects have a run with that id.
+    #[error("the run {run_id:?} exists in several projects: {}", list(projects))]
+    AmbiguousRun {
+        /// The id as given.
+        run_id: String,
+        /// The projects.
+        projects: Vec<PathBuf>,
+    },
+    /// A worker holds the run.
+    #[error("the run {run_id} is already being trained{}", pid_words(*pid))]
+    AlreadyRunning {
+        /// The run.
+        run_id: String,
+        /// The worker's process id.
+        pid: Option<u32>,
+    },
+    /// The run's work is done.
+    #[error("the run {0} is completed")]
+    AlreadyCompleted(String),
+    /// The run has not been started.
+    #[error("the run {0} has not been started")]
+    NotStarted(String),
+    /// A stage that must be trained first, or that is to be used, is not trained.
+    #[error("stage {stage} of the run {run_id} is not trained")]
+    StageNotTrained {
+        /// The run.
+        run_id: String,
+        /// The stage.
+        stage: u8,
+    },
+    /// A file of greentune's own that cannot be understood.
+    #[error("{} is damaged: {reason}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A worker that could not be started.
+    #[error("cannot start the worker {command}: {source}")]
+    WorkerStart {
+        /// The program.
+        command: String,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A worker that ended without an answer or a terminal event.
+    #[error("the worker ended unexpectedly ({status}); its last words:\n{log_tail}")]
+    WorkerDied {
+        /// The run that it trained; `None` when it did something else.
+        run_id: Option<String>,
+        /// Exit status.
+        status: String,
+        /// End of what it wrote.
+        log_tail: String,
+    },
+    /// The index of runs could not be used.
+    #[error("cannot use the index of runs {}: {source}", path.display())]
+    Store {
+        /// The database.
+        path: PathBuf,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+    /// The run ended on request.
+    #[error("the run {0} was cancelled")]
+    Cancelled(String),
+    /// A defect of greentune.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl WorkbenchError {
+    /// A failed `action` on `path`, for `map_err`.
+    pub(crate) fn file(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { action, path, source }
+    }
+
+    /// The problem of another crate's error, for `map_err`.
+    #[allow(clippy::needless_pass_by_value)] // the shape that `map_err` wants
+    pub(crate) fn reported<E: Diagnostic>(error: E) -> Self {
+        Self::from(error.problem())
+    }
+
+    /// One error for all of `problems`, of which there is at least one.
+    pub(crate) fn all(code: &'static str, message: &str, mut problems: Vec<Problem>) -> Self {
+        match problems.len() {
+            1 => Self::from(problems.remove(0)),
+            count => {
+                let kind = problems.first().map_or(ProblemKind::Internal, |problem| problem.kind);
+                let mut all = Problem::new(kind, code, format!("{count} {message}"));
+                all.problems = problems;
+                Self::from(all)
+            }
+        }
+    }
+}
+
+impl From<Problem> for WorkbenchError {
+    fn from(problem: Problem) -> Self {
+        Self::Reported(Box::new(problem))
+    }
+}
+
+impl Diagnostic for WorkbenchError {
+    fn problem(&self) -> Problem {
+        if let Self::Reported(problem) = self {
+            return (**problem).clone();
+        }
+        let (kind, code) = self.class();
+        let mut problem = Problem::new(kind, code, self.to_string());
+        problem.hint = self.hint();
+        problem.location = self.location();
+        problem
+    }
+}
+
+impl WorkbenchError {
+    fn class(&self) -> (ProblemKind, &'static str) {
+        use ProblemKind::{Cancelled, Conflict, Internal, InvalidInput, NotFound, Unavailable, Unsupported};
+        match self {
+            Self::File { source, .. } => match source.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => (Unavailable, "disk.full"),
+                io::ErrorKind::NotFound => (NotFound, "file.missing"),
+                io::ErrorKind::PermissionDenied => (Unavailable, "file.permission"),
+                _ => (Internal, "file.io"),
+            },
+            Self::NotAProject(_) => (NotFound, "project.missing"),
+            Self::OutsideProject { .. } => (InvalidInput, "path.outside_project"),
+            Self::OutsideAllowedRoots { .. } => (InvalidInput, "path.outside_roots"),
+            Self::MissingFile { .. } => (NotFound, "data.missing"),
+            Self::InvalidValue { .. } => (InvalidInput, "request.value"),
+            Self::BaseModelMissing { .. } => (NotFound, "model.missing"),
+            Self::UnsupportedArchitecture { .. } => (Unsupported, "model.architecture"),
+            Self::NotAvailableYet { .. } => (Unsupported, "feature.unavailable"),
+            Self::UnknownRun { .. } => (NotFound, "run.unknown"),
+            Self::AmbiguousRun { .. } => (Conflict, "run.ambiguous"),
+            Self::AlreadyRunning { .. } => (Conflict, "run.already_running"),
+            Self::AlreadyCompleted(_) => (Conflict, "run.completed"),
+            Self::NotStarted(_) => (Conflict, "run.not_started"),
+            Self::StageNotTrained { .. } => (Conflict, "run.stage_not_trained"),
+            Self::Damaged { .. } => (Internal, "file.damaged"),
+            Self::WorkerStart { .. } => (Internal, "worker.start"),
+            Self::WorkerDied { .. } => (Internal, "worker.died"),
+            Self::Store { .. } => (Unavailable, "store.unusable"),
+            Self::Cancelled(_) => (Cancelled, "run.cancelled"),
+            Self::Reported(_) | Self::Internal(_) => (Internal, "internal"),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::File { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                String::from("free some space and try again; a run goes on from its last checkpoint")
+            }
+            Self::NotAProject(_) => String::from("make one with `greentune new NAME`, or name its folder"),
+            Self::OutsideProject { .. } => String::from(
+                "put the file into the project, for example into data/raw, or give its absolute path",
+            ),
+            Self::OutsideAllowedRoots { .. } => {
+                String::from("use a path in one of these folders, or start the server with another root")
+            }
+            Self::MissingFile { .. } => String::from("relative paths are taken from the project's folder"),
+            Self::BaseModelMissing { .. } => String::from(
+                "set base_model.local_path to a folder with config.json, *.safetensors and tokenizer.json",
+            ),
+            Self::UnsupportedArchitecture { .. } => {
+                String::from("choose a base model of a supported architecture, such as an OLMo-2 model")
+            }
+            Self::NotAvailableYet { instead, .. } => instead.clone(),
+            Self::UnknownRun { .. } => String::from("`greentune runs list` shows every run that is known"),
+            Self::AmbiguousRun { .. } => String::from("say which project is meant"),
+            Self::AlreadyRunning { run_id, .. } => {
+                format!(
+                    "follow it with `greentune monitor {run_id}`, end it with `greentune cancel {run_id}`"
+                )
+            }
+            Self::AlreadyCompleted(_) => {
+                String::from("evaluate or export it, or configure a new run to train again")
+            }
+            Self::NotStarted(run_id) => format!("start it with `greentune train {run_id}`"),
+            Self::StageNotTrained { run_id, stage } => {
+                format!("train it with `greentune train {run_id} --stage {stage}`")
+            }
+            Self::WorkerDied { run_id: Some(run_id), .. } => {
+                format!("go on from the last checkpoint with `greentune resume {run_id}`")
+            }
+            Self::Store { .. } => {
+                String::from("the index can be deleted: it is rebuilt from the run folders")
+            }
+            Self::Cancelled(run_id) => format!("go on with `greentune resume {run_id}`"),
+            _ => return None,
+        };
+        Some(hint)
+    }
+
+    fn location(&self) -> Option<Location> {
+        let (file, key) = match self {
+            Self::MissingFile { key, .. } => (None, Some(key.clone())),
+            Self::InvalidValue { key, .. } => (None, Some((*key).to_owned())),
+            Self::Damaged { path, .. } | Self::UnsupportedArchitecture { path, .. } => {
+                (Some(path.clone()), None)
+            }
+            _ => return None,
+        };
+        Some(Location { file, line: None, key })
+    }
+}
+
+fn place(path: &std::path::Path) -> String {
+    if path.as_os_str().is_empty() { String::new() } else { format!(" at {}", path.display()) }
+}
+
+fn list(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
+fn nearest_words(nearest: &[String]) -> String {
+    if nearest.is_empty() { String::new() } else { format!("; the nearest are {}", nearest.join(", ")) }
+}
+
+fn pid_words(pid: Option<u32>) -> String {
+    pid.map(|pid| format!(" by process {pid}")).unwrap_or_default()
+}

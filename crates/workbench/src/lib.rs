@@ -1,0 +1,31 @@
+//! The service layer of greentune: one typed operation per thing a user can do.
+//!
+//! Front ends translate, call one operation of [`Workbench`] and translate back. Training never runs in this
+//! process: a run folder is trained by a worker process, and everything anybody wants to know about a run is
+//! read from the files that the worker left there.
+
+mod atomic_file;
+mod base_model;
+mod config;
+mod engine;
+mod error;
+mod events;
+mod fold;
+mod git;
+mod input_hash;
+mod job_store;
+mod launch;
+mod local;
+mod lock;
+mod model_card;
+pub mod operation;
+mod progress;
+mod project;
+mod run;
+mod workbench;
+pub mod worker;
+
+pub use config::WorkbenchConfig;
+pub use error::{Result, WorkbenchError};
+pub use run::{RunSummary, StageProgress};
+pub use workbench::Workbench;

@@ -1,0 +1,41 @@
+//! The operations: one file each, with its request, its response and the operation itself.
+
+pub mod cancel_training;
+pub mod configure_training_run;
+pub mod diagnose;
+pub mod evaluate_model;
+pub mod export_model;
+pub mod follow_events;
+pub mod generate_fine_tuning_project;
+pub mod get_emissions_summary;
+pub mod inspect_dataset;
+pub mod list_runs;
+pub mod monitor_training_progress;
+pub mod resume_training;
+pub mod show_config;
+pub mod show_run;
+pub mod start_training;
+
+pub use cancel_training::{CancelTraining, CancelTrainingResponse};
+pub use configure_training_run::{
+    ConfigurationSummary, ConfigureTrainingRun, ConfigureTrainingRunResponse, StageSummary, TrainingData,
+};
+pub use diagnose::{Check, CheckStatus, Diagnose, DiagnoseResponse};
+pub use evaluate_model::{EvaluateModel, EvaluateModelResponse, EvaluationResults};
+pub use export_model::{ExportModel, ExportModelResponse};
+pub use follow_events::{FollowEvents, FollowEventsResponse};
+pub use generate_fine_tuning_project::{
+    BaseModelConfig, CarbonConfig, DatasetConfig, FeaturesEnabled, GenerateFineTuningProject,
+    GenerateFineTuningProjectResponse, Integrations, LoraConfig, ProjectFeatures, StageConfig,
+    TrainingConfig,
+};
+pub use get_emissions_summary::GetEmissionsSummary;
+pub use inspect_dataset::InspectDataset;
+pub use list_runs::{ListRuns, ListRunsResponse};
+pub use monitor_training_progress::{
+    MonitorTrainingProgress, MonitorTrainingProgressResponse, TrainingMetrics,
+};
+pub use resume_training::ResumeTraining;
+pub use show_config::{ShowConfig, ShowConfigResponse};
+pub use show_run::{ShowRun, ShowRunResponse};
+pub use start_training::{StartTraining, StartTrainingResponse};

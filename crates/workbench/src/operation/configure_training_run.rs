@@ -1,0 +1,264 @@
+//! Makes a run: checks everything that can be checked without training, and writes its manifest.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use greentune_core_config::{
+    Diagnostic, ids,
+    layout::{ProjectLayout, RunLayout},
+    manifest::{RunData, RunManifest, RunStatus, StageRecord},
+    settings::Settings,
+};
+use jiff::{SignedDuration, Timestamp};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::start_training::LOCAL;
+use crate::{
+    Result, Workbench, WorkbenchError, atomic_file, base_model::BaseModel, fold::new_record, git,
+    input_hash::sha256, job_store::JobStore,
+};
+
+/// Version of the manifest's format.
+const FORMAT_VERSION: u32 = 1;
+
+/// Configure a run of a project.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct ConfigureTrainingRun {
+    /// Path of the project.
+    pub project_path: PathBuf,
+    /// Name of the run: letters, digits, `.`, `_` and `-`, at most 64.
+    pub run_name: String,
+    /// Data sets, relative to the project or absolute.
+    pub training_data: TrainingData,
+    /// Settings for this run alone, by dotted key or nested: `{"training.stage1.iterations": 20}`.
+    pub override_params: Option<serde_json::Map<String, serde_json::Value>>,
+}
+
+/// Data sets of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TrainingData {
+    /// Training records.
+    pub train_dataset: PathBuf,
+    /// Validation records.
+    pub validation_dataset: PathBuf,
+    /// Test records.
+    pub test_dataset: Option<PathBuf>,
+    /// Training records of stage 2; `train_dataset` when absent.
+    pub stage2_train_dataset: Option<PathBuf>,
+    /// Validation records of stage 2; `validation_dataset` when absent.
+    pub stage2_validation_dataset: Option<PathBuf>,
+}
+
+/// The run that was made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ConfigureTrainingRunResponse {
+    /// Always true; a problem is an error.
+    pub success: bool,
+    /// Id of the run.
+    pub run_id: String,
+    /// The run's folder.
+    pub run_directory: PathBuf,
+    /// The run's manifest.
+    pub manifest_path: PathBuf,
+    /// What will be trained, and how.
+    pub configuration_summary: ConfigurationSummary,
+}
+
+/// What will be trained, and how.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ConfigurationSummary {
+    /// Folder of the base model.
+    pub base_model: PathBuf,
+    /// Its architecture, such as `olmo2`.
+    pub architecture: String,
+    /// Device that was asked for.
+    pub device: String,
+    /// LoRA rank.
+    pub lora_rank: u64,
+    /// Projections that get an adapter.
+    pub target_modules: Vec<String>,
+    /// The stages.
+    pub stages: Vec<StageSummary>,
+    /// Where each setting that is not a default came from, by dotted key.
+    pub sources: BTreeMap<String, String>,
+    /// What the user should look at.
+    pub warnings: Vec<String>,
+}
+
+/// A stage in short.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct StageSummary {
+    /// Stage, from 1.
+    pub stage: u8,
+    /// Optimizer steps.
+    pub iterations: u64,
+    /// Peak learning rate.
+    pub learning_rate: f64,
+    /// Records per optimizer step.
+    pub records_per_step: u64,
+    /// Training records' file.
+    pub train_dataset: PathBuf,
+    /// Validation records' file.
+    pub validation_dataset: PathBuf,
+}
+
+impl Workbench {
+    /// Checks name, data, settings and base model, and writes `runs/{run_id}/run-manifest.json`.
+    ///
+    /// Errors: everything that is wrong with name and data at once, or with the settings at once; features that are
+    /// not available yet; a base model that is missing or of an unsupported architecture.
+    pub async fn configure_training_run(
+        &self,
+        request: ConfigureTrainingRun,
+    ) -> Result<ConfigureTrainingRunResponse> {
+        self.blocking(move |workbench| workbench.configure(request)).await
+    }
+
+    fn configure(&self, request: ConfigureTrainingRun) -> Result<ConfigureTrainingRunResponse> {
+        let project = self.open_project(&request.project_path)?;
+        let data = self.check_request(&project, &request)?;
+        let resolved = self.usable_settings(&project, request.override_params)?;
+        let base_model = self.base_model(&resolved.settings)?;
+        atomic_file::write_json(&project.model_config(), &base_model.description())?;
+
+        let created_at = Timestamp::now();
+        let mut manifest = RunManifest {
+            format_version: FORMAT_VERSION,
+            greentune_version: env!("CARGO_PKG_VERSION").to_owned(),
+            run_id: String::new(),
+            run_name: request.run_name,
+            created_at,
+            updated_at: created_at,
+            status: RunStatus::NotStarted,
+            platform: LOCAL.to_owned(),
+            problem: None,
+            pid: None,
+            requested_stages: Vec::new(),
+            sources: resolved.sources.iter().map(|(key, source)| (key.clone(), source.to_string())).collect(),
+            input_hashes: input_hashes(&data, &base_model)?,
+            git_revision: git::revision(project.root()),
+            stages: stages(&resolved.settings),
+            artifacts: BTreeMap::new(),
+            base_model_path: base_model.folder.clone(),
+            settings: resolved.settings,
+            data,
+        };
+        let store = JobStore::open(self.config())?;
+        let run = make_run_folder(&project, &manifest)?;
+        manifest.run_id = run.run_id();
+        if let Err(error) = atomic_file::write_json(&run.manifest(), &manifest) {
+            let _ = fs::remove_dir_all(run.folder());
+            return Err(error);
+        }
+        store.insert(&run, &manifest)?;
+        Ok(ConfigureTrainingRunResponse {
+            success: true,
+            run_id: run.run_id(),
+            run_directory: run.folder().to_owned(),
+            manifest_path: run.manifest(),
+            configuration_summary: summary(&manifest, base_model.architecture),
+        })
+    }
+
+    /// Checks name and data sets, and reports everything that is wrong with them at once.
+    fn check_request(&self, project: &ProjectLayout, request: &ConfigureTrainingRun) -> Result<RunData> {
+        let mut problems: Vec<_> = ids::check_run_name(&request.run_name).err().into_iter().collect();
+        let mut file = |key: &str, path: &Path| {
+            let found = self.input_file(project, &format!("training_data.{key}"), path);
+            found.map_err(|error| problems.push(error.problem())).ok()
+        };
+        let given = &request.training_data;
+        let train = file("train_dataset", &given.train_dataset);
+        let validation = file("validation_dataset", &given.validation_dataset);
+        let mut optional = |key: &str, path: &Option<PathBuf>| path.as_ref().and_then(|path| file(key, path));
+        let data = RunData {
+            test: optional("test_dataset", &given.test_dataset),
+            stage2_train: optional("stage2_train_dataset", &given.stage2_train_dataset),
+            stage2_validation: optional("stage2_validation_dataset", &given.stage2_validation_dataset),
+            train: train.unwrap_or_default(),
+            validation: validation.unwrap_or_default(),
+        };
+        if problems.is_empty() {
+            return Ok(data);
+        }
+        Err(WorkbenchError::all("request.invalid", "things are wrong with the request", problems))
+    }
+}
+
+fn input_hashes(data: &RunData, base_model: &BaseModel) -> Result<BTreeMap<String, String>> {
+    let optional = [&data.test, &data.stage2_train, &data.stage2_validation].into_iter().flatten().cloned();
+    let files = [data.train.clone(), data.validation.clone(), base_model.config_path()];
+    let files: BTreeSet<_> = files.into_iter().chain(optional).collect();
+    files.into_iter().map(|file| Ok((file.to_string_lossy().into_owned(), sha256(&file)?))).collect()
+}
+
+fn stages(settings: &Settings) -> Vec<StageRecord> {
+    let stages = 1..=settings.training.num_stages;
+    stages.map(|stage| new_record(stage, settings.training.stage(stage).iterations)).collect()
+}
+
+/// Makes the run's folder; a run of the same name in the same second gets the next free one.
+fn make_run_folder(project: &ProjectLayout, manifest: &RunManifest) -> Result<RunLayout> {
+    let runs = project.runs();
+    fs::create_dir_all(&runs).map_err(WorkbenchError::file("create", &runs))?;
+    let mut at = manifest.created_at;
+    loop {
+        let run = project.run(&ids::run_id(&manifest.run_name, at));
+        match fs::create_dir(run.folder()) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => at += SignedDuration::from_secs(1),
+            made => return made.map(|()| run.clone()).map_err(WorkbenchError::file("create", run.folder())),
+        }
+    }
+}
+
+fn summary(manifest: &RunManifest, architecture: String) -> ConfigurationSummary {
+    let settings = &manifest.settings;
+    ConfigurationSummary {
+        base_model: manifest.base_model_path.clone(),
+        architecture,
+        device: settings.training.device.to_string(),
+        lora_rank: settings.lora.rank,
+        target_modules: settings.lora.target_modules.clone(),
+        stages: manifest.stages.iter().map(|stage| stage_summary(manifest, stage.stage)).collect(),
+        sources: manifest.sources.clone(),
+        warnings: warnings(manifest),
+    }
+}
+
+fn stage_summary(manifest: &RunManifest, stage: u8) -> StageSummary {
+    let settings = manifest.settings.training.stage(stage);
+    StageSummary {
+        stage,
+        iterations: settings.iterations,
+        learning_rate: settings.learning_rate,
+        records_per_step: settings.batch_size * settings.gradient_accumulation,
+        train_dataset: manifest.data.train_of(stage).clone(),
+        validation_dataset: manifest.data.validation_of(stage).clone(),
+    }
+}
+
+fn warnings(manifest: &RunManifest) -> Vec<String> {
+    let hash = |path: &PathBuf| manifest.input_hashes.get(&*path.to_string_lossy());
+    let same = |a: &PathBuf, b: &PathBuf| hash(a).is_some() && hash(a) == hash(b);
+    let data = &manifest.data;
+    let mut warnings = Vec::new();
+    for stage in manifest.stages.iter().map(|stage| stage.stage) {
+        if same(data.train_of(stage), data.validation_of(stage)) {
+            warnings.push(format!(
+                "stage {stage} validates on its own training records: its figures will say nothing about new ones"
+            ));
+        }
+    }
+    if data
+        .test
+        .as_ref()
+        .is_some_and(|test| manifest.stages.iter().any(|stage| same(data.train_of(stage.stage), test)))
+    {
+        warnings.push(String::from("the test records are training records"));
+    }
+    warnings
+}

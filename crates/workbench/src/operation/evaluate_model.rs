@@ -1,0 +1,158 @@
+//! Evaluates a stage of a run on a data set, with the base model beside it.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use greentune_core_config::{
+    evaluation::{EvaluatedModel, EvaluationReport},
+    task::{EvaluateTask, WorkerAnswer, WorkerTask},
+};
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Result, Workbench, WorkbenchError, atomic_file, engine::wrong_answer, run::Run};
+
+/// Evaluate a stage's adapters.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct EvaluateModel {
+    /// Path of the project; the index of runs is asked when absent.
+    pub project_path: Option<PathBuf>,
+    /// Id of the run.
+    pub run_id: String,
+    /// Data set to evaluate on, relative to the project or absolute.
+    pub test_dataset: PathBuf,
+    /// Stage whose adapters are evaluated: 1 or 2.
+    pub stage: u8,
+    /// Records for which a response is generated; the settings' `evaluation.generate_records` when absent.
+    pub generate_records: Option<u64>,
+}
+
+/// The figures.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct EvaluateModelResponse {
+    /// Always true; a problem is an error.
+    pub success: bool,
+    /// Id of the run.
+    pub run_id: String,
+    /// Stage that was evaluated.
+    pub stage: u8,
+    /// Figures of the stage.
+    pub evaluation_results: EvaluationResults,
+    /// Whether the stage's token accuracy reaches `threshold`.
+    pub passed_thresholds: bool,
+    /// The stage's threshold in the settings: `evaluation.stage1_threshold` or `stage2_threshold`.
+    pub threshold: f64,
+    /// Full reports: the stage first, then the base model.
+    pub reports: Vec<EvaluationReport>,
+    /// File that holds the reports.
+    pub results_file: PathBuf,
+}
+
+/// Figures of the evaluated stage.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct EvaluationResults {
+    /// Share of response tokens whose most likely prediction is right, in `[0, 1]`.
+    pub accuracy: f64,
+    /// exp of the mean loss per response token.
+    pub perplexity: f64,
+    /// Further figures, the base model's prefixed with `base_`: `exact_match`, `bleu`, `loss`, `base_accuracy`, …
+    pub custom_metrics: BTreeMap<String, f64>,
+}
+
+/// What is written to the results file.
+#[derive(Serialize)]
+struct ResultsFile<'a> {
+    created_at: Timestamp,
+    dataset: &'a Path,
+    results: &'a EvaluateModelResponse,
+}
+
+impl Workbench {
+    /// Evaluates the stage and the base model in a worker, and keeps the reports in the run's folder.
+    ///
+    /// `passed_thresholds` compares the stage's token accuracy with `evaluation.stage1_threshold` or
+    /// `evaluation.stage2_threshold` of the run's settings.
+    pub async fn evaluate_model(&self, request: EvaluateModel) -> Result<EvaluateModelResponse> {
+        let (run, task) = self.blocking(move |workbench| workbench.evaluate_task(&request)).await?;
+        match self.ask_worker(&WorkerTask::Evaluate(task.clone())).await? {
+            WorkerAnswer::Evaluated { reports } => {
+                self.blocking(move |_| keep_results(&run, &task, reports)).await
+            }
+            _ => Err(wrong_answer("evaluate")),
+        }
+    }
+
+    fn evaluate_task(&self, request: &EvaluateModel) -> Result<(Run, EvaluateTask)> {
+        let run = self.read_run(request.project_path.as_deref(), &request.run_id)?;
+        run.trained_stage(request.stage)?;
+        let generate_records =
+            request.generate_records.unwrap_or(run.manifest.settings.evaluation.generate_records);
+        let task = EvaluateTask {
+            run_folder: run.layout.folder().to_owned(),
+            stage: request.stage,
+            dataset: self.input_file(run.layout.project(), "test_dataset", &request.test_dataset)?,
+            generate_records: usize::try_from(generate_records).unwrap_or(usize::MAX),
+            with_base: true,
+        };
+        Ok((run, task))
+    }
+}
+
+fn keep_results(
+    run: &Run,
+    task: &EvaluateTask,
+    reports: Vec<EvaluationReport>,
+) -> Result<EvaluateModelResponse> {
+    let report_of = |model| reports.iter().find(|report| report.model == model);
+    let stage = report_of(EvaluatedModel::Stage(task.stage)).ok_or_else(|| wrong_answer("evaluate"))?;
+    let evaluation = &run.manifest.settings.evaluation;
+    let threshold = if task.stage == 2 { evaluation.stage2_threshold } else { evaluation.stage1_threshold };
+    let created_at = Timestamp::now();
+    let response = EvaluateModelResponse {
+        success: true,
+        run_id: run.manifest.run_id.clone(),
+        stage: task.stage,
+        evaluation_results: EvaluationResults {
+            accuracy: stage.token_accuracy,
+            perplexity: stage.perplexity,
+            custom_metrics: custom_metrics(stage, report_of(EvaluatedModel::Base)),
+        },
+        passed_thresholds: stage.token_accuracy >= threshold,
+        threshold,
+        results_file: results_file(run, task, created_at),
+        reports,
+    };
+    let folder = run.layout.evaluation(task.stage);
+    std::fs::create_dir_all(&folder).map_err(WorkbenchError::file("create", folder))?;
+    let content = ResultsFile { created_at, dataset: &task.dataset, results: &response };
+    atomic_file::write_json(&response.results_file, &content)?;
+    Ok(response)
+}
+
+fn results_file(run: &Run, task: &EvaluateTask, at: Timestamp) -> PathBuf {
+    let stem = task.dataset.file_stem().unwrap_or_default().to_string_lossy();
+    let name = format!("{stem}-{}.json", at.strftime("%Y%m%d-%H%M%S%.3f"));
+    run.layout.evaluation(task.stage).join(name)
+}
+
+fn custom_metrics(stage: &EvaluationReport, base: Option<&EvaluationReport>) -> BTreeMap<String, f64> {
+    let figures = |report: &EvaluationReport, prefix: &str| {
+        [
+            ("loss", Some(report.loss)),
+            ("exact_match", report.exact_match),
+            ("bleu", report.bleu),
+            ("records", Some(report.records as f64)),
+        ]
+        .map(|(name, figure)| (format!("{prefix}{name}"), figure))
+    };
+    let mut metrics: Vec<_> = figures(stage, "").into();
+    if let Some(base) = base {
+        metrics.extend(figures(base, "base_"));
+        metrics.push((String::from("base_accuracy"), Some(base.token_accuracy)));
+        metrics.push((String::from("base_perplexity"), Some(base.perplexity)));
+    }
+    metrics.into_iter().filter_map(|(name, figure)| Some((name, figure?))).collect()
+}

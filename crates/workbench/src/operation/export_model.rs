@@ -1,0 +1,97 @@
+//! Writes a stage of a run as a model that other programs read.
+
+use std::path::PathBuf;
+
+use greentune_export::{ExportFormat, ExportRequest, ExportedFile, Verification, export};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Result, Workbench, WorkbenchError, model_card::model_card};
+
+/// Export a stage.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct ExportModel {
+    /// Path of the project; the index of runs is asked when absent.
+    pub project_path: Option<PathBuf>,
+    /// Id of the run.
+    pub run_id: String,
+    /// Stage to export: 1 or 2.
+    pub stage: u8,
+    /// `safetensors` or `huggingface`; `mlx` and `gguf` are not available yet.
+    pub export_format: String,
+    /// Folder to write, relative to the project or absolute; must be absent or empty.
+    pub export_path: PathBuf,
+    /// Merge the adapters into the base model (true), or write the adapters alone (false, the default).
+    pub merge_adapters: Option<bool>,
+    /// Not available yet.
+    pub upload_to_huggingface: Option<bool>,
+    /// Repository on the Hugging Face Hub.
+    pub hf_repo_id: Option<String>,
+}
+
+/// What was written.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ExportModelResponse {
+    /// Always true; a problem is an error.
+    pub success: bool,
+    /// Folder that was written.
+    pub export_path: PathBuf,
+    /// Format that was written.
+    pub export_format: String,
+    /// Size of the weights, in MB of 10^6 bytes.
+    pub model_size_mb: f64,
+    /// The files in it.
+    pub files: Vec<ExportedFile>,
+    /// What was proven after reading everything back.
+    pub verification: Verification,
+    /// Address on the Hugging Face Hub, when uploaded.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub huggingface_url: Option<String>,
+    /// How to load it.
+    pub usage_instructions: String,
+}
+
+impl Workbench {
+    /// Exports the stage's adapters, alone or merged into the base model.
+    ///
+    /// Errors: the stage is not trained; the format is unknown or not available yet; the folder is not empty; uploading
+    /// is not available yet.
+    pub async fn export_model(&self, request: ExportModel) -> Result<ExportModelResponse> {
+        self.blocking(move |workbench| workbench.export_now(&request)).await
+    }
+
+    fn export_now(&self, request: &ExportModel) -> Result<ExportModelResponse> {
+        if request.upload_to_huggingface == Some(true) {
+            return Err(WorkbenchError::NotAvailableYet {
+                what: String::from("uploading to the Hugging Face Hub"),
+                instead: String::from(
+                    "export with export_format = huggingface and upload the folder yourself",
+                ),
+            });
+        }
+        let format: ExportFormat = request.export_format.parse().map_err(WorkbenchError::reported)?;
+        let run = self.read_run(request.project_path.as_deref(), &request.run_id)?;
+        let stage = run.trained_stage(request.stage)?;
+        let merge = request.merge_adapters.unwrap_or(false);
+        let report = export(&ExportRequest {
+            base_model: run.manifest.base_model_path.clone(),
+            adapters: run.layout.adapters(request.stage),
+            format,
+            destination: self.path_in(run.layout.project(), &request.export_path)?,
+            merge,
+            model_card: Some(model_card(&run.manifest, stage, merge)),
+        })
+        .map_err(WorkbenchError::reported)?;
+        let weights = report.files.iter().filter(|file| file.name.ends_with(".safetensors"));
+        Ok(ExportModelResponse {
+            success: true,
+            model_size_mb: weights.map(|file| file.bytes).sum::<u64>() as f64 / 1e6,
+            export_path: report.destination,
+            export_format: format.to_string(),
+            files: report.files,
+            verification: report.verification,
+            huggingface_url: None,
+            usage_instructions: report.usage_instructions,
+        })
+    }
+}

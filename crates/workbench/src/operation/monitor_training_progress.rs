@@ -1,0 +1,191 @@
+//! Where a run stands.
+
+use std::path::PathBuf;
+
+use greentune_core_config::{
+    Problem,
+    event::{EmissionsSoFar, Event, EventKind},
+    manifest::{RunStatus, StageRecord},
+};
+use jiff::{SignedDuration, Timestamp};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Result, StageProgress, Workbench, progress, run::Run};
+
+/// Ask where a run stands.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct MonitorTrainingProgress {
+    /// Path of the project; the index of runs is asked when absent.
+    pub project_path: Option<PathBuf>,
+    /// Id of the run.
+    pub run_id: String,
+    /// Whether to report energy and emissions; true when absent.
+    pub include_emissions: Option<bool>,
+}
+
+/// Where a run stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct MonitorTrainingProgressResponse {
+    /// Id of the run.
+    pub run_id: String,
+    /// Status.
+    pub status: RunStatus,
+    /// Stage at work, or the last one that was.
+    pub current_stage: u8,
+    /// Optimizer steps done in that stage.
+    pub current_iteration: u64,
+    /// Optimizer steps of that stage in all.
+    pub total_iterations: u64,
+    /// Share of all steps of all stages that is done, in percent.
+    pub progress_percentage: f64,
+    /// Figures of the last step.
+    pub metrics: TrainingMetrics,
+    /// Emissions of the run so far, in kg CO2-equivalent.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub carbon_emissions_kg: Option<f64>,
+    /// Energy and emissions per stage.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub emissions: Option<Vec<EmissionsSoFar>>,
+    /// When training will be done at the present pace.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schemars(with = "Option<String>")]
+    pub estimated_completion_time: Option<Timestamp>,
+    /// Seconds until then.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub remaining_seconds: Option<f64>,
+    /// Device that trains.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub device: Option<String>,
+    /// The stages.
+    pub stages: Vec<StageProgress>,
+    /// Warnings of the run, newest last.
+    pub warnings: Vec<String>,
+    /// Why the run failed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub problem: Option<Problem>,
+    /// What to do next, when the run does not go on by itself.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub hint: Option<String>,
+    /// Number of the last event.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub last_seq: Option<u64>,
+}
+
+/// Figures of the last optimizer step and the last evaluation.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TrainingMetrics {
+    /// Mean loss per labelled token of the last step, in nats.
+    pub train_loss: Option<f64>,
+    /// Learning rate of the last step.
+    pub learning_rate: Option<f64>,
+    /// Tokens per second of the last step.
+    pub tokens_per_second: Option<f64>,
+    /// Mean loss per labelled token of the validation records, in nats.
+    pub validation_loss: Option<f64>,
+    /// exp(validation_loss).
+    pub perplexity: Option<f64>,
+    /// Share of labelled validation tokens that are predicted right, in `[0, 1]`.
+    pub token_accuracy: Option<f64>,
+}
+
+impl Workbench {
+    /// Reads status, progress, metrics, emissions and the time left from the run's files.
+    pub async fn monitor_training_progress(
+        &self,
+        request: MonitorTrainingProgress,
+    ) -> Result<MonitorTrainingProgressResponse> {
+        self.blocking(move |workbench| {
+            let run = workbench.read_run(request.project_path.as_deref(), &request.run_id)?;
+            Ok(progress_of(run, request.include_emissions.unwrap_or(true)))
+        })
+        .await
+    }
+}
+
+fn progress_of(run: Run, include_emissions: bool) -> MonitorTrainingProgressResponse {
+    let summary = run.summary();
+    let status = summary.status;
+    let current = current_stage(&run);
+    let remaining_seconds = match status {
+        RunStatus::Running => {
+            progress::pace(&run).map(|pace| progress::remaining_seconds(&run.manifest, pace))
+        }
+        _ => None,
+    };
+    let emissions: Vec<_> = run.manifest.stages.iter().filter_map(|stage| stage.emissions.clone()).collect();
+    MonitorTrainingProgressResponse {
+        status,
+        current_stage: current.map_or(1, |stage| stage.stage),
+        current_iteration: current.map_or(0, |stage| stage.steps_done),
+        total_iterations: current.map_or(0, |stage| stage.total_steps),
+        progress_percentage: summary.progress_percentage,
+        metrics: metrics(&run),
+        carbon_emissions_kg: summary.carbon_emissions_kg.filter(|_| include_emissions),
+        emissions: (include_emissions && !emissions.is_empty()).then_some(emissions),
+        estimated_completion_time: remaining_seconds.and_then(from_now),
+        remaining_seconds,
+        device: device(&run),
+        stages: summary.stages,
+        warnings: warnings(&run),
+        hint: hint(status, &summary.run_id),
+        last_seq: run.events.last().map(|event| event.seq),
+        problem: run.manifest.problem,
+        run_id: summary.run_id,
+    }
+}
+
+/// The stage at work, else the last one that was, else the first.
+fn current_stage(run: &Run) -> Option<&StageRecord> {
+    let stages = &run.manifest.stages;
+    let touched = stages.iter().rev().find(|stage| stage.status != RunStatus::NotStarted);
+    stages.iter().find(|stage| stage.status == RunStatus::Running).or(touched).or(stages.first())
+}
+
+fn metrics(run: &Run) -> TrainingMetrics {
+    let step = progress::last_step(run);
+    let mut metrics = TrainingMetrics {
+        train_loss: step.map(|step| step.train_loss),
+        learning_rate: step.map(|step| step.learning_rate),
+        tokens_per_second: step.map(|step| step.tokens_per_second),
+        ..TrainingMetrics::default()
+    };
+    for event in run.events.iter().rev() {
+        if let EventKind::Evaluated { validation_loss, perplexity, token_accuracy, .. } = event.kind {
+            metrics.validation_loss = Some(validation_loss);
+            metrics.perplexity = Some(perplexity);
+            metrics.token_accuracy = Some(token_accuracy);
+            break;
+        }
+    }
+    metrics
+}
+
+fn device(run: &Run) -> Option<String> {
+    run.events.iter().rev().find_map(|event| match &event.kind {
+        EventKind::Started { device, .. } => Some(device.clone()),
+        _ => None,
+    })
+}
+
+fn warnings(run: &Run) -> Vec<String> {
+    let message = |event: &Event| match &event.kind {
+        EventKind::Warning { message, .. } => Some(message.clone()),
+        _ => None,
+    };
+    run.events.iter().filter_map(message).collect()
+}
+
+fn hint(status: RunStatus, run_id: &str) -> Option<String> {
+    match status {
+        RunStatus::NotStarted => Some(format!("start it with `greentune train {run_id}`")),
+        RunStatus::Failed | RunStatus::Cancelled | RunStatus::Interrupted => {
+            Some(format!("go on from the last checkpoint with `greentune resume {run_id}`"))
+        }
+        RunStatus::Queued | RunStatus::Running | RunStatus::Completed => None,
+    }
+}
+
+fn from_now(seconds: f64) -> Option<Timestamp> {
+    Timestamp::now().checked_add(SignedDuration::try_from_secs_f64(seconds).ok()?).ok()
+}

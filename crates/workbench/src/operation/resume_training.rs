@@ -1,0 +1,30 @@
+//! Goes on with a run that was cancelled, interrupted or failed.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::start_training::StartTrainingResponse;
+use crate::{Result, Workbench, launch::Demand};
+
+/// Go on with a run.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct ResumeTraining {
+    /// Path of the project; the index of runs is asked when absent.
+    pub project_path: Option<PathBuf>,
+    /// Id of the run.
+    pub run_id: String,
+    /// Return once the worker has begun (true, the default), or wait for the end (false).
+    pub async_mode: Option<bool>,
+}
+
+impl Workbench {
+    /// Goes on from the last checkpoint, with the stages that the last start asked for.
+    ///
+    /// Errors: as [`Workbench::start_training`]; a run that was never started is a conflict.
+    pub async fn resume_training(&self, request: ResumeTraining) -> Result<StartTrainingResponse> {
+        let ResumeTraining { project_path, run_id, async_mode } = request;
+        self.train(project_path, run_id, Demand::Again, async_mode).await
+    }
+}

@@ -1,0 +1,47 @@
+//! Everything about one run.
+
+use std::path::PathBuf;
+
+use greentune_core_config::manifest::RunManifest;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Result, RunSummary, Workbench};
+
+/// Show a run.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct ShowRun {
+    /// Path of the project; the index of runs is asked when absent.
+    pub project_path: Option<PathBuf>,
+    /// Id of the run.
+    pub run_id: String,
+}
+
+/// A run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ShowRunResponse {
+    /// The run in short, with its status as derived now.
+    pub summary: RunSummary,
+    /// The run's folder.
+    pub run_directory: PathBuf,
+    /// The worker's log.
+    pub log_file: PathBuf,
+    /// The manifest; its status is the derived one.
+    pub manifest: RunManifest,
+}
+
+impl Workbench {
+    /// Reads a run's manifest, with its status as derived now.
+    pub async fn show_run(&self, request: ShowRun) -> Result<ShowRunResponse> {
+        self.blocking(move |workbench| {
+            let run = workbench.read_run(request.project_path.as_deref(), &request.run_id)?;
+            Ok(ShowRunResponse {
+                summary: run.summary(),
+                run_directory: run.layout.folder().to_owned(),
+                log_file: run.layout.log(),
+                manifest: run.manifest,
+            })
+        })
+        .await
+    }
+}

@@ -1,0 +1,104 @@
+//! Hands a run to a worker.
+
+use std::path::PathBuf;
+
+use greentune_core_config::manifest::RunStatus;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Result, Workbench, WorkbenchError, launch::Demand, run::status_of};
+
+/// The platform that is this machine.
+pub(crate) const LOCAL: &str = "local";
+
+/// Start a configured run.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct StartTraining {
+    /// Path of the project; the index of runs is asked when absent.
+    pub project_path: Option<PathBuf>,
+    /// Id of the run.
+    pub run_id: String,
+    /// Stage to train: 1 or 2; all stages of the project when absent.
+    pub stage: Option<u8>,
+    /// Return once the worker has begun (true, the default), or wait for the end (false).
+    pub async_mode: Option<bool>,
+    /// Where it trains: `local`, the only platform yet.
+    pub platform: Option<String>,
+}
+
+/// The job.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct StartTrainingResponse {
+    /// Always true; a problem is an error.
+    pub success: bool,
+    /// Id of the run.
+    pub run_id: String,
+    /// Id of the job; on the local platform the run's.
+    pub job_id: String,
+    /// Where it trains.
+    pub platform: String,
+    /// Whether a worker took it.
+    pub training_started: bool,
+    /// Whether it goes on from an earlier attempt.
+    pub resumed: bool,
+    /// Where the run stands: `running`, or `completed` when the end was waited for.
+    pub status: RunStatus,
+    /// Minutes it will take, from the pace of earlier steps or runs; absent when nothing comparable was trained.
+    pub estimated_duration_minutes: Option<f64>,
+    /// The worker's log.
+    pub log_file: PathBuf,
+    /// Command that shows its progress.
+    pub monitor_command: String,
+    /// Address of the job on a remote platform.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub url: Option<String>,
+}
+
+impl Workbench {
+    /// Starts a worker on the run and returns when it has begun, or when the run has ended.
+    ///
+    /// A run that is running or completed is a conflict; one that was cancelled, interrupted or failed is resumed.
+    /// When the end is waited for, a failed run is the error that it failed with, and a cancelled one is an error
+    /// of kind `cancelled`.
+    pub async fn start_training(&self, request: StartTraining) -> Result<StartTrainingResponse> {
+        let StartTraining { project_path, run_id, stage, async_mode, platform } = request;
+        if let Some(platform) = platform.filter(|platform| platform != LOCAL) {
+            return Err(WorkbenchError::NotAvailableYet {
+                what: format!("training on the platform {platform:?}"),
+                instead: String::from("leave `platform` out to train on this machine"),
+            });
+        }
+        self.train(project_path, run_id, stage.map_or(Demand::All, Demand::Stage), async_mode).await
+    }
+
+    /// Launches the run and waits for its beginning, or its end unless `async_mode`.
+    pub(super) async fn train(
+        &self,
+        project_path: Option<PathBuf>,
+        run_id: String,
+        demand: Demand,
+        async_mode: Option<bool>,
+    ) -> Result<StartTrainingResponse> {
+        let mut launched = self
+            .blocking(move |workbench| workbench.launch(project_path.as_deref(), &run_id, demand))
+            .await?;
+        launched.begun().await?;
+        let status =
+            if async_mode.unwrap_or(true) { status_of(&launched.layout)? } else { launched.ended().await? };
+        let status = launched.check(status)?;
+        let run_id = launched.layout.run_id();
+        Ok(StartTrainingResponse {
+            success: true,
+            job_id: run_id.clone(),
+            platform: launched.platform,
+            training_started: true,
+            resumed: launched.resumed,
+            status,
+            estimated_duration_minutes: launched.estimated_seconds.map(|seconds| seconds / 60.0),
+            log_file: launched.layout.log(),
+            monitor_command: format!("greentune monitor {run_id} --follow"),
+            url: None,
+            run_id,
+        })
+    }
+}

@@ -1,0 +1,195 @@
+//! Opening a project: its folder, the paths that requests name in it, its settings.
+
+use std::{
+    fs, io,
+    path::{Component, Path, PathBuf},
+};
+
+use greentune_core_config::{
+    availability::unavailable,
+    ids,
+    layout::{ProjectLayout, RunLayout},
+    resolve::{ConfigText, Layers, Resolved, resolve},
+    settings::Settings,
+};
+use serde_json::{Map, Value};
+
+use crate::{Result, Workbench, WorkbenchError, base_model::BaseModel};
+
+/// Settings of a request: dotted keys or nested objects.
+pub(crate) type Overrides = Map<String, Value>;
+
+impl Workbench {
+    /// The project at `path`, which must hold a configuration file and lie in the allowed roots.
+    pub(crate) fn open_project(&self, path: &Path) -> Result<ProjectLayout> {
+        let root = match fs::canonicalize(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(WorkbenchError::NotAProject(path.to_owned()));
+            }
+            resolved => resolved.map_err(WorkbenchError::file("open", path))?,
+        };
+        self.check_roots(&root, path)?;
+        let project = ProjectLayout::new(root);
+        if project.config().is_file() {
+            Ok(project)
+        } else {
+            Err(WorkbenchError::NotAProject(path.to_owned()))
+        }
+    }
+
+    /// Resolves the settings of `project`, or those without a project.
+    pub(crate) fn resolve_settings(
+        &self,
+        project: Option<&ProjectLayout>,
+        overrides: Option<Overrides>,
+    ) -> Result<Resolved> {
+        let config = self.config();
+        let layers = Layers {
+            user_file: config
+                .user_config
+                .as_deref()
+                .filter(|path| path.is_file())
+                .map(config_text)
+                .transpose()?,
+            project_file: project.map(|project| config_text(&project.config())).transpose()?,
+            run_overrides: overrides.unwrap_or_default(),
+            environment: config.environment.clone(),
+            arguments: config.arguments.clone(),
+            project_root: project.map(|project| project.root().to_owned()),
+            home: config.user_home.clone(),
+        };
+        Ok(resolve(&layers)?)
+    }
+
+    /// Resolves the settings of `project` and refuses what is not available yet.
+    pub(crate) fn usable_settings(
+        &self,
+        project: &ProjectLayout,
+        overrides: Option<Overrides>,
+    ) -> Result<Resolved> {
+        let resolved = self.resolve_settings(Some(project), overrides)?;
+        let problems = unavailable(&resolved.settings);
+        if problems.is_empty() {
+            return Ok(resolved);
+        }
+        Err(WorkbenchError::all("config.not_available_yet", "settings are not available yet", problems))
+    }
+
+    /// The base model that `settings` name.
+    pub(crate) fn base_model(&self, settings: &Settings) -> Result<BaseModel> {
+        let Some(folder) = &settings.base_model.local_path else {
+            return Err(WorkbenchError::BaseModelMissing {
+                path: PathBuf::new(),
+                reason: String::from("base_model.local_path is not set"),
+            });
+        };
+        if let Ok(resolved) = fs::canonicalize(folder) {
+            self.check_roots(&resolved, folder)?;
+        }
+        BaseModel::detect(folder)
+    }
+
+    /// The existing file that the request field `key` names, absolute and without links.
+    pub(crate) fn input_file(&self, project: &ProjectLayout, key: &str, path: &Path) -> Result<PathBuf> {
+        let missing = |path: PathBuf| WorkbenchError::MissingFile { key: key.to_owned(), path };
+        let resolved = self.path_in(project, path)?;
+        if resolved.is_file() { Ok(resolved) } else { Err(missing(resolved)) }
+    }
+
+    /// The path that a request names, absolute and without links; it need not exist.
+    ///
+    /// A relative path, or one spelled as inside the project, must stay in the project; any other must lie in the
+    /// allowed roots.
+    pub(crate) fn path_in(&self, project: &ProjectLayout, path: &Path) -> Result<PathBuf> {
+        let joined = project.root().join(path);
+        let resolved = without_links(&joined)?;
+        if resolved.starts_with(project.root()) {
+            return Ok(resolved);
+        }
+        if joined.starts_with(project.root()) {
+            return Err(WorkbenchError::OutsideProject {
+                path: path.to_owned(),
+                project: project.root().to_owned(),
+            });
+        }
+        self.check_roots(&resolved, path)?;
+        Ok(resolved)
+    }
+
+    /// Refuses `resolved` when it lies in none of the allowed roots; `given` is what the message names.
+    pub(crate) fn check_roots(&self, resolved: &Path, given: &Path) -> Result<()> {
+        let Some(roots) = &self.config().allowed_roots else { return Ok(()) };
+        let own = std::iter::once(&self.config().home);
+        let inside = roots
+            .iter()
+            .chain(own)
+            .filter_map(|root| fs::canonicalize(root).ok())
+            .any(|root| resolved.starts_with(root));
+        if inside {
+            return Ok(());
+        }
+        Err(WorkbenchError::OutsideAllowedRoots { path: given.to_owned(), roots: roots.clone() })
+    }
+}
+
+/// The run `run_id` of `project`, when its folder is really there.
+pub(crate) fn run_in(project: &ProjectLayout, run_id: &str) -> Result<Option<RunLayout>> {
+    ids::check_run_id(run_id)?;
+    let run = project.run(run_id);
+    if !run.manifest().is_file() {
+        return Ok(None);
+    }
+    if without_links(run.folder())?.starts_with(project.root()) {
+        return Ok(Some(run));
+    }
+    Err(WorkbenchError::OutsideProject { path: run.folder().to_owned(), project: project.root().to_owned() })
+}
+
+/// `path` with the links of its existing part followed and its `..` taken out.
+pub(crate) fn without_links(path: &Path) -> Result<PathBuf> {
+    let mut missing = Vec::new();
+    let mut existing = path;
+    loop {
+        match fs::canonicalize(existing) {
+            Ok(mut resolved) => {
+                for name in missing.into_iter().rev() {
+                    match name {
+                        Component::ParentDir => {
+                            resolved.pop();
+                        }
+                        name => resolved.push(name),
+                    }
+                }
+                return Ok(resolved);
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !existing.is_symlink() => {
+                let mut components = existing.components();
+                let last = components.next_back();
+                missing.extend(last);
+                existing = components.as_path();
+                if last.is_none() || existing.as_os_str().is_empty() {
+                    existing = Path::new(".");
+                }
+            }
+            Err(error) => return Err(WorkbenchError::file("open", path)(error)),
+        }
+    }
+}
+
+fn config_text(path: &Path) -> Result<ConfigText> {
+    let text = fs::read_to_string(path).map_err(WorkbenchError::file("read", path))?;
+    Ok(ConfigText { path: path.to_owned(), text })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_tail_is_kept_and_its_dots_taken_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = fs::canonicalize(folder.path()).unwrap();
+        assert_eq!(without_links(&root.join("new/../other/x")).unwrap(), root.join("other/x"));
+        assert_eq!(without_links(&root.join("a/../../b")).unwrap(), root.parent().unwrap().join("b"));
+    }
+}

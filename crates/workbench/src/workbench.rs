@@ -1,0 +1,34 @@
+//! The handle that every front end holds.
+
+use std::sync::Arc;
+
+use crate::{Result, WorkbenchConfig, WorkbenchError};
+
+/// The service layer: cheap to clone, holds no state but its configuration.
+#[derive(Clone, Debug)]
+pub struct Workbench {
+    config: Arc<WorkbenchConfig>,
+}
+
+impl Workbench {
+    /// A workbench with `config`; touches no file.
+    pub fn new(config: WorkbenchConfig) -> Self {
+        Self { config: Arc::new(config) }
+    }
+
+    /// What it was made with.
+    pub fn config(&self) -> &WorkbenchConfig {
+        &self.config
+    }
+
+    /// Runs `work`, which reads and writes files, off the async threads.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let workbench = self.clone();
+        tokio::task::spawn_blocking(move || work(&workbench))
+            .await
+            .map_err(|error| WorkbenchError::Internal(format!("an operation broke off: {error}")))?
+    }
+}

@@ -1,0 +1,153 @@
+//! A worker that speaks the protocol without training anything: this test binary, executed again.
+
+use std::{path::Path, process, thread, time::Duration};
+
+use greentune_core_config::{
+    Problem, ProblemKind,
+    evaluation::{EvaluatedModel, EvaluationReport},
+    event::{EventKind, StepMetrics},
+    port::RunReporter,
+    task::{DatasetCounts, DatasetInspection, DeviceReport, EvaluateTask, WorkerAnswer, WorkerTask},
+};
+use greentune_export::peft::{self, AdapterConfig, LoraPair};
+use greentune_workbench::worker::{Outcome, WorkerSession, read_task, write_answer};
+
+/// Not a test: what the worker process does.
+#[test]
+#[ignore = "executed by the tests as a worker"]
+fn act() {
+    let (Ok(mode), Ok(arguments)) =
+        (std::env::var("FAKE_WORKER_MODE"), std::env::var("FAKE_WORKER_ARGUMENTS"))
+    else {
+        return;
+    };
+    let arguments: Vec<_> = arguments.split(' ').collect();
+    match arguments.as_slice() {
+        ["--task", task, "--answer", answer] => do_task(&mode, Path::new(task), Path::new(answer)),
+        [run] => train(&mode, Path::new(run)),
+        _ => panic!("unknown arguments {arguments:?}"),
+    }
+}
+
+fn train(mode: &str, run: &Path) {
+    if mode == "dies-at-once" {
+        fail_to_load();
+    }
+    let mut session = WorkerSession::begin(run).unwrap();
+    let result = stages(mode, &mut session);
+    session.finish(result).unwrap();
+}
+
+fn stages(mode: &str, session: &mut WorkerSession) -> Result<Outcome, Problem> {
+    let resumed = session.manifest().stages.iter().any(|stage| stage.steps_done > 0);
+    session.report(EventKind::Started { pid: process::id(), device: "fake".into(), resumed })?;
+    for stage in session.stages() {
+        let record = session.manifest().stages[usize::from(stage) - 1].clone();
+        session.report(EventKind::StageStarted {
+            stage,
+            total_steps: record.total_steps,
+            from_step: record.steps_done,
+            train_records: 1,
+            trainable_parameters: 8,
+        })?;
+        for step in record.steps_done + 1..=record.total_steps {
+            thread::sleep(Duration::from_millis(if mode == "slow" { 100 } else { 5 }));
+            session.report(step_event(stage, step, record.total_steps))?;
+            match mode {
+                "dies-in-the-middle" if step == 3 => process::abort(),
+                "fails" if step == 2 => {
+                    return Err(Problem::new(ProblemKind::InvalidInput, "data.empty", "no records"));
+                }
+                _ if session.cancel_requested() => return Ok(Outcome::Cancelled { stage, step }),
+                _ => {}
+            }
+        }
+        write_adapters(&session.layout().adapters(stage));
+        session.report(EventKind::StageFinished {
+            stage,
+            duration_seconds: 1.5,
+            final_train_loss: 0.5,
+            emissions: None,
+        })?;
+    }
+    Ok(Outcome::Finished)
+}
+
+fn step_event(stage: u8, step: u64, total_steps: u64) -> EventKind {
+    EventKind::Step(StepMetrics {
+        stage,
+        step,
+        total_steps,
+        train_loss: 1.0 / step as f64,
+        learning_rate: 1e-4,
+        gradient_norm: 1.0,
+        tokens: 10,
+        tokens_per_second: 100.0,
+    })
+}
+
+fn write_adapters(folder: &Path) {
+    let pair = LoraPair {
+        module: "model.layers.0.self_attn.q_proj".into(),
+        rank: 2,
+        in_features: 4,
+        out_features: 4,
+        a: vec![0.5; 8],
+        b: vec![0.25; 8],
+    };
+    peft::write(folder, &AdapterConfig::lora(2, 4.0, 0.0, vec!["q_proj".into()]), &[pair]).unwrap();
+}
+
+fn do_task(mode: &str, task: &Path, answer: &Path) {
+    if mode == "dies-at-once" {
+        fail_to_load();
+    }
+    let reply = match read_task(task).unwrap() {
+        _ if mode == "fails" => WorkerAnswer::Failed {
+            problem: Problem::new(ProblemKind::InvalidInput, "data.empty", "no records"),
+        },
+        WorkerTask::Evaluate(task) => WorkerAnswer::Evaluated {
+            reports: vec![
+                report(&task, EvaluatedModel::Stage(task.stage), 0.8),
+                report(&task, EvaluatedModel::Base, 0.1),
+            ],
+        },
+        WorkerTask::Inspect(task) => WorkerAnswer::Inspected(DatasetInspection {
+            dataset: task.dataset,
+            template_source: "instruction/response".into(),
+            counts: DatasetCounts { read: task.show as u64, ..DatasetCounts::default() },
+            high_quality_records: 0,
+            tokens_per_record: [1, 2, 3, 4],
+            labelled_tokens: 1,
+            total_tokens: 2,
+            records: Vec::new(),
+        }),
+        WorkerTask::ProbeDevices => WorkerAnswer::Devices {
+            devices: vec![DeviceReport { device: "cpu".into(), available: true, detail: "fake".into() }],
+        },
+    };
+    write_answer(answer, &reply).unwrap();
+}
+
+fn report(task: &EvaluateTask, model: EvaluatedModel, token_accuracy: f64) -> EvaluationReport {
+    EvaluationReport {
+        model,
+        dataset_role: "test".into(),
+        dataset: task.dataset.clone(),
+        records: 4,
+        tokens: 40,
+        loss: 1.0,
+        perplexity: std::f64::consts::E,
+        token_accuracy,
+        exact_match: Some(0.5),
+        bleu: None,
+        generated_records: task.generate_records as u64,
+        samples: Vec::new(),
+    }
+}
+
+#[allow(clippy::print_stderr)] // a worker's standard error is the run's log
+fn fail_to_load() -> ! {
+    eprintln!("the libraries could not be loaded");
+    process::exit(3);
+}

@@ -1,0 +1,10 @@
+//! The workbench through its operations, with a worker that speaks the protocol without training anything.
+#![cfg(unix)]
+
+mod evaluation_and_export;
+mod fake_worker;
+mod projects;
+mod run_index;
+mod sandbox;
+mod training;
+mod worker_session;

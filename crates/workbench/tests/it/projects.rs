@@ -1,0 +1,209 @@
+//! Projects and the configuration of runs: what is accepted, what is refused, and that nothing is left behind.
+
+use std::fs;
+
+use greentune_core_config::ProblemKind;
+use greentune_workbench::operation::{
+    ConfigureTrainingRun, LoraConfig, ProjectFeatures, ShowConfig, StageConfig, TrainingConfig,
+};
+use serde_json::json;
+
+use crate::sandbox::{Sandbox, manifest, overrides, problem, project_request, write_base_model};
+
+#[tokio::test]
+async fn a_project_that_was_made_can_be_configured() {
+    let sandbox = Sandbox::new("trains").await;
+    let mut request = sandbox.request();
+    request.training_data.test_dataset = Some("data/processed/validation.jsonl".into());
+    let response = sandbox.workbench.configure_training_run(request).await.unwrap();
+    assert!(response.run_id.starts_with("first-20"), "{}", response.run_id);
+    assert_eq!(response.manifest_path, response.run_directory.join("run-manifest.json"));
+    let summary = &response.configuration_summary;
+    assert_eq!((summary.architecture.as_str(), summary.stages.len()), ("olmo2", 2));
+    assert_eq!(summary.sources["training.stage1.iterations"], "run override");
+    assert!(summary.warnings.is_empty(), "{:?}", summary.warnings);
+
+    let run = sandbox.project.run(&response.run_id);
+    let manifest = manifest(&run);
+    assert_eq!(manifest.stages.iter().map(|stage| stage.total_steps).collect::<Vec<_>>(), [5, 5]);
+    assert_eq!(manifest.input_hashes.len(), 3, "train, validation (which is test too), config.json");
+    assert!(sandbox.project.model_config().is_file());
+}
+
+#[tokio::test]
+async fn what_is_asked_for_is_in_the_project_and_what_is_not_available_is_said() {
+    let sandbox = Sandbox::new("trains").await;
+    let mut request = project_request(&sandbox.root(), "asked");
+    request.training_config = Some(TrainingConfig {
+        iterations: Some(30),
+        learning_rate: Some(1e-4),
+        stage2: Some(StageConfig {
+            iterations: Some(7),
+            warmup_steps: Some(2),
+            replay_ratio: Some(0.3),
+            ..StageConfig::default()
+        }),
+        ..TrainingConfig::default()
+    });
+    request.lora_config = Some(LoraConfig { rank: Some(4), ..LoraConfig::default() });
+    request.features = Some(ProjectFeatures {
+        enable_carbontracking: Some(false),
+        enable_quality_weighting: Some(false),
+        enable_mlx_optimization: Some(true),
+        enable_mlflow: Some(true),
+        ..ProjectFeatures::default()
+    });
+    let response = sandbox.workbench.generate_fine_tuning_project(request).await.unwrap();
+    assert!(!response.features_enabled.mlx_optimization && !response.features_enabled.mlflow_tracking);
+    assert!(!response.carbon_tracking_configured && !response.features_enabled.quality_weighting);
+    assert_eq!(response.not_available_yet.len(), 2, "{:?}", response.not_available_yet);
+
+    let project_path = Some(response.project_path);
+    let config =
+        sandbox.workbench.show_config(ShowConfig { project_path, override_params: None }).await.unwrap();
+    let training = &config.settings.training;
+    assert_eq!((training.stage1.iterations, training.stage2.iterations), (30, 7));
+    assert!((training.stage2.learning_rate - 1e-4).abs() < 1e-12);
+    assert!((training.stage2.replay_ratio - 0.3).abs() < 1e-12);
+    assert_eq!(config.settings.lora.rank, 4);
+    assert!(config.not_available_yet.is_empty());
+    let rank = config.rows.iter().find(|row| row.key == "lora.rank").unwrap();
+    assert!(rank.source.to_string().contains("fine_tuning_config.toml:"), "{}", rank.source);
+}
+
+#[tokio::test]
+async fn impossible_settings_make_no_project_and_are_all_named() {
+    let sandbox = Sandbox::new("trains").await;
+    let mut request = project_request(&sandbox.root(), "impossible");
+    request.lora_config = Some(LoraConfig { rank: Some(0), ..LoraConfig::default() });
+    request.training_config =
+        Some(TrainingConfig { num_stages: Some(3), learning_rate: Some(-1.0), ..TrainingConfig::default() });
+    let error = problem(sandbox.workbench.generate_fine_tuning_project(request).await.unwrap_err());
+    assert_eq!(error.kind, ProblemKind::InvalidInput);
+    let text = error.to_string();
+    for key in
+        ["lora.rank", "training.num_stages", "training.stage1.learning_rate", "training.stage2.learning_rate"]
+    {
+        assert!(text.contains(key), "{key} in {text}");
+    }
+    assert!(!sandbox.root().join("impossible").exists());
+}
+
+#[tokio::test]
+async fn a_folder_that_is_not_empty_stays_as_it_is() {
+    let sandbox = Sandbox::new("trains").await;
+    let before = fs::read_to_string(sandbox.project.config()).unwrap();
+    let request = project_request(&sandbox.root(), "health");
+    let error = problem(sandbox.workbench.generate_fine_tuning_project(request).await.unwrap_err());
+    assert_eq!((error.kind, error.code.as_str()), (ProblemKind::Conflict, "project.exists"));
+    assert_eq!(fs::read_to_string(sandbox.project.config()).unwrap(), before);
+}
+
+#[tokio::test]
+async fn everything_wrong_with_a_request_is_said_at_once() {
+    let sandbox = Sandbox::new("trains").await;
+    let mut request = sandbox.request();
+    request.run_name = "../up".into();
+    request.training_data.train_dataset = "data/nowhere.jsonl".into();
+    request.training_data.stage2_train_dataset = Some("data".into());
+    let error = refused(&sandbox, request).await;
+    let codes: Vec<_> = error.problems.iter().map(|problem| problem.code.as_str()).collect();
+    assert_eq!(codes, ["name.invalid", "data.missing", "data.missing"]);
+    assert_eq!(fs::read_dir(sandbox.project.runs()).unwrap().count(), 1, "nothing but .gitkeep");
+}
+
+#[tokio::test]
+async fn paths_that_leave_the_project_are_refused() {
+    let sandbox = Sandbox::new("trains").await;
+    let outside = sandbox.root().join("outside.jsonl");
+    fs::write(&outside, "{}\n").unwrap();
+    std::os::unix::fs::symlink(&outside, sandbox.project.root().join("data/link.jsonl")).unwrap();
+    std::os::unix::fs::symlink(sandbox.root(), sandbox.project.root().join("data/folder")).unwrap();
+    for path in [
+        "../outside.jsonl",
+        "data/../../outside.jsonl",
+        "data/link.jsonl",
+        "data/folder/outside.jsonl",
+        "data/folder/../outside.jsonl",
+    ] {
+        let mut request = sandbox.request();
+        request.training_data.train_dataset = path.into();
+        let error = refused(&sandbox, request).await;
+        assert!(["path.outside_project", "data.missing"].contains(&error.code.as_str()), "{path}: {error:?}");
+    }
+    let mut request = sandbox.request();
+    request.training_data.train_dataset = sandbox.project.root().join("data/link.jsonl");
+    assert_eq!(refused(&sandbox, request).await.code, "path.outside_project");
+
+    let mut request = sandbox.request();
+    request.training_data.train_dataset = outside;
+    sandbox.workbench.configure_training_run(request).await.expect("an absolute path outside is meant so");
+}
+
+#[tokio::test]
+async fn with_allowed_roots_no_path_lies_elsewhere() {
+    let sandbox = Sandbox::new("trains").await;
+    let mut config = sandbox.config("trains");
+    config.allowed_roots = Some(vec![sandbox.project.root().to_owned(), sandbox.root().join("base")]);
+    let workbench = greentune_workbench::Workbench::new(config);
+    workbench.configure_training_run(sandbox.request()).await.expect("everything lies in the roots");
+
+    let outside = sandbox.root().join("outside.jsonl");
+    fs::write(&outside, "{}\n").unwrap();
+    let mut request = sandbox.request();
+    request.training_data.train_dataset = outside;
+    let error = problem(workbench.configure_training_run(request).await.unwrap_err());
+    assert_eq!(error.code, "path.outside_roots");
+    let request = project_request(&sandbox.root(), "elsewhere");
+    let error = problem(workbench.generate_fine_tuning_project(request).await.unwrap_err());
+    assert_eq!(error.code, "path.outside_roots");
+}
+
+#[tokio::test]
+async fn base_models_that_cannot_be_trained_are_named() {
+    let sandbox = Sandbox::new("trains").await;
+    let configure = async |model: &str| {
+        let mut request = sandbox.request();
+        request.override_params = overrides(json!({ "base_model.local_path": sandbox.root().join(model) }));
+        refused(&sandbox, request).await
+    };
+    assert_eq!(configure("nowhere").await.code, "model.missing");
+    write_base_model(&sandbox.root().join("other"), "gpt_neox");
+    let error = configure("other").await;
+    assert_eq!((error.kind, error.code.as_str()), (ProblemKind::Unsupported, "model.architecture"));
+    assert!(error.message.contains("gpt_neox") && error.message.contains("olmo2"), "{}", error.message);
+    fs::remove_file(sandbox.root().join("base/tokenizer.json")).unwrap();
+    assert!(configure("base").await.message.contains("tokenizer.json"));
+}
+
+#[tokio::test]
+async fn features_without_an_engine_are_refused_together() {
+    let sandbox = Sandbox::new("trains").await;
+    let mut request = sandbox.request();
+    request.override_params = overrides(json!({ "training.packing": true, "ast.enabled": true }));
+    let error = refused(&sandbox, request).await;
+    assert_eq!((error.kind, error.problems.len()), (ProblemKind::Unsupported, 2));
+}
+
+#[tokio::test]
+async fn runs_of_the_same_second_have_different_ids() {
+    let sandbox = Sandbox::new("trains").await;
+    let mut ids = std::collections::BTreeSet::new();
+    for _ in 0..4 {
+        ids.insert(sandbox.configured().await.run_id());
+    }
+    assert_eq!(ids.len(), 4);
+}
+
+#[tokio::test]
+async fn validating_on_training_records_is_warned_of() {
+    let sandbox = Sandbox::new("trains").await;
+    let mut request = sandbox.request();
+    request.training_data.validation_dataset = request.training_data.train_dataset.clone();
+    let response = sandbox.workbench.configure_training_run(request).await.unwrap();
+    assert_eq!(response.configuration_summary.warnings.len(), 2);
+}
+
+async fn refused(sandbox: &Sandbox, request: ConfigureTrainingRun) -> greentune_core_config::Problem {
+    problem(sandbox.workbench.configure_training_run(request).await.unwrap_err())
+}
