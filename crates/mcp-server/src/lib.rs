@@ -1,0 +1,36 @@
+//! greentune's operations as tools of the Model Context Protocol (MCP).
+//!
+//! A tool is one operation of the workbench: its input and output schemas are those of the operation's request
+//! and response. This crate checks arguments, calls the operation and says what came of it, as structured content
+//! and as a sentence or two. Clients of the protocol's versions 2024-11-05 to 2026-07-28 are served.
+
+mod answer;
+mod arguments;
+mod error;
+mod operation;
+mod progress;
+mod schema;
+mod server;
+mod tools;
+mod wording;
+
+use greentune_workbench::Workbench;
+use rmcp::{ServiceExt, service::ServerInitializeError};
+
+pub use error::ServeError;
+pub use server::Server;
+
+/// Serves one client over standard input and output until it closes the connection.
+///
+/// Nothing but the protocol is written to standard output, and no operation is begun before it is asked for.
+/// Needs a Tokio runtime with its timer; one thread is enough.
+pub async fn serve_stdio(workbench: Workbench) -> Result<(), ServeError> {
+    let running = match Server::new(workbench).serve(rmcp::transport::stdio()).await {
+        Ok(running) => running,
+        // A client that only looked whether the program starts did nothing wrong.
+        Err(ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
+        Err(source) => return Err(ServeError::Opening(Box::new(source))),
+    };
+    running.waiting().await.map_err(ServeError::Stopped)?;
+    Ok(())
+}

@@ -1,0 +1,82 @@
+//! The server as the protocol sees it: who it is, which tools it has, and calling one.
+
+use greentune_workbench::Workbench;
+use rmcp::{
+    ErrorData, RoleServer, ServerHandler,
+    model::{
+        CallToolRequestParams, CallToolResponse, Implementation, ListToolsResult, PaginatedRequestParams,
+        ServerCapabilities, ServerConfig,
+    },
+    service::RequestContext,
+};
+
+use crate::{
+    answer,
+    operation::{Call, Entry},
+    progress::Progress,
+    tools,
+};
+
+const INSTRUCTIONS: &str = "Fine-tunes language models with LoRA on this machine. Usual order: \
+    generate_fine_tuning_project, inspect_dataset, configure_training_run, start_training, \
+    monitor_training_progress until the status is completed, evaluate_model, export_model. \
+    Use absolute paths. Training goes on without this connection; cancel_training ends it with a checkpoint, \
+    resume_training goes on from there.";
+
+/// An MCP server over a workbench; serve it with [`rmcp::ServiceExt::serve`] on any transport.
+#[derive(Clone)]
+pub struct Server {
+    workbench: Workbench,
+}
+
+impl Server {
+    /// A server whose tools are the operations of `workbench`.
+    pub fn new(workbench: Workbench) -> Self {
+        Self { workbench }
+    }
+}
+
+impl ServerHandler for Server {
+    fn get_info(&self) -> ServerConfig {
+        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+            .with_server_info(Implementation::new("greentune", env!("CARGO_PKG_VERSION")))
+            .with_instructions(INSTRUCTIONS)
+    }
+
+    async fn list_tools(
+        &self,
+        _page: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        Ok(ListToolsResult::with_all_items(tools::ALL.iter().map(|entry| entry.tool.clone()).collect()))
+    }
+
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let entry = tools::find(&request.name).ok_or_else(|| unknown_tool(&request.name))?;
+        let mut running = tokio::spawn(entry.call(Call {
+            workbench: self.workbench.clone(),
+            arguments: request.arguments.unwrap_or_default(),
+            progress: Progress::asked_for(&context),
+        }));
+        tokio::select! {
+            ended = &mut running => match ended {
+                Ok(result) => result.map(CallToolResponse::from),
+                // A panic must not leave the client waiting for an answer.
+                Err(error) => Err(answer::internal("tool.stopped", &error, None)),
+            },
+            () = context.ct.cancelled() => {
+                running.abort();
+                Err(ErrorData::invalid_request("the client cancelled the call", None))
+            }
+        }
+    }
+}
+
+fn unknown_tool(name: &str) -> ErrorData {
+    let names: Vec<&str> = tools::ALL.iter().map(Entry::name).collect();
+    ErrorData::invalid_params(format!("no tool {name:?}; the tools are {}", names.join(", ")), None)
+}

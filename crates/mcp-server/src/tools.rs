@@ -1,0 +1,44 @@
+//! The tools, one file each: description, effect, and what came of a call in words.
+
+mod cancel_training;
+mod configure_training_run;
+mod evaluate_model;
+mod export_model;
+mod generate_fine_tuning_project;
+mod get_emissions_summary;
+mod inspect_dataset;
+mod list_runs;
+mod monitor_training_progress;
+mod resume_training;
+mod start_training;
+
+use std::sync::LazyLock;
+
+use greentune_workbench::operation::{
+    CancelTraining, ConfigureTrainingRun, EvaluateModel, ExportModel, GenerateFineTuningProject,
+    GetEmissionsSummary, InspectDataset, ListRuns, MonitorTrainingProgress, ResumeTraining, StartTraining,
+};
+
+use crate::operation::Entry;
+
+/// Every tool, in the order in which they are listed: first the usual course of a fine-tuning.
+pub(crate) static ALL: LazyLock<[Entry; 11]> = LazyLock::new(|| {
+    [
+        Entry::of::<GenerateFineTuningProject>(),
+        Entry::of::<ConfigureTrainingRun>(),
+        Entry::of::<StartTraining>(),
+        Entry::of::<MonitorTrainingProgress>(),
+        Entry::of::<EvaluateModel>(),
+        Entry::of::<ExportModel>(),
+        Entry::of::<CancelTraining>(),
+        Entry::of::<ResumeTraining>(),
+        Entry::of::<ListRuns>(),
+        Entry::of::<GetEmissionsSummary>(),
+        Entry::of::<InspectDataset>(),
+    ]
+});
+
+/// The tool called `name`.
+pub(crate) fn find(name: &str) -> Option<&'static Entry> {
+    ALL.iter().find(|entry| entry.name() == name)
+}

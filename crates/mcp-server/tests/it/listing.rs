@@ -1,0 +1,46 @@
+//! What the server says of itself before anything is called.
+
+use rmcp::model::ProtocolVersion;
+
+use crate::session::Session;
+
+#[tokio::test]
+async fn a_client_that_initializes_learns_who_it_talks_to() {
+    let session = Session::new().await;
+    let peer = session.client.peer_info().unwrap().clone();
+    let server = peer.server_info.clone().unwrap();
+    assert_eq!((server.name.as_str(), server.version.as_str()), ("greentune", env!("CARGO_PKG_VERSION")));
+    assert_eq!(peer.protocol_version, ProtocolVersion::V_2025_11_25);
+    assert!(peer.capabilities.tools.is_some());
+    let instructions = peer.instructions.clone().unwrap();
+    assert!(instructions.contains("generate_fine_tuning_project"), "{instructions}");
+}
+
+#[tokio::test]
+async fn a_client_of_the_stateless_version_discovers_and_lists() {
+    let session = Session::stateless().await;
+    assert_eq!(session.client.peer_info().unwrap().protocol_version, ProtocolVersion::V_2026_07_28);
+    let listed = session.client.list_tools(None).await.unwrap();
+    assert_eq!(listed.tools.len(), 11);
+    assert!(listed.result_type.is_some() && listed.ttl_ms.is_some() && listed.cache_scope.is_some());
+}
+
+#[tokio::test]
+async fn the_list_of_tools_is_the_published_one() {
+    let session = Session::new().await;
+    insta::assert_json_snapshot!("tools", session.client.list_all_tools().await.unwrap());
+}
+
+/// Models read names, descriptions and input schemas in every conversation.
+#[tokio::test]
+async fn the_list_of_tools_leaves_room_for_the_conversation() {
+    let session = Session::new().await;
+    let mut bytes = 0;
+    for tool in session.client.list_all_tools().await.unwrap() {
+        let description = tool.description.unwrap();
+        assert!(description.len() <= 160, "{}: {description}", tool.name);
+        bytes +=
+            tool.name.len() + description.len() + serde_json::to_string(&*tool.input_schema).unwrap().len();
+    }
+    assert!(bytes < 14_000, "{bytes} bytes");
+}

@@ -1,0 +1,133 @@
+//! What is refused, and how.
+
+use rmcp::{ServiceError, model::ErrorCode};
+use serde_json::{Value, json};
+
+use crate::session::{Session, run_arguments};
+
+#[tokio::test]
+async fn an_unknown_argument_is_named_with_the_allowed_ones() {
+    let session = Session::new().await;
+    let (problem, text) =
+        session.refuse("list_runs", json!({ "project_path": "/nowhere", "projekt": "x" })).await;
+    assert_eq!(problem["code"], "arguments.invalid");
+    assert_eq!(problem["location"]["key"], "projekt");
+    assert!(text.starts_with("projekt: no such argument; allowed: project_path\nHint: "), "{text}");
+}
+
+#[tokio::test]
+async fn every_unknown_and_missing_argument_is_named_at_once_however_deep() {
+    let session = Session::new().await;
+    let arguments = json!({
+        "project_name": "health",
+        "base_model_config": { "type": "olmo", "model": "x" },
+        "training_config": { "stage1": { "iteration": 5 } },
+    });
+    let (problem, text) = session.refuse("generate_fine_tuning_project", arguments).await;
+    let keys: Vec<&Value> =
+        problem["problems"].as_array().unwrap().iter().map(|problem| &problem["location"]["key"]).collect();
+    let expected = [
+        "base_model_config.model",
+        "base_model_config.model_id",
+        "training_config.stage1.iteration",
+        "output_dir",
+    ];
+    assert_eq!(keys, expected);
+    assert!(text.contains("output_dir: missing, and required"), "{text}");
+    assert!(
+        text.contains("training_config.stage1.iteration: no such argument; allowed: iterations,"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn an_argument_of_the_wrong_type_is_named_with_what_was_found() {
+    let session = Session::new().await;
+    let mut arguments = session.project_arguments();
+    arguments["training_config"]["stage1"] = json!({ "iterations": "many" });
+    let (problem, text) = session.refuse("generate_fine_tuning_project", arguments).await;
+    assert_eq!(problem["location"]["key"], "training_config.stage1.iterations");
+    assert!(text.contains("\"many\""), "{text}");
+
+    let mut arguments = session.project_arguments();
+    arguments["base_model_config"]["type"] = json!("gpt");
+    let (problem, text) = session.refuse("generate_fine_tuning_project", arguments).await;
+    assert_eq!(problem["location"]["key"], "base_model_config.type");
+    assert!(text.contains("gpt") && text.contains("mistral"), "{text}");
+}
+
+#[tokio::test]
+async fn an_optional_argument_may_be_null() {
+    let session = Session::new().await;
+    let (content, text) = session.succeed("list_runs", json!({ "project_path": null })).await;
+    assert_eq!(content["runs"], json!([]));
+    assert_eq!(text, "0 runs");
+}
+
+#[tokio::test]
+async fn an_unknown_run_is_refused_with_the_nearest_ones() {
+    let session = Session::new().await;
+    let (project, run) = session.run().await;
+    let almost = format!("{}x", run.as_str().unwrap());
+    for arguments in [json!({ "run_id": almost }), json!({ "run_id": almost, "project_path": project })] {
+        let (problem, text) = session.refuse("monitor_training_progress", arguments).await;
+        assert_eq!(problem["code"], "run.unknown");
+        assert!(text.replace(&almost, "").contains(run.as_str().unwrap()), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_project_that_is_there_already_is_a_conflict() {
+    let session = Session::new().await;
+    session.project().await;
+    let (problem, _) = session.refuse("generate_fine_tuning_project", session.project_arguments()).await;
+    assert_eq!(problem["kind"], "conflict");
+}
+
+#[tokio::test]
+async fn wrong_settings_and_missing_data_are_refused_before_anything_runs() {
+    let session = Session::new().await;
+    let project = session.project().await;
+    let mut arguments = run_arguments(&project);
+    arguments["override_params"] = json!({ "lora.rank": 0 });
+    let (problem, text) = session.refuse("configure_training_run", arguments).await;
+    assert_eq!(problem["kind"], "invalid_input");
+    assert!(text.contains("lora.rank"), "{text}");
+
+    let mut arguments = run_arguments(&project);
+    arguments["training_data"]["train_dataset"] = json!("data/none.jsonl");
+    let (problem, text) = session.refuse("configure_training_run", arguments).await;
+    assert_eq!(problem["kind"], "not_found");
+    assert!(text.contains("none.jsonl"), "{text}");
+}
+
+#[tokio::test]
+async fn an_unknown_tool_is_a_protocol_error_that_names_the_tools() {
+    let session = Session::new().await;
+    let error = protocol_error(session.call("train_model", json!({})).await.unwrap_err());
+    assert_eq!(error.code, ErrorCode::INVALID_PARAMS);
+    assert!(error.message.contains("start_training"), "{}", error.message);
+}
+
+#[tokio::test]
+async fn a_defect_is_a_protocol_error_without_internals() {
+    let session = Session::new().await;
+    let (project, run) = session.run().await;
+    let manifest = std::path::Path::new(project.as_str().unwrap())
+        .join("runs")
+        .join(run.as_str().unwrap())
+        .join("run-manifest.json");
+    std::fs::write(manifest, "{ damaged").unwrap();
+    let arguments = json!({ "run_id": run, "project_path": project });
+    let error = protocol_error(session.call("monitor_training_progress", arguments).await.unwrap_err());
+    assert_eq!(error.code, ErrorCode::INTERNAL_ERROR);
+    assert_eq!(error.data, Some(json!({ "code": "file.damaged" })));
+    assert!(!error.message.contains(session.root().to_str().unwrap()), "{}", error.message);
+}
+
+fn protocol_error(error: ServiceError) -> rmcp::ErrorData {
+    match error {
+        ServiceError::McpError(error) => error,
+        other => panic!("{other}"),
+    }
+}

@@ -1,0 +1,152 @@
+//! A client and a server, connected in memory, and a folder for projects.
+
+use std::{
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use greentune_mcp_server::Server;
+use greentune_workbench::{Workbench, WorkbenchConfig};
+use rmcp::{
+    ClientHandler, ClientLifecycleMode, ClientServiceExt, RoleClient, ServiceError, ServiceExt,
+    model::{CallToolRequestParams, CallToolResult, ProgressNotificationParam, ProtocolVersion},
+    service::{NotificationContext, RunningService},
+};
+use serde_json::{Value, json};
+
+const TIME_LIMIT: Duration = Duration::from_mins(1);
+
+/// A client that keeps the progress it is told.
+#[derive(Clone, Default)]
+pub struct Listener {
+    pub progress: Arc<Mutex<Vec<ProgressNotificationParam>>>,
+}
+
+impl ClientHandler for Listener {
+    async fn on_progress(&self, params: ProgressNotificationParam, _: NotificationContext<RoleClient>) {
+        self.progress.lock().unwrap().push(params);
+    }
+}
+
+pub struct Session {
+    folder: tempfile::TempDir,
+    pub client: RunningService<RoleClient, Listener>,
+}
+
+impl Session {
+    /// A client of the versions that begin with `initialize`.
+    pub async fn new() -> Self {
+        Self::with_lifecycle(ClientLifecycleMode::Initialize).await
+    }
+
+    /// A client of the version 2026-07-28, which begins without `initialize`.
+    pub async fn stateless() -> Self {
+        let preferred_versions = vec![ProtocolVersion::V_2026_07_28];
+        Self::with_lifecycle(ClientLifecycleMode::Discover { preferred_versions }).await
+    }
+
+    async fn with_lifecycle(lifecycle: ClientLifecycleMode) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = WorkbenchConfig::new(folder.path().join("home"), worker_command());
+        let server = Server::new(Workbench::new(config));
+        let (server_end, client_end) = tokio::io::duplex(1 << 16);
+        tokio::spawn(async move { server.serve(server_end).await.unwrap().waiting().await });
+        let client = Listener::default().serve_with_lifecycle(client_end, lifecycle).await.unwrap();
+        Self { folder, client }
+    }
+
+    pub fn root(&self) -> PathBuf {
+        fs::canonicalize(self.folder.path()).unwrap()
+    }
+
+    /// Calls a tool with a JSON object of arguments.
+    pub async fn call(&self, tool: &'static str, arguments: Value) -> Result<CallToolResult, ServiceError> {
+        let Value::Object(arguments) = arguments else { panic!("arguments are an object") };
+        let request = CallToolRequestParams::new(tool).with_arguments(arguments);
+        tokio::time::timeout(TIME_LIMIT, self.client.call_tool(request)).await.expect("an answer in time")
+    }
+
+    /// Calls a tool that must succeed; its structured content must be what its output schema says.
+    pub async fn succeed(&self, tool: &'static str, arguments: Value) -> (Value, String) {
+        let result = self.call(tool, arguments).await.unwrap();
+        assert_eq!(result.is_error, Some(false), "{tool}: {}", text(&result));
+        (self.checked(tool, &result).await, text(&result))
+    }
+
+    /// Calls a tool that must refuse; the problem must be what its output schema says.
+    pub async fn refuse(&self, tool: &'static str, arguments: Value) -> (Value, String) {
+        let result = self.call(tool, arguments).await.unwrap();
+        assert_eq!(result.is_error, Some(true), "{tool}: {}", text(&result));
+        (self.checked(tool, &result).await, text(&result))
+    }
+
+    async fn checked(&self, tool: &str, result: &CallToolResult) -> Value {
+        let content = result.structured_content.clone().expect("structured content");
+        let tools = self.client.list_all_tools().await.unwrap();
+        let schema = tools.into_iter().find(|listed| listed.name == tool).unwrap().output_schema.unwrap();
+        assert_conforms(&content, Value::Object((*schema).clone()));
+        content
+    }
+
+    /// Arguments for a project with the repository's tiny base model.
+    pub fn project_arguments(&self) -> Value {
+        json!({
+            "project_name": "health",
+            "output_dir": self.root(),
+            "base_model_config": {
+                "type": "olmo", "model_id": "olmo2-tiny", "local_path": fixture("reference/olmo2-tiny"),
+            },
+            "training_config": { "num_stages": 2, "iterations": 12 },
+        })
+    }
+
+    /// Makes a project.
+    pub async fn project(&self) -> Value {
+        self.succeed("generate_fine_tuning_project", self.project_arguments()).await.0["project_path"].clone()
+    }
+
+    /// Makes a project and a run of it.
+    pub async fn run(&self) -> (Value, Value) {
+        let project = self.project().await;
+        let run = self.succeed("configure_training_run", run_arguments(&project)).await.0;
+        (project, run["run_id"].clone())
+    }
+}
+
+pub fn run_arguments(project: &Value) -> Value {
+    json!({
+        "project_path": project,
+        "run_name": "first",
+        "training_data": {
+            "train_dataset": fixture("demo/narratives_train.jsonl"),
+            "validation_dataset": fixture("demo/narratives_validation.jsonl"),
+        },
+    })
+}
+
+pub fn text(result: &CallToolResult) -> String {
+    result.content.iter().filter_map(|part| part.as_text()).map(|part| part.text.as_str()).collect()
+}
+
+pub fn fixture(path: &str) -> PathBuf {
+    fs::canonicalize(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures").join(path)).unwrap()
+}
+
+/// This test binary, acting as the worker.
+fn worker_command() -> Vec<OsString> {
+    let script = "FAKE_WORKER_ARGUMENTS=\"$*\" exec \"$0\" --exact fake_worker::act --ignored --nocapture";
+    vec!["/bin/sh".into(), "-c".into(), script.into(), std::env::current_exe().unwrap().into()]
+}
+
+/// `content` conforms to a JSON schema.
+fn assert_conforms(content: &Value, schema: Value) {
+    let (mut schemas, mut compiler) = (boon::Schemas::new(), boon::Compiler::new());
+    compiler.add_resource("schema.json", schema).unwrap();
+    let index = compiler.compile("schema.json", &mut schemas).unwrap();
+    if let Err(error) = schemas.validate(content, index) {
+        panic!("{error:#}");
+    }
+}
