@@ -1,0 +1,54 @@
+//! From arguments to an exit code.
+
+use std::process::ExitCode;
+
+use clap::{Parser, error::ErrorKind};
+use greentune_core_config::ProblemKind;
+use tokio::runtime;
+
+use crate::{
+    arguments::{CommandLine, GlobalFlags},
+    environment::Environment,
+    failure::Failure,
+    output::Output,
+    session::Session,
+};
+
+/// Parses the arguments, runs the command and says how it went.
+pub fn run() -> ExitCode {
+    let CommandLine { global, command } = match CommandLine::try_parse() {
+        Ok(command_line) => command_line,
+        Err(error) => return not_a_command(&error),
+    };
+    let output = Output::new(&global);
+    let run = || {
+        let session = Session::new(output, global.project, Environment::read()?);
+        // Built after parsing, so that help and version answer at once.
+        let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
+            Failure::new(ProblemKind::Internal, "runtime.start", format!("cannot start the runtime: {error}"))
+        })?;
+        let result = runtime.block_on(command.run(&session));
+        // A read of standard input that never ends must not keep the process.
+        runtime.shutdown_background();
+        result
+    };
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure(problem)) => output.fail(&problem),
+    }
+}
+
+/// Help, version, or arguments that clap does not understand (exit code 2).
+fn not_a_command(error: &clap::Error) -> ExitCode {
+    let is_answer = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    let wants_json = std::env::args_os().any(|argument| argument == "--json");
+    if !is_answer && wants_json {
+        let text = error.render().to_string();
+        let message = text.trim().trim_start_matches("error: ");
+        let Failure(problem) = Failure::new(ProblemKind::InvalidInput, "arguments.invalid", message);
+        return Output::new(&GlobalFlags { json: true, ..GlobalFlags::default() }).fail(&problem);
+    }
+    // Whoever does not listen any more has nothing to be told.
+    let _ = error.print();
+    if is_answer { ExitCode::SUCCESS } else { ExitCode::from(ProblemKind::InvalidInput.exit_code()) }
+}

@@ -1,0 +1,54 @@
+//! `greentune evaluate`: evaluates a trained stage.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use greentune_workbench::operation::{EvaluateModel, EvaluateModelResponse};
+
+use crate::{comparison, failure::Failure, figures::percent, output::Paint, session::Session};
+
+/// Arguments of `evaluate`.
+#[derive(Args, Debug)]
+pub struct Evaluate {
+    /// Id of the run
+    run: String,
+    /// Records to evaluate on
+    #[arg(long, value_name = "FILE")]
+    test: PathBuf,
+    /// Stage whose adapters are evaluated
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=2))]
+    stage: u8,
+    /// Records for which a response is generated [default: evaluation.generate_records]
+    #[arg(long, value_name = "N")]
+    generate: Option<u64>,
+}
+
+impl Evaluate {
+    pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
+        let request = EvaluateModel {
+            project_path: session.project(),
+            run_id: self.run,
+            test_dataset: session.input(&self.test),
+            stage: self.stage,
+            generate_records: self.generate,
+        };
+        let response = session.workbench()?.evaluate_model(request).await?;
+        session.output.answer(&response, |paint| page(&response, paint))
+    }
+}
+
+fn page(response: &EvaluateModelResponse, paint: Paint) -> String {
+    let reaches =
+        if response.passed_thresholds { paint.good("reaches") } else { paint.doubtful("does not reach") };
+    [
+        comparison::of_reports(&response.reports.iter().collect::<Vec<_>>()),
+        format!(
+            "token accuracy {} {reaches} the threshold {} of stage {}",
+            percent(response.evaluation_results.accuracy),
+            percent(response.threshold),
+            response.stage,
+        ),
+        format!("kept in {}", response.results_file.display()),
+    ]
+    .join("\n")
+}

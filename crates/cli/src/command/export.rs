@@ -1,0 +1,68 @@
+//! `greentune export`: writes a trained stage for other programs.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use greentune_workbench::operation::{ExportModel, ExportModelResponse};
+
+use crate::{
+    failure::Failure,
+    figures::{counted, number},
+    session::Session,
+};
+
+/// Arguments of `export`.
+#[derive(Args, Debug)]
+pub struct Export {
+    /// Id of the run
+    run: String,
+    /// Stage to export
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=2))]
+    stage: u8,
+    /// huggingface (a folder for transformers or PEFT) or safetensors; mlx and gguf are not available yet
+    #[arg(long)]
+    format: String,
+    /// Folder to write; absent or empty
+    #[arg(long, value_name = "DIR")]
+    to: PathBuf,
+    /// Merge the adapters into the base model
+    #[arg(long)]
+    merge: bool,
+}
+
+impl Export {
+    pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
+        let request = ExportModel {
+            project_path: session.project(),
+            run_id: self.run,
+            stage: self.stage,
+            export_format: self.format,
+            export_path: session.here(&self.to),
+            merge_adapters: Some(self.merge),
+            upload_to_huggingface: None,
+            hf_repo_id: None,
+        };
+        let response = session.workbench()?.export_model(request).await?;
+        session.output.answer(&response, |_| page(&response))
+    }
+}
+
+fn page(response: &ExportModelResponse) -> String {
+    let proven = &response.verification;
+    let mut lines = vec![format!(
+        "wrote {} ({}, {} MB of weights)",
+        response.export_path.display(),
+        response.export_format,
+        number(response.model_size_mb),
+    )];
+    lines.extend(response.files.iter().map(|file| format!("  {}", file.name)));
+    lines.push(format!(
+        "read back and compared: {} merged, {} untouched, {} of adapters, {} copied",
+        counted(proven.merged_tensors, "tensor"),
+        counted(proven.untouched_tensors, "tensor"),
+        counted(proven.adapter_tensors, "tensor"),
+        counted(proven.copied_files, "file"),
+    ));
+    lines.push(response.usage_instructions.clone());
+    lines.join("\n")
+}

@@ -1,0 +1,87 @@
+//! The commands, one file each.
+
+mod cancel;
+mod completions;
+mod config;
+mod data;
+mod demo;
+mod doctor;
+mod emissions;
+mod evaluate;
+mod export;
+mod mcp;
+mod monitor;
+mod new;
+mod resume;
+mod runs;
+mod train;
+mod worker;
+
+use clap::Subcommand;
+
+use crate::{failure::Failure, session::Session};
+
+/// A command with its arguments.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// See the whole story offline in about a minute
+    Demo(demo::Demo),
+    /// Make a project
+    New(new::New),
+    /// Look at data
+    #[command(subcommand)]
+    Data(data::Data),
+    /// Configure, list and show runs
+    #[command(subcommand)]
+    Runs(runs::Runs),
+    /// Train a run
+    Train(train::Train),
+    /// Show where a run stands
+    Monitor(monitor::Monitor),
+    /// End a run at its next step, with a checkpoint
+    Cancel(cancel::Cancel),
+    /// Go on with a run that was cancelled, interrupted or failed
+    Resume(resume::Resume),
+    /// Evaluate a trained stage, with the base model beside it
+    Evaluate(evaluate::Evaluate),
+    /// Write a trained stage as a model for other programs
+    Export(export::Export),
+    /// Energy and emissions
+    #[command(subcommand)]
+    Emissions(emissions::Emissions),
+    /// Check what this installation can do here
+    Doctor(doctor::Doctor),
+    /// Settings and where they come from
+    #[command(subcommand)]
+    Config(config::Config),
+    /// Print the completion script of a shell
+    Completions(completions::Completions),
+    /// Serve the tools to an assistant over MCP (stdio)
+    Mcp(mcp::Mcp),
+    #[command(hide = true)]
+    Worker(worker::Worker),
+}
+
+impl Command {
+    /// Runs the command.
+    pub async fn run(self, session: &Session) -> Result<(), Failure> {
+        match self {
+            Self::Demo(demo) => demo.run(session).await,
+            Self::New(new) => new.run(session).await,
+            Self::Data(data) => data.run(session).await,
+            Self::Runs(runs) => runs.run(session).await,
+            Self::Train(train) => train.run(session).await,
+            Self::Monitor(monitor) => monitor.run(session).await,
+            Self::Cancel(cancel) => cancel.run(session).await,
+            Self::Resume(resume) => resume.run(session).await,
+            Self::Evaluate(evaluate) => evaluate.run(session).await,
+            Self::Export(export) => export.run(session).await,
+            Self::Emissions(emissions) => emissions.run(session).await,
+            Self::Doctor(doctor) => doctor.run(session).await,
+            Self::Config(config) => config.run(session).await,
+            Self::Completions(completions) => completions.run(session),
+            Self::Mcp(mcp) => mcp.run(session).await,
+            Self::Worker(worker) => worker.run(),
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! `greentune resume`: goes on with a run.
+
+use clap::Args;
+use greentune_workbench::operation::ResumeTraining;
+
+use super::train;
+use crate::{failure::Failure, session::Session};
+
+/// Arguments of `resume`.
+#[derive(Args, Debug)]
+pub struct Resume {
+    /// Id of the run
+    run: String,
+    /// Return once training has begun; it goes on without this terminal
+    #[arg(long)]
+    detach: bool,
+}
+
+impl Resume {
+    pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
+        let request = ResumeTraining {
+            project_path: session.project(),
+            run_id: self.run.clone(),
+            async_mode: Some(self.detach),
+        };
+        let workbench = session.workbench()?;
+        let training = workbench.resume_training(request);
+        train::answer(session, &workbench, self.run, self.detach, training).await
+    }
+}

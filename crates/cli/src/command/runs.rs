@@ -1,0 +1,30 @@
+//! `greentune runs`: configures, lists and shows runs.
+
+mod list;
+mod new;
+mod show;
+
+use clap::Subcommand;
+
+use crate::{failure::Failure, session::Session};
+
+/// Commands of `runs`.
+#[derive(Debug, Subcommand)]
+pub enum Runs {
+    /// Configure a run: check data, settings and base model, and write its manifest
+    New(new::NewRun),
+    /// List the runs of the project, or all runs outside of one
+    List(list::List),
+    /// Show everything about a run
+    Show(show::Show),
+}
+
+impl Runs {
+    pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
+        match self {
+            Self::New(new) => new.run(session).await,
+            Self::List(list) => list.run(session).await,
+            Self::Show(show) => show.run(session).await,
+        }
+    }
+}

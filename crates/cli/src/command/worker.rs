@@ -1,0 +1,97 @@
+//! `greentune worker`: the process that trains; started by the workbench, never by people.
+//!
+//! The one place of the command line that calls the trainer. Standard error is the run's log; nothing goes to
+//! standard output.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+use greentune_core_config::{Diagnostic, Problem, ProblemKind, task::WorkerAnswer};
+use greentune_trainer_burn as trainer;
+use greentune_workbench::worker::{Outcome, WorkerSession, read_task, write_answer};
+
+use crate::failure::Failure;
+
+/// Arguments of `worker`: a run's folder, or a task.
+#[derive(Args, Debug)]
+pub struct Worker {
+    #[arg(required_unless_present = "task")]
+    run_folder: Option<PathBuf>,
+    #[arg(long, requires = "answer", conflicts_with = "run_folder")]
+    task: Option<PathBuf>,
+    #[arg(long, requires = "task")]
+    answer: Option<PathBuf>,
+}
+
+impl Worker {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        match self {
+            Self { run_folder: Some(run_folder), .. } => {
+                leave_terminal();
+                train(&run_folder)
+            }
+            Self { task: Some(task), answer: Some(answer), .. } => do_task(&task, &answer),
+            _ => Ok(()), // clap asks for one of the two
+        }
+    }
+}
+
+fn train(run_folder: &Path) -> Result<(), Failure> {
+    let mut session = WorkerSession::begin(run_folder)?;
+    let (manifest, layout) = (session.manifest().clone(), session.layout().clone());
+    let stages = session.stages();
+    let result = guarded(|| match trainer::train(&manifest, &layout, &stages, &mut session) {
+        Ok(trainer::Outcome::Finished) => Ok(Outcome::Finished),
+        Ok(trainer::Outcome::Cancelled { stage, step }) => Ok(Outcome::Cancelled { stage, step }),
+        Err(error) => Err(error.problem()),
+    });
+    let failure = result.clone().err();
+    session.finish(result)?;
+    // The log ends with what went wrong.
+    failure.map_or(Ok(()), |problem| Err(Failure(problem)))
+}
+
+fn do_task(task: &Path, answer: &Path) -> Result<(), Failure> {
+    let task = read_task(task)?;
+    let answered = guarded(|| Ok(trainer::answer(&task)));
+    write_answer(answer, &answered.unwrap_or_else(|problem| WorkerAnswer::Failed { problem }))?;
+    Ok(())
+}
+
+/// Runs `work`; a panic in it is a problem, and its text is in the log by the panic hook.
+fn guarded<T>(work: impl FnOnce() -> Result<T, Problem>) -> Result<T, Problem> {
+    // Whatever `work` has left half done is not used any more but to note the failure.
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no text");
+        let message = format!("the trainer broke off: {text}");
+        Err(Problem::new(ProblemKind::Internal, "worker.panic", message)
+            .with_hint("this is a defect of greentune; the run's log says where it happened"))
+    })
+}
+
+/// A session of its own, so that closing the terminal does not end training.
+#[cfg(unix)]
+fn leave_terminal() {
+    // Refused to the leader of a process group, which the workbench makes a worker: that is apart enough.
+    let _ = rustix::process::setsid();
+}
+
+#[cfg(not(unix))]
+fn leave_terminal() {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_a_problem_with_its_text() {
+        let problem = guarded::<()>(|| panic!("shape {}", 3)).unwrap_err();
+        assert_eq!((problem.kind, problem.code.as_str()), (ProblemKind::Internal, "worker.panic"));
+        assert_eq!(problem.message, "the trainer broke off: shape 3");
+        assert_eq!(guarded(|| Ok(1)), Ok(1));
+    }
+}

@@ -1,0 +1,141 @@
+//! What surrounds the process: the one place that reads environment, home and current folder.
+
+use std::{
+    env,
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
+
+use greentune_core_config::ProblemKind;
+use greentune_workbench::WorkbenchConfig;
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::failure::Failure;
+
+/// Where greentune keeps the index of runs.
+const HOME: &str = "GREENTUNE_HOME";
+/// Which index of runs is used, such as `sqlite:/path/to/state.db`.
+const STATE_URL: &str = "GREENTUNE_STATE_URL";
+
+/// The surroundings as they were when the process began.
+#[derive(Clone, Debug)]
+pub struct Environment {
+    variables: Vec<(String, String)>,
+    current_folder: PathBuf,
+    user_home: Option<PathBuf>,
+    program: PathBuf,
+}
+
+impl Environment {
+    /// Reads variables, current folder, the user's home and the path of this program.
+    ///
+    /// Errors: the current folder is gone, or the system does not say which program this is.
+    pub fn read() -> Result<Self, Failure> {
+        let unknown = |what: &'static str| {
+            move |error: std::io::Error| {
+                Failure::new(
+                    ProblemKind::Internal,
+                    "environment.unknown",
+                    format!("cannot tell {what}: {error}"),
+                )
+            }
+        };
+        let text =
+            |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+        Ok(Self {
+            variables: env::vars_os().filter_map(text).collect(),
+            current_folder: env::current_dir().map_err(unknown("the current folder"))?,
+            user_home: env::home_dir().filter(|home| home.is_absolute()),
+            program: env::current_exe().map_err(unknown("where this program is"))?,
+        })
+    }
+
+    /// The folder in which the command was typed.
+    pub fn current_folder(&self) -> &Path {
+        &self.current_folder
+    }
+
+    /// How much a server says on standard error: `RUST_LOG` when it is a level, else warnings and errors.
+    pub fn log_level(&self) -> LevelFilter {
+        self.variable("RUST_LOG").and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::WARN)
+    }
+
+    /// The workbench's configuration without arguments.
+    ///
+    /// Errors: neither `GREENTUNE_HOME` nor the user's home says where the index of runs lies.
+    pub fn workbench_config(&self) -> Result<WorkbenchConfig, Failure> {
+        let home = self.home().ok_or_else(|| {
+            let message = format!("no folder for the index of runs: neither {HOME} nor a home folder is set");
+            Failure::new(ProblemKind::InvalidInput, "environment.no_home", message)
+                .with_hint(format!("set {HOME} to a folder that can be written"))
+        })?;
+        let worker = vec![self.program.clone().into_os_string(), OsString::from("worker")];
+        let mut config = WorkbenchConfig::new(home, worker);
+        config.state_url = self.variable(STATE_URL).map(str::to_owned);
+        config.user_config =
+            self.base_folder("XDG_CONFIG_HOME", "APPDATA", ".config").map(|f| f.join("config.toml"));
+        config.user_home.clone_from(&self.user_home);
+        config.environment.clone_from(&self.variables);
+        Ok(config)
+    }
+
+    fn home(&self) -> Option<PathBuf> {
+        match self.variable(HOME) {
+            Some(home) => Some(self.current_folder.join(home)),
+            None => self.base_folder("XDG_DATA_HOME", "LOCALAPPDATA", ".local/share"),
+        }
+    }
+
+    /// greentune's folder in a base folder (XDG Base Directory Specification 0.8; on Windows `APPDATA`).
+    fn base_folder(&self, xdg: &str, windows: &str, in_home: &str) -> Option<PathBuf> {
+        // The specification wants relative paths to be passed over.
+        let named = |name| self.variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let named = named(xdg).or_else(|| named(windows).filter(|_| cfg!(windows)));
+        let folder = named.or_else(|| Some(self.user_home.as_ref()?.join(in_home)))?;
+        Some(folder.join("greentune"))
+    }
+
+    fn variable(&self, name: &str) -> Option<&str> {
+        let variable = self.variables.iter().find(|(known, value)| known == name && !value.is_empty());
+        variable.map(|(_, value)| value.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(variables: &[(&str, &str)]) -> Environment {
+        Environment {
+            variables: variables
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
+            current_folder: PathBuf::from("/here"),
+            user_home: Some(PathBuf::from("/home/ada")),
+            program: PathBuf::from("/bin/greentune"),
+        }
+    }
+
+    fn home(variables: &[(&str, &str)]) -> PathBuf {
+        environment(variables).workbench_config().map(|config| config.home).unwrap_or_default()
+    }
+
+    #[test]
+    fn the_home_is_the_variable_then_xdg_then_the_users() {
+        assert_eq!(home(&[]), Path::new("/home/ada/.local/share/greentune"));
+        assert_eq!(home(&[("XDG_DATA_HOME", "/data")]), Path::new("/data/greentune"));
+        assert_eq!(home(&[("XDG_DATA_HOME", "data")]), Path::new("/home/ada/.local/share/greentune"));
+        assert_eq!(home(&[("XDG_DATA_HOME", "/data"), (HOME, "state")]), Path::new("/here/state"));
+        assert_eq!(home(&[(HOME, "")]), Path::new("/home/ada/.local/share/greentune"));
+    }
+
+    #[test]
+    fn without_any_home_it_says_what_to_set() {
+        let mut homeless = environment(&[]);
+        homeless.user_home = None;
+        let problem = homeless.workbench_config().map_err(|Failure(problem)| problem).unwrap_err();
+        assert_eq!(problem.code, "environment.no_home");
+        assert_eq!(problem.hint.as_deref(), Some("set GREENTUNE_HOME to a folder that can be written"));
+    }
+}

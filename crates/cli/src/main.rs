@@ -1,0 +1,25 @@
+//! `greentune`: fine-tune language models on this machine, and know what it cost in energy.
+//!
+//! An adapter: arguments in, one operation of the workbench, its answer out.
+
+mod application;
+mod arguments;
+mod bundle;
+mod command;
+mod comparison;
+mod environment;
+mod failure;
+mod figures;
+mod output;
+mod progress;
+mod session;
+mod table;
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    application::run()
+}

@@ -1,0 +1,151 @@
+//! Live progress: follows the events of a run while work on it is under way.
+
+mod screen;
+mod tracker;
+
+use std::{path::PathBuf, pin::pin, time::Duration};
+
+use greentune_core_config::{ProblemKind, manifest::RunStatus};
+use greentune_workbench::{
+    Result as WorkbenchResult, Workbench,
+    operation::{CancelTraining, FollowEvents, FollowEventsResponse},
+};
+use tokio::sync::mpsc::{self, UnboundedReceiver};
+
+use self::{screen::Screen, tracker::Tracker};
+use crate::{failure::Failure, output::Output};
+
+/// Time between two looks at the events; often enough to look live.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Follows one run.
+#[derive(Debug)]
+pub struct Follower {
+    workbench: Workbench,
+    project_path: Option<PathBuf>,
+    run_id: String,
+    last_seq: Option<u64>,
+    tracker: Tracker,
+    screen: Screen,
+}
+
+impl Follower {
+    /// Follows the run `run_id` from now on; what happened before is known, and not shown again.
+    pub async fn new(
+        workbench: Workbench,
+        project_path: Option<PathBuf>,
+        run_id: String,
+        output: Output,
+    ) -> Result<Self, Failure> {
+        let tracker = Tracker::default();
+        let mut follower =
+            Self { workbench, project_path, run_id, last_seq: None, tracker, screen: Screen::new(output) };
+        loop {
+            let news = follower.news(0.0).await?;
+            if news.events.is_empty() {
+                return Ok(follower);
+            }
+            news.events.iter().for_each(|event| follower.tracker.absorb(event));
+        }
+    }
+
+    /// Shows the run's progress while `training` is under way.
+    ///
+    /// The first Ctrl-C asks the run to end; the second leaves at once.
+    pub async fn during<T>(
+        &mut self,
+        training: impl Future<Output = WorkbenchResult<T>>,
+    ) -> Result<T, Failure> {
+        let mut training = pin!(training);
+        let mut interrupts = interrupts();
+        let mut is_ending = false;
+        loop {
+            tokio::select! {
+                result = &mut training => {
+                    self.look(0.0).await?;
+                    self.screen.close();
+                    return Ok(result?);
+                }
+                Some(()) = interrupts.recv() => {
+                    if is_ending {
+                        self.screen.close();
+                        return Err(self.left());
+                    }
+                    is_ending = true;
+                    self.ask_to_end().await;
+                }
+                () = tokio::time::sleep(LOOK) => self.look(0.0).await?,
+            }
+        }
+    }
+
+    /// Shows the run's progress until no worker is at work on it.
+    pub async fn until_it_ends(&mut self) -> Result<RunStatus, Failure> {
+        loop {
+            let news = self.show_news(LOOK.as_secs_f64()).await?;
+            if news.ended {
+                self.screen.close();
+                return Ok(news.status);
+            }
+        }
+    }
+
+    async fn look(&mut self, wait_seconds: f64) -> Result<(), Failure> {
+        while !self.show_news(wait_seconds).await?.events.is_empty() {}
+        Ok(())
+    }
+
+    async fn show_news(&mut self, wait_seconds: f64) -> Result<FollowEventsResponse, Failure> {
+        let news = self.news(wait_seconds).await?;
+        for event in &news.events {
+            self.tracker.absorb(event);
+            self.screen.show(&self.tracker, event);
+        }
+        Ok(news)
+    }
+
+    async fn news(&mut self, wait_seconds: f64) -> Result<FollowEventsResponse, Failure> {
+        let request = FollowEvents {
+            project_path: self.project_path.clone(),
+            run_id: self.run_id.clone(),
+            after_seq: self.last_seq,
+            wait_seconds: Some(wait_seconds),
+            limit: None,
+        };
+        let news = self.workbench.follow_events(request).await?;
+        self.last_seq = news.last_seq;
+        Ok(news)
+    }
+
+    async fn ask_to_end(&mut self) {
+        let request = CancelTraining {
+            project_path: self.project_path.clone(),
+            run_id: self.run_id.clone(),
+            wait_seconds: Some(0.0),
+        };
+        // Whatever comes of it is seen when training returns.
+        let said = match self.workbench.cancel_training(request).await {
+            Ok(_) => "stopping at the next step with a checkpoint; Ctrl-C again leaves at once".to_owned(),
+            Err(error) => format!("cannot stop the run: {error}; Ctrl-C again leaves it to itself"),
+        };
+        self.screen.say(&said);
+    }
+
+    fn left(&self) -> Failure {
+        let run_id = &self.run_id;
+        let message = format!(
+            "left the run {run_id} before it stopped; its worker goes on without this terminal, \
+             and stops at its next step"
+        );
+        Failure::new(ProblemKind::Cancelled, "run.left", message).with_hint(format!(
+            "see where it stands with `greentune monitor {run_id}`, go on with `greentune resume {run_id}`"
+        ))
+    }
+}
+
+/// Ctrl-C, as often as it is pressed.
+fn interrupts() -> UnboundedReceiver<()> {
+    let (tell, interrupts) = mpsc::unbounded_channel();
+    tokio::spawn(async move { while tokio::signal::ctrl_c().await.is_ok() && tell.send(()).is_ok() {} });
+    interrupts
+}

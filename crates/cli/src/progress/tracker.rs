@@ -1,0 +1,217 @@
+//! What the events of a run say together: where it stands, and each event in words.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use greentune_core_config::event::{EmissionsSoFar, Event, EventKind, StepMetrics};
+use jiff::Timestamp;
+
+use crate::figures::{count, counted, duration, emissions, energy, number, percent};
+
+/// Steps over which the pace is taken.
+const PACE_STEPS: usize = 32;
+
+/// Where a run stands, by its events so far.
+#[derive(Debug, Default)]
+pub struct Tracker {
+    /// Stage at work, from 1; 0 before any.
+    pub stage: u8,
+    /// Optimizer steps of that stage in all.
+    pub total_steps: u64,
+    /// Optimizer steps of that stage done.
+    pub step: u64,
+    last_step: Option<StepMetrics>,
+    step_times: VecDeque<Timestamp>,
+    emissions: BTreeMap<u8, EmissionsSoFar>,
+}
+
+impl Tracker {
+    /// Takes in the next event.
+    pub fn absorb(&mut self, event: &Event) {
+        match &event.kind {
+            EventKind::StageStarted { stage, total_steps, from_step, .. } => {
+                (self.stage, self.total_steps, self.step) = (*stage, *total_steps, *from_step);
+                self.last_step = None;
+                self.step_times = VecDeque::from([event.at]);
+            }
+            EventKind::Step(metrics) => {
+                self.step = metrics.step;
+                self.last_step = Some(metrics.clone());
+                self.step_times.push_back(event.at);
+                if self.step_times.len() > PACE_STEPS {
+                    self.step_times.pop_front();
+                }
+            }
+            EventKind::Emissions(so_far) | EventKind::StageFinished { emissions: Some(so_far), .. } => {
+                self.emissions.insert(so_far.stage, so_far.clone());
+            }
+            _ => {}
+        }
+    }
+
+    /// Loss, pace, time left, power and emissions now.
+    pub fn gauge(&self) -> String {
+        let mut parts = Vec::new();
+        if let Some(step) = &self.last_step {
+            parts.push(format!("loss {:.3}", step.train_loss));
+            parts.push(format!("{} tokens/s", count(step.tokens_per_second.round() as u64)));
+        }
+        if self.total_steps > 0 && self.step == self.total_steps {
+            parts.push(String::from("evaluating"));
+        } else if let Some(seconds) = self.seconds_left() {
+            parts.push(format!("{} left", duration(seconds)));
+        }
+        if let Some(now) = self.emissions.get(&self.stage) {
+            parts.push(format!("{} W", number(now.power_w)));
+        }
+        if !self.emissions.is_empty() {
+            parts.push(emissions(self.emissions.values().map(|stage| stage.emissions_kg_co2).sum()));
+        }
+        parts.join(", ")
+    }
+
+    /// Whether the last step went over another tenth of its stage.
+    pub fn has_passed_a_tenth(&self) -> bool {
+        let tenths = |step: u64| step * 10 / self.total_steps.max(1);
+        self.step > 0 && tenths(self.step) > tenths(self.step - 1)
+    }
+
+    /// The step in words.
+    pub fn step_in_words(&self) -> String {
+        format!("stage {}: step {}/{}, {}", self.stage, self.step, self.total_steps, self.gauge())
+    }
+
+    fn seconds_left(&self) -> Option<f64> {
+        let (first, last) = (self.step_times.front()?, self.step_times.back()?);
+        let steps = self.step_times.len().checked_sub(1).filter(|&steps| steps > 0)?;
+        let pace = last.duration_since(*first).as_secs_f64() / steps as f64;
+        Some(pace * self.total_steps.saturating_sub(self.step) as f64)
+    }
+}
+
+/// `event` in words; `None` for events that only move the gauge, and for the last one, which the command reports.
+pub fn in_words(event: &EventKind) -> Option<String> {
+    Some(match event {
+        EventKind::Started { device, resumed, .. } => {
+            format!("{} on {device}", if *resumed { "training again" } else { "training" })
+        }
+        EventKind::StageStarted { stage, total_steps, from_step, train_records, trainable_parameters } => {
+            let from = if *from_step > 0 { format!(" from step {from_step}") } else { String::new() };
+            format!(
+                "stage {stage}: {total_steps} steps{from}, {}, {}",
+                counted(*train_records, "record"),
+                counted(*trainable_parameters, "trained parameter"),
+            )
+        }
+        EventKind::Evaluated { stage, step, validation_loss, perplexity, token_accuracy } => format!(
+            "stage {stage}: step {step}, validation loss {validation_loss:.3}, perplexity {}, token accuracy {}",
+            number(*perplexity),
+            percent(*token_accuracy),
+        ),
+        EventKind::CheckpointSaved { stage, step, .. } => format!("stage {stage}: checkpoint at step {step}"),
+        EventKind::Warning { message, .. } => format!("warning: {message}"),
+        EventKind::StageFinished { stage, duration_seconds, final_train_loss, emissions: used } => {
+            let used = used.as_ref().map(|used| {
+                let (energy, emissions) = (energy(used.energy_kwh), emissions(used.emissions_kg_co2));
+                format!(", {energy} ({}), {emissions}", used.basis)
+            });
+            format!(
+                "stage {stage}: done in {}, final training loss {final_train_loss:.3}{}",
+                duration(*duration_seconds),
+                used.unwrap_or_default(),
+            )
+        }
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(second: i64, kind: EventKind) -> Event {
+        Event { seq: 0, at: Timestamp::from_second(second).unwrap(), kind }
+    }
+
+    fn step(second: i64, step: u64) -> Event {
+        let metrics = StepMetrics {
+            stage: 1,
+            step,
+            total_steps: 20,
+            train_loss: 2.5,
+            learning_rate: 1e-3,
+            gradient_norm: 1.0,
+            tokens: 512,
+            tokens_per_second: 2140.4,
+        };
+        event(second, EventKind::Step(metrics))
+    }
+
+    fn used(stage: u8) -> EmissionsSoFar {
+        EmissionsSoFar {
+            stage,
+            duration_seconds: 10.0,
+            energy_kwh: 1e-4,
+            emissions_kg_co2: 4e-5,
+            power_w: 9.25,
+            basis: String::from("modelled"),
+        }
+    }
+
+    fn begun() -> Tracker {
+        let mut tracker = Tracker::default();
+        let stage = EventKind::StageStarted {
+            stage: 1,
+            total_steps: 20,
+            from_step: 0,
+            train_records: 400,
+            trainable_parameters: 35_328,
+        };
+        tracker.absorb(&event(100, stage));
+        tracker
+    }
+
+    #[test]
+    fn the_gauge_tells_loss_pace_time_left_power_and_grams() {
+        let mut tracker = begun();
+        assert_eq!(tracker.gauge(), "");
+        tracker.absorb(&step(102, 1));
+        assert_eq!(tracker.gauge(), "loss 2.500, 2,140 tokens/s, 38 s left");
+        tracker.absorb(&event(102, EventKind::Emissions(used(1))));
+        assert_eq!(tracker.gauge(), "loss 2.500, 2,140 tokens/s, 38 s left, 9.25 W, 0.0400 g CO2e");
+        tracker.absorb(&step(140, 20));
+        assert_eq!(tracker.gauge(), "loss 2.500, 2,140 tokens/s, evaluating, 9.25 W, 0.0400 g CO2e");
+    }
+
+    #[test]
+    fn grams_are_summed_over_the_stages() {
+        let mut tracker = begun();
+        tracker.absorb(&event(101, EventKind::Emissions(used(1))));
+        tracker.absorb(&event(102, EventKind::Emissions(used(2))));
+        assert_eq!(tracker.gauge(), "9.25 W, 0.0800 g CO2e");
+    }
+
+    #[test]
+    fn each_tenth_is_passed_once() {
+        let mut tracker = begun();
+        let passed = (1..=20).filter(|&number| {
+            tracker.absorb(&step(100, number));
+            tracker.has_passed_a_tenth()
+        });
+        assert_eq!(passed.count(), 10);
+    }
+
+    #[test]
+    fn events_in_words() {
+        let finished = EventKind::StageFinished {
+            stage: 1,
+            duration_seconds: 23.4,
+            final_train_loss: 0.3124,
+            emissions: Some(used(1)),
+        };
+        insta::assert_snapshot!(in_words(&finished).unwrap(), @"stage 1: done in 23 s, final training loss 0.312, 0.100 Wh (modelled), 0.0400 g CO2e");
+        let started =
+            EventKind::Started { pid: 1, device: String::from("cpu (flex, 2 threads)"), resumed: true };
+        insta::assert_snapshot!(in_words(&started).unwrap(), @"training again on cpu (flex, 2 threads)");
+        assert_eq!(in_words(&EventKind::Finished { duration_seconds: 1.0 }), None);
+    }
+}

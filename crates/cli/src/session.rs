@@ -1,0 +1,97 @@
+//! What every command works with: output, project, workbench.
+
+use std::path::{Path, PathBuf};
+
+use greentune_core_config::{ProblemKind, layout::ProjectLayout, manifest::RunStatus, resolve::Argument};
+use greentune_workbench::{Workbench, operation::ListRuns};
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::{environment::Environment, failure::Failure, output::Output};
+
+/// What every command works with.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// Where answers go.
+    pub output: Output,
+    project: Option<PathBuf>,
+    environment: Environment,
+}
+
+impl Session {
+    /// A session with the project that `--project` names.
+    pub fn new(output: Output, project: Option<PathBuf>, environment: Environment) -> Self {
+        Self { output, project, environment }
+    }
+
+    /// The workbench, with nothing but the environment on top of the files.
+    pub fn workbench(&self) -> Result<Workbench, Failure> {
+        Ok(Workbench::new(self.environment.workbench_config()?))
+    }
+
+    /// The workbench with the settings of `--set key=value` flags on top.
+    ///
+    /// Errors: a flag without a `=`; the settings themselves are checked when they are used.
+    pub fn workbench_with(&self, assignments: &[String]) -> Result<Workbench, Failure> {
+        let mut config = self.environment.workbench_config()?;
+        config.arguments =
+            assignments.iter().map(|assignment| Argument::set(assignment)).collect::<Result<_, _>>()?;
+        Ok(Workbench::new(config))
+    }
+
+    /// The workbench that may touch nothing outside `roots`; any path when there are none.
+    pub fn workbench_within(&self, roots: &[PathBuf]) -> Result<Workbench, Failure> {
+        let mut config = self.environment.workbench_config()?;
+        config.allowed_roots =
+            (!roots.is_empty()).then(|| roots.iter().map(|root| self.here(root)).collect());
+        Ok(Workbench::new(config))
+    }
+
+    /// How much a server says on standard error.
+    pub fn log_level(&self) -> LevelFilter {
+        self.environment.log_level()
+    }
+
+    /// The project that `--project` names, else the one around the current folder.
+    pub fn project(&self) -> Option<PathBuf> {
+        let around =
+            || Some(ProjectLayout::find_around(self.environment.current_folder())?.root().to_owned());
+        self.project.as_ref().map(|project| self.here(project)).or_else(around)
+    }
+
+    /// The project, for commands that cannot do without; the workbench refuses a folder that is none.
+    pub fn project_or_here(&self) -> PathBuf {
+        self.project().unwrap_or_else(|| self.environment.current_folder().to_owned())
+    }
+
+    /// `path` as meant in the current folder.
+    pub fn here(&self, path: &Path) -> PathBuf {
+        self.environment.current_folder().join(path)
+    }
+
+    /// An input file: from the current folder when it is there, else as meant in the project.
+    pub fn input(&self, path: &Path) -> PathBuf {
+        let here = self.here(path);
+        if here.exists() { here } else { path.to_owned() }
+    }
+
+    /// `run_id`, or the newest run of the project with a status that is `wanted`.
+    pub async fn run_or_newest(
+        &self,
+        run_id: Option<String>,
+        wanted: fn(RunStatus) -> bool,
+        wanted_words: &str,
+    ) -> Result<String, Failure> {
+        if let Some(run_id) = run_id {
+            return Ok(run_id);
+        }
+        let project = self.project_or_here();
+        let request = ListRuns { project_path: Some(project.clone()) };
+        let runs = self.workbench()?.list_runs(request).await?.runs;
+        let newest = runs.into_iter().find(|run| wanted(run.status)).map(|run| run.run_id);
+        newest.ok_or_else(|| {
+            let message = format!("the project {} has no run that is {wanted_words}", project.display());
+            Failure::new(ProblemKind::NotFound, "run.none", message)
+                .with_hint("configure one with `greentune runs new`, or name a run of `greentune runs list`")
+        })
+    }
+}

@@ -1,0 +1,8 @@
+//! The command line through its binary: only the wiring.
+
+mod answers;
+mod assistant;
+mod help;
+mod problems;
+mod sandbox;
+mod training;

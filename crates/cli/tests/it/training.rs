@@ -1,0 +1,310 @@
+//! Whole runs with a real worker: train, monitor, evaluate, export, cancel, kill, resume.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+use crate::sandbox::{Sandbox, ran};
+
+/// A project with a little data and one configured run.
+struct Fixture {
+    sandbox: Sandbox,
+    project: PathBuf,
+    run_id: String,
+}
+
+impl Fixture {
+    /// Two stages of `iterations` steps each.
+    fn new(iterations: u32) -> Self {
+        let sandbox = Sandbox::new();
+        let project = sandbox.project();
+        for (name, records) in [("general", 24), ("narratives", 24), ("validation", 6), ("test", 5)] {
+            std::fs::write(project.join(format!("{name}.jsonl")), jsonl(name, records)).unwrap();
+        }
+        let mut fixture = Self { sandbox, project, run_id: String::new() };
+        fixture.run_id = fixture.configure(iterations);
+        fixture
+    }
+
+    fn configure(&self, iterations: u32) -> String {
+        let settings = [
+            format!("training.stage1.iterations={iterations}"),
+            format!("training.stage2.iterations={iterations}"),
+            "training.stage1.learning_rate=1e-3".into(),
+            "training.stage2.learning_rate=1e-3".into(),
+            "training.stage1.warmup_steps=2".into(),
+            "training.stage2.warmup_steps=2".into(),
+            "training.max_seq_length=64".into(),
+            "training.eval_steps=50".into(),
+            "training.save_steps=3".into(),
+            "training.device=cpu".into(),
+            "evaluation.generate_records=2".into(),
+        ];
+        let new = [
+            "runs",
+            "new",
+            "--json",
+            "--name",
+            "tiny",
+            "--train",
+            "general.jsonl",
+            "--validation",
+            "validation.jsonl",
+            "--stage2-train",
+            "narratives.jsonl",
+        ];
+        let flags = settings.iter().flat_map(|setting| ["--set", setting.as_str()]);
+        let made = ran(self.command(&[]).args(new).args(flags)).json();
+        made["run_id"].as_str().unwrap().to_owned()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.sandbox.command(arguments);
+        command.current_dir(&self.project);
+        command
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        ran(self.command(arguments).arg("--json")).json()
+    }
+
+    fn run_folder(&self) -> PathBuf {
+        self.project.join("runs").join(&self.run_id)
+    }
+
+    fn status(&self) -> Value {
+        self.json(&["monitor", &self.run_id])["status"].clone()
+    }
+
+    fn events(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.run_folder().join("events.jsonl")).unwrap_or_default();
+        // The last line may be half written.
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// Waits until the worker has done `step` of `stage`.
+    fn wait_for_step(&self, stage: u64, step: u64) {
+        let is_there = |event: &Value| {
+            event["kind"] == "step" && event["stage"] == stage && event["step"].as_u64() >= Some(step)
+        };
+        wait_until(|| self.events().iter().any(is_there));
+    }
+
+    fn adapters(&self, stage: u8) -> Vec<u8> {
+        std::fs::read(self.run_folder().join(format!("stage{stage}/adapters/adapter_model.safetensors")))
+            .unwrap()
+    }
+
+    fn worker(&self) -> Pid {
+        let shown = self.json(&["runs", "show", &self.run_id]);
+        let pid = shown["manifest"]["pid"].as_i64().unwrap();
+        Pid::from_raw(pid.try_into().unwrap()).unwrap()
+    }
+
+    fn kill_worker(&self) {
+        kill_process(self.worker(), Signal::KILL).unwrap();
+        wait_until(|| self.status() == "interrupted");
+    }
+}
+
+impl Drop for Fixture {
+    /// A worker that a failed test left behind would go on training.
+    fn drop(&mut self) {
+        let _ = self.command(&["cancel", &self.run_id]).output();
+    }
+}
+
+fn jsonl(name: &str, records: usize) -> String {
+    let record = |number: usize| {
+        json!({
+            "instruction": format!("Repeat the {name} number."),
+            "input": format!("number {number}"),
+            "output": format!("The number is {}.", number % 7),
+            "quality": if number.is_multiple_of(3) { 0.9 } else { 0.4 },
+        })
+    };
+    (0..records).map(|number| record(number).to_string() + "\n").collect()
+}
+
+fn wait_until(mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_mins(2);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "waited in vain");
+        sleep(Duration::from_millis(10));
+    }
+}
+
+fn interrupt(child: &Child) {
+    kill_process(Pid::from_child(child), Signal::INT).unwrap();
+}
+
+#[test]
+fn a_run_is_trained_evaluated_and_exported() {
+    let fixture = Fixture::new(6);
+    let run_id = fixture.run_id.as_str();
+    // The newest run that is not completed is meant when none is named.
+    let trained = ran(&mut fixture.command(&["train"]));
+    assert_eq!(trained.code, 0, "{trained:?}");
+    assert!(trained.stdout.starts_with(&format!("the run {run_id} is completed")), "{trained:?}");
+    for words in ["base", "stage 1", "stage 2", "token accuracy", "exact match"] {
+        assert!(trained.stdout.contains(words), "{words}: {trained:?}");
+    }
+    for words in ["training on cpu", "stage 1: 6 steps, 24 records", "stage 2: step 6/6", "stage 2: done in"]
+    {
+        assert!(trained.stderr.contains(words), "{words}: {trained:?}");
+    }
+
+    let monitored = fixture.json(&["monitor", run_id, "--follow"]);
+    assert_eq!(
+        (&monitored["status"], &monitored["progress_percentage"]),
+        (&json!("completed"), &json!(100.0))
+    );
+    let refused = ran(&mut fixture.command(&["train", run_id, "--json"]));
+    assert_eq!((refused.code, &refused.problem()["code"]), (1, &json!("run.completed")));
+
+    let evaluated = fixture.json(&["evaluate", run_id, "--test", "test.jsonl", "--stage", "2"]);
+    assert_eq!(evaluated["reports"][0]["records"], 5);
+    assert!(Path::new(evaluated["results_file"].as_str().unwrap()).is_file());
+    let shown = ran(&mut fixture.command(&["evaluate", run_id, "--test", "test.jsonl", "--stage", "1"]));
+    assert!(shown.stdout.contains("stage 1") && shown.stdout.contains("threshold"), "{shown:?}");
+
+    let export = ["export", run_id, "--stage", "2", "--format", "huggingface", "--to", "out", "--merge"];
+    let exported = ran(&mut fixture.command(&export));
+    assert_eq!(exported.code, 0, "{exported:?}");
+    assert!(fixture.project.join("out/model.safetensors").is_file());
+    let again = ran(&mut fixture.command(&export));
+    assert_eq!((again.code, again.stdout.as_str()), (1, ""), "{again:?}");
+
+    let used = fixture.json(&["emissions", "summary"]);
+    assert_eq!((&used["run_id"], &used["summary"]["num_stages"]), (&json!(run_id), &json!(2)));
+    let used = ran(&mut fixture.command(&["emissions", "summary", run_id]));
+    assert!(used.stdout.contains("g CO2e"), "{used:?}");
+}
+
+#[test]
+fn a_run_is_cancelled_and_goes_on_from_its_checkpoint() {
+    let fixture = Fixture::new(100_000);
+    let run_id = fixture.run_id.as_str();
+    let begun = fixture.json(&["train", run_id, "--detach"]);
+    assert_eq!(begun["status"], "running");
+    fixture.wait_for_step(1, 4);
+    let cancelled = fixture.json(&["cancel", run_id]);
+    assert_eq!((&cancelled["status"], &cancelled["success"]), (&json!("cancelled"), &json!(true)));
+
+    let done = fixture.json(&["monitor", run_id])["current_iteration"].as_u64().unwrap();
+    assert_eq!(fixture.json(&["resume", run_id, "--detach"])["resumed"], true);
+    fixture.wait_for_step(1, done + 1);
+    let stages = fixture.events().into_iter().filter(|event| event["kind"] == "stage_started");
+    let from: Vec<_> = stages.map(|event| event["from_step"].as_u64().unwrap()).collect();
+    assert_eq!(from, [0, done]);
+    assert_eq!(fixture.json(&["cancel", run_id])["status"], "cancelled");
+}
+
+#[test]
+fn a_killed_and_resumed_run_ends_with_the_adapters_of_an_undisturbed_one() {
+    let undisturbed = Fixture::new(40);
+    assert_eq!(undisturbed.json(&["train"])["status"], "completed");
+
+    let killed = Fixture::new(40);
+    let run_id = killed.run_id.as_str();
+    killed.json(&["train", run_id, "--detach"]);
+    killed.wait_for_step(1, 8);
+    killed.kill_worker();
+    killed.json(&["resume", run_id, "--detach"]);
+    killed.wait_for_step(2, 5);
+    killed.kill_worker();
+    assert_eq!(killed.json(&["resume", run_id])["status"], "completed");
+    for stage in [1, 2] {
+        assert!(undisturbed.adapters(stage) == killed.adapters(stage), "stage {stage} differs");
+    }
+}
+
+#[test]
+fn two_workers_cannot_train_one_run() {
+    let fixture = Fixture::new(100_000);
+    let run_id = fixture.run_id.as_str();
+    fixture.json(&["train", run_id, "--detach"]);
+    for arguments in [["train", run_id], ["resume", run_id]] {
+        let refused = ran(fixture.command(&arguments).arg("--json"));
+        assert_eq!((refused.code, &refused.problem()["code"]), (1, &json!("run.already_running")));
+    }
+    let folder = fixture.run_folder();
+    let second = ran(fixture.command(&["worker"]).arg(&folder));
+    assert_eq!((second.code, second.stdout.as_str()), (1, ""), "{second:?}");
+    assert_eq!(fixture.status(), "running");
+    assert_eq!(fixture.json(&["cancel", run_id])["status"], "cancelled");
+}
+
+#[test]
+fn ctrl_c_stops_with_a_checkpoint_and_says_how_to_go_on() {
+    let fixture = Fixture::new(100_000);
+    let mut train = fixture.command(&["train", &fixture.run_id]);
+    let train = train.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    fixture.wait_for_step(1, 2);
+    interrupt(&train);
+    let output = train.wait_with_output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{stderr}");
+    assert!(stderr.contains("stopping at the next step"), "{stderr}");
+    assert!(stderr.contains(&format!("greentune resume {}", fixture.run_id)), "{stderr}");
+    assert_eq!(fixture.status(), "cancelled");
+}
+
+#[test]
+fn a_second_ctrl_c_leaves_the_worker_to_itself() {
+    let fixture = Fixture::new(100_000);
+    let mut train = fixture.command(&["train", &fixture.run_id]);
+    let train = train.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    fixture.wait_for_step(1, 2);
+    // A worker that stands still cannot stop before the second.
+    let worker = fixture.worker();
+    kill_process(worker, Signal::STOP).unwrap();
+    interrupt(&train);
+    wait_until(|| fixture.run_folder().join("cancel").exists());
+    interrupt(&train);
+    let output = train.wait_with_output().unwrap();
+    kill_process(worker, Signal::CONT).unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{stderr}");
+    assert!(stderr.contains("its worker goes on without this terminal"), "{stderr}");
+    wait_until(|| fixture.status() == "cancelled");
+}
+
+#[test]
+fn a_run_that_fails_says_why_with_the_exit_code_of_the_problem() {
+    let fixture = Fixture::new(6);
+    // Everything was fine when the run was configured.
+    std::fs::write(fixture.project.join("general.jsonl"), "").unwrap();
+    let failed = ran(fixture.command(&["train", &fixture.run_id]).arg("--json"));
+    assert_eq!((failed.code, &failed.problem()["kind"]), (2, &json!("invalid_input")));
+    assert_eq!(fixture.status(), "failed");
+    let log = fixture.project.join(format!("logs/{}.log", fixture.run_id));
+    assert!(std::fs::read_to_string(log).unwrap().contains("error: "));
+}
+
+#[test]
+fn data_is_shown_as_the_model_sees_it() {
+    let fixture = Fixture::new(6);
+    std::fs::write(fixture.project.join("broken.jsonl"), jsonl("broken", 2) + "{not json\n").unwrap();
+    let seen = ran(&mut fixture.command(&["data", "inspect", "broken.jsonl", "--show", "1"]));
+    assert_eq!(seen.code, 0, "{seen:?}");
+    assert!(seen.stdout.contains("3 read, 2 kept, 1 dropped: broken lines"), "{seen:?}");
+    assert!(seen.stdout.contains("⟦") && seen.stdout.contains("The number is 0."), "{seen:?}");
+    assert!(seen.stdout.contains("broken.jsonl:3"), "{seen:?}");
+    let seen = fixture.json(&["data", "inspect", "broken.jsonl", "--show", "1"]);
+    assert_eq!((&seen["counts"]["broken_lines"], seen["records"].as_array().unwrap().len()), (&json!(1), 1));
+}
+
+#[test]
+fn the_doctor_finds_the_worker_and_the_processor() {
+    let examined = Sandbox::new().run(["doctor", "--json"]).json();
+    let cpu =
+        examined["devices"].as_array().unwrap().iter().find(|device| device["device"] == "cpu").unwrap();
+    assert_eq!(cpu["available"], true);
+}
