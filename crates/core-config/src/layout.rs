@@ -19,10 +19,7 @@ impl ProjectLayout {
 
     /// The project that contains `folder`: the nearest ancestor with a configuration file.
     pub fn find_around(folder: &Path) -> Option<Self> {
-        folder
-            .ancestors()
-            .find(|ancestor| ancestor.join(CONFIG_FILE).is_file())
-            .map(Self::new)
+        folder.ancestors().find(|ancestor| ancestor.join(CONFIG_FILE).is_file()).map(Self::new)
     }
 
     /// The project's folder.

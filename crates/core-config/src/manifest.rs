@@ -6,9 +6,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    evaluation::EvaluationReport, event::EmissionsSoFar, problem::Problem, settings::Settings,
-};
+use crate::{evaluation::EvaluationReport, event::EmissionsSoFar, problem::Problem, settings::Settings};
 
 /// Where a run stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

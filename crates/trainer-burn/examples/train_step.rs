@@ -48,7 +48,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let mut counted: Vec<f64> = seconds.iter().skip(WARMUP).copied().collect();
     counted.sort_by(f64::total_cmp);
-    let median = (counted[(counted.len() - 1) / 2] + counted[counted.len() / 2]) / 2.0;
+    let median = f64::midpoint(counted[(counted.len() - 1) / 2], counted[counted.len() / 2]);
     let out = serde_json::json!({
         "seconds": seconds,
         "losses": losses,
@@ -64,7 +64,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// The batches of `make_batches.py`: labels are −100 on the first part of a row.
 fn batches_of(json: &serde_json::Value) -> Vec<Vec<Example>> {
     let row = |ids: &serde_json::Value, labels: &serde_json::Value| {
-        let masked = labels.as_array().unwrap().iter().take_while(|label| label.as_i64() == Some(-100)).count();
+        let masked =
+            labels.as_array().unwrap().iter().take_while(|label| label.as_i64() == Some(-100)).count();
         Example {
             tokens: ids.as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect(),
             labels_from: masked.max(1),

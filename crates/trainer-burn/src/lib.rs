@@ -14,7 +14,6 @@ pub mod ops;
 mod task;
 pub mod training;
 
-
 pub use backend::train;
 pub use error::TrainError;
 pub use task::answer;

@@ -44,8 +44,8 @@ fn read_run(task: &EvaluateTask) -> Result<(RunManifest, RunLayout), Problem> {
         .ok_or_else(|| invalid(format!("{} is not a run's folder", task.run_folder.display())))?;
     let path = layout.manifest();
     let text = std::fs::read_to_string(&path).map_err(|error| TrainError::io(&path)(error).problem())?;
-    let manifest = serde_json::from_str(&text)
-        .map_err(|error| invalid(format!("{}: {error}", path.display())))?;
+    let manifest =
+        serde_json::from_str(&text).map_err(|error| invalid(format!("{}: {error}", path.display())))?;
     Ok((manifest, layout))
 }
 
@@ -62,8 +62,7 @@ where
     let settings = &manifest.settings;
     let (encoder, decoder) =
         training::open::<A>(&manifest.base_model_path, settings, manifest.created_at, device)?;
-    let adapters =
-        Adapters::<A::InnerBackend>::load(&layout.adapters(task.stage), decoder.config(), device)?;
+    let adapters = Adapters::<A::InnerBackend>::load(&layout.adapters(task.stage), decoder.config(), device)?;
     let dataset = Dataset::load(&task.dataset, settings, &encoder)?;
     let plan = Plan { encoder: &encoder, generate_records: task.generate_records };
     let stage = EvaluatedModel::Stage(task.stage);

@@ -76,7 +76,7 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, Problem>) -> Result<T, Problem> {
 /// A session of its own, so that closing the terminal does not end training.
 #[cfg(unix)]
 fn leave_terminal() {
-    // Refused to the leader of a process group, which the workbench makes a worker: that is apart enough.
+    // Refused to the leader of a process group, as which a shell starts it: that is apart enough.
     let _ = rustix::process::setsid();
 }
 

@@ -53,12 +53,12 @@ fn batches(examples: &[Example]) -> Vec<Vec<&Example>> {
     let mut room = 0;
     for example in examples {
         let tokens = example.tokens.len();
-        match all.last_mut().filter(|_| tokens <= room) {
-            Some(batch) => batch.push(example),
-            None => {
-                all.push(vec![example]);
-                room = TOKENS_PER_BATCH;
-            }
+        if tokens > room || all.is_empty() {
+            all.push(Vec::new());
+            room = TOKENS_PER_BATCH;
+        }
+        if let Some(batch) = all.last_mut() {
+            batch.push(example);
         }
         room = room.saturating_sub(tokens);
     }

@@ -1,12 +1,15 @@
 //! Low-rank adapters (LoRA, Hu et al. 2021) on a decoder's projections, and PEFT's files of them.
 
-use std::{
-    collections::BTreeMap,
-    path::Path,
-};
+use std::{collections::BTreeMap, path::Path};
 
-use burn::tensor::{Tensor, backend::{AutodiffBackend, Backend}};
-use rand_chacha::{ChaCha8Rng, rand_core::{RngCore, SeedableRng}};
+use burn::tensor::{
+    Tensor,
+    backend::{AutodiffBackend, Backend},
+};
+use rand_chacha::{
+    ChaCha8Rng,
+    rand_core::{RngCore, SeedableRng},
+};
 use serde_json::json;
 
 use super::{
@@ -138,7 +141,8 @@ impl<B: Backend> Adapters<B> {
         let json: serde_json::Value =
             serde_json::from_str(&text).map_err(|error| broken(format!("not valid JSON: {error}")))?;
         let settings = LoraSettings {
-            rank: json["r"].as_u64().filter(|r| *r > 0).ok_or_else(|| broken("`r` is missing".into()))? as usize,
+            rank: json["r"].as_u64().filter(|r| *r > 0).ok_or_else(|| broken("`r` is missing".into()))?
+                as usize,
             alpha: json["lora_alpha"].as_f64().ok_or_else(|| broken("`lora_alpha` is missing".into()))?,
             dropout: json["lora_dropout"].as_f64().unwrap_or(0.0),
             target_modules: serde_json::from_value(json["target_modules"].clone())

@@ -25,11 +25,8 @@ pub enum NormPlacement {
 }
 
 /// The architectures that can be trained.
-pub const ARCHITECTURES: &[Architecture] = &[Architecture {
-    model_type: "olmo2",
-    norms: NormPlacement::BlockOutput,
-    query_key_norm: true,
-}];
+pub const ARCHITECTURES: &[Architecture] =
+    &[Architecture { model_type: "olmo2", norms: NormPlacement::BlockOutput, query_key_norm: true }];
 
 /// A decoder's shape.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,7 +60,6 @@ pub struct ModelConfig {
 /// The keys of `config.json` that matter here.
 #[derive(Deserialize)]
 struct Raw {
-    model_type: String,
     vocab_size: usize,
     hidden_size: usize,
     intermediate_size: usize,
@@ -121,10 +117,8 @@ impl ModelConfig {
             .find(|architecture| architecture.model_type == model_type)
             .ok_or_else(|| {
                 let known: Vec<_> = ARCHITECTURES.iter().map(|a| a.model_type).collect();
-                let message = format!(
-                    "model_type `{model_type}` is not supported; supported: {}",
-                    known.join(", ")
-                );
+                let message =
+                    format!("model_type `{model_type}` is not supported; supported: {}", known.join(", "));
                 ("model.unsupported", message)
             })?;
         let raw: Raw = serde_json::from_value(value).map_err(|error| broken(error.to_string()))?;
@@ -157,7 +151,9 @@ impl ModelConfig {
         for rope in scaling {
             match rope.rope_type.as_deref() {
                 None | Some("default") => {}
-                Some(other) => return unsupported(format!("rope_type `{other}` is not supported; supported: default")),
+                Some(other) => {
+                    return unsupported(format!("rope_type `{other}` is not supported; supported: default"));
+                }
             }
         }
         if raw.attention_bias {

@@ -131,8 +131,7 @@ impl<B: Ops> Decoder<B> {
         adapters: Option<&Adapters<B>>,
     ) -> Tensor<B, 2> {
         cache.length += tokens.len();
-        let segment =
-            Segment { q_start: 0, q_len: tokens.len(), k_start: 0, k_len: cache.length };
+        let segment = Segment { q_start: 0, q_len: tokens.len(), k_start: 0, k_len: cache.length };
         self.run(tokens, &Arc::from([segment]), adapters, Some(cache))
     }
 

@@ -94,7 +94,9 @@ fn files_of(folder: &Path) -> Result<Files, TrainError> {
         open.insert(path.clone(), WeightFile::open(&path)?);
     }
     let of_tensor = if names.is_empty() {
-        open.iter().flat_map(|(path, file)| file.names().into_iter().map(|name| (name, path.clone()))).collect()
+        open.iter()
+            .flat_map(|(path, file)| file.names().into_iter().map(|name| (name, path.clone())))
+            .collect()
     } else {
         names
     };
@@ -169,9 +171,7 @@ impl WeightFile {
             Dtype::F16 => decode(view.data(), |bytes| f16::from_le_bytes(bytes).to_f32()),
             Dtype::BF16 => decode(view.data(), |bytes| bf16::from_le_bytes(bytes).to_f32()),
             other => {
-                return Err(self.broken(format!(
-                    "tensor `{name}` is {other:?}; supported: F32, F16, BF16"
-                )));
+                return Err(self.broken(format!("tensor `{name}` is {other:?}; supported: F32, F16, BF16")));
             }
         };
         Ok(HostTensor { shape, values })
@@ -183,7 +183,10 @@ impl WeightFile {
 
     fn tensors(&self) -> Result<SafeTensors<'_>, TrainError> {
         SafeTensors::deserialize(&self.map).map_err(|error| {
-            self.broken(format!("the file is truncated or not safetensors ({} bytes): {error}", self.map.len()))
+            self.broken(format!(
+                "the file is truncated or not safetensors ({} bytes): {error}",
+                self.map.len()
+            ))
         })
     }
 

@@ -59,7 +59,8 @@ impl<B: Ops, C: CheckpointStrategy> Ops for Autodiff<B, C> {
         lora: LoraSpec,
     ) -> (Tensor<Self, 2>, Tensor<Self, 2>) {
         let (x, a, b) = (unwrap(x), unwrap(a), unwrap(b));
-        let inputs = [x.primitive.clone(), unwrap(weight).primitive, a.primitive.clone(), b.primitive.clone()];
+        let inputs =
+            [x.primitive.clone(), unwrap(weight).primitive, a.primitive.clone(), b.primitive.clone()];
         let [px, pw, pa, pb] = inputs.map(wrap::<B>);
         let (y, low) = B::lora_linear(px.clone(), pw.clone(), pa.clone(), pb.clone(), lora);
         let state = ([px, pw, pa, pb, low.clone()], lora);
@@ -80,12 +81,7 @@ impl<B: Ops, C: CheckpointStrategy> Ops for Autodiff<B, C> {
     fn swiglu(gate: Tensor<Self, 2>, up: Tensor<Self, 2>) -> Tensor<Self, 2> {
         let (gate, up) = (unwrap(gate), unwrap(up));
         let (pg, pu) = (wrap::<B>(gate.primitive.clone()), wrap::<B>(up.primitive.clone()));
-        track!(
-            Swiglu,
-            [gate, up],
-            ((pg.clone(), pu.clone()), B::swiglu(pg, pu)),
-            B::swiglu(pg, pu)
-        )
+        track!(Swiglu, [gate, up], ((pg.clone(), pu.clone()), B::swiglu(pg, pu)), B::swiglu(pg, pu))
     }
 
     fn causal_attention(

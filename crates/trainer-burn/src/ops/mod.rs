@@ -243,11 +243,6 @@ impl Rope {
         let range = position * self.half..(position + 1) * self.half;
         (&self.cos[range.clone()], &self.sin[range])
     }
-
-    /// Positions in the tables.
-    pub fn positions(&self) -> usize {
-        if self.half == 0 { 0 } else { self.cos.len() / self.half }
-    }
 }
 
 /// The rows on which a loss is computed.

@@ -143,13 +143,7 @@ struct Heads<B: Backend> {
 }
 
 impl<B: Backend> Heads<B> {
-    fn of(
-        q: Tensor<B, 2>,
-        k: Tensor<B, 2>,
-        v: Tensor<B, 2>,
-        spec: &AttentionSpec,
-        segment: Segment,
-    ) -> Self {
+    fn of(q: Tensor<B, 2>, k: Tensor<B, 2>, v: Tensor<B, 2>, spec: &AttentionSpec, segment: Segment) -> Self {
         let q = heads_of(rows(q, segment.q_start, segment.q_len), spec.heads);
         let k = heads_of(rows(k, segment.k_start, segment.k_len), spec.kv_heads);
         let v = heads_of(rows(v, segment.k_start, segment.k_len), spec.kv_heads);
@@ -201,18 +195,11 @@ fn grouped<B: Backend>(x: Tensor<B, 3>, spec: &AttentionSpec) -> Tensor<B, 3> {
 fn ungrouped<B: Backend>(x: Tensor<B, 3>, spec: &AttentionSpec) -> Tensor<B, 3> {
     let [heads, rows, head_dim] = x.dims();
     let group = heads / spec.kv_heads;
-    x.reshape([spec.kv_heads, group, rows, head_dim])
-        .sum_dim(1)
-        .reshape([spec.kv_heads, rows, head_dim])
+    x.reshape([spec.kv_heads, group, rows, head_dim]).sum_dim(1).reshape([spec.kv_heads, rows, head_dim])
 }
 
 /// Rotates by the positions `first..`; backwards for gradients.
-fn rotated<B: Backend>(
-    x: Tensor<B, 3>,
-    spec: &AttentionSpec,
-    first: usize,
-    inverse: bool,
-) -> Tensor<B, 3> {
+fn rotated<B: Backend>(x: Tensor<B, 3>, spec: &AttentionSpec, first: usize, inverse: bool) -> Tensor<B, 3> {
     let [heads, rows, head_dim] = x.dims();
     let half = head_dim / 2;
     let (mut cos, mut sin) = (Vec::with_capacity(rows * half), Vec::with_capacity(rows * half));
@@ -222,15 +209,13 @@ fn rotated<B: Backend>(
         sin.extend(s.iter().map(|s| if inverse { -s } else { *s }));
     }
     let device = x.device();
-    let table = |values| Tensor::<B, 3>::from_data(TensorData::new::<f32, _>(values, [1, rows, half]), &device);
+    let table =
+        |values| Tensor::<B, 3>::from_data(TensorData::new::<f32, _>(values, [1, rows, half]), &device);
     let (cos, sin) = (table(cos), table(sin));
     let first = x.clone().slice([0..heads, 0..rows, 0..half]);
     let second = x.slice([0..heads, 0..rows, half..head_dim]);
     Tensor::cat(
-        vec![
-            first.clone() * cos.clone() - second.clone() * sin.clone(),
-            second * cos + first * sin,
-        ],
+        vec![first.clone() * cos.clone() - second.clone() * sin.clone(), second * cos + first * sin],
         2,
     )
 }
@@ -296,9 +281,8 @@ pub fn score_labels<B: Backend>(
         let losses = picked.neg().into_data().convert::<f32>();
         let predicted = log_p.argmax(1).into_data().convert::<i64>();
         let (losses, predicted) = (losses.iter::<f32>(), predicted.iter::<i64>());
-        scores.extend(
-            losses.zip(predicted).map(|(loss, token)| LabelScore { loss, predicted: token as u32 }),
-        );
+        scores
+            .extend(losses.zip(predicted).map(|(loss, token)| LabelScore { loss, predicted: token as u32 }));
     }
     scores
 }

@@ -61,9 +61,9 @@ pub fn save<B: Backend>(
     fs::create_dir_all(&partial).map_err(TrainError::io(&partial))?;
     adapters.save(&partial, base_model)?;
     let moments = [(FIRST, optimizer.first.to_host()), (SECOND, optimizer.second.to_host())];
-    let tensors = moments
-        .iter()
-        .flat_map(|(prefix, host)| host.iter().map(move |(name, tensor)| (format!("{prefix}{name}"), tensor)));
+    let tensors = moments.iter().flat_map(|(prefix, host)| {
+        host.iter().map(move |(name, tensor)| (format!("{prefix}{name}"), tensor))
+    });
     weights::write_safetensors(&partial.join("optimizer.safetensors"), tensors)?;
     let json = serde_json::to_vec_pretty(progress).map_err(|error| TrainError::Checkpoint {
         path: partial.clone(),

@@ -59,8 +59,7 @@ where
 {
     let settings = &manifest.settings;
     let resumed = stages.iter().any(|stage| layout.checkpoints(*stage).exists());
-    let started =
-        EventKind::Started { pid: std::process::id(), device: device_name.to_owned(), resumed };
+    let started = EventKind::Started { pid: std::process::id(), device: device_name.to_owned(), resumed };
     reporter.report(started).map_err(TrainError::Reporter)?;
     let (encoder, decoder) = open::<A>(&manifest.base_model_path, settings, manifest.created_at, &device)?;
     let lora = LoraSettings {

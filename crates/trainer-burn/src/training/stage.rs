@@ -134,9 +134,7 @@ impl<A: Ops + AutodiffBackend<InnerBackend: Ops>> Run<'_, A> {
         let config = self.decoder.config();
         let weight_decay = self.manifest.settings.training.weight_decay;
         let folder = self.layout.checkpoints(stage);
-        if let Some(found) =
-            checkpoint::latest(&folder, config, &self.lora, weight_decay, &self.device)?
-        {
+        if let Some(found) = checkpoint::latest(&folder, config, &self.lora, weight_decay, &self.device)? {
             return Ok(found);
         }
         let adapters = if stage > 1 {
@@ -145,8 +143,7 @@ impl<A: Ops + AutodiffBackend<InnerBackend: Ops>> Run<'_, A> {
             let seed = self.manifest.settings.training.seed;
             Adapters::fresh(config, self.lora.clone(), seed, &self.device)
         };
-        let progress =
-            Progress { step: 0, draws: 0, duration_seconds: 0.0, recent_losses: Vec::new() };
+        let progress = Progress { step: 0, draws: 0, duration_seconds: 0.0, recent_losses: Vec::new() };
         let optimizer = AdamW::new(&adapters.parameters, weight_decay);
         Ok(Checkpoint { progress, adapters, optimizer })
     }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use burn::{
-    backend::{Autodiff, Flex},
+    backend::{Autodiff, Flex, flex::FlexDevice},
     tensor::backend::AutodiffBackend,
 };
 use greentune_trainer_burn::{
@@ -68,7 +68,7 @@ fn agrees<A>(device: A::Device)
 where
     A: Ops + AutodiffBackend<InnerBackend: Ops>,
 {
-    let (mine, expected) = (small_step::<A>(device), small_step::<Autodiff<Flex>>(Default::default()));
+    let (mine, expected) = (small_step::<A>(device), small_step::<Autodiff<Flex>>(FlexDevice));
     assert!((mine.before - expected.before).abs() < 1e-4, "{} is not {}", mine.before, expected.before);
     for (a, b) in mine.gradients.iter().zip(&expected.gradients) {
         let scale = b.values.iter().fold(1e-6f32, |largest, value| largest.max(value.abs()));
@@ -82,19 +82,19 @@ where
 
 #[test]
 fn flex_learns() {
-    let result = small_step::<Autodiff<Flex>>(Default::default());
+    let result = small_step::<Autodiff<Flex>>(FlexDevice);
     assert!(result.after < result.before);
 }
 
 #[cfg(feature = "candle")]
 #[test]
 fn candle_agrees_with_flex() {
-    agrees::<Autodiff<burn::backend::Candle>>(Default::default());
+    agrees::<Autodiff<burn::backend::Candle>>(burn::backend::candle::CandleDevice::Cpu);
 }
 
 /// Needs a Vulkan driver; Mesa's software one (lavapipe) will do.
 #[cfg(feature = "wgpu")]
 #[test]
 fn wgpu_agrees_with_flex() {
-    agrees::<Autodiff<burn::backend::Wgpu>>(Default::default());
+    agrees::<Autodiff<burn::backend::Wgpu>>(burn::backend::wgpu::WgpuDevice::default());
 }

@@ -59,7 +59,11 @@ fn broken_weights_are_named() {
     assert_eq!(problem.code, "model.weights_invalid");
     assert!(problem.message.contains("truncated"), "{}", problem.message);
     let problem = problem_with_model(|folder| edit_config(folder, "vocab_size", 999.into()));
-    assert!(problem.message.contains("[320, 64]") && problem.message.contains("[999, 64]"), "{}", problem.message);
+    assert!(
+        problem.message.contains("[320, 64]") && problem.message.contains("[999, 64]"),
+        "{}",
+        problem.message
+    );
     let problem = problem_with_model(|folder| edit_config(folder, "num_hidden_layers", 9.into()));
     assert_eq!(problem.code, "model.tensor_missing");
     assert!(problem.message.contains("model.layers.3"), "{}", problem.message);
@@ -98,7 +102,7 @@ fn an_absent_device_is_an_error_with_what_was_found() {
 #[test]
 fn a_diverging_loss_ends_the_run_with_advice() {
     let mut fixture = Fixture::new();
-    fixture.manifest.settings.training.stage1.learning_rate = 1e30;
+    fixture.manifest.settings.training.stage1.learning_rate = 1e300;
     fixture.manifest.settings.training.max_grad_norm = 0.0;
     let problem = fixture.train(None).0.unwrap_err().problem();
     assert_eq!(problem.code, "training.diverged");

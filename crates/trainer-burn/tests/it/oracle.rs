@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use burn::{
-    backend::{Autodiff, Flex},
+    backend::{Autodiff, Flex, flex::FlexDevice},
     tensor::{Tensor, TensorData, backend::Backend},
 };
 use greentune_trainer_burn::ops::{AttentionSpec, Dropout, Labels, LoraSpec, Ops, Rope, Segment, plain};
@@ -32,7 +32,7 @@ fn compare<const N: usize>(
         let mut seed = 0;
         let inputs = shapes.map(|[rows, columns]| {
             seed += 1;
-            Tensor::<Tracked, 2>::from_data(values(seed, rows, columns), &Default::default()).require_grad()
+            Tensor::<Tracked, 2>::from_data(values(seed, rows, columns), &FlexDevice).require_grad()
         });
         let out = f(inputs.clone());
         let [rows, columns] = out.dims();
@@ -63,7 +63,7 @@ fn projection() {
 fn low_rank_projection_with_and_without_dropout() {
     for dropout in [None, Some(Dropout { rate: 0.3, seed: 7 })] {
         let lora = LoraSpec { scale: 2.0, dropout };
-        let weight = || Tensor::<Tracked, 2>::from_data(values(50, 70, 48), &Default::default());
+        let weight = || Tensor::<Tracked, 2>::from_data(values(50, 70, 48), &FlexDevice);
         compare(
             [[33, 48], [4, 48], [70, 4]],
             |[x, a, b]| Tracked::lora_linear(x, weight(), a, b, lora).0,
@@ -108,7 +108,7 @@ fn attention_over_ragged_sequences_and_grouped_heads() {
 
 #[test]
 fn attention_of_the_last_positions_equals_that_of_the_whole() {
-    let tensor = |seed| Tensor::<Flex, 2>::from_data(values(seed, 40, 16), &Default::default());
+    let tensor = |seed| Tensor::<Flex, 2>::from_data(values(seed, 40, 16), &FlexDevice);
     let spec = |segment: Segment| AttentionSpec {
         heads: 2,
         kv_heads: 2,
@@ -135,7 +135,7 @@ fn cross_entropy_on_labelled_rows_across_chunks() {
         |[h, w]| Tracked::linear_cross_entropy(h, w, &labels),
         |[h, w]| plain::linear_cross_entropy(h, w, &labels),
     );
-    let tensor = |seed, rows| Tensor::<Flex, 2>::from_data(values(seed, rows, 24), &Default::default());
+    let tensor = |seed, rows| Tensor::<Flex, 2>::from_data(values(seed, rows, 24), &FlexDevice);
     let fused = Flex::score_labels(tensor(1, 700), tensor(2, 90), &labels);
     let plain = plain::score_labels(tensor(1, 700), tensor(2, 90), &labels);
     for (a, b) in fused.iter().zip(&plain) {

@@ -28,7 +28,9 @@ fn expected() -> BTreeMap<String, (Vec<usize>, Vec<f64>)> {
         .into_iter()
         .map(|(name, view)| {
             let values = match view.dtype() {
-                Dtype::I64 => view.data().as_chunks().0.iter().map(|b| i64::from_le_bytes(*b) as f64).collect(),
+                Dtype::I64 => {
+                    view.data().as_chunks().0.iter().map(|b| i64::from_le_bytes(*b) as f64).collect()
+                }
                 Dtype::F32 => {
                     view.data().as_chunks().0.iter().map(|b| f64::from(f32::from_le_bytes(*b))).collect()
                 }
@@ -62,7 +64,7 @@ fn examples() -> Vec<Example> {
     (0..shape[0])
         .map(|row| {
             let range = row * shape[1]..(row + 1) * shape[1];
-            let length = mask[range.clone()].iter().filter(|value| **value == 1.0).count();
+            let length = mask[range.clone()].iter().filter(|value| **value > 0.5).count();
             let row = range.start..range.start + length;
             Example {
                 tokens: ids[row.clone()].iter().map(|id| *id as u32).collect(),

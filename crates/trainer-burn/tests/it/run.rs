@@ -7,7 +7,7 @@ use std::{
 };
 
 use greentune_core_config::{
-    Problem,
+    Problem, ProblemKind,
     evaluation::EvaluatedModel,
     event::EventKind,
     layout::{ProjectLayout, RunLayout},
@@ -48,7 +48,10 @@ pub fn records(count: usize, first: usize) -> String {
             let quality = if i % 3 == 0 { 0.9 } else { 0.4 };
             format!(
                 r#"{{"instruction": "say {} and {}", "output": "{} {}", "quality": {quality}}}"#,
-                i % 7, i % 5, i % 7, i % 5
+                i % 7,
+                i % 5,
+                i % 7,
+                i % 5
             ) + "\n"
         })
         .collect()
@@ -88,7 +91,8 @@ impl Fixture {
             settings: settings(),
             sources: BTreeMap::new(),
             data,
-            base_model_path: PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/reference/olmo2-tiny"),
+            base_model_path: PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+                .join("../../fixtures/reference/olmo2-tiny"),
             input_hashes: BTreeMap::new(),
             git_revision: None,
             stages: Vec::new(),
@@ -181,25 +185,27 @@ fn a_run_that_is_stopped_and_resumed_ends_bit_identical() {
     }
 }
 
+/// Leaves without a checkpoint after some steps, as a kill or a full disk would make it.
+struct Dies(usize);
+
+impl RunReporter for Dies {
+    fn report(&mut self, event: EventKind) -> Result<(), Problem> {
+        self.0 -= usize::from(matches!(event, EventKind::Step(_)));
+        if self.0 > 0 {
+            return Ok(());
+        }
+        Err(Problem::new(ProblemKind::Unavailable, "disk.full", "no space"))
+    }
+    fn cancel_requested(&self) -> bool {
+        false
+    }
+}
+
 #[test]
 fn a_worker_that_dies_between_checkpoints_ends_bit_identical() {
     let undisturbed = Fixture::new();
     undisturbed.train(None).0.unwrap();
     let killed = Fixture::new();
-    // Dying is leaving without a checkpoint: the reporter fails in the middle, as a full disk would make it.
-    struct Dies(usize);
-    impl RunReporter for Dies {
-        fn report(&mut self, event: EventKind) -> Result<(), Problem> {
-            self.0 -= usize::from(matches!(event, EventKind::Step(_)));
-            if self.0 > 0 {
-                return Ok(());
-            }
-            Err(Problem::new(greentune_core_config::ProblemKind::Unavailable, "disk.full", "no space"))
-        }
-        fn cancel_requested(&self) -> bool {
-            false
-        }
-    }
     for steps in [2, 5, 4, 3, 6] {
         let error = train(&killed.manifest, &killed.layout, &[1, 2], &mut Dies(steps));
         assert!(error.is_err() || steps > 3);
@@ -228,7 +234,9 @@ fn overlap_and_dropped_records_are_warned_of() {
     let (_, events) = fixture.train(Some(1));
     let codes: Vec<&str> = events
         .iter()
-        .filter_map(|event| if let EventKind::Warning { code, .. } = event { Some(code.as_str()) } else { None })
+        .filter_map(
+            |event| if let EventKind::Warning { code, .. } = event { Some(code.as_str()) } else { None },
+        )
         .collect();
     assert_eq!(codes, ["data.dropped", "data.overlap"]);
 }

@@ -78,7 +78,10 @@ async fn a_run_that_is_trained_cannot_be_started_again() {
     let (first, second) = tokio::join!(sandbox.start(&run, false), sandbox.start(&run, false));
     let errors: Vec<_> = [first, second].into_iter().filter_map(Result::err).map(problem).collect();
     assert_eq!(errors.len(), 1, "{errors:?}");
-    assert_eq!((errors[0].kind, errors[0].code.as_str()), (ProblemKind::Conflict, "run.already_running"));
+    // On a busy machine the second may come after the first run's end.
+    let allowed = ["run.already_running", "run.completed"];
+    assert!(allowed.contains(&errors[0].code.as_str()), "{errors:?}");
+    assert_eq!(errors[0].kind, ProblemKind::Conflict);
     let (events, status) = sandbox.follow(&run).await;
     assert_eq!(status, RunStatus::Completed);
     assert_eq!(events.iter().filter(|event| event.kind.is_terminal()).count(), 1);

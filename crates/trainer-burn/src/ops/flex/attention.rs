@@ -14,8 +14,7 @@ const QUERY_BLOCK: usize = 64;
 
 /// See `Ops::causal_attention`.
 pub fn forward(q: &[f32], k: &[f32], v: &[f32], spec: &AttentionSpec) -> Vec<f32> {
-    let parts: Vec<Vec<f32>> =
-        tasks(spec).into_par_iter().map(|task| task.forward(q, k, v, spec)).collect();
+    let parts: Vec<Vec<f32>> = tasks(spec).into_par_iter().map(|task| task.forward(q, k, v, spec)).collect();
     let group = spec.heads / spec.kv_heads * spec.head_dim;
     assemble(spec, &parts, spec.heads * spec.head_dim, group, |segment| (segment.q_start, segment.q_len))
 }
@@ -68,13 +67,11 @@ fn assemble(
     let mut out = vec![0.0; total * width];
     for (segment, parts) in spec.segments.iter().zip(parts.chunks(spec.kv_heads)) {
         let (start, len) = range(segment);
-        out[start * width..(start + len) * width].par_chunks_mut(width).enumerate().for_each(
-            |(row, out)| {
-                for (out, part) in out.chunks_mut(columns).zip(parts) {
-                    out.copy_from_slice(&part[row * columns..(row + 1) * columns]);
-                }
-            },
-        );
+        out[start * width..(start + len) * width].par_chunks_mut(width).enumerate().for_each(|(row, out)| {
+            for (out, part) in out.chunks_mut(columns).zip(parts) {
+                out.copy_from_slice(&part[row * columns..(row + 1) * columns]);
+            }
+        });
     }
     out
 }
@@ -150,14 +147,7 @@ impl Task {
     }
 
     /// Softmax of the scaled scores of a block of queries, zero where a query must not look.
-    fn probabilities(
-        &self,
-        scores: &mut [f32],
-        queries: Matrix,
-        keys: Matrix,
-        start: usize,
-        reach: usize,
-    ) {
+    fn probabilities(&self, scores: &mut [f32], queries: Matrix, keys: Matrix, start: usize, reach: usize) {
         let scale = 1.0 / (keys.columns as f32).sqrt();
         matmul_local(scores, reach, queries, keys.row_range(0, reach).transposed(), scale, false);
         let first = self.first_query_position() + start;

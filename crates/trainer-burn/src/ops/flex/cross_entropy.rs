@@ -63,7 +63,9 @@ fn chunks(labels: &Labels) -> impl Iterator<Item = (&[u32], &[u32])> {
 
 fn gathered(hidden: Matrix, rows: &[u32]) -> Vec<f32> {
     let mut out = Vec::with_capacity(rows.len() * hidden.columns);
-    rows.iter().for_each(|row| out.extend_from_slice(hidden.row(*row as usize)));
+    for row in rows {
+        out.extend_from_slice(hidden.row(*row as usize));
+    }
     out
 }
 
@@ -89,7 +91,7 @@ fn score(row: &[f32], target: usize) -> LabelScore {
     vectorised(|| {
         let largest = max(row);
         let total = sum(row.len(), |i| exp(row[i] - largest));
-        let predicted = row.iter().position(|value| *value == largest).unwrap_or_default() as u32;
+        let predicted = row.iter().position(|value| *value >= largest).unwrap_or_default() as u32;
         LabelScore { loss: total.ln() + largest - row[target], predicted }
     })
 }

@@ -69,10 +69,10 @@ impl Ops for Flex {
     ) -> (Option<Tensor<Self, 2>>, Tensor<Self, 2>, Tensor<Self, 2>) {
         let [x, weight, a, b, low, dy] = [x, weight, a, b, low, dy].map(Buffer::from);
         let mut dlow = matmul(dy.matrix(), b.matrix());
-        dlow.iter_mut().for_each(|value| *value *= lora.scale);
+        scale(&mut dlow, lora.scale);
         let dlow = Matrix::new(&dlow, dy.rows, b.columns);
         let mut db = matmul(dy.matrix().transposed(), low.matrix());
-        db.iter_mut().for_each(|value| *value *= lora.scale);
+        scale(&mut db, lora.scale);
         let dropped = lora.dropout.map(|dropout| elementwise::dropped(x.values(), dropout));
         let input = Matrix::new(dropped.as_deref().unwrap_or(x.values()), x.rows, x.columns);
         let da = matmul(dlow.transposed(), input);
@@ -144,11 +144,7 @@ impl Ops for Flex {
     ) -> [Tensor<Self, 2>; 3] {
         let [q, k, v, dy] = [q, k, v, dy].map(Buffer::from);
         let [dq, dk, dv] = attention::backward(q.values(), k.values(), v.values(), spec, dy.values());
-        [
-            tensor(dq, [q.rows, q.columns]),
-            tensor(dk, [k.rows, k.columns]),
-            tensor(dv, [v.rows, v.columns]),
-        ]
+        [tensor(dq, [q.rows, q.columns]), tensor(dk, [k.rows, k.columns]), tensor(dv, [v.rows, v.columns])]
     }
 
     fn linear_cross_entropy_gradients(
@@ -211,4 +207,10 @@ impl From<Tensor<Flex, 2>> for Buffer {
 fn tensor(values: Vec<f32>, shape: [usize; 2]) -> Tensor<Flex, 2> {
     let primitive = FlexTensor::from_data(TensorData::new(values, shape));
     Tensor::from_primitive(TensorPrimitive::Float(primitive))
+}
+
+fn scale(values: &mut [f32], factor: f32) {
+    for value in values {
+        *value *= factor;
+    }
 }

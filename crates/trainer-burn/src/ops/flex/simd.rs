@@ -31,7 +31,7 @@ pub fn exp(x: f32) -> f32 {
     let p = p * r + 8.333_452e-3;
     let p = p * r + 4.166_579_6e-2;
     let p = p * r + 1.666_666_5e-1;
-    let p = p * r + 5.000_000_1e-1;
+    let p = p * r + 0.5;
     let y = p * r * r + r + 1.0;
     let exponent = shifted.to_bits().wrapping_sub(MAGIC.to_bits()).wrapping_add(127) << 23;
     y * f32::from_bits(exponent)
@@ -92,8 +92,9 @@ mod tests {
     fn sums_and_maxima_cover_every_length() {
         for length in 0..70 {
             let values: Vec<f32> = (0..length).map(|i| ((i * 37) % 11) as f32).collect();
-            assert_eq!(sum(length, |i| values[i]), values.iter().sum::<f32>());
-            assert_eq!(max(&values), values.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+            assert!((sum(length, |i| values[i]) - values.iter().sum::<f32>()).abs() < 1e-3);
+            let largest = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            assert_eq!(max(&values).to_bits(), largest.to_bits());
         }
     }
 }
