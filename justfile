@@ -14,8 +14,8 @@ check:
 deny:
     cargo deny check bans licenses
 
-# Train the bundled base model anew (about 20 minutes on 2 cores)
-base-model steps="1500":
+# Train the bundled base model anew (about 15 minutes on 2 cores)
+base-model steps="1200":
     python3 fixtures/corpus/generate.py --pretrain {{target}}/pretrain.jsonl
     cargo run --release -p greentune-trainer-burn --example pretrain -- fixtures/base-model {{target}}/pretrain.jsonl {{steps}}
 

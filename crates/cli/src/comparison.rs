@@ -53,7 +53,9 @@ fn figures(role: &str, reports: &[Option<&EvaluationReport>]) -> Vec<Vec<String>
             reports.iter().map(|report| report.and_then(figure).unwrap_or_else(|| String::from(NONE)));
         std::iter::once(format!("  {name}")).chain(cells).collect()
     };
-    let heading = vec![format!("{file} ({role}, {records})")];
+    let generated = reports.iter().flatten().map(|report| report.generated_records).max().unwrap_or(0);
+    let generated = if generated > 0 { format!("; text generated for {generated}") } else { String::new() };
+    let heading = vec![format!("{file} ({role}, {records}{generated})")];
     let figures = [
         row("perplexity", |report| Some(number(report.perplexity))),
         row("token accuracy", |report| Some(percent(report.token_accuracy))),
@@ -96,11 +98,11 @@ mod tests {
         ];
         insta::assert_snapshot!(of_reports(&reports.iter().collect::<Vec<_>>()), @r"
                             base  stage 1  stage 2
-        stage1_validation (stage1 validation, 60 records)
+        stage1_validation (stage1 validation, 60 records; text generated for 16)
           perplexity           -     2.50        -
           token accuracy       -   80.0 %        -
           exact match          -   25.0 %        -
-        stage2_validation (stage2 validation, 60 records)
+        stage2_validation (stage2 validation, 60 records; text generated for 16)
           perplexity        2.50        -     2.50
           token accuracy  10.0 %        -   90.0 %
           exact match          -        -   25.0 %
