@@ -17,7 +17,8 @@ deny:
 # Train the bundled base model anew (about 15 minutes on 2 cores)
 base-model steps="1200":
     python3 fixtures/corpus/generate.py --pretrain {{target}}/pretrain.jsonl
-    cargo run --release -p greentune-trainer-burn --example pretrain -- fixtures/base-model {{target}}/pretrain.jsonl {{steps}}
+    cargo build --release --workspace --example pretrain
+    {{target}}/release/examples/pretrain fixtures/base-model {{target}}/pretrain.jsonl {{steps}}
 
 # What PyTorch, transformers and PEFT compute (needs them: a virtual environment with torch, transformers, peft)
 reference python=(peers / "venvs/torch/bin/python"):
@@ -31,5 +32,5 @@ interop:
 
 # A training step beside PyTorch + transformers + PEFT, in one run
 bench-train python=(peers / "venvs/torch/bin/python"):
-    cargo build --release -p greentune-trainer-burn --example train_step
+    cargo build --release --workspace --example train_step
     python3 fixtures/bench/compare.py --python {{python}} --binary {{target}}/release/examples/train_step
