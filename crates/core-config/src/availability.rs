@@ -2,14 +2,14 @@
 
 use crate::{
     Problem, ProblemKind,
-    settings::{DatasetFormat, Precision, Quantization, Settings},
+    settings::{DatasetFormat, Settings},
 };
 
 /// What `settings` ask for that is not available yet, each with what works now.
 ///
 /// Each is of kind [`ProblemKind::Unsupported`] and has the code `config.not_available_yet`.
 pub fn unavailable(settings: &Settings) -> Vec<Problem> {
-    let Settings { base_model, training, dataset, ast, carbon, mlflow, wandb, huggingface, .. } = settings;
+    let Settings { base_model, dataset, ast, carbon, mlflow, wandb, huggingface, .. } = settings;
     let mut problems = Vec::new();
     let mut refuse = |is_asked: bool, key: &str, found: &str, instead: &str| {
         if is_asked {
@@ -21,26 +21,6 @@ pub fn unavailable(settings: &Settings) -> Vec<Problem> {
         "base_model.model_id",
         &format!("{} has no base_model.local_path, and loading from the Hub", base_model.model_id),
         "set base_model.local_path to a folder with config.json, *.safetensors and tokenizer.json",
-    );
-    refuse(
-        base_model.quantization != Quantization::None,
-        "base_model.quantization",
-        base_model.quantization.as_str(),
-        "set base_model.quantization = \"none\"",
-    );
-    refuse(
-        training.gradient_checkpointing,
-        "training.gradient_checkpointing",
-        "true",
-        "set training.gradient_checkpointing = false; a smaller training.stage1.batch_size with more \
-         gradient_accumulation saves memory too",
-    );
-    refuse(training.packing, "training.packing", "true", "set training.packing = false");
-    refuse(
-        training.precision != Precision::F32,
-        "training.precision",
-        training.precision.as_str(),
-        "set training.precision = \"f32\"",
     );
     refuse(
         dataset.format != DatasetFormat::Jsonl,
@@ -109,10 +89,6 @@ mod tests {
     #[test]
     fn everything_that_is_missing_is_named_with_what_works() {
         let mut settings = Settings::default();
-        settings.base_model.quantization = Quantization::Q4;
-        settings.training.gradient_checkpointing = true;
-        settings.training.packing = true;
-        settings.training.precision = Precision::Bf16;
         settings.dataset.format = DatasetFormat::Parquet;
         settings.ast.enabled = true;
         settings.carbon.emissions_endpoint = Some(String::from("https://user:secret@example.org"));
@@ -121,10 +97,6 @@ mod tests {
         settings.huggingface.enabled = true;
         let lines: Vec<_> = unavailable(&settings).iter().map(Problem::to_string).collect();
         insta::assert_snapshot!(lines.join("\n"), @r#"
-        base_model.quantization: q4 is not available yet; what works now: set base_model.quantization = "none"
-        training.gradient_checkpointing: true is not available yet; what works now: set training.gradient_checkpointing = false; a smaller training.stage1.batch_size with more gradient_accumulation saves memory too
-        training.packing: true is not available yet; what works now: set training.packing = false
-        training.precision: bf16 is not available yet; what works now: set training.precision = "f32"
         dataset.format: parquet is not available yet; what works now: convert the data to one JSON object per line and set dataset.format = "jsonl"
         ast.enabled: true is not available yet; what works now: set ast.enabled = false; every sample is trained on
         carbon.emissions_endpoint: a service for live carbon intensity is not available yet; what works now: leave it out; the yearly intensity of carbon.country_iso_code is used

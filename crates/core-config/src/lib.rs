@@ -9,6 +9,7 @@ pub mod event;
 pub mod ids;
 pub mod layout;
 pub mod manifest;
+pub mod model;
 pub mod port;
 pub mod problem;
 pub mod resolve;

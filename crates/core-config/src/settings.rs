@@ -81,7 +81,7 @@ section! {
 choice! {
     /// Family of the base model.
     ModelType {
-        /// OLMo (OLMo-2 now).
+        /// OLMo, OLMo-2, OLMo-3.
         Olmo = "olmo",
         /// Llama.
         Llama = "llama",
@@ -113,7 +113,7 @@ section! {
         model_id: String = String::new(),
         /// Folder with `config.json`, `*.safetensors` and `tokenizer.json`; relative to the project.
         local_path: Option<PathBuf> = None,
-        /// How frozen weights are kept in memory.
+        /// How frozen weights are kept in memory; they are unpacked where they are used, and computed with as f32.
         quantization: Quantization = Quantization::None,
     }
 }
@@ -135,7 +135,7 @@ choice! {
 }
 
 choice! {
-    /// Number format of the computation.
+    /// Number format of frozen weights in memory; the processor computes in f32 whatever it is.
     Precision {
         /// 32-bit floats.
         F32 = "f32",
@@ -161,13 +161,13 @@ section! {
         eval_steps: u64 = 25,
         /// Checkpoints kept per stage.
         keep_checkpoints: u64 = 2,
-        /// Recompute activations in the backward pass.
+        /// Keep the input of each layer alone and compute the layer again in the backward pass: less memory, more time.
         gradient_checkpointing: bool = false,
         /// Seed of everything that is drawn.
         seed: u64 = 42,
         /// Tokens per record at most; longer records are truncated.
         max_seq_length: u64 = 512,
-        /// Pack several records into one sequence.
+        /// Fill each batch up to `batch_size · max_seq_length` tokens with whole records, instead of `batch_size` records.
         packing: bool = false,
         /// Norm to which gradients are clipped; 0 clips nothing.
         max_grad_norm: f64 = 1.0,
@@ -175,7 +175,7 @@ section! {
         weight_decay: f64 = 0.0,
         /// Device that trains.
         device: Device = Device::Auto,
-        /// Number format of the computation.
+        /// Number format of frozen weights in memory; no loss when the files have it too.
         precision: Precision = Precision::F32,
         /// `[training.stage1]`.
         stage1: StageSettings = StageSettings::default(),
@@ -262,14 +262,33 @@ section! {
         alpha: f64 = 16.0,
         /// Share of the adapter's inputs that is zeroed in training, in `[0, 1)`.
         dropout: f64 = 0.05,
-        /// Projections that get an adapter.
+        /// Projections that get an adapter; `all-linear` stands for all of them.
         target_modules: Vec<String> = vec![String::from("q_proj"), String::from("v_proj")],
+        /// Scale by alpha / √rank instead (rsLoRA, Kalajdzievski 2023, arXiv:2312.03732).
+        use_rslora: bool = false,
+        /// Train the magnitude of each output too (DoRA, Liu et al. 2024, arXiv:2402.09353).
+        use_dora: bool = false,
+        /// Learning rate of LoRA's B against that of A (LoRA+, Hayou et al. 2024, arXiv:2402.12354); at least 1.
+        loraplus_lr_ratio: f64 = 1.0,
     }
 }
 
 /// Projections of a decoder that can get an adapter.
 pub const LORA_TARGETS: &[&str] =
     &["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
+
+/// What stands for all of [`LORA_TARGETS`], as in PEFT.
+pub const ALL_LINEAR: &str = "all-linear";
+
+impl LoraSettings {
+    /// The projections that get an adapter, each by its name.
+    pub fn targets(&self) -> Vec<String> {
+        if self.target_modules.iter().any(|target| target == ALL_LINEAR) {
+            return LORA_TARGETS.iter().map(|target| (*target).to_owned()).collect();
+        }
+        self.target_modules.clone()
+    }
+}
 
 choice! {
     /// Format of a data set.

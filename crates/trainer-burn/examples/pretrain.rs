@@ -12,11 +12,11 @@ use greentune_core_config::settings::{Scheduler, Stage2Settings};
 use greentune_trainer_burn::{
     data::{Example, Tokenizer},
     evaluate,
-    model::{Decoder, ModelConfig, Parameters, parameters::HostTensor},
+    model::{Decoder, ModelConfig, config, Parameters, parameters::HostTensor},
     training::{
-        optimizer::{AdamW, clip},
+        optimizer::{AdamW, AdamWSettings, clip},
         schedule::learning_rate,
-        step::{self, Trained},
+        step::{self, Activations, Trained},
     },
 };
 use half::f16;
@@ -40,11 +40,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let sequences = sequences(&Tokenizer::load(folder)?, &std::fs::read_to_string(corpus)?)?;
     let (held_out, train) = sequences.split_at(64);
     println!("{} sequences of {SEQUENCE} tokens", train.len());
-    let config = ModelConfig::read(folder)?;
+    let config = config::read(folder)?;
     let mut rng = ChaCha8Rng::seed_from_u64(SEED);
-    let mut decoder = Decoder::<Flex>::new(config.clone(), fresh(&config, &mut rng));
-    println!("{} parameters", decoder.weights.count());
-    let mut optimizer = AdamW::new(&decoder.weights, 0.01);
+    let mut decoder = Decoder::<Flex>::new(config.clone(), fresh(&config, &mut rng).into());
+    println!("{} parameters", decoder.weights.full.count());
+    let mut optimizer = AdamW::new(&decoder.weights.full, AdamWSettings { weight_decay: 0.01, ..AdamWSettings::default() });
     let schedule = Stage2Settings {
         iterations: steps.parse()?,
         learning_rate: PEAK_LEARNING_RATE,
@@ -56,10 +56,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for index in 0..schedule.iterations {
         let batch: Vec<&Example> =
             (0..BATCH).map(|_| &train[rng.next_u64() as usize % train.len()]).collect();
-        let out = step::gradients::<Autodiff<Flex>>(&decoder, &Trained::AllWeights, &[batch], 0);
+        let out = step::gradients::<Autodiff<Flex>>(&decoder, &Trained::AllWeights, &[batch], Activations::Kept, 0);
         let (gradients, norm) = clip(out.gradients, 1.0);
         let rate = learning_rate(&schedule, index);
-        decoder.weights = optimizer.update(&decoder.weights, &gradients, rate);
+        decoder.weights.full = optimizer.update(&decoder.weights.full, &gradients, rate);
         if index % 25 == 0 || index + 1 == schedule.iterations {
             let seconds = begin.elapsed().as_secs_f64();
             println!("step {index}: loss {:.4}, norm {norm:.2}, rate {rate:.2e}, {seconds:.0} s", out.loss);
@@ -67,7 +67,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         if index % 250 == 249 || index + 1 == schedule.iterations {
             let scores = evaluate::score(&decoder, None, held_out);
             println!("held out: loss {:.4}, accuracy {:.3}", scores.loss, scores.token_accuracy);
-            save(&folder.join("model.safetensors"), &config, &decoder.weights)?;
+            save(&folder.join("model.safetensors"), &config, &decoder.weights.full)?;
         }
     }
     Ok(())

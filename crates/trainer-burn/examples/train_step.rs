@@ -1,7 +1,7 @@
 //! The Rust side of the training benchmark (`just bench-train`): the same model, batches and adapter as
 //! `fixtures/bench/torch_step.py`, the same JSON printed.
 //!
-//! `train_step MODEL BATCHES.json STEPS ADAPTER`
+//! `train_step MODEL BATCHES.json STEPS ADAPTER [q8|q4|f16|bf16] [recompute]`
 #![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)] // a tool for developers
 
 use std::{path::Path, time::Instant};
@@ -9,10 +9,11 @@ use std::{path::Path, time::Instant};
 use burn::backend::{Autodiff, Flex, flex::FlexDevice};
 use greentune_trainer_burn::{
     data::Example,
-    model::{Adapters, Decoder, ModelConfig, weights},
+    model::{Adapters, Decoder, config, weights},
+    ops::Packing,
     training::{
-        optimizer::{AdamW, clip},
-        step::{self, Trained},
+        optimizer::{AdamW, AdamWSettings, clip},
+        step::{self, Activations, Trained},
     },
 };
 
@@ -25,22 +26,29 @@ const WARMUP: usize = 2;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().collect();
-    let [_, model, batches, steps, adapter] = arguments.as_slice() else {
-        return Err("usage: train_step MODEL BATCHES.json STEPS ADAPTER".into());
+    let [_, model, batches, steps, adapter, options @ ..] = arguments.as_slice() else {
+        return Err("usage: train_step MODEL BATCHES.json STEPS ADAPTER [q8|q4|f16|bf16] [recompute]".into());
     };
+    let has = |option: &str| options.iter().any(|given| given == option);
+    let packing = [("q8", Packing::Q8), ("q4", Packing::Q4), ("f16", Packing::F16), ("bf16", Packing::Bf16)]
+        .into_iter()
+        .find_map(|(option, packing)| has(option).then_some(packing));
+    let activations = if has("recompute") { Activations::Recomputed } else { Activations::Kept };
+    let started = Instant::now();
     let batches: Vec<Vec<Example>> = batches_of(&serde_json::from_slice(&std::fs::read(batches)?)?);
-    let config = ModelConfig::read(Path::new(model))?;
-    let weights = weights::load(Path::new(model), &config, &FlexDevice)?;
+    let config = config::read(Path::new(model))?;
+    let weights = weights::load(Path::new(model), &config, packing, &FlexDevice)?;
     let decoder = Decoder::<Flex>::new(config, weights);
-    let mut adapters = Adapters::load(Path::new(adapter), decoder.config(), &FlexDevice)?;
-    let mut optimizer = AdamW::new(&adapters.parameters, 0.0);
+    let mut adapters = Adapters::load(Path::new(adapter), &decoder, &FlexDevice)?;
+    let mut optimizer = AdamW::new(&adapters.parameters, AdamWSettings::default());
+    let loaded = started.elapsed().as_secs_f64();
     let before = peak_resident_mb();
     let (mut seconds, mut losses) = (Vec::new(), Vec::new());
     for index in 0..steps.parse::<usize>()? {
         let begin = Instant::now();
         let batch = batches[index % batches.len()].iter().collect();
         let trained = Trained::Adapters(adapters.clone());
-        let out = step::gradients::<Autodiff<Flex>>(&decoder, &trained, &[batch], 0);
+        let out = step::gradients::<Autodiff<Flex>>(&decoder, &trained, &[batch], activations, 0);
         let (gradients, _) = clip(out.gradients, 1.0);
         adapters.parameters = optimizer.update(&adapters.parameters, &gradients, LEARNING_RATE);
         losses.push(out.loss);
@@ -50,6 +58,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     counted.sort_by(f64::total_cmp);
     let median = f64::midpoint(counted[(counted.len() - 1) / 2], counted[counted.len() / 2]);
     let out = serde_json::json!({
+        "seconds_to_load": loaded,
         "seconds": seconds,
         "losses": losses,
         "median_seconds": median,

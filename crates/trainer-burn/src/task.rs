@@ -62,7 +62,7 @@ where
     let settings = &manifest.settings;
     let (encoder, decoder) =
         training::open::<A>(&manifest.base_model_path, settings, manifest.created_at, device)?;
-    let adapters = Adapters::<A::InnerBackend>::load(&layout.adapters(task.stage), decoder.config(), device)?;
+    let adapters = Adapters::<A::InnerBackend>::load(&layout.adapters(task.stage), &decoder, device)?;
     let dataset = Dataset::load(&task.dataset, settings, &encoder)?;
     let plan = Plan { encoder: &encoder, generate_records: task.generate_records };
     let stage = EvaluatedModel::Stage(task.stage);

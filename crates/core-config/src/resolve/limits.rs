@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{KeyDoc, KeyType, Source, reading::Reading};
 use crate::{
     Problem, ProblemKind,
-    settings::{LORA_TARGETS, Settings},
+    settings::{ALL_LINEAR, Settings},
 };
 
 /// What a value may be, beyond its type.
@@ -27,6 +27,9 @@ enum Limit {
 use Limit::{CountryCode, NotEmpty, OneOrMoreOf, Range, SomeOf};
 
 const METRICS: &[&str] = &["perplexity", "accuracy", "exact_match", "bleu"];
+
+const LORA_WORDS: &[&str] =
+    &["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", ALL_LINEAR];
 
 const AT_LEAST_1: Limit = Range(Included(1.0), Unbounded);
 const NOT_NEGATIVE: Limit = Range(Included(0.0), Unbounded);
@@ -58,7 +61,8 @@ const LIMITS: &[(&str, Limit)] = &[
     ("lora.rank", Range(Included(1.0), Included(1024.0))),
     ("lora.alpha", POSITIVE),
     ("lora.dropout", SHARE_BELOW_1),
-    ("lora.target_modules", OneOrMoreOf(LORA_TARGETS)),
+    ("lora.target_modules", OneOrMoreOf(LORA_WORDS)),
+    ("lora.loraplus_lr_ratio", AT_LEAST_1),
     ("dataset.instruction_field", NotEmpty),
     ("dataset.input_field", NotEmpty),
     ("dataset.output_field", NotEmpty),

@@ -36,7 +36,7 @@ pub fn score<B: Ops>(decoder: &Decoder<B>, adapters: Option<&Adapters<B>>, examp
     for chunk in batches(examples) {
         let labels = step::labels(&chunk, 1.0);
         let hidden = decoder.forward(&step::batch(&chunk), adapters);
-        let scores = B::score_labels(hidden, decoder.head(), &labels);
+        let scores = B::score_labels(hidden, &decoder.head(), &labels);
         for (score, target) in scores.iter().zip(labels.targets.iter()) {
             tokens += 1;
             loss += f64::from(score.loss);

@@ -6,19 +6,20 @@ use burn::tensor::{Int, Tensor, TensorData, backend::Backend};
 
 use super::{
     adapters::Adapters,
-    config::{ModelConfig, NormPlacement, module_path},
-    parameters::Parameters,
+    config::{ModelConfig, Norm, NormPlacement, QueryKeyNorm, module_path},
+    parameters::Weights,
 };
-use crate::ops::{AttentionSpec, LoraSpec, Ops, Rope, Segment};
+use crate::ops::{AttentionSpec, LoraSpec, Ops, RopeTable, Segment, Weight};
 
 /// A decoder: its shape and its weights.
 #[derive(Clone, Debug)]
 pub struct Decoder<B: Backend> {
     config: Arc<ModelConfig>,
-    rope: Arc<Rope>,
+    /// Of layers that see everything, and of those that see a window.
+    ropes: Arc<[RopeTable; 2]>,
     layers: Arc<[LayerNames]>,
     /// The weights by their file's names.
-    pub weights: Parameters<B>,
+    pub weights: Weights<B>,
 }
 
 /// Tokens of several sequences, one after another.
@@ -44,53 +45,69 @@ impl Batch {
 /// Keys and values of the tokens so far, by layer, for generation of one sequence.
 #[derive(Clone, Debug)]
 pub struct KeyValueCache<B: Backend> {
-    layers: Vec<Option<(Tensor<B, 2>, Tensor<B, 2>)>>,
+    layers: Vec<Option<KeysAndValues<B>>>,
     length: usize,
 }
+
+type KeysAndValues<B> = (Tensor<B, 2>, Tensor<B, 2>);
 
 /// The names of one layer's weights, spelled once.
 #[derive(Debug)]
 struct LayerNames {
-    projections: Vec<(&'static str, String)>,
+    projections: Vec<Projection>,
     q_norm: String,
     k_norm: String,
-    attention_norm: String,
-    mlp_norm: String,
+    /// Of attention and MLP.
+    norms: [String; 2],
+}
+
+/// The names of one projection.
+#[derive(Debug)]
+struct Projection {
+    module: String,
+    weight: String,
+    bias: Option<String>,
 }
 
 impl LayerNames {
-    fn new(layer: usize) -> Self {
+    fn new(layer: usize, config: &ModelConfig) -> Self {
         let prefix = format!("model.layers.{layer}");
+        let projection = |name: &&str| {
+            let module = format!("{prefix}.{}", module_path(name));
+            Projection {
+                weight: format!("{module}.weight"),
+                bias: config.biased.contains(name).then(|| format!("{module}.bias")),
+                module,
+            }
+        };
         Self {
-            projections: greentune_core_config::settings::LORA_TARGETS
-                .iter()
-                .map(|name| (*name, format!("{prefix}.{}", module_path(name))))
-                .collect(),
+            projections: greentune_core_config::settings::LORA_TARGETS.iter().map(projection).collect(),
             q_norm: format!("{prefix}.self_attn.q_norm.weight"),
             k_norm: format!("{prefix}.self_attn.k_norm.weight"),
-            attention_norm: format!("{prefix}.post_attention_layernorm.weight"),
-            mlp_norm: format!("{prefix}.post_feedforward_layernorm.weight"),
+            norms: config.architecture.placement.names().map(|name| format!("{prefix}.{name}.weight")),
         }
     }
 }
 
 impl<B: Ops> Decoder<B> {
     /// A decoder of this shape with these weights, which must be complete.
-    pub fn new(config: ModelConfig, weights: Parameters<B>) -> Self {
-        let rope = Rope::new(config.rope_theta, config.head_dim, config.max_position_embeddings);
+    pub fn new(config: ModelConfig, weights: Weights<B>) -> Self {
+        let rope = |rotary: &greentune_core_config::model::Rotary| {
+            RopeTable::new(rotary.clone(), config.head_dim)
+        };
         Self {
-            layers: (0..config.num_hidden_layers).map(LayerNames::new).collect(),
+            layers: (0..config.num_hidden_layers).map(|layer| LayerNames::new(layer, &config)).collect(),
+            ropes: Arc::new([rope(&config.rotary), rope(&config.window_rotary)]),
             config: Arc::new(config),
-            rope: Arc::new(rope),
             weights,
         }
     }
 
     /// The same decoder with other weights, perhaps on another backend.
-    pub fn with_weights<B2: Ops>(&self, weights: Parameters<B2>) -> Decoder<B2> {
+    pub fn with_weights<B2: Ops>(&self, weights: Weights<B2>) -> Decoder<B2> {
         Decoder {
             config: Arc::clone(&self.config),
-            rope: Arc::clone(&self.rope),
+            ropes: Arc::clone(&self.ropes),
             layers: Arc::clone(&self.layers),
             weights,
         }
@@ -102,20 +119,48 @@ impl<B: Ops> Decoder<B> {
     }
 
     /// The weight of the output head, `[vocabulary, hidden]`.
-    pub fn head(&self) -> Tensor<B, 2> {
+    pub fn head(&self) -> Weight<B> {
         let name =
             if self.config.tie_word_embeddings { "model.embed_tokens.weight" } else { "lm_head.weight" };
-        self.weight(name)
+        self.weights.matrix(name)
     }
 
     /// The normalised last hidden states, `[tokens, hidden]`.
     pub fn forward(&self, batch: &Batch, adapters: Option<&Adapters<B>>) -> Tensor<B, 2> {
-        self.run(&batch.tokens, &batch.segments, adapters, None)
+        let mut x = self.embed(&batch.tokens);
+        for layer in 0..self.config.num_hidden_layers {
+            x = self.layer(layer, x, &batch.segments, adapters);
+        }
+        self.finish(x)
     }
 
     /// Logits `[tokens, vocabulary]`.
     pub fn logits(&self, hidden: Tensor<B, 2>) -> Tensor<B, 2> {
-        B::project(hidden, self.head())
+        B::project(hidden, &self.head())
+    }
+
+    /// The embedded tokens, `[tokens, hidden]`: what the first layer reads.
+    pub fn embed(&self, tokens: &[u32]) -> Tensor<B, 2> {
+        let table = self.weights.matrix("model.embed_tokens.weight");
+        let ids: Vec<i32> = tokens.iter().map(|token| *token as i32).collect();
+        let ids = Tensor::<B, 1, Int>::from_data(TensorData::new(ids, [tokens.len()]), &table.device());
+        table.rows(ids)
+    }
+
+    /// What layer `index` makes of `x`, `[tokens, hidden]`.
+    pub fn layer(
+        &self,
+        index: usize,
+        x: Tensor<B, 2>,
+        segments: &Arc<[Segment]>,
+        adapters: Option<&Adapters<B>>,
+    ) -> Tensor<B, 2> {
+        Layer { decoder: self, index, adapters }.forward(x, segments, None)
+    }
+
+    /// The normalised output of the last layer.
+    pub fn finish(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
+        self.norm(x, "model.norm.weight")
     }
 
     /// An empty cache for [`Decoder::extend`].
@@ -132,53 +177,26 @@ impl<B: Ops> Decoder<B> {
     ) -> Tensor<B, 2> {
         cache.length += tokens.len();
         let segment = Segment { q_start: 0, q_len: tokens.len(), k_start: 0, k_len: cache.length };
-        self.run(tokens, &Arc::from([segment]), adapters, Some(cache))
-    }
-
-    fn run(
-        &self,
-        tokens: &[u32],
-        segments: &Arc<[Segment]>,
-        adapters: Option<&Adapters<B>>,
-        mut cache: Option<&mut KeyValueCache<B>>,
-    ) -> Tensor<B, 2> {
-        let spec = AttentionSpec {
-            heads: self.config.num_attention_heads,
-            kv_heads: self.config.num_key_value_heads,
-            head_dim: self.config.head_dim,
-            segments: Arc::clone(segments),
-            rope: Arc::clone(&self.rope),
-        };
+        let segments = Arc::from([segment]);
         let mut x = self.embed(tokens);
-        for (index, names) in self.layers.iter().enumerate() {
-            let layer = Layer { decoder: self, names, adapters };
-            let slot = cache.as_mut().map(|cache| &mut cache.layers[index]);
-            x = layer.forward(x, &spec, slot);
+        for (index, slot) in cache.layers.iter_mut().enumerate() {
+            x = Layer { decoder: self, index, adapters }.forward(x, &segments, Some(slot));
         }
-        self.norm(x, "model.norm.weight")
+        self.finish(x)
     }
 
-    fn embed(&self, tokens: &[u32]) -> Tensor<B, 2> {
-        let table = self.weight("model.embed_tokens.weight");
-        let ids: Vec<i32> = tokens.iter().map(|token| *token as i32).collect();
-        let ids = Tensor::<B, 1, Int>::from_data(TensorData::new(ids, [tokens.len()]), &table.device());
-        table.select(0, ids)
-    }
-
-    fn norm(&self, x: Tensor<B, 2>, name: &str) -> Tensor<B, 2> {
-        B::rms_norm(x, self.weight(name), self.config.rms_norm_eps)
-    }
-
-    fn weight(&self, name: &str) -> Tensor<B, 2> {
-        // Loading checks that every weight of the architecture is there.
-        self.weights.get(name).cloned().unwrap_or_else(|| unreachable!("weight {name} was not loaded"))
+    fn norm(&self, x: Tensor<B, 2>, weight: &str) -> Tensor<B, 2> {
+        match self.config.architecture.norm {
+            Norm::Rms => B::rms_norm(x, self.weights.tensor(weight), self.config.norm_eps),
+            Norm::Layer => B::unweighted_layer_norm(x, self.config.norm_eps),
+        }
     }
 }
 
 /// One layer of a decoder while it runs.
 struct Layer<'a, B: Backend> {
     decoder: &'a Decoder<B>,
-    names: &'a LayerNames,
+    index: usize,
     adapters: Option<&'a Adapters<B>>,
 }
 
@@ -186,31 +204,41 @@ impl<B: Ops> Layer<'_, B> {
     fn forward(
         &self,
         x: Tensor<B, 2>,
-        spec: &AttentionSpec,
-        cache: Option<&mut Option<(Tensor<B, 2>, Tensor<B, 2>)>>,
+        segments: &Arc<[Segment]>,
+        cache: Option<&mut Option<KeysAndValues<B>>>,
     ) -> Tensor<B, 2> {
-        match self.decoder.config.architecture.norms {
+        let [attention_norm, mlp_norm] = &self.names().norms;
+        let norm = |x, name| self.decoder.norm(x, name);
+        match self.decoder.config.architecture.placement {
+            NormPlacement::BlockInput => {
+                let x = x.clone() + self.attention(norm(x, attention_norm), segments, cache);
+                x.clone() + self.mlp(norm(x, mlp_norm))
+            }
             NormPlacement::BlockOutput => {
-                let attended = self.attention(x.clone(), spec, cache);
-                let x = x + self.decoder.norm(attended, &self.names.attention_norm);
-                let mapped = self.mlp(x.clone());
-                x + self.decoder.norm(mapped, &self.names.mlp_norm)
+                let x = x.clone() + norm(self.attention(x, segments, cache), attention_norm);
+                x.clone() + norm(self.mlp(x), mlp_norm)
             }
         }
+    }
+
+    fn names(&self) -> &LayerNames {
+        &self.decoder.layers[self.index]
     }
 
     fn attention(
         &self,
         x: Tensor<B, 2>,
-        spec: &AttentionSpec,
-        cache: Option<&mut Option<(Tensor<B, 2>, Tensor<B, 2>)>>,
+        segments: &Arc<[Segment]>,
+        cache: Option<&mut Option<KeysAndValues<B>>>,
     ) -> Tensor<B, 2> {
-        let (mut q, mut k) = (self.project(x.clone(), 0), self.project(x.clone(), 1));
-        let mut v = self.project(x, 2);
-        if self.decoder.config.architecture.query_key_norm {
-            q = self.decoder.norm(q, &self.names.q_norm);
-            k = self.decoder.norm(k, &self.names.k_norm);
-        }
+        let clip = self.decoder.config.clip_qkv;
+        let projected = [0, 1, 2].map(|index| {
+            let y = self.project(x.clone(), index);
+            clip.map_or(y.clone(), |limit| y.clamp(-limit, limit))
+        });
+        let [q, k, mut v] = projected;
+        let names = self.names();
+        let (q, mut k) = (self.head_norm(q, &names.q_norm), self.head_norm(k, &names.k_norm));
         if let Some(slot) = cache {
             if let Some((old_k, old_v)) = slot.take() {
                 k = Tensor::cat(vec![old_k, k], 0);
@@ -218,7 +246,34 @@ impl<B: Ops> Layer<'_, B> {
             }
             *slot = Some((k.clone(), v.clone()));
         }
-        self.project(B::causal_attention(q, k, v, spec), 3)
+        self.project(B::causal_attention(q, k, v, &self.spec(segments)), 3)
+    }
+
+    /// Queries or keys as the architecture normalises them before they are rotated.
+    fn head_norm(&self, x: Tensor<B, 2>, weight: &str) -> Tensor<B, 2> {
+        match self.decoder.config.architecture.query_key_norm {
+            QueryKeyNorm::Absent => x,
+            QueryKeyNorm::Width => self.decoder.norm(x, weight),
+            QueryKeyNorm::Head => {
+                let ([rows, width], head_dim) = (x.dims(), self.decoder.config.head_dim);
+                let heads = x.reshape([rows * width / head_dim, head_dim]);
+                self.decoder.norm(heads, weight).reshape([rows, width])
+            }
+        }
+    }
+
+    fn spec(&self, segments: &Arc<[Segment]>) -> AttentionSpec {
+        let config = &self.decoder.config;
+        let window = config.windows[self.index];
+        let positions = segments.iter().map(|segment| segment.k_len).max().unwrap_or(0);
+        AttentionSpec {
+            heads: config.num_attention_heads,
+            kv_heads: config.num_key_value_heads,
+            head_dim: config.head_dim,
+            segments: Arc::clone(segments),
+            rope: self.decoder.ropes[usize::from(window.is_some())].covering(positions),
+            window,
+        }
     }
 
     fn mlp(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
@@ -228,14 +283,19 @@ impl<B: Ops> Layer<'_, B> {
 
     /// Projection `index` of `LORA_TARGETS`, with its adapter when it has one.
     fn project(&self, x: Tensor<B, 2>, index: usize) -> Tensor<B, 2> {
-        let (_, path) = &self.names.projections[index];
-        let weight = self.decoder.weight(&format!("{path}.weight"));
-        match self.adapters.and_then(|adapters| adapters.pair(path)) {
-            None => B::project(x, weight),
-            Some((a, b, dropout)) => {
-                let scale = self.adapters.map_or(1.0, |adapters| adapters.settings.scale());
-                B::lora_linear(x, weight, a, b, LoraSpec { scale, dropout }).0
+        let names = &self.names().projections[index];
+        let weight = self.decoder.weights.matrix(&names.weight);
+        let y = match self.adapters.and_then(|adapters| adapters.of(&names.module)) {
+            None => B::project(x, &weight),
+            Some(adapter) => {
+                let lora = LoraSpec { scale: adapter.scale, dropout: adapter.dropout };
+                let y = B::lora_linear(x, &weight, adapter.a.clone(), adapter.b.clone(), lora).0;
+                adapter.magnitude_factor(&weight).map_or(y.clone(), |factor| y * factor)
             }
+        };
+        match &names.bias {
+            None => y,
+            Some(bias) => y + self.decoder.weights.tensor(bias),
         }
     }
 }

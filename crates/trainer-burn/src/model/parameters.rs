@@ -7,6 +7,8 @@ use burn::tensor::{
     backend::{AutodiffBackend, Backend},
 };
 
+use crate::ops::{Packed, Weight};
+
 /// Tensors by name, in the order of their names. Vectors are `[1, n]`.
 #[derive(Clone, Debug)]
 pub struct Parameters<B: Backend> {
@@ -76,12 +78,7 @@ impl<B: Backend> Parameters<B> {
 
     /// Tensors on `device` with these values.
     pub fn from_host(host: BTreeMap<String, HostTensor>, device: &B::Device) -> Self {
-        host.into_iter()
-            .map(|(name, tensor)| {
-                let data = TensorData::new(tensor.values, tensor.shape);
-                (name, Tensor::from_data(data, device))
-            })
-            .collect()
+        host.into_iter().map(|(name, tensor)| (name, tensor.on(device))).collect()
     }
 }
 
@@ -94,6 +91,13 @@ pub struct HostTensor {
     pub values: Vec<f32>,
 }
 
+impl HostTensor {
+    /// A tensor on `device` with these values.
+    pub fn on<B: Backend>(self, device: &B::Device) -> Tensor<B, 2> {
+        Tensor::from_data(TensorData::new(self.values, self.shape), device)
+    }
+}
+
 impl<B: Backend> Parameters<B> {
     /// The same tensors on the autodiff backend, shared: frozen, or each a leaf that gets a gradient.
     #[must_use]
@@ -102,5 +106,43 @@ impl<B: Backend> Parameters<B> {
             let tensor = Tensor::from_inner(tensor.clone());
             if tracked { tensor.require_grad() } else { tensor }
         })
+    }
+}
+
+/// The weights of a decoder: in full, or packed where they are frozen and memory is to be saved.
+#[derive(Clone, Debug)]
+pub struct Weights<B: Backend> {
+    /// Norms, biases, and matrices that are kept in full.
+    pub full: Parameters<B>,
+    /// Matrices in fewer bits, by name.
+    pub packed: BTreeMap<String, Packed<B>>,
+}
+
+impl<B: Backend> From<Parameters<B>> for Weights<B> {
+    fn from(full: Parameters<B>) -> Self {
+        Self { full, packed: BTreeMap::new() }
+    }
+}
+
+impl<B: Backend> Weights<B> {
+    /// The matrix `name`, which must be there.
+    pub fn matrix(&self, name: &str) -> Weight<B> {
+        match self.packed.get(name) {
+            Some(packed) => Weight::Packed(packed.clone()),
+            None => Weight::Full(self.tensor(name)),
+        }
+    }
+
+    /// The full tensor `name`, which must be there.
+    pub fn tensor(&self, name: &str) -> Tensor<B, 2> {
+        // Loading checks that every weight of the architecture is there.
+        self.full.get(name).cloned().unwrap_or_else(|| unreachable!("weight {name} was not loaded"))
+    }
+
+    /// The same weights on the autodiff backend, shared: frozen, or the full ones each a leaf that gets a gradient.
+    #[must_use]
+    pub fn lift<A: AutodiffBackend<InnerBackend = B>>(&self, tracked: bool) -> Weights<A> {
+        let packed = self.packed.iter().map(|(name, packed)| (name.clone(), packed.lift())).collect();
+        Weights { full: self.full.lift(tracked), packed }
     }
 }

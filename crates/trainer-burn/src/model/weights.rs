@@ -8,44 +8,65 @@ use std::{
 };
 
 use burn::tensor::backend::Backend;
+use greentune_core_config::model::TensorShape;
 use half::{bf16, f16};
 use memmap2::Mmap;
+use rayon::prelude::*;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 use super::{
     config::ModelConfig,
-    parameters::{HostTensor, Parameters},
+    parameters::{HostTensor, Parameters, Weights},
 };
-use crate::{durable, error::TrainError};
+use crate::{
+    durable,
+    error::TrainError,
+    ops::{Packed, Packing},
+};
 
-/// Loads every weight that the model needs from its folder.
+/// Rows of a matrix that are decoded at once on their way into packed form.
+const ROWS_AT_ONCE: usize = 256;
+
+/// Loads every weight that the model needs from its folder; matrices packed, when asked for.
 pub fn load<B: Backend>(
     folder: &Path,
     config: &ModelConfig,
+    packing: Option<Packing>,
     device: &B::Device,
-) -> Result<Parameters<B>, TrainError> {
+) -> Result<Weights<B>, TrainError> {
     let files = files_of(folder)?;
-    let mut loaded = BTreeMap::new();
+    let mut weights = Weights::from(Parameters::default());
     for (name, shape) in config.tensors() {
         let path = files.path_of(&name).ok_or_else(|| files.missing(&name, config))?;
         let file = files.open.get(path).ok_or_else(|| files.missing(&name, config))?;
-        let tensor = file.matrix(&name)?;
-        if !same_shape(tensor.shape, &shape) {
-            return Err(file.broken(format!(
-                "tensor `{name}` has shape {:?}; config.json says {shape:?}",
-                file.shape(&name)?
-            )));
+        let found = file.shape(&name)?;
+        if found != shape {
+            return Err(file
+                .broken(format!("tensor `{name}` has shape {found:?}; config.json says {shape:?}")));
         }
-        loaded.insert(name, tensor);
+        match packing {
+            Some(format) if shape.len() == 2 => {
+                weights.packed.insert(name.clone(), file.packed(&name, format, device)?);
+            }
+            _ => weights.full.insert(name.clone(), file.matrix(&name)?.on(device)),
+        }
+        // What was copied need not stay in memory beside the copy.
+        #[cfg(unix)]
+        file.forget(&name);
     }
-    Ok(Parameters::from_host(loaded, device))
+    Ok(weights)
 }
 
-fn same_shape(found: [usize; 2], expected: &[usize]) -> bool {
-    match expected {
-        [n] => found == [1, *n],
-        other => found == *other,
+/// Names and shapes of all tensors in a model's folder.
+pub fn shapes(folder: &Path) -> Result<Vec<TensorShape>, TrainError> {
+    let files = files_of(folder)?;
+    let mut all = Vec::new();
+    for file in files.open.values() {
+        for name in file.names() {
+            all.push((name.clone(), file.shape(&name)?));
+        }
     }
+    Ok(all)
 }
 
 /// The weight files of a model's folder and which tensor lies where.
@@ -166,15 +187,63 @@ impl WeightFile {
             [rows, columns] => [*rows, *columns],
             other => return Err(self.broken(format!("tensor `{name}` has {} dimensions", other.len()))),
         };
-        let values = match view.dtype() {
-            Dtype::F32 => decode(view.data(), f32::from_le_bytes),
-            Dtype::F16 => decode(view.data(), |bytes| f16::from_le_bytes(bytes).to_f32()),
-            Dtype::BF16 => decode(view.data(), |bytes| bf16::from_le_bytes(bytes).to_f32()),
-            other => {
-                return Err(self.broken(format!("tensor `{name}` is {other:?}; supported: F32, F16, BF16")));
-            }
+        Ok(HostTensor { shape, values: self.decoded(name, view.dtype(), view.data())? })
+    }
+
+    /// The matrix `name`, packed a few rows at a time.
+    fn packed<B: Backend>(
+        &self,
+        name: &str,
+        format: Packing,
+        device: &B::Device,
+    ) -> Result<Packed<B>, TrainError> {
+        let all = self.tensors()?;
+        let view = self.view(&all, name)?;
+        let [rows, columns] = *view.shape() else {
+            return Err(self.broken(format!("tensor `{name}` is no matrix")));
         };
-        Ok(HostTensor { shape, values })
+        let mut words = Vec::with_capacity(rows * format.words(columns));
+        let mut scales = Vec::with_capacity(rows * format.scales(columns));
+        let row_bytes = view.data().len() / rows.max(1);
+        for bytes in view.data().chunks((row_bytes * ROWS_AT_ONCE).max(1)) {
+            let values = self.decoded(name, view.dtype(), bytes)?;
+            let packed: Vec<(Vec<i32>, Vec<f32>)> = values
+                .par_chunks(columns)
+                .map(|row| {
+                    let (mut words, mut scales) = (Vec::new(), Vec::new());
+                    format.pack(row, &mut words, &mut scales);
+                    (words, scales)
+                })
+                .collect();
+            for (row_words, row_scales) in packed {
+                words.extend(row_words);
+                scales.extend(row_scales);
+            }
+        }
+        Ok(Packed::new(format, [rows, columns], words, scales, device))
+    }
+
+    fn decoded(&self, name: &str, dtype: Dtype, bytes: &[u8]) -> Result<Vec<f32>, TrainError> {
+        match dtype {
+            Dtype::F32 => Ok(decode(bytes, f32::from_le_bytes)),
+            Dtype::F16 => Ok(decode(bytes, |bytes| f16::from_le_bytes(bytes).to_f32())),
+            Dtype::BF16 => Ok(decode(bytes, |bytes| bf16::from_le_bytes(bytes).to_f32())),
+            other => {
+                Err(self.broken(format!("tensor `{name}` is {other:?}; supported: F32, F16, BF16")))
+            }
+        }
+    }
+
+    #[cfg(unix)]
+    /// Gives the pages of a tensor back to the system; they are read again when somebody asks.
+    fn forget(&self, name: &str) {
+        let Ok(all) = self.tensors() else { return };
+        let Ok(view) = all.tensor(name) else { return };
+        let offset = view.data().as_ptr() as usize - self.map.as_ptr() as usize;
+        // SAFETY: the map is private, read-only and backed by a file: discarded pages come back with the same bytes.
+        let _ = unsafe {
+            self.map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, offset, view.data().len())
+        };
     }
 
     fn shape(&self, name: &str) -> Result<Vec<usize>, TrainError> {
@@ -204,25 +273,26 @@ impl WeightFile {
     }
 }
 
-fn decode<const N: usize>(bytes: &[u8], value: impl Fn([u8; N]) -> f32) -> Vec<f32> {
-    bytes.as_chunks::<N>().0.iter().map(|chunk| value(*chunk)).collect()
+fn decode<const N: usize>(bytes: &[u8], value: impl Fn([u8; N]) -> f32 + Sync) -> Vec<f32> {
+    bytes.as_chunks::<N>().0.par_iter().map(|chunk| value(*chunk)).collect()
 }
 
-/// Writes f32 tensors as one safetensors file, atomically, with PEFT's and transformers' `format: pt`.
+/// Writes f32 tensors (name, shape, values) as one safetensors file, atomically, with PEFT's and transformers'
+/// `format: pt`.
 pub fn write_safetensors<'a>(
     path: &Path,
-    tensors: impl Iterator<Item = (String, &'a HostTensor)>,
+    tensors: impl Iterator<Item = (String, &'a [usize], &'a [f32])>,
 ) -> Result<(), TrainError> {
-    let bytes: Vec<(String, [usize; 2], Vec<u8>)> = tensors
-        .map(|(name, tensor)| {
-            let bytes = tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect();
-            (name, tensor.shape, bytes)
+    let bytes: Vec<(String, Vec<usize>, Vec<u8>)> = tensors
+        .map(|(name, shape, values)| {
+            let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            (name, shape.to_vec(), bytes)
         })
         .collect();
     let views: Vec<(&str, TensorView)> = bytes
         .iter()
         .filter_map(|(name, shape, bytes)| {
-            Some((name.as_str(), TensorView::new(Dtype::F32, shape.to_vec(), bytes).ok()?))
+            Some((name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes).ok()?))
         })
         .collect();
     let metadata = [(String::from("format"), String::from("pt"))].into();

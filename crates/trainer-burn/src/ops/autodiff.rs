@@ -8,7 +8,7 @@ use burn_autodiff::{
     ops::{Backward, Ops as Node, OpsKind},
 };
 
-use super::{AttentionSpec, Labels, LoraSpec, Ops};
+use super::{AttentionSpec, Labels, LoraSpec, Ops, Weight};
 
 type Primitive<B> = <B as burn::tensor::backend::BackendTypes>::FloatTensorPrimitive;
 
@@ -43,28 +43,46 @@ macro_rules! track {
 }
 
 impl<B: Ops, C: CheckpointStrategy> Ops for Autodiff<B, C> {
-    fn project(x: Tensor<Self, 2>, weight: Tensor<Self, 2>) -> Tensor<Self, 2> {
-        let (x, weight) = (unwrap(x), unwrap(weight));
-        let (px, pw) = (wrap::<B>(x.primitive.clone()), wrap::<B>(weight.primitive.clone()));
-        // The input is kept only when the weight is trained.
-        let kept = weight.is_tracked().then(|| px.clone());
-        track!(Linear, [x, weight], ((kept, pw.clone()), B::project(px, pw)), B::project(px, pw))
+    fn project(x: Tensor<Self, 2>, weight: &Weight<Self>) -> Tensor<Self, 2> {
+        let (x, inner) = (unwrap(x), weight.inner());
+        let px = wrap::<B>(x.primitive.clone());
+        match weight {
+            Weight::Full(weight) if unwrap(weight.clone()).is_tracked() => {
+                let weight = unwrap(weight.clone());
+                track!(
+                    Linear,
+                    [x, weight],
+                    ((px.clone(), inner.clone()), B::project(px, &inner)),
+                    B::project(px, &inner)
+                )
+            }
+            _ => track!(
+                FrozenLinear,
+                [x],
+                (inner.clone(), B::project(px, &inner)),
+                B::project(px, &inner)
+            ),
+        }
     }
 
     fn lora_linear(
         x: Tensor<Self, 2>,
-        weight: Tensor<Self, 2>,
+        weight: &Weight<Self>,
         a: Tensor<Self, 2>,
         b: Tensor<Self, 2>,
         lora: LoraSpec,
     ) -> (Tensor<Self, 2>, Tensor<Self, 2>) {
-        let (x, a, b) = (unwrap(x), unwrap(a), unwrap(b));
-        let inputs =
-            [x.primitive.clone(), unwrap(weight).primitive, a.primitive.clone(), b.primitive.clone()];
-        let [px, pw, pa, pb] = inputs.map(wrap::<B>);
-        let (y, low) = B::lora_linear(px.clone(), pw.clone(), pa.clone(), pb.clone(), lora);
-        let state = ([px, pw, pa, pb, low.clone()], lora);
+        let (x, a, b, weight) = (unwrap(x), unwrap(a), unwrap(b), weight.inner());
+        let [px, pa, pb] = [&x, &a, &b].map(|tensor| wrap::<B>(tensor.primitive.clone()));
+        let (y, low) = B::lora_linear(px.clone(), &weight, pa.clone(), pb.clone(), lora);
+        let state = ([px, pa, pb, low.clone()], weight, lora);
         (track!(LoraLinear, [x, a, b], (state, y), y), Tensor::from_inner(low))
+    }
+
+    fn unweighted_layer_norm(x: Tensor<Self, 2>, eps: f32) -> Tensor<Self, 2> {
+        let x = unwrap(x);
+        let px = wrap::<B>(x.primitive.clone());
+        track!(LayerNorm, [x], ((px.clone(), eps), B::unweighted_layer_norm(px, eps)), B::unweighted_layer_norm(px, eps))
     }
 
     fn rms_norm(x: Tensor<Self, 2>, weight: Tensor<Self, 2>, eps: f32) -> Tensor<Self, 2> {
@@ -102,49 +120,84 @@ impl<B: Ops, C: CheckpointStrategy> Ops for Autodiff<B, C> {
 
     fn linear_cross_entropy(
         hidden: Tensor<Self, 2>,
-        weight: Tensor<Self, 2>,
+        weight: &Weight<Self>,
         labels: &Labels,
     ) -> Tensor<Self, 2> {
-        let (hidden, weight) = (unwrap(hidden), unwrap(weight));
-        let (ph, pw) = (wrap::<B>(hidden.primitive.clone()), wrap::<B>(weight.primitive.clone()));
-        let needs_dweight = weight.is_tracked();
-        track!(
-            LinearCrossEntropy,
-            [hidden, weight],
-            {
-                let out = B::linear_cross_entropy_gradients(ph, pw, labels, needs_dweight);
-                ((out.dhidden, out.dweight), out.loss)
-            },
-            B::linear_cross_entropy(ph, pw, labels)
-        )
+        let (hidden, inner) = (unwrap(hidden), weight.inner());
+        let ph = wrap::<B>(hidden.primitive.clone());
+        match weight {
+            Weight::Full(weight) if unwrap(weight.clone()).is_tracked() => {
+                let weight = unwrap(weight.clone());
+                track!(
+                    LinearCrossEntropy,
+                    [hidden, weight],
+                    {
+                        let out = B::linear_cross_entropy_gradients(ph, &inner, labels, true);
+                        ((out.dhidden, out.dweight), out.loss)
+                    },
+                    B::linear_cross_entropy(ph, &inner, labels)
+                )
+            }
+            _ => track!(
+                FrozenCrossEntropy,
+                [hidden],
+                {
+                    let out = B::linear_cross_entropy_gradients(ph, &inner, labels, false);
+                    (out.dhidden, out.loss)
+                },
+                B::linear_cross_entropy(ph, &inner, labels)
+            ),
+        }
     }
 }
 
 #[derive(Debug)]
 struct Linear;
 impl<B: Ops> Backward<B, 2> for Linear {
-    type State = (Option<Tensor<B, 2>>, Tensor<B, 2>);
+    type State = (Tensor<B, 2>, Weight<B>);
     fn backward(self, ops: Node<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
         let dy = wrap::<B>(grads.consume::<B>(&ops.node));
-        let [x, weight] = ops.parents;
-        let (dx, dweight) = B::project_backward(ops.state.0, ops.state.1, dy, x.is_some());
-        register!(grads, x, dx);
-        register!(grads, weight, dweight);
+        let ((x, weight), [x_node, weight_node]) = (ops.state, ops.parents);
+        let dx = x_node.is_some().then(|| B::project_dx(&weight, dy.clone()));
+        register!(grads, x_node, dx);
+        register!(grads, weight_node, Some(B::project_dweight(x, dy)));
+    }
+}
+
+#[derive(Debug)]
+struct FrozenLinear;
+impl<B: Ops> Backward<B, 1> for FrozenLinear {
+    type State = Weight<B>;
+    fn backward(self, ops: Node<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let dy = wrap::<B>(grads.consume::<B>(&ops.node));
+        let [x] = ops.parents;
+        register!(grads, x, Some(B::project_dx(&ops.state, dy)));
     }
 }
 
 #[derive(Debug)]
 struct LoraLinear;
 impl<B: Ops> Backward<B, 3> for LoraLinear {
-    type State = ([Tensor<B, 2>; 5], LoraSpec);
+    type State = ([Tensor<B, 2>; 4], Weight<B>, LoraSpec);
     fn backward(self, ops: Node<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
         let dy = wrap::<B>(grads.consume::<B>(&ops.node));
-        let ([x, weight, a, b, low], lora) = ops.state;
+        let ([x, a, b, low], weight, lora) = ops.state;
         let [x_node, a_node, b_node] = ops.parents;
-        let (dx, da, db) = B::lora_linear_backward(x, weight, a, b, low, lora, dy, x_node.is_some());
+        let (dx, da, db) = B::lora_linear_backward(x, &weight, a, b, low, lora, dy, x_node.is_some());
         register!(grads, x_node, dx);
         register!(grads, a_node, Some(da));
         register!(grads, b_node, Some(db));
+    }
+}
+
+#[derive(Debug)]
+struct LayerNorm;
+impl<B: Ops> Backward<B, 1> for LayerNorm {
+    type State = (Tensor<B, 2>, f32);
+    fn backward(self, ops: Node<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let dy = wrap::<B>(grads.consume::<B>(&ops.node));
+        let ((x, eps), [node]) = (ops.state, ops.parents);
+        register!(grads, node, Some(B::unweighted_layer_norm_backward(x, eps, dy)));
     }
 }
 
@@ -199,5 +252,16 @@ impl<B: Ops> Backward<B, 2> for LinearCrossEntropy {
         let [hidden, weight] = ops.parents;
         register!(grads, hidden, Some(dhidden * dy.clone()));
         register!(grads, weight, dweight.map(|dweight| dweight * dy));
+    }
+}
+
+#[derive(Debug)]
+struct FrozenCrossEntropy;
+impl<B: Ops> Backward<B, 1> for FrozenCrossEntropy {
+    type State = Tensor<B, 2>;
+    fn backward(self, ops: Node<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let dy = wrap::<B>(grads.consume::<B>(&ops.node));
+        let [hidden] = ops.parents;
+        register!(grads, hidden, Some(ops.state * dy));
     }
 }

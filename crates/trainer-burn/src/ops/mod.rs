@@ -11,46 +11,50 @@
 pub mod autodiff;
 pub mod flex;
 pub mod plain;
+mod rope;
+mod weight;
 
 use std::sync::Arc;
 
 use burn::tensor::{Tensor, backend::Backend};
 
+pub use rope::{Rope, RopeTable};
+pub use weight::{Packed, Packing, Weight};
+
 /// Operations of a decoder; see the module's documentation.
 pub trait Ops: Backend {
     /// `x · weightᵀ`: `x [n, in]`, `weight [out, in]`, result `[n, out]`.
-    fn project(x: Tensor<Self, 2>, weight: Tensor<Self, 2>) -> Tensor<Self, 2> {
-        plain::linear(x, weight)
+    fn project(x: Tensor<Self, 2>, weight: &Weight<Self>) -> Tensor<Self, 2> {
+        plain::linear(x, weight.full())
     }
 
-    /// Gradients of [`Ops::project`]: `dx` when asked for, `dweight` when asked for.
-    fn project_backward(
-        x: Option<Tensor<Self, 2>>,
-        weight: Tensor<Self, 2>,
-        dy: Tensor<Self, 2>,
-        needs_dx: bool,
-    ) -> (Option<Tensor<Self, 2>>, Option<Tensor<Self, 2>>) {
-        let dweight = x.map(|x| dy.clone().transpose().matmul(x));
-        (needs_dx.then(|| dy.matmul(weight)), dweight)
+    /// Gradient `dy · weight` of [`Ops::project`] to `x`.
+    fn project_dx(weight: &Weight<Self>, dy: Tensor<Self, 2>) -> Tensor<Self, 2> {
+        dy.matmul(weight.full())
+    }
+
+    /// Gradient `dyᵀ · x` of [`Ops::project`] to a full weight.
+    fn project_dweight(x: Tensor<Self, 2>, dy: Tensor<Self, 2>) -> Tensor<Self, 2> {
+        dy.transpose().matmul(x)
     }
 
     /// `x · weightᵀ + scale · (dropout(x) · aᵀ) · bᵀ` along the low-rank path, never composing `weight + b·a`:
     /// `a [rank, in]`, `b [out, rank]`. Also returns `dropout(x) · aᵀ [n, rank]`, which the backward pass needs.
     fn lora_linear(
         x: Tensor<Self, 2>,
-        weight: Tensor<Self, 2>,
+        weight: &Weight<Self>,
         a: Tensor<Self, 2>,
         b: Tensor<Self, 2>,
         lora: LoraSpec,
     ) -> (Tensor<Self, 2>, Tensor<Self, 2>) {
-        plain::lora_linear(x, weight, a, b, lora)
+        plain::lora_linear(x, weight.full(), a, b, lora)
     }
 
     /// Gradients `(dx, da, db)` of [`Ops::lora_linear`]; the base weight is frozen.
     #[allow(clippy::too_many_arguments)] // the state of one backward pass
     fn lora_linear_backward(
         x: Tensor<Self, 2>,
-        weight: Tensor<Self, 2>,
+        weight: &Weight<Self>,
         a: Tensor<Self, 2>,
         b: Tensor<Self, 2>,
         low: Tensor<Self, 2>,
@@ -58,7 +62,7 @@ pub trait Ops: Backend {
         dy: Tensor<Self, 2>,
         needs_dx: bool,
     ) -> (Option<Tensor<Self, 2>>, Tensor<Self, 2>, Tensor<Self, 2>) {
-        plain::lora_linear_backward(x, weight, a, b, low, lora, dy, needs_dx)
+        plain::lora_linear_backward(x, || weight.full(), a, b, low, lora, dy, needs_dx)
     }
 
     /// Root mean square norm (Zhang & Sennrich 2019): `x / sqrt(mean(x²) + eps) · weight`, by row.
@@ -75,6 +79,16 @@ pub trait Ops: Backend {
         needs_dweight: bool,
     ) -> (Tensor<Self, 2>, Option<Tensor<Self, 2>>) {
         plain::rms_norm_backward(x, weight, eps, dy, needs_dweight)
+    }
+
+    /// Layer norm without weight and bias (Ba et al. 2016): `(x − mean) / sqrt(variance + eps)`, by row.
+    fn unweighted_layer_norm(x: Tensor<Self, 2>, eps: f32) -> Tensor<Self, 2> {
+        plain::unweighted_layer_norm(x, eps)
+    }
+
+    /// Gradient of [`Ops::unweighted_layer_norm`].
+    fn unweighted_layer_norm_backward(x: Tensor<Self, 2>, eps: f32, dy: Tensor<Self, 2>) -> Tensor<Self, 2> {
+        plain::unweighted_layer_norm_backward(x, eps, dy)
     }
 
     /// `silu(gate) · up` (Shazeer 2020), element by element.
@@ -117,7 +131,7 @@ pub trait Ops: Backend {
     /// `hidden [n, h]`, `weight [vocabulary, h]`, result `[1, 1]`.
     fn linear_cross_entropy(
         hidden: Tensor<Self, 2>,
-        weight: Tensor<Self, 2>,
+        weight: &Weight<Self>,
         labels: &Labels,
     ) -> Tensor<Self, 2> {
         Self::linear_cross_entropy_gradients(hidden, weight, labels, false).loss
@@ -127,16 +141,16 @@ pub trait Ops: Backend {
     /// never exist for the whole batch.
     fn linear_cross_entropy_gradients(
         hidden: Tensor<Self, 2>,
-        weight: Tensor<Self, 2>,
+        weight: &Weight<Self>,
         labels: &Labels,
         needs_dweight: bool,
     ) -> CrossEntropy<Self> {
-        plain::linear_cross_entropy_gradients(hidden, weight, labels, needs_dweight)
+        plain::linear_cross_entropy_gradients(hidden, weight.full(), labels, needs_dweight)
     }
 
     /// For each labelled row its loss in nats and the most likely token; nothing is tracked.
-    fn score_labels(hidden: Tensor<Self, 2>, weight: Tensor<Self, 2>, labels: &Labels) -> Vec<LabelScore> {
-        plain::score_labels(hidden, weight, labels)
+    fn score_labels(hidden: Tensor<Self, 2>, weight: &Weight<Self>, labels: &Labels) -> Vec<LabelScore> {
+        plain::score_labels(hidden, weight.full(), labels)
     }
 }
 
@@ -213,36 +227,8 @@ pub struct AttentionSpec {
     pub segments: Arc<[Segment]>,
     /// Rotation by position.
     pub rope: Arc<Rope>,
-}
-
-/// Rotary position embedding (Su et al. 2021) in Hugging Face's rotate-half form.
-#[derive(Clone, Debug)]
-pub struct Rope {
-    half: usize,
-    cos: Vec<f32>,
-    sin: Vec<f32>,
-}
-
-impl Rope {
-    /// Tables for `positions` positions and heads of `head_dim`, frequencies `theta^(-2i / head_dim)`.
-    pub fn new(theta: f64, head_dim: usize, positions: usize) -> Self {
-        let half = head_dim / 2;
-        let angles = (0..positions).flat_map(|position| {
-            (0..half).map(move |i| {
-                // Hugging Face computes the inverse frequencies and the angles in f32.
-                let inverse = (1.0 / theta.powf(2.0 * i as f64 / head_dim as f64)) as f32;
-                position as f32 * inverse
-            })
-        });
-        let (cos, sin) = angles.map(|angle| (angle.cos(), angle.sin())).unzip();
-        Self { half, cos, sin }
-    }
-
-    /// `(cos, sin)` of `position`, each `head_dim / 2` long.
-    pub fn at(&self, position: usize) -> (&[f32], &[f32]) {
-        let range = position * self.half..(position + 1) * self.half;
-        (&self.cos[range.clone()], &self.sin[range])
-    }
+    /// How many of the last positions a query sees, itself included; all of them when `None`.
+    pub window: Option<usize>,
 }
 
 /// The rows on which a loss is computed.

@@ -25,7 +25,7 @@ pub fn lora_linear<B: Backend>(
 #[allow(clippy::too_many_arguments)] // the state of one backward pass
 pub fn lora_linear_backward<B: Backend>(
     x: Tensor<B, 2>,
-    weight: Tensor<B, 2>,
+    weight: impl FnOnce() -> Tensor<B, 2>,
     a: Tensor<B, 2>,
     b: Tensor<B, 2>,
     low: Tensor<B, 2>,
@@ -36,7 +36,7 @@ pub fn lora_linear_backward<B: Backend>(
     let dlow = dy.clone().matmul(b) * lora.scale;
     let db = dy.clone().transpose().matmul(low) * lora.scale;
     let da = dlow.clone().transpose().matmul(dropped(x, lora));
-    let dx = needs_dx.then(|| dy.matmul(weight) + dropped(dlow.matmul(a), lora));
+    let dx = needs_dx.then(|| dy.matmul(weight()) + dropped(dlow.matmul(a), lora));
     (dx, da, db)
 }
 
@@ -73,6 +73,21 @@ pub fn rms_norm_backward<B: Backend>(
 
 fn inverse_rms<B: Backend>(x: Tensor<B, 2>, eps: f32) -> Tensor<B, 2> {
     (x.clone() * x).mean_dim(1).add_scalar(eps).sqrt().recip()
+}
+
+/// See [`super::Ops::unweighted_layer_norm`].
+pub fn unweighted_layer_norm<B: Backend>(x: Tensor<B, 2>, eps: f32) -> Tensor<B, 2> {
+    let centred = x.clone() - x.mean_dim(1);
+    centred.clone() * inverse_rms(centred, eps)
+}
+
+/// See [`super::Ops::unweighted_layer_norm_backward`].
+pub fn unweighted_layer_norm_backward<B: Backend>(x: Tensor<B, 2>, eps: f32, dy: Tensor<B, 2>) -> Tensor<B, 2> {
+    let centred = x.clone() - x.mean_dim(1);
+    let inverse = inverse_rms(centred.clone(), eps);
+    let normal = centred * inverse.clone();
+    let along = (dy.clone() * normal.clone()).mean_dim(1);
+    (dy.clone() - dy.mean_dim(1) - normal * along) * inverse
 }
 
 /// See [`super::Ops::swiglu`].
@@ -158,8 +173,13 @@ impl<B: Backend> Heads<B> {
     fn probabilities(&self, spec: &AttentionSpec, segment: Segment) -> Tensor<B, 3> {
         let scores = self.q.clone().matmul(self.k.clone().swap_dims(1, 2)) * scale_of(spec);
         let offset = (segment.k_len - segment.q_len) as i64;
-        let mask: Tensor<B, 2, Bool> =
-            Tensor::<B, 2, Bool>::tril_mask([segment.q_len, segment.k_len], offset, &self.q.device());
+        let shape = [segment.q_len, segment.k_len];
+        // True above the diagonal: what a query must not see.
+        let mask = |offset: i64| Tensor::<B, 2, Bool>::tril_mask(shape, offset, &self.q.device());
+        let mask = match spec.window {
+            None => mask(offset),
+            Some(window) => mask(offset).bool_or(mask(offset - window as i64).bool_not()),
+        };
         activation::softmax(scores.mask_fill(mask.unsqueeze::<3>(), f32::NEG_INFINITY), 2)
     }
 }

@@ -8,11 +8,12 @@ use std::{
 use burn::tensor::backend::Backend;
 use serde::{Deserialize, Serialize};
 
-use super::optimizer::AdamW;
+use super::optimizer::{AdamW, AdamWSettings};
 use crate::{
     durable,
     error::TrainError,
-    model::{Adapters, LoraSettings, ModelConfig, Parameters, weights},
+    model::{Adapters, Decoder, LoraSettings, Parameters, weights},
+    ops::Ops,
 };
 
 /// The numbers beside the tensors. The schedule and all randomness are functions of the step, the draws and the
@@ -45,7 +46,7 @@ const FIRST: &str = "first.";
 const SECOND: &str = "second.";
 
 /// Writes a checkpoint as `step-{N}`; it appears whole or not at all. Older ones beyond `keep` go.
-pub fn save<B: Backend>(
+pub fn save<B: Ops>(
     folder: &Path,
     keep: u64,
     progress: &Progress,
@@ -62,7 +63,9 @@ pub fn save<B: Backend>(
     adapters.save(&partial, base_model)?;
     let moments = [(FIRST, optimizer.first.to_host()), (SECOND, optimizer.second.to_host())];
     let tensors = moments.iter().flat_map(|(prefix, host)| {
-        host.iter().map(move |(name, tensor)| (format!("{prefix}{name}"), tensor))
+        host.iter().map(move |(name, tensor)| {
+            (format!("{prefix}{name}"), tensor.shape.as_slice(), tensor.values.as_slice())
+        })
     });
     weights::write_safetensors(&partial.join("optimizer.safetensors"), tensors)?;
     let json = serde_json::to_vec_pretty(progress).map_err(|error| TrainError::Checkpoint {
@@ -81,11 +84,11 @@ pub fn save<B: Backend>(
 }
 
 /// Reads the newest complete checkpoint in `folder`, if there is one, and checks that it fits.
-pub fn latest<B: Backend>(
+pub fn latest<B: Ops>(
     folder: &Path,
-    config: &ModelConfig,
+    decoder: &Decoder<B>,
     lora: &LoraSettings,
-    weight_decay: f64,
+    optimizer: &AdamWSettings,
     device: &B::Device,
 ) -> Result<Option<Checkpoint<B>>, TrainError> {
     let Some((_, path)) = all(folder)?.pop() else { return Ok(None) };
@@ -94,13 +97,9 @@ pub fn latest<B: Backend>(
     let text = fs::read_to_string(&state).map_err(TrainError::io(&state))?;
     let progress: Progress =
         serde_json::from_str(&text).map_err(|error| broken(format!("{STATE}: {error}")))?;
-    let adapters = Adapters::load(&path, config, device)?;
-    let (rank, targets) = (adapters.settings.rank, &adapters.settings.target_modules);
-    if rank != lora.rank || targets != &lora.target_modules {
-        return Err(broken(format!(
-            "it was made with rank {rank} on {targets:?}; the run has rank {} on {:?}",
-            lora.rank, lora.target_modules
-        )));
+    let adapters = Adapters::load(&path, decoder, device)?;
+    if &adapters.settings != lora {
+        return Err(broken(format!("it was made with {:?}; the run has {lora:?}", adapters.settings)));
     }
     let file = weights::WeightFile::open(&path.join("optimizer.safetensors"))?;
     let moment = |prefix: &str| -> Result<Parameters<B>, TrainError> {
@@ -110,7 +109,7 @@ pub fn latest<B: Backend>(
         }
         Ok(Parameters::from_host(host, device))
     };
-    let optimizer = AdamW::resumed(weight_decay, progress.step, moment(FIRST)?, moment(SECOND)?);
+    let optimizer = AdamW::resumed(optimizer.clone(), progress.step, moment(FIRST)?, moment(SECOND)?);
     Ok(Some(Checkpoint { progress, adapters, optimizer }))
 }
 

@@ -17,8 +17,8 @@ use greentune_core_config::{
 use crate::{
     data::Encoder,
     error::TrainError,
-    model::{Adapters, Decoder, LoraSettings, ModelConfig, weights},
-    ops::Ops,
+    model::{Adapters, Decoder, LoraSettings, config, weights},
+    ops::{Ops, Packing},
 };
 
 /// How training ended, when it did not fail.
@@ -62,12 +62,7 @@ where
     let started = EventKind::Started { pid: std::process::id(), device: device_name.to_owned(), resumed };
     reporter.report(started).map_err(TrainError::Reporter)?;
     let (encoder, decoder) = open::<A>(&manifest.base_model_path, settings, manifest.created_at, &device)?;
-    let lora = LoraSettings {
-        rank: settings.lora.rank as usize,
-        alpha: settings.lora.alpha,
-        dropout: settings.lora.dropout,
-        target_modules: settings.lora.target_modules.clone(),
-    };
+    let lora = LoraSettings::from(&settings.lora);
     let run = Run::<A> { manifest, layout, encoder, decoder, lora, device };
     for stage in stages {
         if let Some(step) = run.train_stage(*stage, reporter)? {
@@ -87,16 +82,17 @@ pub fn open<A>(
 where
     A: AutodiffBackend<InnerBackend: Ops>,
 {
-    let config = ModelConfig::read(folder)?;
+    let config = config::read(folder)?;
     let encoder = Encoder::new(folder, settings, at)?;
-    let weights = weights::load(folder, &config, device)?;
+    let packing = Packing::of(settings.base_model.quantization, settings.training.precision);
+    let weights = weights::load(folder, &config, packing, device)?;
     Ok((encoder, Decoder::new(config, weights)))
 }
 
 impl<A: AutodiffBackend<InnerBackend: Ops>> Run<'_, A> {
     /// The adapters that `stage` left.
     fn adapters_of(&self, stage: u8) -> Result<Adapters<A::InnerBackend>, TrainError> {
-        Adapters::load(&self.layout.adapters(stage), self.decoder.config(), &self.device)
+        Adapters::load(&self.layout.adapters(stage), &self.decoder, &self.device)
     }
 
     /// Name of the base model as adapters state it.

@@ -8,10 +8,31 @@ const BETA1: f64 = 0.9;
 const BETA2: f64 = 0.999;
 const EPSILON: f64 = 1e-8;
 
+/// What AdamW does besides following the gradient.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AdamWSettings {
+    /// Decoupled weight decay.
+    pub weight_decay: f64,
+    /// The learning rate of LoRA's B is this many times that of A (LoRA+, Hayou et al. 2024); 1 for plain LoRA.
+    pub loraplus_lr_ratio: f64,
+}
+
+impl Default for AdamWSettings {
+    fn default() -> Self {
+        Self { weight_decay: 0.0, loraplus_lr_ratio: 1.0 }
+    }
+}
+
+impl AdamWSettings {
+    fn rate_of(&self, name: &str, learning_rate: f64) -> f64 {
+        if name.ends_with("lora_B.weight") { learning_rate * self.loraplus_lr_ratio } else { learning_rate }
+    }
+}
+
 /// AdamW's state: the moments of every parameter and the number of steps.
 #[derive(Clone, Debug)]
 pub struct AdamW<B: Backend> {
-    weight_decay: f64,
+    settings: AdamWSettings,
     /// Steps taken.
     pub step: u64,
     /// Mean of the gradients.
@@ -22,14 +43,19 @@ pub struct AdamW<B: Backend> {
 
 impl<B: Backend> AdamW<B> {
     /// Fresh state for `parameters`.
-    pub fn new(parameters: &Parameters<B>, weight_decay: f64) -> Self {
+    pub fn new(parameters: &Parameters<B>, settings: AdamWSettings) -> Self {
         let zeros = parameters.map(|_, tensor| tensor.zeros_like());
-        Self { weight_decay, step: 0, first: zeros.clone(), second: zeros }
+        Self { settings, step: 0, first: zeros.clone(), second: zeros }
     }
 
     /// State taken up from a checkpoint.
-    pub fn resumed(weight_decay: f64, step: u64, first: Parameters<B>, second: Parameters<B>) -> Self {
-        Self { weight_decay, step, first, second }
+    pub fn resumed(
+        settings: AdamWSettings,
+        step: u64,
+        first: Parameters<B>,
+        second: Parameters<B>,
+    ) -> Self {
+        Self { settings, step, first, second }
     }
 
     /// One step: the new parameters. Those without a gradient stay as they are.
@@ -53,8 +79,9 @@ impl<B: Backend> AdamW<B> {
             let first = first.clone() * BETA1 + gradient.clone() * (1.0 - BETA1);
             let second = second.clone() * BETA2 + gradient.clone() * gradient.clone() * (1.0 - BETA2);
             let denominator = second.clone().sqrt() / correction2.sqrt() + EPSILON;
-            let step = first.clone() / denominator * (learning_rate / correction1);
-            let decayed = value.clone() * (1.0 - learning_rate * self.weight_decay);
+            let rate = self.settings.rate_of(name, learning_rate);
+            let step = first.clone() / denominator * (rate / correction1);
+            let decayed = value.clone() * (1.0 - rate * self.settings.weight_decay);
             updated.insert(name.clone(), decayed - step);
             self.first.insert(name.clone(), first);
             self.second.insert(name.clone(), second);

@@ -16,9 +16,9 @@ use super::{
     Run,
     checkpoint::{self, Checkpoint, Progress},
     metering::StageMeter,
-    optimizer::{AdamW, clip},
+    optimizer::{AdamW, AdamWSettings, clip},
     schedule::learning_rate,
-    step::{self, Trained},
+    step::{self, Activations, Trained},
 };
 use crate::{
     data::{Dataset, Example, Replay, Sampler, overlap},
@@ -131,20 +131,22 @@ impl<A: Ops + AutodiffBackend<InnerBackend: Ops>> Run<'_, A> {
 
     /// The newest checkpoint of the stage, or its beginning: fresh adapters, or those of the stage before.
     fn starting_point(&self, stage: u8) -> Result<Checkpoint<A::InnerBackend>, TrainError> {
-        let config = self.decoder.config();
-        let weight_decay = self.manifest.settings.training.weight_decay;
+        let settings = &self.manifest.settings;
+        let optimizer = AdamWSettings {
+            weight_decay: settings.training.weight_decay,
+            loraplus_lr_ratio: settings.lora.loraplus_lr_ratio,
+        };
         let folder = self.layout.checkpoints(stage);
-        if let Some(found) = checkpoint::latest(&folder, config, &self.lora, weight_decay, &self.device)? {
+        if let Some(found) = checkpoint::latest(&folder, &self.decoder, &self.lora, &optimizer, &self.device)? {
             return Ok(found);
         }
         let adapters = if stage > 1 {
             self.adapters_of(stage - 1)?
         } else {
-            let seed = self.manifest.settings.training.seed;
-            Adapters::fresh(config, self.lora.clone(), seed, &self.device)
+            Adapters::fresh(&self.decoder, self.lora.clone(), settings.training.seed, &self.device)
         };
         let progress = Progress { step: 0, draws: 0, duration_seconds: 0.0, recent_losses: Vec::new() };
-        let optimizer = AdamW::new(&adapters.parameters, weight_decay);
+        let optimizer = AdamW::new(&adapters.parameters, optimizer);
         Ok(Checkpoint { progress, adapters, optimizer })
     }
 }
@@ -198,16 +200,15 @@ impl<A: Ops + AutodiffBackend<InnerBackend: Ops>> StageRun<'_, '_, A> {
     fn step(&mut self, sampler: &mut Sampler) -> Result<(), TrainError> {
         let begin = Instant::now();
         let training = &self.run.manifest.settings.training;
-        let micro_batches: Vec<Vec<&Example>> = (0..self.settings.gradient_accumulation)
-            .map(|_| {
-                let draws = sampler.by_ref().take(self.settings.batch_size as usize);
-                draws.map(|draw| self.data.example(draw.replay, draw.index)).collect()
-            })
-            .collect();
+        let micro_batches: Vec<Vec<&Example>> =
+            (0..self.settings.gradient_accumulation).map(|_| self.micro_batch(sampler)).collect();
         let done = self.state.progress.step;
         let dropout_seed = mix(training.seed, u64::from(self.stage), done);
         let trained = Trained::Adapters(self.state.adapters.clone());
-        let out = step::gradients::<A>(&self.run.decoder, &trained, &micro_batches, dropout_seed);
+        let activations =
+            if training.gradient_checkpointing { Activations::Recomputed } else { Activations::Kept };
+        let out =
+            step::gradients::<A>(&self.run.decoder, &trained, &micro_batches, activations, dropout_seed);
         let (gradients, norm) = clip(out.gradients, training.max_grad_norm);
         if !out.loss.is_finite() || !norm.is_finite() {
             return Err(TrainError::Diverged { stage: self.stage, step: done + 1, loss: out.loss });
@@ -234,6 +235,29 @@ impl<A: Ops + AutodiffBackend<InnerBackend: Ops>> StageRun<'_, '_, A> {
             tokens_per_second: out.tokens as f64 / seconds,
         };
         report(self.reporter, EventKind::Step(metrics))
+    }
+
+    /// The records of one forward pass: `batch_size` of them or, with packing, as many as fit into
+    /// `batch_size · max_seq_length` tokens, at least one. A record that does not fit is drawn again for the next.
+    fn micro_batch<'e>(&'e self, sampler: &mut Sampler) -> Vec<&'e Example> {
+        let training = &self.run.manifest.settings.training;
+        let records = self.settings.batch_size as usize;
+        if !training.packing {
+            let draws = sampler.by_ref().take(records);
+            return draws.map(|draw| self.data.example(draw.replay, draw.index)).collect();
+        }
+        let (mut room, mut packed) = (records * training.max_seq_length as usize, Vec::new());
+        loop {
+            let drawn = sampler.drawn();
+            let Some(draw) = sampler.next() else { return packed };
+            let example = self.data.example(draw.replay, draw.index);
+            if example.tokens.len() > room && !packed.is_empty() {
+                sampler.seek(drawn);
+                return packed;
+            }
+            room = room.saturating_sub(example.tokens.len());
+            packed.push(example);
+        }
     }
 
     /// Loss and accuracy on the first validation records.

@@ -1,6 +1,9 @@
 //! Loss and gradients of one optimizer step: adapters on a frozen base, or all weights.
 
-use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::{
+    Tensor,
+    backend::{AutodiffBackend, Backend},
+};
 
 use crate::{
     data::Example,
@@ -46,11 +49,22 @@ pub struct StepGradients<B: Backend> {
     pub tokens: u64,
 }
 
+/// How the activations of a forward pass are kept for the backward pass.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Activations {
+    /// All of them.
+    #[default]
+    Kept,
+    /// The input of each layer alone; the layer is computed again (Chen et al. 2016). With adapters only.
+    Recomputed,
+}
+
 /// Loss and gradients over `micro_batches`, whose labelled tokens weigh the same whatever batch they are in.
 pub fn gradients<A>(
     decoder: &Decoder<A::InnerBackend>,
     trained: &Trained<A::InnerBackend>,
     micro_batches: &[Vec<&Example>],
+    activations: Activations,
     dropout_seed: u64,
 ) -> StepGradients<A::InnerBackend>
 where
@@ -66,23 +80,97 @@ where
             }
             Trained::AllWeights => (None, decoder.weights.lift::<A>(true)),
         };
-        let model = decoder.with_weights(weights);
-        let batch = batch(examples);
-        let hidden = model.forward(&batch, adapters.as_ref());
-        let loss = A::linear_cross_entropy(hidden, model.head(), &labels(examples, labelled as f32));
+        let pass = Pass {
+            model: decoder.with_weights(weights),
+            adapters: adapters.as_ref(),
+            batch: batch(examples),
+            labels: labels(examples, labelled as f32),
+        };
+        total.tokens += pass.batch.tokens.len() as u64;
+        total.loss += match (activations, &adapters) {
+            (Activations::Recomputed, Some(adapters)) => {
+                pass.recomputing(decoder, &adapters.inner(), &mut total.gradients)
+            }
+            _ => pass.keeping(&mut total.gradients),
+        };
+    }
+    total
+}
+
+/// One micro-batch on its way forwards and backwards.
+struct Pass<'a, A: AutodiffBackend> {
+    model: Decoder<A>,
+    adapters: Option<&'a Adapters<A>>,
+    batch: Batch,
+    labels: Labels,
+}
+
+impl<A> Pass<'_, A>
+where
+    A: Ops + AutodiffBackend<InnerBackend: Ops>,
+{
+    /// Adds the gradients to `sums`; the loss.
+    fn keeping(&self, sums: &mut Parameters<A::InnerBackend>) -> f64 {
+        let hidden = self.model.forward(&self.batch, self.adapters);
+        let loss = A::linear_cross_entropy(hidden, &self.model.head(), &self.labels);
         let mut grads = loss.backward();
-        let leaves = adapters.as_ref().map_or(&model.weights, |adapters| &adapters.parameters);
+        self.collect(&mut grads, sums);
+        scalar(loss.inner())
+    }
+
+    /// The same, layer by layer backwards from their stored inputs; dropout draws the same masks again.
+    fn recomputing(
+        &self,
+        decoder: &Decoder<A::InnerBackend>,
+        adapters: &Adapters<A::InnerBackend>,
+        sums: &mut Parameters<A::InnerBackend>,
+    ) -> f64 {
+        let segments = &self.batch.segments;
+        let mut inputs = vec![decoder.embed(&self.batch.tokens)];
+        for layer in 0..decoder.config().num_hidden_layers {
+            inputs.push(decoder.layer(layer, inputs[layer].clone(), segments, Some(adapters)));
+        }
+        let mut upstream = None;
+        let mut loss = 0.0;
+        while let Some(input) = inputs.pop() {
+            // The first pass through here is the head, on what the last layer returned.
+            let layer = inputs.len();
+            let needs_dx = layer > 0;
+            let x = Tensor::<A, 2>::from_inner(input);
+            let x = if needs_dx { x.require_grad() } else { x };
+            let target = match upstream.take() {
+                None => {
+                    let hidden = self.model.finish(x.clone());
+                    let of_batch = A::linear_cross_entropy(hidden, &self.model.head(), &self.labels);
+                    loss = scalar(of_batch.clone().inner());
+                    of_batch.sum()
+                }
+                Some(dy) => {
+                    let y = self.model.layer(layer, x.clone(), segments, self.adapters);
+                    (y * Tensor::from_inner(dy)).sum()
+                }
+            };
+            let mut grads = target.backward();
+            upstream = x.grad_remove(&mut grads);
+            self.collect(&mut grads, sums);
+        }
+        loss
+    }
+
+    fn collect(&self, grads: &mut A::Gradients, sums: &mut Parameters<A::InnerBackend>) {
+        let leaves = self.adapters.map_or(&self.model.weights.full, |adapters| &adapters.parameters);
         for (name, leaf) in leaves.iter() {
-            if let Some(gradient) = leaf.grad_remove(&mut grads) {
-                let sum = match total.gradients.get(name) {
+            if let Some(gradient) = leaf.grad_remove(grads) {
+                let sum = match sums.get(name) {
                     Some(sum) => sum.clone() + gradient,
                     None => gradient,
                 };
-                total.gradients.insert(name.clone(), sum);
+                sums.insert(name.clone(), sum);
             }
         }
-        total.loss += loss.inner().into_data().iter::<f32>().map(f64::from).sum::<f64>();
-        total.tokens += batch.tokens.len() as u64;
     }
-    total
+}
+
+fn scalar<B: Backend>(tensor: Tensor<B, 2>) -> f64 {
+    tensor.into_data().iter::<f32>().map(f64::from).sum()
 }

@@ -9,11 +9,11 @@ use burn::{
 use greentune_trainer_burn::{
     data::Example,
     evaluate,
-    model::{Adapters, Decoder, ModelConfig, parameters::HostTensor, weights},
-    ops::Ops,
+    model::{Adapters, Decoder, config, parameters::HostTensor, weights},
+    ops::{Ops, Packing},
     training::{
-        optimizer::AdamW,
-        step::{self, Trained},
+        optimizer::{AdamW, AdamWSettings},
+        step::{self, Activations, Trained},
     },
 };
 
@@ -25,22 +25,22 @@ struct Result {
     tokens: Vec<u32>,
 }
 
-fn small_step<A>(device: A::Device) -> Result
+fn small_step<A>(device: A::Device, packing: Option<Packing>) -> Result
 where
     A: Ops + AutodiffBackend<InnerBackend: Ops>,
 {
     let fixtures = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/reference");
     let folder = fixtures.join("olmo2-tiny");
-    let config = ModelConfig::read(&folder).unwrap();
-    let weights = weights::load(&folder, &config, &device).unwrap();
+    let config = config::read(&folder).unwrap();
+    let weights = weights::load(&folder, &config, packing, &device).unwrap();
     let decoder = Decoder::<A::InnerBackend>::new(config, weights);
     let mut adapters =
-        Adapters::<A::InnerBackend>::load(&fixtures.join("olmo2-tiny-lora"), decoder.config(), &device)
+        Adapters::<A::InnerBackend>::load(&fixtures.join("olmo2-tiny-lora"), &decoder, &device)
             .unwrap();
     let examples: Vec<Example> = [19, 7, 11].into_iter().map(example).collect();
     let batch = vec![examples.iter().collect::<Vec<_>>()];
-    let mut optimizer = AdamW::new(&adapters.parameters, 0.01);
-    let out = step::gradients::<A>(&decoder, &Trained::Adapters(adapters.clone()), &batch, 5);
+    let mut optimizer = AdamW::new(&adapters.parameters, AdamWSettings::default());
+    let out = step::gradients::<A>(&decoder, &Trained::Adapters(adapters.clone()), &batch, Activations::Kept, 5);
     adapters.parameters = optimizer.update(&adapters.parameters, &out.gradients, 1e-2);
     Result {
         before: out.loss,
@@ -64,11 +64,14 @@ fn example(length: u32) -> Example {
 }
 
 #[allow(dead_code)] // used by the backends that a build has
-fn agrees<A>(device: A::Device)
+fn agrees<A>(device: &A::Device, packing: Option<Packing>)
 where
     A: Ops + AutodiffBackend<InnerBackend: Ops>,
 {
-    let (mine, expected) = (small_step::<A>(device), small_step::<Autodiff<Flex>>(FlexDevice));
+    let (mine, expected) = (
+        small_step::<A>(device.clone(), packing),
+        small_step::<Autodiff<Flex>>(FlexDevice, packing),
+    );
     assert!((mine.before - expected.before).abs() < 1e-4, "{} is not {}", mine.before, expected.before);
     for (a, b) in mine.gradients.iter().zip(&expected.gradients) {
         let scale = b.values.iter().fold(1e-6f32, |largest, value| largest.max(value.abs()));
@@ -82,19 +85,22 @@ where
 
 #[test]
 fn flex_learns() {
-    let result = small_step::<Autodiff<Flex>>(FlexDevice);
+    let result = small_step::<Autodiff<Flex>>(FlexDevice, None);
     assert!(result.after < result.before);
 }
 
 #[cfg(feature = "candle")]
 #[test]
 fn candle_agrees_with_flex() {
-    agrees::<Autodiff<burn::backend::Candle>>(burn::backend::candle::CandleDevice::Cpu);
+    agrees::<Autodiff<burn::backend::Candle>>(&burn::backend::candle::CandleDevice::Cpu, None);
 }
 
 /// Needs a Vulkan driver; Mesa's software one (lavapipe) will do.
 #[cfg(feature = "wgpu")]
 #[test]
 fn wgpu_agrees_with_flex() {
-    agrees::<Autodiff<burn::backend::Wgpu>>(burn::backend::wgpu::WgpuDevice::default());
+    let device = burn::backend::wgpu::WgpuDevice::default();
+    for packing in [None, Some(Packing::Q8), Some(Packing::Q4)] {
+        agrees::<Autodiff<burn::backend::Wgpu>>(&device, packing);
+    }
 }

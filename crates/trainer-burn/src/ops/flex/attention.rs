@@ -46,6 +46,19 @@ struct Task {
     kv_head: usize,
 }
 
+/// Consecutive query rows of a task, and the keys that any of them sees.
+#[derive(Clone, Copy)]
+struct Block {
+    /// First query row in the segment.
+    start: usize,
+    rows: usize,
+    /// First key in the segment.
+    first_key: usize,
+    keys: usize,
+    /// How many of the last positions a query sees.
+    window: usize,
+}
+
 fn tasks(spec: &AttentionSpec) -> Vec<Task> {
     let heads = 0..spec.kv_heads;
     let of_segment = |segment: &Segment| {
@@ -87,11 +100,12 @@ impl Task {
         for head in 0..group {
             let queries = self.rotated_queries(q, spec, head);
             let queries = Matrix::new(&queries, q_len, d);
-            for (start, rows, reach) in self.blocks() {
-                self.probabilities(&mut scores, queries.row_range(start, rows), keys, start, reach);
-                let p = Matrix::new(&scores, rows, reach);
-                let out = &mut out[start * group * d + head * d..];
-                matmul_local(out, group * d, p, values.row_range(0, reach), 1.0, false);
+            for block in self.blocks(spec.window) {
+                let keys = keys.row_range(block.first_key, block.keys);
+                self.probabilities(&mut scores, queries.row_range(block.start, block.rows), keys, block);
+                let p = Matrix::new(&scores, block.rows, block.keys);
+                let out = &mut out[block.start * group * d + head * d..];
+                matmul_local(out, group * d, p, values.row_range(block.first_key, block.keys), 1.0, false);
             }
         }
         out
@@ -111,17 +125,19 @@ impl Task {
             let queries = Matrix::new(&queries, q_len, d);
             let column = (self.kv_head * group + head) * d;
             let dy = Matrix::strided(&dy[q_start * width + column..], q_len, d, width);
-            for (start, rows, reach) in self.blocks() {
+            for block in self.blocks(spec.window) {
+                let Block { start, rows, first_key, keys: reach, .. } = block;
                 let (queries, dy) = (queries.row_range(start, rows), dy.row_range(start, rows));
-                self.probabilities(&mut scores, queries, keys, start, reach);
+                let (keys, values) = (keys.row_range(first_key, reach), values.row_range(first_key, reach));
+                self.probabilities(&mut scores, queries, keys, block);
                 let p = Matrix::new(&scores, rows, reach);
-                matmul_local(&mut dv, d, p.transposed(), dy, 1.0, true);
-                matmul_local(&mut dscores, reach, dy, values.row_range(0, reach).transposed(), 1.0, false);
+                matmul_local(&mut dv[first_key * d..], d, p.transposed(), dy, 1.0, true);
+                matmul_local(&mut dscores, reach, dy, values.transposed(), 1.0, false);
                 softmax_backward(&scores, &mut dscores, rows, reach, spec.head_dim);
                 let ds = Matrix::new(&dscores, rows, reach);
                 let dq = &mut dq[start * group * d + head * d..];
-                matmul_local(dq, group * d, ds, keys.row_range(0, reach), 1.0, false);
-                matmul_local(&mut dk, d, ds.transposed(), queries, 1.0, true);
+                matmul_local(dq, group * d, ds, keys, 1.0, false);
+                matmul_local(&mut dk[first_key * d..], d, ds.transposed(), queries, 1.0, true);
             }
         }
         let first = self.first_query_position();
@@ -137,23 +153,26 @@ impl Task {
         self.segment.k_len - self.segment.q_len
     }
 
-    /// Blocks of query rows: first row, rows, and how many keys the last of them sees.
-    fn blocks(&self) -> impl Iterator<Item = (usize, usize, usize)> + use<> {
+    /// Blocks of query rows with the keys that any of them sees.
+    fn blocks(&self, window: Option<usize>) -> impl Iterator<Item = Block> + use<> {
         let (q_len, first) = (self.segment.q_len, self.first_query_position());
         (0..q_len).step_by(QUERY_BLOCK).map(move |start| {
             let rows = QUERY_BLOCK.min(q_len - start);
-            (start, rows, first + start + rows)
+            let window = window.unwrap_or(usize::MAX);
+            let first_key = (first + start + 1).saturating_sub(window);
+            Block { start, rows, first_key, keys: first + start + rows - first_key, window }
         })
     }
 
     /// Softmax of the scaled scores of a block of queries, zero where a query must not look.
-    fn probabilities(&self, scores: &mut [f32], queries: Matrix, keys: Matrix, start: usize, reach: usize) {
+    fn probabilities(&self, scores: &mut [f32], queries: Matrix, keys: Matrix, block: Block) {
         let scale = 1.0 / (keys.columns as f32).sqrt();
-        matmul_local(scores, reach, queries, keys.row_range(0, reach).transposed(), scale, false);
-        let first = self.first_query_position() + start;
+        matmul_local(scores, block.keys, queries, keys.transposed(), scale, false);
+        let first = self.first_query_position() + block.start;
         vectorised(|| {
-            for (row, scores) in scores.chunks_exact_mut(reach).take(queries.rows).enumerate() {
-                let (seen, hidden) = scores.split_at_mut(first + row + 1);
+            for (row, scores) in scores.chunks_exact_mut(block.keys).take(block.rows).enumerate() {
+                let (past, hidden) = scores.split_at_mut(first + row + 1 - block.first_key);
+                let (forgotten, seen) = past.split_at_mut(past.len().saturating_sub(block.window));
                 let largest = max(seen);
                 for value in seen.iter_mut() {
                     *value = exp(*value - largest);
@@ -162,6 +181,7 @@ impl Task {
                 for value in seen.iter_mut() {
                     *value *= factor;
                 }
+                forgotten.fill(0.0);
                 hidden.fill(0.0);
             }
         });

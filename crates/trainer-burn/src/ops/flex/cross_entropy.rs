@@ -3,8 +3,9 @@
 use rayon::prelude::*;
 
 use super::{
-    matmul::{Matrix, matmul, matmul_add},
+    matmul::{Matrix, matmul_add},
     simd::{exp, max, sum, vectorised},
+    weight::Rows,
 };
 use crate::ops::{CROSS_ENTROPY_ROWS, LabelScore, Labels};
 
@@ -16,23 +17,23 @@ pub struct Gradients {
 }
 
 /// See `Ops::linear_cross_entropy_gradients`.
-pub fn gradients(hidden: Matrix, weight: Matrix, labels: &Labels, needs_dweight: bool) -> Gradients {
+pub fn gradients(hidden: Matrix, weight: &Rows, labels: &Labels, needs_dweight: bool) -> Gradients {
     let width = hidden.columns;
     let mut loss = 0.0f64;
     let mut dhidden = vec![0.0; hidden.rows * width];
-    let mut dweight = needs_dweight.then(|| vec![0.0; weight.rows * width]);
+    let mut dweight = needs_dweight.then(|| vec![0.0; weight.rows() * width]);
     for (rows, targets) in chunks(labels) {
         let x = gathered(hidden, rows);
         let x = Matrix::new(&x, rows.len(), width);
-        let mut logits = matmul(x, weight.transposed());
+        let mut logits = weight.apply(x);
         let losses: Vec<f32> = logits
-            .par_chunks_mut(weight.rows)
+            .par_chunks_mut(weight.rows())
             .zip(targets)
             .map(|(row, target)| loss_and_gradient(row, *target as usize, labels.divisor))
             .collect();
         loss += losses.iter().map(|loss| f64::from(*loss)).sum::<f64>();
-        let dlogits = Matrix::new(&logits, rows.len(), weight.rows);
-        let dx = matmul(dlogits, weight);
+        let dlogits = Matrix::new(&logits, rows.len(), weight.rows());
+        let dx = weight.apply_transposed(dlogits);
         for (row, dx) in rows.iter().zip(dx.chunks_exact(width)) {
             let row = *row as usize * width;
             dhidden[row..row + width].copy_from_slice(dx);
@@ -45,13 +46,13 @@ pub fn gradients(hidden: Matrix, weight: Matrix, labels: &Labels, needs_dweight:
 }
 
 /// See `Ops::score_labels`.
-pub fn scores(hidden: Matrix, weight: Matrix, labels: &Labels) -> Vec<LabelScore> {
+pub fn scores(hidden: Matrix, weight: &Rows, labels: &Labels) -> Vec<LabelScore> {
     let mut scores = Vec::with_capacity(labels.rows.len());
     for (rows, targets) in chunks(labels) {
         let x = gathered(hidden, rows);
-        let logits = matmul(Matrix::new(&x, rows.len(), hidden.columns), weight.transposed());
+        let logits = weight.apply(Matrix::new(&x, rows.len(), hidden.columns));
         scores.par_extend(
-            logits.par_chunks(weight.rows).zip(targets).map(|(row, target)| score(row, *target as usize)),
+            logits.par_chunks(weight.rows()).zip(targets).map(|(row, target)| score(row, *target as usize)),
         );
     }
     scores

@@ -42,6 +42,11 @@ impl<'a> Matrix<'a> {
         Self::strided(&self.values[start * self.row_stride..], len, self.columns, self.row_stride)
     }
 
+    /// The columns `start..start + len` of a row-major matrix.
+    pub fn column_range(self, start: usize, len: usize) -> Self {
+        Self::strided(&self.values[start..], self.rows, len, self.row_stride)
+    }
+
     /// Row `index` of a row-major matrix.
     pub fn row(&self, index: usize) -> &'a [f32] {
         &self.values[index * self.row_stride..index * self.row_stride + self.columns]
@@ -77,6 +82,11 @@ pub fn matmul_add(out: &mut [f32], left: Matrix, right: Matrix, scale: f32) {
     }
 }
 
+/// `out = left · right` (or `+=` with `accumulate`) on all threads, rows `row_stride` apart.
+pub fn matmul_into(out: &mut [f32], row_stride: usize, left: Matrix, right: Matrix, accumulate: bool) {
+    strided_product(out, row_stride, left, right, 1.0, accumulate, parallelism(left, right));
+}
+
 /// `out = scale · left · right` (or `+=` with `accumulate`) on this thread, rows `row_stride` apart.
 pub fn matmul_local(
     out: &mut [f32],
@@ -85,6 +95,18 @@ pub fn matmul_local(
     right: Matrix,
     scale: f32,
     accumulate: bool,
+) {
+    strided_product(out, row_stride, left, right, scale, accumulate, Parallelism::None);
+}
+
+fn strided_product(
+    out: &mut [f32],
+    row_stride: usize,
+    left: Matrix,
+    right: Matrix,
+    scale: f32,
+    accumulate: bool,
+    parallelism: Parallelism,
 ) {
     if left.rows == 0 || right.columns == 0 {
         return;
@@ -95,8 +117,7 @@ pub fn matmul_local(
     );
     // SAFETY: the last value that is written lies within `out`, as just checked.
     unsafe {
-        let keep = accumulate.then_some(1.0);
-        product(out.as_mut_ptr(), row_stride, left, right, keep, scale, Parallelism::None);
+        product(out.as_mut_ptr(), row_stride, left, right, accumulate.then_some(1.0), scale, parallelism);
     }
 }
 

@@ -9,6 +9,7 @@ mod cross_entropy;
 mod elementwise;
 mod matmul;
 mod simd;
+mod weight;
 
 use burn::{
     backend::Flex,
@@ -16,50 +17,45 @@ use burn::{
 };
 use burn_flex::FlexTensor;
 
-use super::{AttentionSpec, CrossEntropy, LabelScore, Labels, LoraSpec, Ops};
+use super::{AttentionSpec, CrossEntropy, LabelScore, Labels, LoraSpec, Ops, Weight};
 use matmul::{Matrix, matmul, matmul_add};
+use weight::Rows;
 
 impl Ops for Flex {
-    fn project(x: Tensor<Self, 2>, weight: Tensor<Self, 2>) -> Tensor<Self, 2> {
-        let (x, weight) = (Buffer::from(x), Buffer::from(weight));
-        let y = matmul(x.matrix(), weight.matrix().transposed());
-        tensor(y, [x.rows, weight.rows])
+    fn project(x: Tensor<Self, 2>, weight: &Weight<Self>) -> Tensor<Self, 2> {
+        let (x, weight) = (Buffer::from(x), Rows::from(weight));
+        tensor(weight.apply(x.matrix()), [x.rows, weight.rows()])
     }
 
-    fn project_backward(
-        x: Option<Tensor<Self, 2>>,
-        weight: Tensor<Self, 2>,
-        dy: Tensor<Self, 2>,
-        needs_dx: bool,
-    ) -> (Option<Tensor<Self, 2>>, Option<Tensor<Self, 2>>) {
-        let (weight, dy) = (Buffer::from(weight), Buffer::from(dy));
-        let dweight = x.map(|x| {
-            let x = Buffer::from(x);
-            tensor(matmul(dy.matrix().transposed(), x.matrix()), [dy.columns, x.columns])
-        });
-        let dx = needs_dx.then(|| tensor(matmul(dy.matrix(), weight.matrix()), [dy.rows, weight.columns]));
-        (dx, dweight)
+    fn project_dx(weight: &Weight<Self>, dy: Tensor<Self, 2>) -> Tensor<Self, 2> {
+        let (weight, dy) = (Rows::from(weight), Buffer::from(dy));
+        tensor(weight.apply_transposed(dy.matrix()), [dy.rows, weight.columns()])
+    }
+
+    fn project_dweight(x: Tensor<Self, 2>, dy: Tensor<Self, 2>) -> Tensor<Self, 2> {
+        let (x, dy) = (Buffer::from(x), Buffer::from(dy));
+        tensor(matmul(dy.matrix().transposed(), x.matrix()), [dy.columns, x.columns])
     }
 
     fn lora_linear(
         x: Tensor<Self, 2>,
-        weight: Tensor<Self, 2>,
+        weight: &Weight<Self>,
         a: Tensor<Self, 2>,
         b: Tensor<Self, 2>,
         lora: LoraSpec,
     ) -> (Tensor<Self, 2>, Tensor<Self, 2>) {
-        let [x, weight, a, b] = [x, weight, a, b].map(Buffer::from);
+        let ([x, a, b], weight) = ([x, a, b].map(Buffer::from), Rows::from(weight));
         let dropped = lora.dropout.map(|dropout| elementwise::dropped(x.values(), dropout));
         let input = Matrix::new(dropped.as_deref().unwrap_or(x.values()), x.rows, x.columns);
         let low = matmul(input, a.matrix().transposed());
-        let mut y = matmul(x.matrix(), weight.matrix().transposed());
+        let mut y = weight.apply(x.matrix());
         matmul_add(&mut y, Matrix::new(&low, x.rows, a.rows), b.matrix().transposed(), lora.scale);
-        (tensor(y, [x.rows, weight.rows]), tensor(low, [x.rows, a.rows]))
+        (tensor(y, [x.rows, weight.rows()]), tensor(low, [x.rows, a.rows]))
     }
 
     fn lora_linear_backward(
         x: Tensor<Self, 2>,
-        weight: Tensor<Self, 2>,
+        weight: &Weight<Self>,
         a: Tensor<Self, 2>,
         b: Tensor<Self, 2>,
         low: Tensor<Self, 2>,
@@ -67,7 +63,7 @@ impl Ops for Flex {
         dy: Tensor<Self, 2>,
         needs_dx: bool,
     ) -> (Option<Tensor<Self, 2>>, Tensor<Self, 2>, Tensor<Self, 2>) {
-        let [x, weight, a, b, low, dy] = [x, weight, a, b, low, dy].map(Buffer::from);
+        let [x, a, b, low, dy] = [x, a, b, low, dy].map(Buffer::from);
         let mut dlow = matmul(dy.matrix(), b.matrix());
         scale(&mut dlow, lora.scale);
         let dlow = Matrix::new(&dlow, dy.rows, b.columns);
@@ -77,7 +73,7 @@ impl Ops for Flex {
         let input = Matrix::new(dropped.as_deref().unwrap_or(x.values()), x.rows, x.columns);
         let da = matmul(dlow.transposed(), input);
         let dx = needs_dx.then(|| {
-            let mut dx = matmul(dy.matrix(), weight.matrix());
+            let mut dx = Rows::from(weight).apply_transposed(dy.matrix());
             match lora.dropout {
                 None => matmul_add(&mut dx, dlow, a.matrix(), 1.0),
                 Some(dropout) => elementwise::add_dropped(&mut dx, &matmul(dlow, a.matrix()), dropout),
@@ -149,31 +145,30 @@ impl Ops for Flex {
 
     fn linear_cross_entropy_gradients(
         hidden: Tensor<Self, 2>,
-        weight: Tensor<Self, 2>,
+        weight: &Weight<Self>,
         labels: &Labels,
         needs_dweight: bool,
     ) -> CrossEntropy<Self> {
-        let (hidden, weight) = (Buffer::from(hidden), Buffer::from(weight));
-        let out = cross_entropy::gradients(hidden.matrix(), weight.matrix(), labels, needs_dweight);
+        let (hidden, weight) = (Buffer::from(hidden), Rows::from(weight));
+        let out = cross_entropy::gradients(hidden.matrix(), &weight, labels, needs_dweight);
         CrossEntropy {
             loss: tensor(vec![out.loss], [1, 1]),
             dhidden: tensor(out.dhidden, [hidden.rows, hidden.columns]),
-            dweight: out.dweight.map(|dweight| tensor(dweight, [weight.rows, weight.columns])),
+            dweight: out.dweight.map(|dweight| tensor(dweight, [weight.rows(), weight.columns()])),
         }
     }
 
     fn linear_cross_entropy(
         hidden: Tensor<Self, 2>,
-        weight: Tensor<Self, 2>,
+        weight: &Weight<Self>,
         labels: &Labels,
     ) -> Tensor<Self, 2> {
         let sum: f64 = Self::score_labels(hidden, weight, labels).iter().map(|s| f64::from(s.loss)).sum();
         tensor(vec![(sum / f64::from(labels.divisor)) as f32], [1, 1])
     }
 
-    fn score_labels(hidden: Tensor<Self, 2>, weight: Tensor<Self, 2>, labels: &Labels) -> Vec<LabelScore> {
-        let (hidden, weight) = (Buffer::from(hidden), Buffer::from(weight));
-        cross_entropy::scores(hidden.matrix(), weight.matrix(), labels)
+    fn score_labels(hidden: Tensor<Self, 2>, weight: &Weight<Self>, labels: &Labels) -> Vec<LabelScore> {
+        cross_entropy::scores(Buffer::from(hidden).matrix(), &Rows::from(weight), labels)
     }
 }
 
