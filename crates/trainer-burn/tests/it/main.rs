@@ -2,6 +2,7 @@
 
 mod backends;
 mod bad_input;
+mod families;
 mod oracle;
 mod reference;
 mod run;

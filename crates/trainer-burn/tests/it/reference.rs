@@ -1,6 +1,9 @@
 //! Against PyTorch, transformers and PEFT: what `fixtures/reference/make_reference.py` recorded.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use burn::backend::{Autodiff, Flex, flex::FlexDevice};
 use greentune_trainer_burn::{
@@ -20,9 +23,15 @@ fn fixtures() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/reference")
 }
 
-/// The reference's tensors: integers and floats alike as f64.
-fn expected() -> BTreeMap<String, (Vec<usize>, Vec<f64>)> {
-    let bytes = std::fs::read(fixtures().join("expected.safetensors")).unwrap();
+/// A reference's tensors, shape and values: integers and floats alike as f64.
+pub type Expected = BTreeMap<String, (Vec<usize>, Vec<f64>)>;
+
+fn expected() -> Expected {
+    expected_in(&fixtures().join("expected.safetensors"))
+}
+
+pub fn expected_in(file: &Path) -> Expected {
+    let bytes = std::fs::read(file).unwrap();
     let all = SafeTensors::deserialize(&bytes).unwrap();
     all.tensors()
         .into_iter()
@@ -56,9 +65,12 @@ fn adapters(decoder: &Decoder<Flex>) -> Adapters<Flex> {
     Adapters::load(&fixtures().join("olmo2-tiny-lora"), decoder, &FlexDevice).unwrap()
 }
 
-/// The reference's batch, without its padding.
 fn examples() -> Vec<Example> {
-    let all = expected();
+    examples_of(&expected())
+}
+
+/// The reference's batch, without its padding.
+pub fn examples_of(all: &Expected) -> Vec<Example> {
     let (shape, ids) = &all["input_ids"];
     let (mask, labels) = (&all["attention_mask"].1, &all["labels"].1);
     (0..shape[0])
@@ -80,9 +92,21 @@ fn examples() -> Vec<Example> {
         .collect()
 }
 
-fn worst(found: &[f32], expected: &[f64]) -> f64 {
+pub fn worst(found: &[f32], expected: &[f64]) -> f64 {
     assert_eq!(found.len(), expected.len());
     found.iter().zip(expected).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max)
+}
+
+/// The largest difference between our logits, sequence after sequence, and the reference's padded ones.
+pub fn worst_logits(logits: &[f32], (shape, values): &(Vec<usize>, Vec<f64>), examples: &[Example]) -> f64 {
+    let (columns, mut start, mut largest) = (shape[2], 0, 0.0f64);
+    for (row, example) in examples.iter().enumerate() {
+        let length = example.tokens.len() * columns;
+        let reference = &values[row * shape[1] * columns..][..length];
+        largest = largest.max(worst(&logits[start..start + length], reference));
+        start += length;
+    }
+    largest
 }
 
 #[test]
@@ -93,15 +117,8 @@ fn logits_equal_the_reference_with_and_without_adapters() {
     for (name, adapters) in [("logits_base", None), ("logits_adapter", Some(&adapters))] {
         let logits = decoder.logits(decoder.forward(&batch, adapters));
         let logits: Vec<f32> = logits.into_data().iter::<f32>().collect();
-        let (shape, values) = &all[name];
-        let (columns, mut start) = (shape[2], 0);
-        for (row, example) in examples.iter().enumerate() {
-            let length = example.tokens.len() * columns;
-            let reference = &values[row * shape[1] * columns..][..length];
-            let difference = worst(&logits[start..start + length], reference);
-            assert!(difference < 1e-4, "{name}, sequence {row}: largest difference {difference}");
-            start += length;
-        }
+        let difference = worst_logits(&logits, &all[name], &examples);
+        assert!(difference < 1e-4, "{name}: largest difference {difference}");
     }
 }
 
