@@ -51,6 +51,8 @@ pub struct ModelConfig {
     pub tie_word_embeddings: bool,
 }
 
+const UNSUPPORTED: &str = "model.unsupported";
+
 /// Why a `config.json` cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelConfigError {
@@ -61,8 +63,13 @@ pub struct ModelConfigError {
 }
 
 impl ModelConfigError {
+    /// Whether it is valid, and not supported.
+    pub fn is_unsupported(&self) -> bool {
+        self.code == UNSUPPORTED
+    }
+
     fn unsupported(message: impl Into<String>) -> Self {
-        Self { code: "model.unsupported", message: message.into() }
+        Self { code: UNSUPPORTED, message: message.into() }
     }
 
     fn invalid(message: impl Into<String>) -> Self {

@@ -131,6 +131,8 @@ choice! {
         Cuda = "cuda",
         /// An Apple GPU.
         Metal = "metal",
+        /// The processor through candle, to compare with.
+        Candle = "candle",
     }
 }
 

@@ -17,3 +17,4 @@ mod weights;
 pub use error::ExportError;
 pub use export::{ExportFormat, ExportReport, ExportRequest, ExportedFile, export};
 pub use verify::Verification;
+pub use weights::tensor_shapes;

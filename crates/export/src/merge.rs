@@ -1,4 +1,4 @@
-//! W' = W + scale · B · A, one tensor at a time.
+//! W' = W + scale · B · A, with DoRA each row scaled to its magnitude; one tensor at a time.
 
 use rayon::prelude::*;
 
@@ -34,10 +34,10 @@ pub(crate) fn merged_bytes(
     }
     let largest_rounding = bytes
         .par_chunks_exact_mut(row_bytes)
-        .zip(pair.b.par_chunks_exact(pair.rank))
+        .enumerate()
         .map_init(
             || Scratch::new(pair.in_features),
-            |scratch, (row, b)| scratch.merge_row(row, b, &pair.a, scale as f32, float),
+            |scratch, (index, row)| scratch.merge_row(row, index, pair, scale as f32, float),
         )
         .reduce(|| 0.0, f32::max);
     if largest_rounding.is_infinite() {
@@ -57,17 +57,30 @@ impl Scratch {
     }
 
     /// Merges one row of W in place; infinity when a value is not finite afterwards, else the largest rounding.
-    fn merge_row(&mut self, row: &mut [u8], b: &[f32], a: &[f32], scale: f32, float: FloatType) -> f32 {
+    fn merge_row(
+        &mut self,
+        row: &mut [u8],
+        index: usize,
+        pair: &LoraPair,
+        scale: f32,
+        float: FloatType,
+    ) -> f32 {
         let Self { weights, update } = self;
         float.decode(row, weights);
         update.fill(0.0);
-        for (factor, a_row) in b.iter().zip(a.chunks_exact(update.len())) {
+        let b = &pair.b[index * pair.rank..(index + 1) * pair.rank];
+        for (factor, a_row) in b.iter().zip(pair.a.chunks_exact(update.len())) {
             for (sum, value) in update.iter_mut().zip(a_row) {
                 *sum += factor * value;
             }
         }
         for (sum, weight) in update.iter_mut().zip(&*weights) {
             *sum = weight + scale * *sum;
+        }
+        if let Some(magnitude) = &pair.magnitude {
+            let norm = update.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
+            let factor = f64::from(magnitude[index]) / norm;
+            update.iter_mut().for_each(|value| *value = (f64::from(*value) * factor) as f32);
         }
         float.encode(update, row);
         float.decode(row, weights);

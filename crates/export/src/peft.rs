@@ -26,6 +26,7 @@ pub const WEIGHTS_FILE: &str = "adapter_model.safetensors";
 const KEY_PREFIX: &str = "base_model.model.";
 const A_SUFFIX: &str = ".lora_A.weight";
 const B_SUFFIX: &str = ".lora_B.weight";
+const MAGNITUDE_SUFFIX: &str = ".lora_magnitude_vector";
 
 /// Keys that change what the adapter computes; it is plain LoRA only when they are absent, null, false or empty.
 const NOT_PLAIN_LORA: &[&str] = &[
@@ -41,7 +42,6 @@ const NOT_PLAIN_LORA: &[&str] = &[
     "target_parameters",
     "trainable_token_indices",
     "use_bdlora",
-    "use_dora",
     "use_qalora",
 ];
 
@@ -76,6 +76,9 @@ pub struct AdapterConfig {
     /// Scales by `lora_alpha / sqrt(r)` instead.
     #[serde(default)]
     pub use_rslora: bool,
+    /// Has a magnitude for every row beside the update (DoRA, Liu et al. 2024).
+    #[serde(default)]
+    pub use_dora: bool,
     /// Everything else.
     #[serde(flatten)]
     pub other: Map<String, Value>,
@@ -95,7 +98,6 @@ impl AdapterConfig {
             ("init_lora_weights", json!(true)),
             ("lora_bias", json!(false)),
             ("rank_pattern", json!({})),
-            ("use_dora", json!(false)),
         ] {
             other.insert(key.to_owned(), value);
         }
@@ -110,6 +112,7 @@ impl AdapterConfig {
             bias: no_bias(),
             inference_mode: true,
             use_rslora: false,
+            use_dora: false,
             other,
         }
     }
@@ -179,7 +182,7 @@ fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>
     })
 }
 
-/// The adapter of one projection: W' = W + scale · B · A.
+/// The adapter of one projection: W' = W + scale · B · A, with DoRA each row of it scaled to its magnitude.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LoraPair {
     /// The projection, such as `model.layers.0.self_attn.q_proj`.
@@ -194,6 +197,8 @@ pub struct LoraPair {
     pub a: Vec<f32>,
     /// B, `[out_features, rank]`, row by row.
     pub b: Vec<f32>,
+    /// With DoRA the norm of each row of W', `[out_features]`.
+    pub magnitude: Option<Vec<f32>>,
 }
 
 /// A PEFT folder, open for reading; its tensors are read one pair at a time.
@@ -218,7 +223,9 @@ impl Adapters {
         for key in file.names() {
             let module = module_of(key).ok_or_else(|| ExportError::UnsupportedAdapter {
                 folder: folder.into(),
-                reason: format!("\"{key}\" is neither lora_A.weight nor lora_B.weight of a linear layer"),
+                reason: format!(
+                    "\"{key}\" is no lora_A.weight, lora_B.weight or lora_magnitude_vector of a linear layer"
+                ),
             })?;
             modules.insert(module.to_owned());
         }
@@ -254,6 +261,9 @@ impl Adapters {
         let ([_, in_features], [out_features, _]) = (a.matrix_shape()?, b.matrix_shape()?);
         a.expect_shape(&[self.config.r, in_features])?;
         b.expect_shape(&[out_features, self.config.r])?;
+        if self.config.use_dora {
+            self.file.tensor(&magnitude_key(module))?.expect_shape(&[out_features])?;
+        }
         Ok([out_features, in_features])
     }
 
@@ -268,6 +278,10 @@ impl Adapters {
             out_features,
             a: a.read_f32()?,
             b: b.read_f32()?,
+            magnitude: match self.config.use_dora {
+                true => Some(self.file.tensor(&magnitude_key(module))?.read_f32()?),
+                false => None,
+            },
         })
     }
 
@@ -283,7 +297,7 @@ impl Adapters {
 
 fn module_of(key: &str) -> Option<&str> {
     let key = key.strip_prefix(KEY_PREFIX)?;
-    key.strip_suffix(A_SUFFIX).or_else(|| key.strip_suffix(B_SUFFIX))
+    [A_SUFFIX, B_SUFFIX, MAGNITUDE_SUFFIX].into_iter().find_map(|suffix| key.strip_suffix(suffix))
 }
 
 fn a_key(module: &str) -> String {
@@ -294,23 +308,30 @@ fn b_key(module: &str) -> String {
     format!("{KEY_PREFIX}{module}{B_SUFFIX}")
 }
 
+fn magnitude_key(module: &str) -> String {
+    format!("{KEY_PREFIX}{module}{MAGNITUDE_SUFFIX}")
+}
+
 /// Writes `pairs` as PEFT does: F32, metadata `format=pt`. The folder is created when missing; each file appears
 /// whole or not at all, the configuration last.
 pub fn write(folder: &Path, config: &AdapterConfig, pairs: &[LoraPair]) -> Result<(), ExportError> {
     fs::create_dir_all(folder).map_err(ExportError::io("create", folder))?;
-    let tensors: Vec<(String, [usize; 2], &[f32])> = pairs
+    let tensors: Vec<(String, Vec<usize>, &[f32])> = pairs
         .iter()
         .flat_map(|pair| {
+            let magnitude = pair.magnitude.as_deref();
             [
-                (a_key(&pair.module), [pair.rank, pair.in_features], pair.a.as_slice()),
-                (b_key(&pair.module), [pair.out_features, pair.rank], pair.b.as_slice()),
+                (a_key(&pair.module), vec![pair.rank, pair.in_features], pair.a.as_slice()),
+                (b_key(&pair.module), vec![pair.out_features, pair.rank], pair.b.as_slice()),
             ]
+            .into_iter()
+            .chain(magnitude.map(|values| (magnitude_key(&pair.module), vec![pair.out_features], values)))
         })
         .collect();
     let path = folder.join(WEIGHTS_FILE);
     let broken = |path: &Path, reason| ExportError::Broken { path: path.into(), reason };
     if let Some((name, shape, _)) =
-        tensors.iter().find(|(_, [rows, columns], values)| rows * columns != values.len())
+        tensors.iter().find(|(_, shape, values)| shape.iter().product::<usize>() != values.len())
     {
         return Err(broken(
             &path,

@@ -105,8 +105,8 @@ impl Verification {
     ) -> Result<(), ExportError> {
         for row in sampled_rows(pair.out_features) {
             let (found, weights) = (read_row(stored, row, pair)?, read_row(base, row, pair)?);
-            for (column, (found, weight)) in found.into_iter().zip(weights).enumerate() {
-                let exact = Exact::of(weight, pair, scale, row, column);
+            let exact = Exact::row(&weights, pair, scale, row);
+            for (column, (found, exact)) in found.into_iter().zip(exact).enumerate() {
                 let difference = (f64::from(found) - exact.value).abs();
                 ensure(difference <= exact.tolerance(base.float_type()?, pair.rank), || {
                     let name = &base.name;
@@ -136,6 +136,23 @@ impl Exact {
             products.fold((0.0, 0.0), |(sum, magnitude), p| (sum + p, magnitude + p.abs()));
         let weight = f64::from(weight);
         Self { value: weight + scale * sum, magnitude: weight.abs() + scale.abs() * magnitude }
+    }
+
+    /// A whole row; with DoRA scaled to its magnitude, whose norm is as uncertain as what it was summed from.
+    fn row(weights: &[f32], pair: &LoraPair, scale: f64, row: usize) -> Vec<Self> {
+        let columns = weights.iter().enumerate();
+        let mut all: Vec<Self> =
+            columns.map(|(column, weight)| Self::of(*weight, pair, scale, row, column)).collect();
+        if let Some(magnitude) = &pair.magnitude {
+            let norm_of = |part: fn(&Self) -> f64| all.iter().map(part).map(|x| x * x).sum::<f64>().sqrt();
+            let (norm, uncertain) = (norm_of(|exact| exact.value), norm_of(|exact| exact.magnitude));
+            let factor = f64::from(magnitude[row]) / norm;
+            for exact in &mut all {
+                exact.value *= factor;
+                exact.magnitude = exact.magnitude * factor.abs() + exact.value.abs() * uncertain / norm;
+            }
+        }
+        all
     }
 
     /// How far a correct merge may be off: `rank` products and sums, the scale and the addition in f32, each within
@@ -209,6 +226,7 @@ mod tests {
             out_features: 2,
             a: vec![1.0, -1.0, 0.5],
             b: vec![0.25, 0.75],
+            magnitude: None,
         };
         peft::write(&path("adapters"), &AdapterConfig::lora(1, 2.0, 0.0, vec!["q".into()]), &[pair]).unwrap();
         let request = ExportRequest {

@@ -101,6 +101,13 @@ impl ModelWeights {
     }
 }
 
+/// Names and shapes of all tensors of the model in `folder`; only headers are read.
+pub fn tensor_shapes(folder: &Path) -> Result<Vec<(String, Vec<usize>)>, ExportError> {
+    let model = ModelWeights::open(folder)?;
+    let tensors = model.files()?.into_iter().flat_map(|(_, tensors)| tensors);
+    Ok(tensors.map(|tensor| (tensor.name.clone(), tensor.shape().to_vec())).collect())
+}
+
 fn open_shard(folder: &Path, index: &Path, shard: &str) -> Result<WeightsFile, ExportError> {
     let mut components = Path::new(shard).components();
     if !matches!((components.next(), components.next()), (Some(Component::Normal(_)), None)) {

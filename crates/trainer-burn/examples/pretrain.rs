@@ -12,7 +12,7 @@ use greentune_core_config::settings::{Scheduler, Stage2Settings};
 use greentune_trainer_burn::{
     data::{Example, Tokenizer},
     evaluate,
-    model::{Decoder, ModelConfig, config, Parameters, parameters::HostTensor},
+    model::{Decoder, ModelConfig, Parameters, config, parameters::HostTensor},
     training::{
         optimizer::{AdamW, AdamWSettings, clip},
         schedule::learning_rate,
@@ -44,7 +44,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut rng = ChaCha8Rng::seed_from_u64(SEED);
     let mut decoder = Decoder::<Flex>::new(config.clone(), fresh(&config, &mut rng).into());
     println!("{} parameters", decoder.weights.full.count());
-    let mut optimizer = AdamW::new(&decoder.weights.full, AdamWSettings { weight_decay: 0.01, ..AdamWSettings::default() });
+    let mut optimizer =
+        AdamW::new(&decoder.weights.full, AdamWSettings { weight_decay: 0.01, ..AdamWSettings::default() });
     let schedule = Stage2Settings {
         iterations: steps.parse()?,
         learning_rate: PEAK_LEARNING_RATE,
@@ -56,7 +57,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for index in 0..schedule.iterations {
         let batch: Vec<&Example> =
             (0..BATCH).map(|_| &train[rng.next_u64() as usize % train.len()]).collect();
-        let out = step::gradients::<Autodiff<Flex>>(&decoder, &Trained::AllWeights, &[batch], Activations::Kept, 0);
+        let out =
+            step::gradients::<Autodiff<Flex>>(&decoder, &Trained::AllWeights, &[batch], Activations::Kept, 0);
         let (gradients, norm) = clip(out.gradients, 1.0);
         let rate = learning_rate(&schedule, index);
         decoder.weights.full = optimizer.update(&decoder.weights.full, &gradients, rate);

@@ -5,12 +5,13 @@ use greentune_core_config::{
     layout::RunLayout,
     manifest::RunManifest,
     port::RunReporter,
-    settings::Device,
+    settings::{Device, Settings},
     task::{DeviceReport, EvaluateTask},
 };
 
 use crate::{
     error::TrainError,
+    ops::Packing,
     task,
     training::{self, Outcome},
 };
@@ -26,6 +27,8 @@ impl crate::ops::Ops for burn::backend::Cuda {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Chosen {
     Cpu,
+    #[cfg(feature = "candle")]
+    Candle,
     #[cfg(any(feature = "wgpu", feature = "metal"))]
     Wgpu,
     #[cfg(feature = "cuda")]
@@ -40,6 +43,12 @@ macro_rules! on {
             Chosen::Cpu => {
                 type $backend = Autodiff<Flex>;
                 let $device = FlexDevice;
+                $body
+            }
+            #[cfg(feature = "candle")]
+            Chosen::Candle => {
+                type $backend = Autodiff<burn::backend::Candle>;
+                let $device = burn::backend::candle::CandleDevice::Cpu;
                 $body
             }
             #[cfg(any(feature = "wgpu", feature = "metal"))]
@@ -65,7 +74,7 @@ pub fn train(
     stages: &[u8],
     reporter: &mut dyn RunReporter,
 ) -> Result<Outcome, TrainError> {
-    let chosen = choose(manifest.settings.training.device)?;
+    let chosen = choose(&manifest.settings)?;
     let name = name_of(chosen);
     on!(chosen, |B, device| training::run::<B>(manifest, layout, stages, reporter, device, &name))
 }
@@ -76,13 +85,13 @@ pub fn evaluate(
     manifest: &RunManifest,
     layout: &RunLayout,
 ) -> Result<Vec<greentune_core_config::evaluation::EvaluationReport>, TrainError> {
-    let chosen = choose(manifest.settings.training.device)?;
+    let chosen = choose(&manifest.settings)?;
     on!(chosen, |B, device| task::evaluate::<B>(task, manifest, layout, &device))
 }
 
 /// Every device kind and whether this binary can train on it here.
 pub fn devices() -> Vec<DeviceReport> {
-    [Device::Cpu, Device::Cuda, Device::Metal, Device::Wgpu]
+    [Device::Cpu, Device::Cuda, Device::Metal, Device::Wgpu, Device::Candle]
         .into_iter()
         .map(|device| {
             let (available, detail) = match probe(device) {
@@ -94,13 +103,31 @@ pub fn devices() -> Vec<DeviceReport> {
         .collect()
 }
 
-/// The device for a setting; `auto` takes CUDA, Metal or the processor, the first that is present.
-fn choose(device: Device) -> Result<Chosen, TrainError> {
-    if device == Device::Auto {
-        let found = [Device::Cuda, Device::Metal].into_iter().find_map(|device| probe(device).ok());
-        return Ok(found.unwrap_or(Chosen::Cpu));
+/// The device for a run's settings; `auto` takes CUDA, Metal, a GPU through wgpu or the processor, the first that is
+/// present.
+fn choose(settings: &Settings) -> Result<Chosen, TrainError> {
+    let device = settings.training.device;
+    let chosen = if device == Device::Auto {
+        let gpus = [Device::Cuda, Device::Metal, Device::Wgpu];
+        gpus.into_iter().find_map(|device| probe(device).ok()).unwrap_or(Chosen::Cpu)
+    } else {
+        probe(device).map_err(|found| TrainError::Device { device: device.to_string(), found })?
+    };
+    let packing = Packing::of(settings.base_model.quantization, settings.training.precision);
+    match packing {
+        Some(packing) if !unpacks(chosen) => Err(TrainError::Packing { device: name_of(chosen), packing }),
+        _ => Ok(chosen),
     }
-    probe(device).map_err(|found| TrainError::Device { device: device.to_string(), found })
+}
+
+/// Whether a device can compute with packed weights.
+fn unpacks(chosen: Chosen) -> bool {
+    match chosen {
+        // candle has no shifts of integers.
+        #[cfg(feature = "candle")]
+        Chosen::Candle => false,
+        _ => true,
+    }
 }
 
 /// Tries a device with a small product. burn reports an absent device as a panic, so it is tried on a thread of
@@ -134,6 +161,10 @@ fn built_in(device: Device) -> Result<Chosen, String> {
     let absent = |feature: &str| Err(format!("this binary was built without the feature `{feature}`"));
     match device {
         Device::Auto | Device::Cpu => Ok(Chosen::Cpu),
+        #[cfg(feature = "candle")]
+        Device::Candle => Ok(Chosen::Candle),
+        #[cfg(not(feature = "candle"))]
+        Device::Candle => absent("candle"),
         #[cfg(any(feature = "wgpu", feature = "metal"))]
         Device::Wgpu => Ok(Chosen::Wgpu),
         #[cfg(not(any(feature = "wgpu", feature = "metal")))]
@@ -152,6 +183,8 @@ fn built_in(device: Device) -> Result<Chosen, String> {
 fn name_of(chosen: Chosen) -> String {
     match chosen {
         Chosen::Cpu => format!("cpu (flex, {} threads)", rayon::current_num_threads()),
+        #[cfg(feature = "candle")]
+        Chosen::Candle => String::from("cpu (candle)"),
         #[cfg(any(feature = "wgpu", feature = "metal"))]
         Chosen::Wgpu => String::from("gpu (wgpu)"),
         #[cfg(feature = "cuda")]

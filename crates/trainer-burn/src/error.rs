@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use greentune_core_config::{Diagnostic, Location, Problem, ProblemKind};
 use thiserror::Error;
 
-use crate::data::DataError;
+use crate::{data::DataError, ops::Packing};
 
 /// An error of the training engine.
 #[derive(Debug, Error)]
@@ -33,6 +33,14 @@ pub enum TrainError {
         device: String,
         /// What was found.
         found: String,
+    },
+    /// The device cannot compute with weights in fewer bits.
+    #[error("{device} cannot compute with weights packed as {packing:?}")]
+    Packing {
+        /// The device.
+        device: String,
+        /// How they would be packed.
+        packing: Packing,
     },
     /// A setting does not fit the model.
     #[error("{key}: {message}")]
@@ -98,6 +106,9 @@ impl Diagnostic for TrainError {
             Self::Data(error) => error.problem(),
             Self::Device { .. } => Problem::new(ProblemKind::Unsupported, "device.absent", message)
                 .with_hint("Run `greentune doctor` to see the devices, or set training.device = \"auto\".")
+                .at_key("training.device"),
+            Self::Packing { .. } => Problem::new(ProblemKind::Unsupported, "device.packing", message)
+                .with_hint("Set base_model.quantization = \"none\" and training.precision = \"f32\", or another device.")
                 .at_key("training.device"),
             Self::Setting { key, message } => {
                 Problem::new(ProblemKind::InvalidInput, "setting.unfit", message.clone())

@@ -5,12 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use greentune_core_config::{model::ModelConfig, settings::ModelType};
 use serde_json::{Map, Value, json};
 
 use crate::{Result, WorkbenchError, atomic_file};
-
-/// `model_type` of every architecture that can be trained, with its class in transformers.
-pub(crate) const SUPPORTED: &[(&str, &str)] = &[("olmo2", "Olmo2ForCausalLM")];
 
 /// Sizes of `config.json` that are worth showing.
 const SIZES: &[&str] = &[
@@ -33,17 +31,20 @@ const SIZES: &[&str] = &[
 pub(crate) struct BaseModel {
     /// Its folder.
     pub folder: PathBuf,
-    /// `model_type` of its configuration.
-    pub architecture: String,
+    /// `model_type` of its architecture.
+    pub architecture: &'static str,
+    /// Whether `config.json` names no known architecture, and this one was recognised by the tensors.
+    pub recognised_by_tensors: bool,
     config: Map<String, Value>,
     weights: Vec<PathBuf>,
 }
 
 impl BaseModel {
-    /// The model in `folder`.
+    /// The model in `folder`, which the settings say to be of `family`.
     ///
-    /// Errors: the folder, `config.json`, weights or tokenizer are missing; the architecture is not supported.
-    pub(crate) fn detect(folder: &Path) -> Result<Self> {
+    /// Errors: the folder, `config.json`, weights or tokenizer are missing; the architecture or a feature of it is not
+    /// supported; it is of another family.
+    pub(crate) fn detect(folder: &Path, family: ModelType) -> Result<Self> {
         let missing = |reason: &str| WorkbenchError::BaseModelMissing {
             path: folder.to_owned(),
             reason: reason.to_owned(),
@@ -56,7 +57,6 @@ impl BaseModel {
             return Err(missing("config.json is missing"));
         }
         let config: Map<String, Value> = atomic_file::read_json(&path)?;
-        let architecture = supported(&path, &config)?;
         let weights = weight_files(folder);
         if weights.is_empty() {
             return Err(missing("there is no *.safetensors file"));
@@ -64,7 +64,13 @@ impl BaseModel {
         if !folder.join("tokenizer.json").is_file() {
             return Err(missing("tokenizer.json is missing"));
         }
-        Ok(Self { folder: folder.to_owned(), architecture, config, weights })
+        let model = understood(folder, &path)?;
+        let architecture = model.architecture.model_type;
+        if family != ModelType::Custom && family != model.architecture.family {
+            return Err(WorkbenchError::BaseModelFamily { path, found: architecture, family });
+        }
+        let recognised_by_tensors = model.recognised_by_tensors;
+        Ok(Self { folder: folder.to_owned(), architecture, recognised_by_tensors, config, weights })
     }
 
     /// Its `config.json`.
@@ -95,34 +101,15 @@ fn config_path(folder: &Path) -> PathBuf {
     folder.join("config.json")
 }
 
-fn supported(path: &Path, config: &Map<String, Value>) -> Result<String> {
-    let model_type = config.get("model_type").and_then(Value::as_str);
-    let classes: Vec<_> = config
-        .get("architectures")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect();
-    let matches = |(known, class): &&(&str, &str)| match model_type {
-        Some(found) => found == *known,
-        None => classes.contains(class),
-    };
-    if let Some((known, _)) = SUPPORTED.iter().find(matches) {
-        return Ok((*known).to_owned());
-    }
-    let supported: Vec<_> = SUPPORTED.iter().map(|(known, class)| format!("{known} ({class})")).collect();
-    let found = match (model_type, classes.as_slice()) {
-        (None, []) => "nothing (neither model_type nor architectures)".to_owned(),
-        (None, classes) => classes.join(", "),
-        (Some(found), []) => found.to_owned(),
-        (Some(found), classes) => format!("{found} ({})", classes.join(", ")),
-    };
-    Err(WorkbenchError::UnsupportedArchitecture {
-        path: path.to_owned(),
-        found,
-        supported: supported.join(", "),
-    })
+/// What `config.json` means, with the help of the tensors when it names no known architecture.
+fn understood(folder: &Path, path: &Path) -> Result<ModelConfig> {
+    let text = fs::read_to_string(path).map_err(WorkbenchError::file("read", path))?;
+    let parsed =
+        ModelConfig::parse(&text, None).or_else(|error| match greentune_export::tensor_shapes(folder) {
+            Ok(tensors) if error.is_unsupported() => ModelConfig::parse(&text, Some(&tensors)),
+            _ => Err(error),
+        });
+    parsed.map_err(|error| WorkbenchError::BaseModelConfig { path: path.to_owned(), error })
 }
 
 fn weight_files(folder: &Path) -> Vec<PathBuf> {

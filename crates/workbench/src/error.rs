@@ -2,7 +2,9 @@
 
 use std::{io, path::PathBuf};
 
-use greentune_core_config::{Diagnostic, Location, Problem, ProblemKind};
+use greentune_core_config::{
+    Diagnostic, Location, Problem, ProblemKind, model::ModelConfigError, settings::ModelType,
+};
 
 /// Result of a workbench operation.
 pub type Result<T, E = WorkbenchError> = std::result::Result<T, E>;
@@ -69,15 +71,23 @@ pub enum WorkbenchError {
         /// What is missing.
         reason: String,
     },
-    /// A base model of an architecture that cannot be trained.
-    #[error("{} describes the architecture {found}; supported: {supported}", path.display())]
-    UnsupportedArchitecture {
+    /// A base model that cannot be trained, or whose `config.json` is wrong.
+    #[error("{}: {}", path.display(), error.message)]
+    BaseModelConfig {
         /// The model's `config.json`.
         path: PathBuf,
-        /// `model_type` and `architectures` as found.
-        found: String,
-        /// What is supported.
-        supported: String,
+        /// What is wrong.
+        error: ModelConfigError,
+    },
+    /// A base model of another family than the settings say.
+    #[error("base_model.type is {family}; {} describes a model of the architecture {found}", path.display())]
+    BaseModelFamily {
+        /// The model's `config.json`.
+        path: PathBuf,
+        /// Its architecture.
+        found: &'static str,
+        /// What the settings say.
+        family: ModelType,
     },
     /// Something that this version cannot do.
     #[error("{what} is not available yet")]
@@ -229,7 +239,9 @@ impl WorkbenchError {
             Self::MissingFile { .. } => (NotFound, "data.missing"),
             Self::InvalidValue { .. } => (InvalidInput, "request.value"),
             Self::BaseModelMissing { .. } => (NotFound, "model.missing"),
-            Self::UnsupportedArchitecture { .. } => (Unsupported, "model.architecture"),
+            Self::BaseModelConfig { error, .. } if error.is_unsupported() => (Unsupported, error.code),
+            Self::BaseModelConfig { error, .. } => (InvalidInput, error.code),
+            Self::BaseModelFamily { .. } => (InvalidInput, "model.family"),
             Self::NotAvailableYet { .. } => (Unsupported, "feature.unavailable"),
             Self::UnknownRun { .. } => (NotFound, "run.unknown"),
             Self::AmbiguousRun { .. } => (Conflict, "run.ambiguous"),
@@ -262,9 +274,10 @@ impl WorkbenchError {
             Self::BaseModelMissing { .. } => String::from(
                 "set base_model.local_path to a folder with config.json, *.safetensors and tokenizer.json",
             ),
-            Self::UnsupportedArchitecture { .. } => {
-                String::from("choose a base model of a supported architecture, such as an OLMo-2 model")
-            }
+            Self::BaseModelConfig { .. } => String::from(
+                "choose a base model of a supported architecture, with its unchanged config.json",
+            ),
+            Self::BaseModelFamily { .. } => String::from("set base_model.type to its family, or to custom"),
             Self::NotAvailableYet { instead, .. } => instead.clone(),
             Self::UnknownRun { .. } => String::from("`greentune runs list` shows every run that is known"),
             Self::AmbiguousRun { .. } => String::from("say which project is meant"),
@@ -296,9 +309,7 @@ impl WorkbenchError {
         let (file, key) = match self {
             Self::MissingFile { key, .. } => (None, Some(key.clone())),
             Self::InvalidValue { key, .. } => (None, Some((*key).to_owned())),
-            Self::Damaged { path, .. } | Self::UnsupportedArchitecture { path, .. } => {
-                (Some(path.clone()), None)
-            }
+            Self::Damaged { path, .. } | Self::BaseModelConfig { path, .. } => (Some(path.clone()), None),
             _ => return None,
         };
         Some(Location { file, line: None, key })

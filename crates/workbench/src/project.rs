@@ -86,7 +86,7 @@ impl Workbench {
         if let Ok(resolved) = fs::canonicalize(folder) {
             self.check_roots(&resolved, folder)?;
         }
-        BaseModel::detect(folder)
+        BaseModel::detect(folder, settings.base_model.r#type)
     }
 
     /// The existing file that the request field `key` names, absolute and without links.

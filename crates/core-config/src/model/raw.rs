@@ -114,7 +114,8 @@ pub(super) fn read(text: &str, tensors: Option<&[TensorShape]>) -> Result<ModelC
 /// The one architecture that explains every tensor, for a `config.json` that names none of the table.
 fn recognise(json: &Map<String, Value>, tensors: &[TensorShape]) -> Option<ModelConfig> {
     // Rotary frequencies are stored by old checkpoints and computed anew.
-    let mut found: Vec<_> = tensors.iter().filter(|(name, _)| !name.ends_with("rotary_emb.inv_freq")).collect();
+    let mut found: Vec<_> =
+        tensors.iter().filter(|(name, _)| !name.ends_with("rotary_emb.inv_freq")).collect();
     found.sort();
     let explains = |config: &ModelConfig| {
         let mut expected = config.tensors();
@@ -426,7 +427,8 @@ mod tests {
     fn yarn_scales_attention_by_its_own_formula_when_no_factor_is_given() {
         let rope = json!({"rope_parameters": {"rope_type": "yarn", "rope_theta": 5e5, "factor": 8.0,
             "original_max_position_embeddings": 8192}});
-        let RopeScaling::Yarn { attention_factor, beta_fast, .. } = parse("olmo3", &rope).rotary.scaling else {
+        let RopeScaling::Yarn { attention_factor, beta_fast, .. } = parse("olmo3", &rope).rotary.scaling
+        else {
             panic!("not yarn");
         };
         assert!((attention_factor - (0.1 * 8f64.ln() + 1.0)).abs() < 1e-12);

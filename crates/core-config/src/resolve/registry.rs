@@ -193,6 +193,6 @@ mod tests {
         insta::assert_snapshot!(suggest("rank"), @"did you mean lora.rank?");
         insta::assert_snapshot!(suggest("loras"), @"did you mean lora?");
         insta::assert_snapshot!(suggest("zzz.qqq"), @"the sections are project, base_model, training, lora, dataset, ast, carbon, mlflow, wandb, huggingface, evaluation");
-        insta::assert_snapshot!(suggest("lora.qqq"), @"its section has rank, alpha, dropout, target_modules");
+        insta::assert_snapshot!(suggest("lora.qqq"), @"its section has rank, alpha, dropout, target_modules, use_rslora, use_dora, loraplus_lr_ratio");
     }
 }

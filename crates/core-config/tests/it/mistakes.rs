@@ -74,11 +74,11 @@ train_split = 0.9
       config/fine_tuning_config.toml:7: training.num_stages: found 3; allowed: an integer from 1 to 2
       config/fine_tuning_config.toml:8: training.seed: found "forty-two"; allowed: an integer of at least 0
       config/fine_tuning_config.toml:9: training.batch_size: unknown key; did you mean training.stage1.batch_size or training.stage2.batch_size?
-      config/fine_tuning_config.toml:10: training.device: found the date or time 2026-01-01; allowed: auto, cpu, wgpu, cuda or metal
+      config/fine_tuning_config.toml:10: training.device: found the date or time 2026-01-01; allowed: auto, cpu, wgpu, cuda, metal or candle
       config/fine_tuning_config.toml:13: training.stage1.learning_rate: found -0.00001; allowed: a number above 0 and at most 1
       config/fine_tuning_config.toml:17: lora.rank: found 0; allowed: an integer from 1 to 1024
       config/fine_tuning_config.toml:18: lora.rnak: unknown key; did you mean lora.rank?
-      config/fine_tuning_config.toml:19: lora.target_modules: found ["q_proj","c_attn"]; allowed: a list of one or more of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, each once
+      config/fine_tuning_config.toml:19: lora.target_modules: found ["q_proj","c_attn"]; allowed: a list of one or more of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, all-linear, each once
       config/fine_tuning_config.toml:21: loras: unknown key; did you mean lora?
       lora.dropout: found 1.0 (run override); allowed: a number of at least 0 and below 1
       learning_rate: unknown key (run override); did you mean training.stage1.learning_rate or training.stage2.learning_rate?
@@ -123,8 +123,9 @@ fn impossible_values_are_refused() {
         "lora.dropout=1",
         "lora.dropout=-0.1",
         "lora.target_modules=",
-        "lora.target_modules=all-linear",
+        "lora.target_modules=all",
         "lora.target_modules=q_proj,q_proj",
+        "lora.loraplus_lr_ratio=0.5",
         "dataset.train_split=1.1",
         "dataset.train_split=0.7",
         "dataset.output_field= ",

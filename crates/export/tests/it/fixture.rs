@@ -109,6 +109,7 @@ pub fn pairs(rank: usize, size: f32) -> Vec<LoraPair> {
         out_features: *rows,
         a: random(rank * columns, 100 + seed as u64, size),
         b: random(rows * rank, 200 + seed as u64, size),
+        magnitude: None,
     };
     MODULES.iter().enumerate().map(pair).collect()
 }

@@ -2,7 +2,10 @@
 
 use std::fs;
 
-use greentune_export::{ExportFormat, ExportRequest, export, peft};
+use greentune_export::{
+    ExportFormat, ExportRequest, export,
+    peft::{self, LoraPair},
+};
 use proptest::prelude::*;
 use safetensors::Dtype;
 use serde_json::json;
@@ -202,4 +205,52 @@ proptest! {
         prop_assert_eq!(report.verification.merged_tensors as usize, MODULES.len());
         assert_merged(&request, dtype, rank, size, alpha / rank as f64);
     }
+}
+
+#[test]
+fn with_dora_every_row_points_along_the_update_and_has_its_magnitude() {
+    let sandbox = Sandbox::new(Dtype::F32, false);
+    let with_magnitudes: Vec<_> = pairs(3, 0.5)
+        .into_iter()
+        .map(|pair| LoraPair {
+            magnitude: Some((0..pair.out_features).map(|row| 0.5 + row as f32).collect()),
+            ..pair
+        })
+        .collect();
+    let config = peft::AdapterConfig { use_dora: true, ..config_of_rank(3) };
+    peft::write(&sandbox.adapters(), &config, &with_magnitudes).unwrap();
+    let request = sandbox.request(ExportFormat::Huggingface, true);
+    let report = export(&request).unwrap();
+    assert_eq!(report.verification.merged_tensors, 3);
+    let (base, merged) = (tensors_in(&request.base_model), tensors_in(&request.destination));
+    for pair in with_magnitudes {
+        let name = format!("{}.weight", pair.module);
+        let (old, new) = (decode(Dtype::F32, &base[&name].2), decode(Dtype::F32, &merged[&name].2));
+        let rows = old.chunks(pair.in_features).zip(new.chunks(pair.in_features)).enumerate();
+        for (row, (old, new)) in rows {
+            let updated: Vec<f64> = old
+                .iter()
+                .enumerate()
+                .map(|(column, old)| {
+                    let products =
+                        (0..3).map(|k| pair.b[row * 3 + k] * pair.a[k * pair.in_features + column]);
+                    f64::from(*old) + 2.0 * f64::from(products.sum::<f32>())
+                })
+                .collect();
+            let norm = updated.iter().map(|x| x * x).sum::<f64>().sqrt();
+            for (new, updated) in new.iter().zip(updated) {
+                let expected = updated / norm * (0.5 + row as f64);
+                assert!((f64::from(*new) - expected).abs() < 1e-5, "{name} {row}: {new} for {expected}");
+            }
+        }
+    }
+}
+
+#[test]
+fn dora_without_a_magnitude_is_refused() {
+    let sandbox = Sandbox::new(Dtype::F32, false);
+    let config = peft::AdapterConfig { use_dora: true, ..config_of_rank(3) };
+    peft::write(&sandbox.adapters(), &config, &pairs(3, 0.5)).unwrap();
+    let error = export(&sandbox.request(ExportFormat::Huggingface, true)).unwrap_err();
+    assert!(error.to_string().contains("lora_magnitude_vector"), "{error}");
 }

@@ -188,7 +188,6 @@ fn adapters_that_are_more_than_plain_lora() {
     for (key, value) in [
         ("peft_type", json!("IA3")),
         ("bias", json!("all")),
-        ("use_dora", json!(true)),
         ("fan_in_fan_out", json!(true)),
         ("modules_to_save", json!(["lm_head"])),
         ("rank_pattern", json!({"q_proj": 4})),

@@ -23,7 +23,7 @@ pub fn read(folder: &Path) -> Result<ModelConfig, TrainError> {
     let path = folder.join("config.json");
     let text = std::fs::read_to_string(&path).map_err(TrainError::io(&path))?;
     let parsed = ModelConfig::parse(&text, None).or_else(|error| match weights::shapes(folder) {
-        Ok(tensors) if error.code == "model.unsupported" => ModelConfig::parse(&text, Some(&tensors)),
+        Ok(tensors) if error.is_unsupported() => ModelConfig::parse(&text, Some(&tensors)),
         _ => Err(error),
     });
     parsed.map_err(|error| TrainError::Model {

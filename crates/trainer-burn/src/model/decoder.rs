@@ -92,9 +92,8 @@ impl LayerNames {
 impl<B: Ops> Decoder<B> {
     /// A decoder of this shape with these weights, which must be complete.
     pub fn new(config: ModelConfig, weights: Weights<B>) -> Self {
-        let rope = |rotary: &greentune_core_config::model::Rotary| {
-            RopeTable::new(rotary.clone(), config.head_dim)
-        };
+        let rope =
+            |rotary: &greentune_core_config::model::Rotary| RopeTable::new(rotary.clone(), config.head_dim);
         Self {
             layers: (0..config.num_hidden_layers).map(|layer| LayerNames::new(layer, &config)).collect(),
             ropes: Arc::new([rope(&config.rotary), rope(&config.window_rotary)]),

@@ -41,8 +41,9 @@ pub fn load<B: Backend>(
         let file = files.open.get(path).ok_or_else(|| files.missing(&name, config))?;
         let found = file.shape(&name)?;
         if found != shape {
-            return Err(file
-                .broken(format!("tensor `{name}` has shape {found:?}; config.json says {shape:?}")));
+            return Err(
+                file.broken(format!("tensor `{name}` has shape {found:?}; config.json says {shape:?}"))
+            );
         }
         match packing {
             Some(format) if shape.len() == 2 => {
@@ -228,9 +229,7 @@ impl WeightFile {
             Dtype::F32 => Ok(decode(bytes, f32::from_le_bytes)),
             Dtype::F16 => Ok(decode(bytes, |bytes| f16::from_le_bytes(bytes).to_f32())),
             Dtype::BF16 => Ok(decode(bytes, |bytes| bf16::from_le_bytes(bytes).to_f32())),
-            other => {
-                Err(self.broken(format!("tensor `{name}` is {other:?}; supported: F32, F16, BF16")))
-            }
+            other => Err(self.broken(format!("tensor `{name}` is {other:?}; supported: F32, F16, BF16"))),
         }
     }
 

@@ -56,12 +56,7 @@ impl<B: Ops, C: CheckpointStrategy> Ops for Autodiff<B, C> {
                     B::project(px, &inner)
                 )
             }
-            _ => track!(
-                FrozenLinear,
-                [x],
-                (inner.clone(), B::project(px, &inner)),
-                B::project(px, &inner)
-            ),
+            _ => track!(FrozenLinear, [x], (inner.clone(), B::project(px, &inner)), B::project(px, &inner)),
         }
     }
 
@@ -82,7 +77,12 @@ impl<B: Ops, C: CheckpointStrategy> Ops for Autodiff<B, C> {
     fn unweighted_layer_norm(x: Tensor<Self, 2>, eps: f32) -> Tensor<Self, 2> {
         let x = unwrap(x);
         let px = wrap::<B>(x.primitive.clone());
-        track!(LayerNorm, [x], ((px.clone(), eps), B::unweighted_layer_norm(px, eps)), B::unweighted_layer_norm(px, eps))
+        track!(
+            LayerNorm,
+            [x],
+            ((px.clone(), eps), B::unweighted_layer_norm(px, eps)),
+            B::unweighted_layer_norm(px, eps)
+        )
     }
 
     fn rms_norm(x: Tensor<Self, 2>, weight: Tensor<Self, 2>, eps: f32) -> Tensor<Self, 2> {

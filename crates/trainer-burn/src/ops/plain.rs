@@ -82,7 +82,11 @@ pub fn unweighted_layer_norm<B: Backend>(x: Tensor<B, 2>, eps: f32) -> Tensor<B,
 }
 
 /// See [`super::Ops::unweighted_layer_norm_backward`].
-pub fn unweighted_layer_norm_backward<B: Backend>(x: Tensor<B, 2>, eps: f32, dy: Tensor<B, 2>) -> Tensor<B, 2> {
+pub fn unweighted_layer_norm_backward<B: Backend>(
+    x: Tensor<B, 2>,
+    eps: f32,
+    dy: Tensor<B, 2>,
+) -> Tensor<B, 2> {
     let centred = x.clone() - x.mean_dim(1);
     let inverse = inverse_rms(centred.clone(), eps);
     let normal = centred * inverse.clone();

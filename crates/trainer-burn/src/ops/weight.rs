@@ -10,7 +10,7 @@ use burn::tensor::{
 use greentune_core_config::settings::{Precision, Quantization};
 use half::{
     bf16, f16,
-    slice::{HalfFloatSliceExt, HalfBitsSliceExt},
+    slice::{HalfBitsSliceExt, HalfFloatSliceExt},
 };
 
 /// Columns that share a scale.

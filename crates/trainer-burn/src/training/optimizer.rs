@@ -49,12 +49,7 @@ impl<B: Backend> AdamW<B> {
     }
 
     /// State taken up from a checkpoint.
-    pub fn resumed(
-        settings: AdamWSettings,
-        step: u64,
-        first: Parameters<B>,
-        second: Parameters<B>,
-    ) -> Self {
+    pub fn resumed(settings: AdamWSettings, step: u64, first: Parameters<B>, second: Parameters<B>) -> Self {
         Self { settings, step, first, second }
     }
 

@@ -137,7 +137,8 @@ impl<A: Ops + AutodiffBackend<InnerBackend: Ops>> Run<'_, A> {
             loraplus_lr_ratio: settings.lora.loraplus_lr_ratio,
         };
         let folder = self.layout.checkpoints(stage);
-        if let Some(found) = checkpoint::latest(&folder, &self.decoder, &self.lora, &optimizer, &self.device)? {
+        if let Some(found) = checkpoint::latest(&folder, &self.decoder, &self.lora, &optimizer, &self.device)?
+        {
             return Ok(found);
         }
         let adapters = if stage > 1 {

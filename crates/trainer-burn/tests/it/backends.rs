@@ -35,12 +35,12 @@ where
     let weights = weights::load(&folder, &config, packing, &device).unwrap();
     let decoder = Decoder::<A::InnerBackend>::new(config, weights);
     let mut adapters =
-        Adapters::<A::InnerBackend>::load(&fixtures.join("olmo2-tiny-lora"), &decoder, &device)
-            .unwrap();
+        Adapters::<A::InnerBackend>::load(&fixtures.join("olmo2-tiny-lora"), &decoder, &device).unwrap();
     let examples: Vec<Example> = [19, 7, 11].into_iter().map(example).collect();
     let batch = vec![examples.iter().collect::<Vec<_>>()];
     let mut optimizer = AdamW::new(&adapters.parameters, AdamWSettings::default());
-    let out = step::gradients::<A>(&decoder, &Trained::Adapters(adapters.clone()), &batch, Activations::Kept, 5);
+    let out =
+        step::gradients::<A>(&decoder, &Trained::Adapters(adapters.clone()), &batch, Activations::Kept, 5);
     adapters.parameters = optimizer.update(&adapters.parameters, &out.gradients, 1e-2);
     Result {
         before: out.loss,
@@ -68,10 +68,8 @@ fn agrees<A>(device: &A::Device, packing: Option<Packing>)
 where
     A: Ops + AutodiffBackend<InnerBackend: Ops>,
 {
-    let (mine, expected) = (
-        small_step::<A>(device.clone(), packing),
-        small_step::<Autodiff<Flex>>(FlexDevice, packing),
-    );
+    let (mine, expected) =
+        (small_step::<A>(device.clone(), packing), small_step::<Autodiff<Flex>>(FlexDevice, packing));
     assert!((mine.before - expected.before).abs() < 1e-4, "{} is not {}", mine.before, expected.before);
     for (a, b) in mine.gradients.iter().zip(&expected.gradients) {
         let scale = b.values.iter().fold(1e-6f32, |largest, value| largest.max(value.abs()));

@@ -83,15 +83,18 @@ fn products_with_packed_weights_equal_those_with_unpacked_ones() {
         // Columns that are no multiple of a block, and more values than a panel.
         for (rows, columns) in [(70, 50), (1200, 1000)] {
             let (weight, full) = packed(format, rows, columns);
-            compare([[33, columns]], |[x]| Tracked::project(x, &weight), |[x]| plain::linear(x, full.clone()));
+            compare(
+                [[33, columns]],
+                |[x]| Tracked::project(x, &weight),
+                |[x]| plain::linear(x, full.clone()),
+            );
             let lora = LoraSpec { scale: 0.5, dropout: None };
             compare(
                 [[5, columns], [4, columns], [rows, 4]],
                 |[x, a, b]| Tracked::lora_linear(x, &weight, a, b, lora).0,
                 |[x, a, b]| plain::lora_linear(x, full.clone(), a, b, lora).0,
             );
-            let labels =
-                Labels { rows: [0, 3, 4].into(), targets: [1, 0, 69].into(), divisor: 3.0 };
+            let labels = Labels { rows: [0, 3, 4].into(), targets: [1, 0, 69].into(), divisor: 3.0 };
             compare(
                 [[6, columns]],
                 |[h]| Tracked::linear_cross_entropy(h, &weight, &labels),
@@ -103,7 +106,11 @@ fn products_with_packed_weights_equal_those_with_unpacked_ones() {
 
 #[test]
 fn layer_norm() {
-    compare([[33, 48]], |[x]| Tracked::unweighted_layer_norm(x, 1e-5), |[x]| plain::unweighted_layer_norm(x, 1e-5));
+    compare(
+        [[33, 48]],
+        |[x]| Tracked::unweighted_layer_norm(x, 1e-5),
+        |[x]| plain::unweighted_layer_norm(x, 1e-5),
+    );
 }
 
 #[test]
@@ -142,7 +149,8 @@ fn gate() {
 
 #[test]
 fn attention_over_ragged_sequences_grouped_heads_and_windows() {
-    let shapes = [(4, 4, None), (4, 2, None), (6, 1, None), (4, 2, Some(1)), (2, 1, Some(70)), (2, 2, Some(500))];
+    let shapes =
+        [(4, 4, None), (4, 2, None), (6, 1, None), (4, 2, Some(1)), (2, 1, Some(70)), (2, 2, Some(500))];
     for (heads, kv_heads, window) in shapes {
         let spec = AttentionSpec {
             heads,

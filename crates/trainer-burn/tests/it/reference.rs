@@ -127,7 +127,8 @@ fn gradients_and_twenty_adamw_steps_equal_the_reference() {
     let (decoder, all, numbers) = (decoder(), expected(), numbers());
     let (examples, mut adapters) = (examples(), adapters(&decoder));
     let batch = vec![examples.iter().collect::<Vec<_>>()];
-    let mut optimizer = AdamW::new(&adapters.parameters, AdamWSettings { weight_decay: 0.01, ..AdamWSettings::default() });
+    let mut optimizer =
+        AdamW::new(&adapters.parameters, AdamWSettings { weight_decay: 0.01, ..AdamWSettings::default() });
     for (index, loss) in numbers["losses"].as_array().unwrap().iter().enumerate() {
         let trained = Trained::Adapters(adapters.clone());
         let out = step::gradients::<Autodiff<Flex>>(&decoder, &trained, &batch, Activations::Kept, 0);

@@ -160,7 +160,7 @@ impl Workbench {
             run_id: run.run_id(),
             run_directory: run.folder().to_owned(),
             manifest_path: run.manifest(),
-            configuration_summary: summary(&manifest, base_model.architecture),
+            configuration_summary: summary(&manifest, &base_model),
         })
     }
 
@@ -215,17 +215,17 @@ fn make_run_folder(project: &ProjectLayout, manifest: &RunManifest) -> Result<Ru
     }
 }
 
-fn summary(manifest: &RunManifest, architecture: String) -> ConfigurationSummary {
+fn summary(manifest: &RunManifest, base_model: &BaseModel) -> ConfigurationSummary {
     let settings = &manifest.settings;
     ConfigurationSummary {
         base_model: manifest.base_model_path.clone(),
-        architecture,
+        architecture: base_model.architecture.to_owned(),
         device: settings.training.device.to_string(),
         lora_rank: settings.lora.rank,
-        target_modules: settings.lora.target_modules.clone(),
+        target_modules: settings.lora.targets(),
         stages: manifest.stages.iter().map(|stage| stage_summary(manifest, stage.stage)).collect(),
         sources: manifest.sources.clone(),
-        warnings: warnings(manifest),
+        warnings: warnings(manifest, base_model),
     }
 }
 
@@ -241,11 +241,18 @@ fn stage_summary(manifest: &RunManifest, stage: u8) -> StageSummary {
     }
 }
 
-fn warnings(manifest: &RunManifest) -> Vec<String> {
+fn warnings(manifest: &RunManifest, base_model: &BaseModel) -> Vec<String> {
     let hash = |path: &PathBuf| manifest.input_hashes.get(&*path.to_string_lossy());
     let same = |a: &PathBuf, b: &PathBuf| hash(a).is_some() && hash(a) == hash(b);
     let data = &manifest.data;
     let mut warnings = Vec::new();
+    if base_model.recognised_by_tensors {
+        warnings.push(format!(
+            "config.json names no supported architecture; the tensors are those of {}, and it is trained as one: \
+             compare the base model's evaluation with what you expect",
+            base_model.architecture
+        ));
+    }
     for stage in manifest.stages.iter().map(|stage| stage.stage) {
         if same(data.train_of(stage), data.validation_of(stage)) {
             warnings.push(format!(

@@ -94,6 +94,7 @@ fn write_adapters(folder: &Path) {
         out_features: 4,
         a: vec![0.5; 8],
         b: vec![0.25; 8],
+        magnitude: None,
     };
     peft::write(folder, &AdapterConfig::lora(2, 4.0, 0.0, vec!["q_proj".into()]), &[pair]).unwrap();
 }

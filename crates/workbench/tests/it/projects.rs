@@ -170,8 +170,13 @@ async fn base_models_that_cannot_be_trained_are_named() {
     assert_eq!(configure("nowhere").await.code, "model.missing");
     write_base_model(&sandbox.root().join("other"), "gpt_neox");
     let error = configure("other").await;
-    assert_eq!((error.kind, error.code.as_str()), (ProblemKind::Unsupported, "model.architecture"));
+    assert_eq!((error.kind, error.code.as_str()), (ProblemKind::Unsupported, "model.unsupported"));
     assert!(error.message.contains("gpt_neox") && error.message.contains("olmo2"), "{}", error.message);
+    let mut request = sandbox.request();
+    request.override_params = overrides(json!({ "base_model.type": "llama" }));
+    let error = refused(&sandbox, request).await;
+    assert_eq!((error.kind, error.code.as_str()), (ProblemKind::InvalidInput, "model.family"));
+    assert!(error.message.contains("llama") && error.message.contains("olmo2"), "{}", error.message);
     fs::remove_file(sandbox.root().join("base/tokenizer.json")).unwrap();
     assert!(configure("base").await.message.contains("tokenizer.json"));
 }
@@ -180,7 +185,7 @@ async fn base_models_that_cannot_be_trained_are_named() {
 async fn features_without_an_engine_are_refused_together() {
     let sandbox = Sandbox::new("trains").await;
     let mut request = sandbox.request();
-    request.override_params = overrides(json!({ "training.packing": true, "ast.enabled": true }));
+    request.override_params = overrides(json!({ "mlflow.enabled": true, "ast.enabled": true }));
     let error = refused(&sandbox, request).await;
     assert_eq!((error.kind, error.problems.len()), (ProblemKind::Unsupported, 2));
 }

@@ -172,7 +172,10 @@ pub fn problem(error: impl Diagnostic) -> Problem {
 /// A base model of one projection, 4 by 4.
 pub fn write_base_model(folder: &Path, model_type: &str) {
     fs::create_dir_all(folder).unwrap();
-    let config = json!({ "model_type": model_type, "architectures": ["Olmo2ForCausalLM"], "hidden_size": 4 });
+    let config = json!({
+        "model_type": model_type, "architectures": ["Olmo2ForCausalLM"], "hidden_size": 4, "intermediate_size": 8,
+        "num_hidden_layers": 1, "num_attention_heads": 1, "vocab_size": 16, "max_position_embeddings": 32,
+    });
     fs::write(folder.join("config.json"), config.to_string()).unwrap();
     fs::write(folder.join("tokenizer.json"), "{}").unwrap();
     let header = json!({ "model.layers.0.self_attn.q_proj.weight": {
