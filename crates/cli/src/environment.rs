@@ -17,6 +17,15 @@ const HOME: &str = "GREENTUNE_HOME";
 /// Which index of runs is used, such as `sqlite:/path/to/state.db`.
 const STATE_URL: &str = "GREENTUNE_STATE_URL";
 
+/// A training step frees and takes the same large blocks again and again: the worker's allocator (mimalloc) keeps them
+/// instead of giving them back to the system, which would clear every page anew, and takes large pages where it may
+/// (docs/benchmarks/training.md has the effect). What the user's environment says comes first.
+const WORKER_ALLOCATOR: &[(&str, &str)] = &[
+    ("MIMALLOC_PURGE_DELAY", "-1"),
+    ("MIMALLOC_ALLOW_LARGE_OS_PAGES", "1"),
+    ("MIMALLOC_ARENA_RESERVE", "4GiB"),
+];
+
 /// The surroundings as they were when the process began.
 #[derive(Clone, Debug)]
 pub struct Environment {
@@ -71,6 +80,8 @@ impl Environment {
         })?;
         let worker = vec![self.program.clone().into_os_string(), OsString::from("worker")];
         let mut config = WorkbenchConfig::new(home, worker);
+        let unset = WORKER_ALLOCATOR.iter().filter(|(name, _)| self.variable(name).is_none());
+        config.worker_environment = unset.map(|(name, value)| ((*name).into(), (*value).into())).collect();
         config.state_url = self.variable(STATE_URL).map(str::to_owned);
         config.user_config =
             self.base_folder("XDG_CONFIG_HOME", "APPDATA", ".config").map(|f| f.join("config.toml"));

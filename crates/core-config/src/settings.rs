@@ -148,6 +148,16 @@ choice! {
     }
 }
 
+choice! {
+    /// What turns gradients into steps.
+    OptimizerKind {
+        /// AdamW: two moments for every trained value.
+        AdamW = "adamw",
+        /// SGD with momentum 0.9: one; it needs a much higher learning rate.
+        Sgd = "sgd",
+    }
+}
+
 section! {
     /// `[training]`: how it is trained.
     TrainingSettings {
@@ -173,7 +183,9 @@ section! {
         packing: bool = false,
         /// Norm to which gradients are clipped; 0 clips nothing.
         max_grad_norm: f64 = 1.0,
-        /// AdamW's decoupled weight decay.
+        /// What turns gradients into steps.
+        optimizer: OptimizerKind = OptimizerKind::AdamW,
+        /// Decoupled weight decay.
         weight_decay: f64 = 0.0,
         /// Device that trains.
         device: Device = Device::Auto,

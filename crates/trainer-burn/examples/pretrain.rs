@@ -14,7 +14,7 @@ use greentune_trainer_burn::{
     evaluate,
     model::{Decoder, ModelConfig, Parameters, config, parameters::HostTensor},
     training::{
-        optimizer::{AdamW, AdamWSettings, clip},
+        optimizer::{Optimizer, OptimizerSettings, clip},
         schedule::learning_rate,
         step::{self, Activations, Trained},
     },
@@ -44,8 +44,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut rng = ChaCha8Rng::seed_from_u64(SEED);
     let mut decoder = Decoder::<Flex>::new(config.clone(), fresh(&config, &mut rng).into());
     println!("{} parameters", decoder.weights.full.count());
-    let mut optimizer =
-        AdamW::new(&decoder.weights.full, AdamWSettings { weight_decay: 0.01, ..AdamWSettings::default() });
+    let mut optimizer = Optimizer::new(
+        &decoder.weights.full,
+        OptimizerSettings { weight_decay: 0.01, ..OptimizerSettings::default() },
+    );
     let schedule = Stage2Settings {
         iterations: steps.parse()?,
         learning_rate: PEAK_LEARNING_RATE,

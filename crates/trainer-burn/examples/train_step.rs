@@ -12,7 +12,7 @@ use greentune_trainer_burn::{
     model::{Adapters, Decoder, config, weights},
     ops::Packing,
     training::{
-        optimizer::{AdamW, AdamWSettings, clip},
+        optimizer::{Optimizer, OptimizerSettings, clip},
         step::{self, Activations, Trained},
     },
 };
@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let weights = weights::load(Path::new(model), &config, packing, &FlexDevice)?;
     let decoder = Decoder::<Flex>::new(config, weights);
     let mut adapters = Adapters::load(Path::new(adapter), &decoder, &FlexDevice)?;
-    let mut optimizer = AdamW::new(&adapters.parameters, AdamWSettings::default());
+    let mut optimizer = Optimizer::new(&adapters.parameters, OptimizerSettings::default());
     let loaded = started.elapsed().as_secs_f64();
     let before = peak_resident_mb();
     let (mut seconds, mut losses) = (Vec::new(), Vec::new());

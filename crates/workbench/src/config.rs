@@ -13,6 +13,8 @@ pub struct WorkbenchConfig {
     pub state_url: Option<String>,
     /// The worker's program and first arguments, such as `[greentune, worker]`.
     pub worker_command: Vec<OsString>,
+    /// Variables that a training worker gets besides those of this process.
+    pub worker_environment: Vec<(String, String)>,
     /// The user's configuration file, when there is one.
     pub user_config: Option<PathBuf>,
     /// Environment variables; those called `GREENTUNE_*` with `__` between levels are settings.
@@ -32,6 +34,7 @@ impl WorkbenchConfig {
             home: home.into(),
             state_url: None,
             worker_command,
+            worker_environment: Vec::new(),
             user_config: None,
             environment: Vec::new(),
             arguments: Vec::new(),

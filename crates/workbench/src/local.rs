@@ -44,6 +44,7 @@ impl LocalWorker {
         command.arg(layout.folder()).stdin(Stdio::null());
         command.stdout(file.try_clone().map_err(WorkbenchError::file("open", &log))?).stderr(file);
         command.current_dir(layout.project().root());
+        command.envs(config.worker_environment.iter().map(|(name, value)| (name, value)));
         let mut child = command.spawn().map_err(start_failed(config))?;
         let pid = child.id();
         let (tell, exit) = oneshot::channel();

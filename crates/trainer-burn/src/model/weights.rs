@@ -24,8 +24,8 @@ use crate::{
     ops::{Packed, Packing},
 };
 
-/// Rows of a matrix that are decoded at once on their way into packed form.
-const ROWS_AT_ONCE: usize = 256;
+/// Bytes of a file that are decoded at once, and of which no page stays in memory afterwards.
+const BYTES_AT_ONCE: usize = 4 << 20;
 
 /// Loads every weight that the model needs from its folder; matrices packed, when asked for.
 pub fn load<B: Backend>(
@@ -51,9 +51,6 @@ pub fn load<B: Backend>(
             }
             _ => weights.full.insert(name.clone(), file.matrix(&name)?.on(device)),
         }
-        // What was copied need not stay in memory beside the copy.
-        #[cfg(unix)]
-        file.forget(&name);
     }
     Ok(weights)
 }
@@ -188,7 +185,9 @@ impl WeightFile {
             [rows, columns] => [*rows, *columns],
             other => return Err(self.broken(format!("tensor `{name}` has {} dimensions", other.len()))),
         };
-        Ok(HostTensor { shape, values: self.decoded(name, view.dtype(), view.data())? })
+        let mut values = Vec::with_capacity(shape[0] * shape[1]);
+        self.decode(&view, name, shape[1], |part| values.extend_from_slice(&part))?;
+        Ok(HostTensor { shape, values })
     }
 
     /// The matrix `name`, packed a few rows at a time.
@@ -205,9 +204,7 @@ impl WeightFile {
         };
         let mut words = Vec::with_capacity(rows * format.words(columns));
         let mut scales = Vec::with_capacity(rows * format.scales(columns));
-        let row_bytes = view.data().len() / rows.max(1);
-        for bytes in view.data().chunks((row_bytes * ROWS_AT_ONCE).max(1)) {
-            let values = self.decoded(name, view.dtype(), bytes)?;
+        self.decode(&view, name, columns, |values| {
             let packed: Vec<(Vec<i32>, Vec<f32>)> = values
                 .par_chunks(columns)
                 .map(|row| {
@@ -220,28 +217,42 @@ impl WeightFile {
                 words.extend(row_words);
                 scales.extend(row_scales);
             }
-        }
+        })?;
         Ok(Packed::new(format, [rows, columns], words, scales, device))
     }
 
-    fn decoded(&self, name: &str, dtype: Dtype, bytes: &[u8]) -> Result<Vec<f32>, TrainError> {
-        match dtype {
-            Dtype::F32 => Ok(decode(bytes, f32::from_le_bytes)),
-            Dtype::F16 => Ok(decode(bytes, |bytes| f16::from_le_bytes(bytes).to_f32())),
-            Dtype::BF16 => Ok(decode(bytes, |bytes| bf16::from_le_bytes(bytes).to_f32())),
-            other => Err(self.broken(format!("tensor `{name}` is {other:?}; supported: F32, F16, BF16"))),
+    /// Hands the values of a tensor to `each`, whole rows at a time. What was read does not stay in memory.
+    fn decode(
+        &self,
+        view: &TensorView,
+        name: &str,
+        columns: usize,
+        mut each: impl FnMut(Vec<f32>),
+    ) -> Result<(), TrainError> {
+        let values: fn(&[u8]) -> Vec<f32> = match view.dtype() {
+            Dtype::F32 => |bytes| decoded(bytes, f32::from_le_bytes),
+            Dtype::F16 => |bytes| decoded(bytes, |bytes| f16::from_le_bytes(bytes).to_f32()),
+            Dtype::BF16 => |bytes| decoded(bytes, |bytes| bf16::from_le_bytes(bytes).to_f32()),
+            other => {
+                return Err(self.broken(format!("tensor `{name}` is {other:?}; supported: F32, F16, BF16")));
+            }
+        };
+        let row = (columns * view.dtype().bitsize() / 8).max(1);
+        for bytes in view.data().chunks((BYTES_AT_ONCE / row).max(1) * row) {
+            each(values(bytes));
+            #[cfg(unix)]
+            self.forget(bytes);
         }
+        Ok(())
     }
 
+    /// Gives the pages of a part of the file back to the system; they are read again when somebody asks.
     #[cfg(unix)]
-    /// Gives the pages of a tensor back to the system; they are read again when somebody asks.
-    fn forget(&self, name: &str) {
-        let Ok(all) = self.tensors() else { return };
-        let Ok(view) = all.tensor(name) else { return };
-        let offset = view.data().as_ptr() as usize - self.map.as_ptr() as usize;
+    fn forget(&self, part: &[u8]) {
+        let offset = part.as_ptr() as usize - self.map.as_ptr() as usize;
         // SAFETY: the map is private, read-only and backed by a file: discarded pages come back with the same bytes.
         let _ = unsafe {
-            self.map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, offset, view.data().len())
+            self.map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, offset, part.len())
         };
     }
 
@@ -272,7 +283,7 @@ impl WeightFile {
     }
 }
 
-fn decode<const N: usize>(bytes: &[u8], value: impl Fn([u8; N]) -> f32 + Sync) -> Vec<f32> {
+fn decoded<const N: usize>(bytes: &[u8], value: impl Fn([u8; N]) -> f32 + Sync) -> Vec<f32> {
     bytes.as_chunks::<N>().0.par_iter().map(|chunk| value(*chunk)).collect()
 }
 

@@ -8,7 +8,7 @@ use std::{
 use burn::tensor::backend::Backend;
 use serde::{Deserialize, Serialize};
 
-use super::optimizer::{AdamW, AdamWSettings};
+use super::optimizer::{Optimizer, OptimizerSettings};
 use crate::{
     durable,
     error::TrainError,
@@ -38,12 +38,10 @@ pub struct Checkpoint<B: Backend> {
     /// The adapters.
     pub adapters: Adapters<B>,
     /// The optimizer's state.
-    pub optimizer: AdamW<B>,
+    pub optimizer: Optimizer<B>,
 }
 
 const STATE: &str = "state.json";
-const FIRST: &str = "first.";
-const SECOND: &str = "second.";
 
 /// Writes a checkpoint as `step-{N}`; it appears whole or not at all. Older ones beyond `keep` go.
 pub fn save<B: Ops>(
@@ -51,7 +49,7 @@ pub fn save<B: Ops>(
     keep: u64,
     progress: &Progress,
     adapters: &Adapters<B>,
-    optimizer: &AdamW<B>,
+    optimizer: &Optimizer<B>,
     base_model: &str,
 ) -> Result<PathBuf, TrainError> {
     let target = folder.join(name_of(progress.step));
@@ -61,10 +59,10 @@ pub fn save<B: Ops>(
     }
     fs::create_dir_all(&partial).map_err(TrainError::io(&partial))?;
     adapters.save(&partial, base_model)?;
-    let moments = [(FIRST, optimizer.first.to_host()), (SECOND, optimizer.second.to_host())];
-    let tensors = moments.iter().flat_map(|(prefix, host)| {
+    let moments: Vec<_> = optimizer.named_moments().map(|(moment, all)| (moment, all.to_host())).collect();
+    let tensors = moments.iter().flat_map(|(moment, host)| {
         host.iter().map(move |(name, tensor)| {
-            (format!("{prefix}{name}"), tensor.shape.as_slice(), tensor.values.as_slice())
+            (format!("{moment}.{name}"), tensor.shape.as_slice(), tensor.values.as_slice())
         })
     });
     weights::write_safetensors(&partial.join("optimizer.safetensors"), tensors)?;
@@ -88,7 +86,7 @@ pub fn latest<B: Ops>(
     folder: &Path,
     decoder: &Decoder<B>,
     lora: &LoraSettings,
-    optimizer: &AdamWSettings,
+    settings: &OptimizerSettings,
     device: &B::Device,
 ) -> Result<Option<Checkpoint<B>>, TrainError> {
     let Some((_, path)) = all(folder)?.pop() else { return Ok(None) };
@@ -102,14 +100,15 @@ pub fn latest<B: Ops>(
         return Err(broken(format!("it was made with {:?}; the run has {lora:?}", adapters.settings)));
     }
     let file = weights::WeightFile::open(&path.join("optimizer.safetensors"))?;
-    let moment = |prefix: &str| -> Result<Parameters<B>, TrainError> {
+    let moment = |moment: &&str| -> Result<Parameters<B>, TrainError> {
         let mut host = std::collections::BTreeMap::new();
         for (name, _) in adapters.parameters.iter() {
-            host.insert(name.clone(), file.matrix(&format!("{prefix}{name}"))?);
+            host.insert(name.clone(), file.matrix(&format!("{moment}.{name}"))?);
         }
         Ok(Parameters::from_host(host, device))
     };
-    let optimizer = AdamW::resumed(optimizer.clone(), progress.step, moment(FIRST)?, moment(SECOND)?);
+    let moments = settings.moment_names().iter().map(moment).collect::<Result<_, _>>()?;
+    let optimizer = Optimizer::resumed(settings.clone(), progress.step, moments);
     Ok(Some(Checkpoint { progress, adapters, optimizer }))
 }
 

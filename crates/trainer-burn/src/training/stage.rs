@@ -16,7 +16,7 @@ use super::{
     Run,
     checkpoint::{self, Checkpoint, Progress},
     metering::StageMeter,
-    optimizer::{AdamW, AdamWSettings, clip},
+    optimizer::{Optimizer, OptimizerSettings, clip},
     schedule::learning_rate,
     step::{self, Activations, Trained},
 };
@@ -132,10 +132,7 @@ impl<A: Ops + AutodiffBackend<InnerBackend: Ops>> Run<'_, A> {
     /// The newest checkpoint of the stage, or its beginning: fresh adapters, or those of the stage before.
     fn starting_point(&self, stage: u8) -> Result<Checkpoint<A::InnerBackend>, TrainError> {
         let settings = &self.manifest.settings;
-        let optimizer = AdamWSettings {
-            weight_decay: settings.training.weight_decay,
-            loraplus_lr_ratio: settings.lora.loraplus_lr_ratio,
-        };
+        let optimizer = OptimizerSettings::from(settings);
         let folder = self.layout.checkpoints(stage);
         if let Some(found) = checkpoint::latest(&folder, &self.decoder, &self.lora, &optimizer, &self.device)?
         {
@@ -147,7 +144,7 @@ impl<A: Ops + AutodiffBackend<InnerBackend: Ops>> Run<'_, A> {
             Adapters::fresh(&self.decoder, self.lora.clone(), settings.training.seed, &self.device)
         };
         let progress = Progress { step: 0, draws: 0, duration_seconds: 0.0, recent_losses: Vec::new() };
-        let optimizer = AdamW::new(&adapters.parameters, optimizer);
+        let optimizer = Optimizer::new(&adapters.parameters, optimizer);
         Ok(Checkpoint { progress, adapters, optimizer })
     }
 }

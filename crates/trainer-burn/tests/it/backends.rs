@@ -12,7 +12,7 @@ use greentune_trainer_burn::{
     model::{Adapters, Decoder, config, parameters::HostTensor, weights},
     ops::{Ops, Packing},
     training::{
-        optimizer::{AdamW, AdamWSettings},
+        optimizer::{Optimizer, OptimizerSettings},
         step::{self, Activations, Trained},
     },
 };
@@ -38,7 +38,7 @@ where
         Adapters::<A::InnerBackend>::load(&fixtures.join("olmo2-tiny-lora"), &decoder, &device).unwrap();
     let examples: Vec<Example> = [19, 7, 11].into_iter().map(example).collect();
     let batch = vec![examples.iter().collect::<Vec<_>>()];
-    let mut optimizer = AdamW::new(&adapters.parameters, AdamWSettings::default());
+    let mut optimizer = Optimizer::new(&adapters.parameters, OptimizerSettings::default());
     let out =
         step::gradients::<A>(&decoder, &Trained::Adapters(adapters.clone()), &batch, Activations::Kept, 5);
     adapters.parameters = optimizer.update(&adapters.parameters, &out.gradients, 1e-2);

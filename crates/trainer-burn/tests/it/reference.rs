@@ -11,7 +11,7 @@ use greentune_trainer_burn::{
     evaluate,
     model::{Adapters, Batch, Decoder, config, weights},
     training::{
-        optimizer::{AdamW, AdamWSettings, clip},
+        optimizer::{Optimizer, OptimizerSettings, clip},
         step::{self, Activations, Trained},
     },
 };
@@ -127,8 +127,10 @@ fn gradients_and_twenty_adamw_steps_equal_the_reference() {
     let (decoder, all, numbers) = (decoder(), expected(), numbers());
     let (examples, mut adapters) = (examples(), adapters(&decoder));
     let batch = vec![examples.iter().collect::<Vec<_>>()];
-    let mut optimizer =
-        AdamW::new(&adapters.parameters, AdamWSettings { weight_decay: 0.01, ..AdamWSettings::default() });
+    let mut optimizer = Optimizer::new(
+        &adapters.parameters,
+        OptimizerSettings { weight_decay: 0.01, ..OptimizerSettings::default() },
+    );
     for (index, loss) in numbers["losses"].as_array().unwrap().iter().enumerate() {
         let trained = Trained::Adapters(adapters.clone());
         let out = step::gradients::<Autodiff<Flex>>(&decoder, &trained, &batch, Activations::Kept, 0);
