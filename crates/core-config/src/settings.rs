@@ -302,6 +302,23 @@ impl LoraSettings {
         }
         self.target_modules.clone()
     }
+
+    /// What the adapters are, such as `DoRA of rank 8, rank-stabilised`.
+    pub fn describe(&self) -> String {
+        let kind = if self.use_dora { "DoRA" } else { "LoRA" };
+        let scale = if self.use_rslora { ", rank-stabilised" } else { "" };
+        format!("{kind} of rank {}{scale}", self.rank)
+    }
+}
+
+impl Settings {
+    /// How frozen weights are kept in memory: `f32`, `bf16`, `f16`, `q8` or `q4`.
+    pub fn frozen_weights(&self) -> &'static str {
+        match self.base_model.quantization {
+            Quantization::None => self.training.precision.as_str(),
+            quantized => quantized.as_str(),
+        }
+    }
 }
 
 choice! {

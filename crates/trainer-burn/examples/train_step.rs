@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .into_iter()
         .find_map(|(option, packing)| has(option).then_some(packing));
     let activations = if has("recompute") { Activations::Recomputed } else { Activations::Kept };
-    let started = Instant::now();
+    let (started, empty) = (Instant::now(), peak_resident_mb());
     let batches: Vec<Vec<Example>> = batches_of(&serde_json::from_slice(&std::fs::read(batches)?)?);
     let config = config::read(Path::new(model))?;
     let weights = weights::load(Path::new(model), &config, packing, &FlexDevice)?;
@@ -62,6 +62,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "seconds": seconds,
         "losses": losses,
         "median_seconds": median,
+        "resident_without_model_mb": empty,
         "peak_resident_mb": peak_resident_mb(),
         "peak_resident_before_training_mb": before,
         "trainable_parameters": adapters.parameters.count(),

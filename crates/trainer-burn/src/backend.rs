@@ -16,7 +16,9 @@ use crate::{
     training::{self, Outcome},
 };
 
+// 0.21 is the last burn with candle (docs/decisions/0001); it stays as a second opinion on the processor.
 #[cfg(feature = "candle")]
+#[allow(deprecated)]
 impl crate::ops::Ops for burn::backend::Candle {}
 #[cfg(any(feature = "wgpu", feature = "metal"))]
 impl crate::ops::Ops for burn::backend::Wgpu {}
@@ -47,6 +49,7 @@ macro_rules! on {
             }
             #[cfg(feature = "candle")]
             Chosen::Candle => {
+                #[allow(deprecated)]
                 type $backend = Autodiff<burn::backend::Candle>;
                 let $device = burn::backend::candle::CandleDevice::Cpu;
                 $body

@@ -23,7 +23,7 @@ pub(crate) fn model_card(manifest: &RunManifest, stage: &StageRecord, merged: bo
     let _ = write!(
         card,
         "\n# {name}\n\n{description}{what} of the run `{run}`, stage {stage}, fine-tuned from {model} with greentune \
-         {version}.\n\n## Training\n\nLoRA of rank {rank}, alpha {alpha}, on {targets}; seed {seed}.\n\n\
+         {version}.\n\n## Training\n\n{adapters}, alpha {alpha}, on {targets}; base weights kept as {weights}; seed {seed}.\n\n\
          | stage | steps | records per step | learning rate | training records |\n|---|---|---|---|---|\n",
         name = inline(&settings.project.name),
         description = paragraph(&settings.project.description),
@@ -32,9 +32,10 @@ pub(crate) fn model_card(manifest: &RunManifest, stage: &StageRecord, merged: bo
         stage = stage.stage,
         model = inline(&model),
         version = manifest.greentune_version,
-        rank = settings.lora.rank,
+        adapters = settings.lora.describe(),
+        weights = settings.frozen_weights(),
         alpha = settings.lora.alpha,
-        targets = inline(&settings.lora.target_modules.join(", ")),
+        targets = inline(&settings.lora.targets().join(", ")),
         seed = settings.training.seed,
     );
     for record in &trained {

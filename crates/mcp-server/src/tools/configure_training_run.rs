@@ -38,12 +38,13 @@ impl Operation for ConfigureTrainingRun {
             )
         });
         let configured = format!(
-            "Configured the run {}: LoRA rank {} on {} of the {} model {}, device {}; {stages}.",
+            "Configured the run {}: {} on {} of the {} model {} (weights kept as {}), device {}; {stages}.",
             response.run_id,
-            summary.lora_rank,
+            summary.adapters,
             summary.target_modules.join(", "),
             summary.architecture,
             summary.base_model.display(),
+            summary.frozen_weights,
             summary.device
         );
         let warnings = summary.warnings.iter().map(|warning| format!("Warning: {warning}"));

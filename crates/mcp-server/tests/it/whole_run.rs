@@ -29,7 +29,7 @@ async fn a_run_is_configured_and_described() {
     let (content, text) = session.succeed("configure_training_run", arguments).await;
     assert!(Path::new(content["manifest_path"].as_str().unwrap()).is_file());
     assert_eq!(content["configuration_summary"]["lora_rank"], 4);
-    assert!(text.contains("LoRA rank 4 on q_proj, v_proj of the olmo2 model"), "{text}");
+    assert!(text.contains("LoRA of rank 4 on q_proj, v_proj of the olmo2 model"), "{text}");
     assert!(text.contains("stage 1 12 steps of 4 records at 0.001"), "{text}");
 }
 

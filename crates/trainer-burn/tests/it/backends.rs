@@ -88,6 +88,7 @@ fn flex_learns() {
 }
 
 #[cfg(feature = "candle")]
+#[allow(deprecated)] // as in backend.rs
 #[test]
 fn candle_agrees_with_flex() {
     agrees::<Autodiff<burn::backend::Candle>>(&burn::backend::candle::CandleDevice::Cpu, None);

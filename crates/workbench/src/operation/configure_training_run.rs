@@ -77,6 +77,10 @@ pub struct ConfigurationSummary {
     pub architecture: String,
     /// Device that was asked for.
     pub device: String,
+    /// How frozen weights are kept in memory: `f32`, `bf16`, `f16`, `q8` or `q4`.
+    pub frozen_weights: String,
+    /// What is trained, such as `LoRA of rank 8`.
+    pub adapters: String,
     /// LoRA rank.
     pub lora_rank: u64,
     /// Projections that get an adapter.
@@ -221,6 +225,8 @@ fn summary(manifest: &RunManifest, base_model: &BaseModel) -> ConfigurationSumma
         base_model: manifest.base_model_path.clone(),
         architecture: base_model.architecture.to_owned(),
         device: settings.training.device.to_string(),
+        frozen_weights: settings.frozen_weights().to_owned(),
+        adapters: settings.lora.describe(),
         lora_rank: settings.lora.rank,
         target_modules: settings.lora.targets(),
         stages: manifest.stages.iter().map(|stage| stage_summary(manifest, stage.stage)).collect(),

@@ -61,15 +61,15 @@ impl NewRun {
 }
 
 fn page(response: &ConfigureTrainingRunResponse, paint: Paint) -> String {
-    let ConfigurationSummary { base_model, architecture, device, lora_rank, target_modules, stages, .. } =
-        &response.configuration_summary;
+    let summary = &response.configuration_summary;
+    let ConfigurationSummary { base_model, architecture, frozen_weights, adapters, device, .. } = summary;
     let mut lines = vec![
         format!("configured the run {}", paint.heading(&response.run_id)),
-        format!("  base model  {} ({architecture})", base_model.display()),
-        format!("  adapters    LoRA of rank {lora_rank} on {}", target_modules.join(", ")),
+        format!("  base model  {} ({architecture}, weights kept as {frozen_weights})", base_model.display()),
+        format!("  adapters    {adapters} on {}", summary.target_modules.join(", ")),
         format!("  device      {device}"),
     ];
-    lines.extend(stages.iter().map(|stage| {
+    lines.extend(summary.stages.iter().map(|stage| {
         format!(
             "  stage {}     {} of {} from {}, learning rate {}",
             stage.stage,
@@ -79,8 +79,7 @@ fn page(response: &ConfigureTrainingRunResponse, paint: Paint) -> String {
             number(stage.learning_rate),
         )
     }));
-    let warnings = &response.configuration_summary.warnings;
-    lines.extend(warnings.iter().map(|warning| paint.doubtful(format!("warning: {warning}"))));
+    lines.extend(summary.warnings.iter().map(|warning| paint.doubtful(format!("warning: {warning}"))));
     lines.push(format!("next: greentune train {}", response.run_id));
     lines.join("\n")
 }
