@@ -1,14 +1,13 @@
-//! From a file of records to batches: reading, prompt form, tokens and loss mask, drawing, padding.
+//! From a file of records to examples: reading, prompt form, tokens and loss mask, drawing.
 //!
 //! ```text
-//! train.jsonl ─ record ─> Record ─ encode ─> Example ─ dataset ─> Dataset ─ sampler, batch ─> Batch
+//! train.jsonl ─ record ─> Record ─ encode ─> Example ─ dataset ─> Dataset ─ sampler ─> Draw
 //!                                   ^ tokenizer, template
 //! ```
 //!
 //! Nothing here knows tensors. All that is drawn is a pure function of the seed and the number of draws made, so
 //! that a resumed run goes on with the very same records.
 
-mod batch;
 mod dataset;
 mod encode;
 mod error;
@@ -20,7 +19,6 @@ mod template;
 mod test_model;
 mod tokenizer;
 
-pub use batch::Batch;
 pub use dataset::{Dataset, overlap};
 pub use encode::{Encoder, Example};
 pub use error::DataError;
