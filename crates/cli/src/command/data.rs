@@ -23,7 +23,7 @@ pub enum Data {
 /// Arguments of `data inspect`.
 #[derive(Args, Debug)]
 pub struct Inspect {
-    /// The data set: one JSON object per line
+    /// The data set: JSONL, CSV or Parquet
     file: PathBuf,
     /// Records to show in full
     #[arg(long, value_name = "N", default_value_t = 3)]
@@ -51,12 +51,13 @@ fn page(inspection: &DatasetInspection, paint: Paint) -> String {
     let DatasetInspection { counts, tokens_per_record: [least, median, p95, most], .. } = inspection;
     let mut lines = vec![
         paint.heading(inspection.dataset.display().to_string()),
+        format!("format     {}, records as {}", inspection.format, inspection.schema),
         format!("template   {}", inspection.template_source),
         format!("records    {}", records(counts)),
         format!("quality    {} are drawn more often", counted(inspection.high_quality_records, "record")),
         format!("tokens     {least} to {most} per record, median {median}, 95th percentile {p95}"),
         format!(
-            "labelled   {} of {} tokens: the response, on which the loss is computed",
+            "labelled   {} of {} tokens: the responses, on which the loss is computed",
             count(inspection.labelled_tokens),
             count(inspection.total_tokens),
         ),
@@ -75,6 +76,9 @@ fn records(counts: &DatasetCounts) -> String {
         (counts.broken_lines, "broken lines"),
         (counts.missing_field, "without a field"),
         (counts.empty_response, "with an empty response"),
+        (counts.unknown_role, "with an unknown role"),
+        (counts.ends_with_user, "without an answer at the end"),
+        (counts.template_failed, "refused by the template"),
         (counts.too_long, "too long for a response"),
     ];
     let truncated = match counts.truncated {

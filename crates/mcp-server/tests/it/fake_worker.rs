@@ -6,6 +6,7 @@ use greentune_core_config::{
     Problem, ProblemKind,
     event::{EventKind, StepMetrics},
     port::RunReporter,
+    settings::{DatasetFormat, DatasetSchema},
     task::{DatasetCounts, DatasetInspection, WorkerAnswer, WorkerTask},
 };
 use greentune_workbench::worker::{Outcome, WorkerSession, read_task, write_answer};
@@ -66,6 +67,8 @@ fn do_task(task: &Path, answer: &Path) {
     let reply = match read_task(task).unwrap() {
         WorkerTask::Inspect(task) => WorkerAnswer::Inspected(DatasetInspection {
             dataset: task.dataset,
+            format: DatasetFormat::Jsonl,
+            schema: DatasetSchema::Alpaca,
             template_source: "instruction/response".into(),
             counts: DatasetCounts { read: 10, kept: 9, too_long: 1, ..DatasetCounts::default() },
             high_quality_records: 0,

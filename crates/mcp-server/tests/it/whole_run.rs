@@ -102,7 +102,7 @@ async fn a_data_set_is_inspected() {
         json!({ "project_path": session.project().await, "dataset": fixture("demo/narratives_train.jsonl") });
     let (content, text) = session.succeed("inspect_dataset", arguments).await;
     assert_eq!(content["counts"]["kept"], 9);
-    assert!(text.starts_with("9 of 10 records are used (0 truncated; dropped: 0 broken, "), "{text}");
+    assert!(text.starts_with("9 of 10 records (jsonl, as alpaca) are used; dropped: 1 too long. "), "{text}");
 }
 
 #[tokio::test]

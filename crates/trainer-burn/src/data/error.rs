@@ -76,10 +76,10 @@ pub enum DataError {
         /// The file of the chat template, or the key in the settings.
         location: Box<Location>,
     },
-    /// What the chat template gives for a whole conversation does not begin with what it gives for the prompt.
+    /// What the chat template gives for a conversation does not begin with what it gives for the part before a response.
     #[error(
-        "the model's chat template changes the prompt once the response is there, so that the response cannot be \
-         told apart from it"
+        "the model's chat template changes what comes before a response once more of the conversation is there, so \
+         that the response cannot be told apart from it"
     )]
     TemplateNotPrefix {
         /// The file of the chat template.
@@ -136,8 +136,8 @@ impl DataError {
             Self::Unreadable { .. } => "check that it is a file and that you may read it",
             Self::Format { .. } => "write one JSON object per line and set dataset.format = \"jsonl\"",
             Self::Empty { .. } | Self::NothingToDraw => {
-                "correct the records named, or set dataset.instruction_field and dataset.output_field to the names \
-                 that the file uses"
+                "correct the records named, or set dataset.schema, or dataset.instruction_field and \
+                 dataset.output_field to the names that the file uses"
             }
             Self::TokenizerNotFound { .. } => {
                 "set base_model.local_path to a folder with config.json, *.safetensors and tokenizer.json"
@@ -183,11 +183,14 @@ impl Diagnostic for DataError {
 pub(super) fn describe(counts: &DatasetCounts) -> String {
     let mut words = vec![format!("{} records read", counts.read)];
     for (count, what) in [
-        (counts.broken_lines, "on lines that are no JSON object"),
+        (counts.broken_lines, "that cannot be read"),
         (counts.missing_field, "with a missing or wrong field"),
         (counts.empty_response, "with an empty response"),
+        (counts.unknown_role, "with a turn of an unknown role"),
+        (counts.ends_with_user, "that end without an answer"),
+        (counts.template_failed, "that the prompt template refuses"),
         (counts.too_long, "whose prompt fills the context"),
-        (counts.truncated, "with the end of the response cut off"),
+        (counts.truncated, "with their end cut off"),
     ] {
         if count > 0 {
             words.push(format!("{count} {what}"));

@@ -1,8 +1,8 @@
 //! From a file of records to examples: reading, prompt form, tokens and loss mask, drawing.
 //!
 //! ```text
-//! train.jsonl ─ record ─> Record ─ encode ─> Example ─ dataset ─> Dataset ─ sampler ─> Draw
-//!                                   ^ tokenizer, template
+//! file ─ rows ─> Row ─ schema, record ─> Record ─ encode ─> Example ─ dataset ─> Dataset ─ sampler ─> Draw
+//!                                                   ^ tokenizer, template
 //! ```
 //!
 //! Nothing here knows tensors. All that is drawn is a pure function of the seed and the number of draws made, so
@@ -11,18 +11,22 @@
 mod dataset;
 mod encode;
 mod error;
+mod example;
 mod inspect;
 mod record;
+mod rows;
 mod sampler;
+mod schema;
 mod template;
 #[cfg(test)]
 mod test_model;
 mod tokenizer;
 
 pub use dataset::{Dataset, overlap};
-pub use encode::{Encoder, Example};
+pub use encode::Encoder;
 pub use error::DataError;
+pub use example::{Example, ExampleText};
 pub use inspect::inspect;
 pub use sampler::{Draw, Replay, Sampler};
-pub use template::{PromptTemplate, Rendered};
+pub use template::PromptTemplate;
 pub use tokenizer::{ChatTemplate, Tokenizer};

@@ -7,6 +7,7 @@ use greentune_core_config::{
     evaluation::{EvaluatedModel, EvaluationReport},
     event::{EventKind, StepMetrics},
     port::RunReporter,
+    settings::{DatasetFormat, DatasetSchema},
     task::{DatasetCounts, DatasetInspection, DeviceReport, EvaluateTask, WorkerAnswer, WorkerTask},
 };
 use greentune_export::peft::{self, AdapterConfig, LoraPair};
@@ -114,6 +115,8 @@ fn do_task(mode: &str, task: &Path, answer: &Path) {
         },
         WorkerTask::Inspect(task) => WorkerAnswer::Inspected(DatasetInspection {
             dataset: task.dataset,
+            format: DatasetFormat::Jsonl,
+            schema: DatasetSchema::Alpaca,
             template_source: "instruction/response".into(),
             counts: DatasetCounts { read: task.show as u64, ..DatasetCounts::default() },
             high_quality_records: 0,
