@@ -2,14 +2,14 @@
 
 use crate::{
     Problem, ProblemKind,
-    settings::{DatasetFormat, Precision, Quantization, Settings},
+    settings::{Precision, Quantization, Settings},
 };
 
 /// What `settings` ask for that is not available yet, each with what works now.
 ///
 /// Each is of kind [`ProblemKind::Unsupported`] and has the code `config.not_available_yet`.
 pub fn unavailable(settings: &Settings) -> Vec<Problem> {
-    let Settings { base_model, training, dataset, ast, carbon, mlflow, wandb, huggingface, .. } = settings;
+    let Settings { base_model, training, ast, carbon, mlflow, wandb, huggingface, .. } = settings;
     let mut problems = Vec::new();
     let mut refuse = |is_asked: bool, key: &str, found: &str, instead: &str| {
         if is_asked {
@@ -41,12 +41,6 @@ pub fn unavailable(settings: &Settings) -> Vec<Problem> {
         "training.precision",
         training.precision.as_str(),
         "set training.precision = \"f32\"",
-    );
-    refuse(
-        dataset.format != DatasetFormat::Jsonl,
-        "dataset.format",
-        dataset.format.as_str(),
-        "convert the data to one JSON object per line and set dataset.format = \"jsonl\"",
     );
     refuse(ast.enabled, "ast.enabled", "true", "set ast.enabled = false; every sample is trained on");
     refuse(
@@ -113,7 +107,6 @@ mod tests {
         settings.training.gradient_checkpointing = true;
         settings.training.packing = true;
         settings.training.precision = Precision::Bf16;
-        settings.dataset.format = DatasetFormat::Parquet;
         settings.ast.enabled = true;
         settings.carbon.emissions_endpoint = Some(String::from("https://user:secret@example.org"));
         settings.mlflow.enabled = true;
@@ -125,7 +118,6 @@ mod tests {
         training.gradient_checkpointing: true is not available yet; what works now: set training.gradient_checkpointing = false; a smaller training.stage1.batch_size with more gradient_accumulation saves memory too
         training.packing: true is not available yet; what works now: set training.packing = false
         training.precision: bf16 is not available yet; what works now: set training.precision = "f32"
-        dataset.format: parquet is not available yet; what works now: convert the data to one JSON object per line and set dataset.format = "jsonl"
         ast.enabled: true is not available yet; what works now: set ast.enabled = false; every sample is trained on
         carbon.emissions_endpoint: a service for live carbon intensity is not available yet; what works now: leave it out; the yearly intensity of carbon.country_iso_code is used
         mlflow.enabled: true is not available yet; what works now: set mlflow.enabled = false; the run's events.jsonl holds every figure

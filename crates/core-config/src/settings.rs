@@ -274,6 +274,8 @@ pub const LORA_TARGETS: &[&str] =
 choice! {
     /// Format of a data set.
     DatasetFormat {
+        /// By the file's extension; JSONL when that says nothing.
+        Auto = "auto",
         /// One JSON object per line.
         Jsonl = "jsonl",
         /// Comma-separated values with a header.
@@ -303,7 +305,7 @@ section! {
     /// `[dataset]`: how records are read.
     DatasetSettings {
         /// Format of the files.
-        format: DatasetFormat = DatasetFormat::Jsonl,
+        format: DatasetFormat = DatasetFormat::Auto,
         /// What a record looks like; recognised by the fields of the first record when `auto`.
         schema: DatasetSchema = DatasetSchema::Auto,
         /// Field with the instruction.

@@ -40,8 +40,9 @@ impl Dataset {
     /// Reads `path`, encodes each record and counts those that cannot be used.
     ///
     /// # Errors
-    /// [`DataError::NotFound`], [`DataError::Unreadable`], [`DataError::Format`]; [`DataError::Empty`] when no record
-    /// can be used; an error of template or tokenizer, which no other record would fare better with.
+    /// [`DataError::NotFound`], [`DataError::Unreadable`], [`DataError::Format`], [`DataError::Table`];
+    /// [`DataError::Empty`] when no record can be used; an error of the tokenizer, which no other
+    /// record would fare better with.
     pub fn load(path: &Path, settings: &Settings, encoder: &Encoder) -> Result<Self, DataError> {
         let mut records = Records::open(path, settings)?;
         let mut dataset = Self {
@@ -187,6 +188,63 @@ mod tests {
         let validation = load(&validation, &settings).unwrap().examples;
         assert_eq!(overlap(&train, &validation), 2);
         assert_eq!(overlap(&train, &[]), 0);
+    }
+
+    #[test]
+    fn a_table_is_learnt_as_the_same_records_in_lines_are() {
+        let model = TestModel::new();
+        let settings = Settings::default();
+        let encoder = Encoder::new(model.path(), &settings, Timestamp::UNIX_EPOCH).unwrap();
+        let load = |path: &Path| Dataset::load(path, &settings, &encoder).unwrap();
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/data");
+        let parquet = load(&fixtures.join("alpaca-snappy.parquet"));
+        let (mut lines, mut csv) = (String::new(), String::from("output,quality,instruction,input\n"));
+        for n in 0..12_u32 {
+            let input = if n % 3 == 0 { format!("input {n}") } else { String::new() };
+            let (output, quality) = (n.to_string().repeat(n as usize + 1), f64::from(n) / 10.0);
+            csv += &format!("{output},{quality},Say {n}.,{input}\n");
+            let record = serde_json::json!({"instruction": format!("Say {n}."), "input": input, "output": output,
+                "quality": quality});
+            lines += &format!("{record}\n");
+        }
+        model.write_text("a.csv", &csv);
+        model.write_text("a.jsonl", &lines);
+        let (csv, lines) = (load(&model.path().join("a.csv")), load(&model.path().join("a.jsonl")));
+        assert_eq!([parquet.format, csv.format], [DatasetFormat::Parquet, DatasetFormat::Csv]);
+        let seen = |dataset: &Dataset| -> Vec<_> {
+            let seen =
+                |example: &Example| (example.tokens.clone(), example.labels.clone(), example.high_quality);
+            dataset.examples.iter().map(seen).collect()
+        };
+        assert_eq!(seen(&csv), seen(&lines));
+        assert_eq!(seen(&parquet), seen(&lines));
+
+        let conversations = load(&fixtures.join("messages.parquet"));
+        assert_eq!(conversations.schema, DatasetSchema::Messages);
+        assert_eq!((conversations.counts.kept, conversations.counts.ends_with_user), (3, 1));
+        assert_eq!(conversations.counts.problems[0].location.as_ref().unwrap().line, Some(4));
+        assert_eq!(conversations.examples.iter().map(|e| e.labels.len()).collect::<Vec<_>>(), [1, 2, 3]);
+    }
+
+    #[test]
+    fn columns_of_other_names_or_types_are_named() {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/data");
+        let mut settings = Settings::default();
+        settings.dataset.output_field = "answer".into();
+        let encoder = Encoder::new(TestModel::new().path(), &settings, Timestamp::UNIX_EPOCH).unwrap();
+        let problem = |path: &str, settings: &Settings| {
+            let error = Dataset::load(&fixtures.join(path), settings, &encoder).err().unwrap();
+            error.problem().problems[0].message.clone()
+        };
+        assert_eq!(
+            problem("alpaca-snappy.parquet", &settings),
+            "there is no field `answer`; found: `instruction`, `input`, `output`, `quality`, `topic`"
+        );
+        settings.dataset.output_field = "quality".into();
+        assert_eq!(
+            problem("alpaca-snappy.parquet", &settings),
+            "field `quality` is a number; allowed: a string"
+        );
     }
 
     #[test]

@@ -3,7 +3,9 @@
 use std::{io, path::PathBuf};
 
 use greentune_core_config::{
-    Diagnostic, Location, Problem, ProblemKind, settings::DatasetFormat, task::DatasetCounts,
+    Diagnostic, Location, Problem, ProblemKind,
+    settings::DatasetFormat,
+    task::DatasetCounts,
 };
 
 /// Why a data set cannot be used. Single bad records are no error; they are counted ([`DatasetCounts`]).
@@ -24,11 +26,25 @@ pub enum DataError {
         /// What the operating system says.
         source: io::Error,
     },
-    /// A format that has no reader yet.
-    #[error("data sets in the format `{format}` are not available yet; allowed: `jsonl`")]
+    /// The file's extension says another format than the settings.
+    #[error("{} is {found} by its extension, and dataset.format says `{declared}`", path.display())]
     Format {
+        /// The file.
+        path: PathBuf,
         /// The format in the settings.
-        format: DatasetFormat,
+        declared: DatasetFormat,
+        /// The format of such files.
+        found: DatasetFormat,
+    },
+    /// A table that does not hold what its format must.
+    #[error("{} cannot be read as {format}: {reason}", path.display())]
+    Table {
+        /// The file.
+        path: PathBuf,
+        /// The format's name.
+        format: &'static str,
+        /// What is wrong with it.
+        reason: String,
     },
     /// No record can be used.
     #[error("no record of {} can be used: {}", path.display(), describe(counts))]
@@ -110,6 +126,7 @@ impl DataError {
             Self::NotFound { .. } => "data.not_found",
             Self::Unreadable { .. } => "data.unreadable",
             Self::Format { .. } => "data.format",
+            Self::Table { .. } => "data.table",
             Self::Empty { .. } | Self::NothingToDraw => "data.empty",
             Self::TokenizerNotFound { .. } => "tokenizer.not_found",
             Self::TokenizerBroken { .. } => "tokenizer.broken",
@@ -125,7 +142,6 @@ impl DataError {
     fn kind(&self) -> ProblemKind {
         match self {
             Self::NotFound { .. } | Self::TokenizerNotFound { .. } => ProblemKind::NotFound,
-            Self::Format { .. } => ProblemKind::Unsupported,
             _ => ProblemKind::InvalidInput,
         }
     }
@@ -134,7 +150,13 @@ impl DataError {
         match self {
             Self::NotFound { .. } => "check the path; relative paths start at the project's folder",
             Self::Unreadable { .. } => "check that it is a file and that you may read it",
-            Self::Format { .. } => "write one JSON object per line and set dataset.format = \"jsonl\"",
+            Self::Format { .. } => {
+                "set dataset.format = \"auto\", or give the file the extension of its format"
+            }
+            Self::Table { format: "CSV", .. } => {
+                "write a first line with the columns' names, and save the file as UTF-8"
+            }
+            Self::Table { .. } => "write the file again, compressed with zstd, snappy, gzip or not at all",
             Self::Empty { .. } | Self::NothingToDraw => {
                 "correct the records named, or set dataset.schema, or dataset.instruction_field and \
                  dataset.output_field to the names that the file uses"
@@ -171,7 +193,9 @@ impl Diagnostic for DataError {
         let mut problem = Problem::new(self.kind(), self.code(), self.to_string()).with_hint(self.hint());
         problem.location = self.location();
         match self {
-            Self::Unreadable { source, .. } => problem.message = format!("{self}: {source}"),
+            Self::Unreadable { source, .. } => {
+                problem.message = format!("{self}: {source}")
+            }
             Self::Empty { counts, .. } => problem.problems.clone_from(&counts.problems),
             _ => {}
         }

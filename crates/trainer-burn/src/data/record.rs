@@ -36,10 +36,11 @@ impl<'a> Records<'a> {
     /// Opens `path`, whose format, schema and fields `settings.dataset` names.
     ///
     /// # Errors
-    /// As [`rows::open`].
+    /// As [`rows::format`] and [`rows::open`].
     pub(super) fn open(path: &Path, settings: &'a Settings) -> Result<Self, DataError> {
-        let (format, schema) = (settings.dataset.format, settings.dataset.schema);
-        Ok(Self { path: path.to_owned(), rows: rows::open(path, format)?, settings, format, schema })
+        let format = rows::format(path, settings.dataset.format)?;
+        let rows = rows::open(path, format, &schema::known_fields(&settings.dataset), true)?;
+        Ok(Self { path: path.to_owned(), rows, settings, format, schema: settings.dataset.schema })
     }
 
     /// The file's format.
