@@ -10,6 +10,7 @@ pub mod ids;
 pub mod layout;
 pub mod manifest;
 pub mod port;
+pub mod preparation;
 pub mod problem;
 pub mod resolve;
 pub mod settings;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     evaluation::EvaluationReport,
+    preparation::{DatasetPreparation, PrepareTask},
     problem::Problem,
     settings::{DatasetFormat, DatasetSchema, Settings},
 };
@@ -19,6 +20,8 @@ pub enum WorkerTask {
     Evaluate(EvaluateTask),
     /// Show what the model will see of a data set.
     Inspect(Box<InspectTask>),
+    /// Split a data set and report on its quality.
+    Prepare(Box<PrepareTask>),
     /// Say which devices this binary can train on here.
     ProbeDevices,
 }
@@ -34,6 +37,8 @@ pub enum WorkerAnswer {
     },
     /// To [`WorkerTask::Inspect`].
     Inspected(DatasetInspection),
+    /// To [`WorkerTask::Prepare`].
+    Prepared(Box<DatasetPreparation>),
     /// To [`WorkerTask::ProbeDevices`].
     Devices {
         /// Every device kind of greentune.

@@ -106,6 +106,16 @@ async fn a_data_set_is_inspected() {
 }
 
 #[tokio::test]
+async fn a_data_set_is_prepared() {
+    let session = Session::new().await;
+    let arguments = json!({ "project_path": session.project().await, "datasets": [fixture("demo/narratives_train.jsonl")] });
+    let (content, text) = session.succeed("prepare_dataset", arguments).await;
+    assert_eq!((&content["duplicates"], &content["deduplicated"]), (&json!(1), &json!(true)));
+    assert!(text.starts_with("9 records in ") && text.contains("1 duplicate left out."), "{text}");
+    assert!(text.contains("Look at this: a warning.") && text.ends_with("raw.md."), "{text}");
+}
+
+#[tokio::test]
 async fn what_is_not_trained_is_neither_evaluated_nor_exported_nor_metered() {
     let session = Session::new().await;
     let (project, run) = session.run().await;

@@ -136,7 +136,7 @@ fn template_fault(error: &DataError) -> Fault {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::{
         super::{
@@ -152,7 +152,12 @@ mod tests {
 
     fn record(response: &str) -> Record {
         let (instruction, input, response) = ("Add.".into(), String::new(), response.into());
-        Record { line: 7, body: Body::Instruction { instruction, input, response }, high_quality: true }
+        Record {
+            line: 7,
+            body: Body::Instruction { instruction, input, response },
+            quality: Value::Null,
+            high_quality: true,
+        }
     }
 
     fn example(encoder: &Encoder, response: &str) -> Example {
@@ -172,7 +177,7 @@ mod tests {
     fn talk(contents: &[&str]) -> Record {
         let turns = contents.iter().zip([Role::User, Role::Assistant].into_iter().cycle());
         let turns = turns.map(|(content, role)| Turn { role, content: (*content).into() }).collect();
-        Record { line: 1, body: Body::Conversation(turns), high_quality: false }
+        Record { line: 1, body: Body::Conversation(turns), quality: Value::Null, high_quality: false }
     }
 
     #[test]
@@ -284,6 +289,7 @@ mod tests {
         let record = |prompt: &str| Record {
             line: 1,
             body: Body::Completion { prompt: prompt.into(), completion: "once".into() },
+            quality: Value::Null,
             high_quality: false,
         };
         let encode = |model: &TestModel, prompt: &str| {

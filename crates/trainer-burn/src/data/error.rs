@@ -4,7 +4,7 @@ use std::{io, path::PathBuf};
 
 use greentune_core_config::{
     Diagnostic, Location, Problem, ProblemKind,
-    settings::DatasetFormat,
+    settings::{DatasetFormat, DatasetSchema},
     task::DatasetCounts,
 };
 
@@ -115,6 +115,43 @@ pub enum DataError {
         /// Least and greatest weight that are allowed.
         range: (f64, f64),
     },
+    /// Files that are prepared together hold records of different schemas.
+    #[error(
+        "{} holds records as {}, and {} as {}; files that are prepared together must be of one schema",
+        first.0.display(), first.1, other.0.display(), other.1
+    )]
+    MixedSchemas {
+        /// The first file and its schema.
+        first: Box<(PathBuf, DatasetSchema)>,
+        /// The file that differs.
+        other: Box<(PathBuf, DatasetSchema)>,
+    },
+    /// A file that would be replaced.
+    #[error("{} is there already", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file would be written that is read.
+    #[error("{} would be replaced and is read", path.display())]
+    WritesInput {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file has other rows than a moment ago.
+    #[error("{} was changed while it was read", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file cannot be written.
+    #[error("{} cannot be written", path.display())]
+    Unwritable {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
     /// Nothing to draw from.
     #[error("there is no record to draw")]
     NothingToDraw,
@@ -136,12 +173,19 @@ impl DataError {
             Self::Template { .. } => "template.broken",
             Self::TemplateNotPrefix { .. } => "template.not_a_prefix",
             Self::Weight { .. } => "data.weight",
+            Self::MixedSchemas { .. } => "data.mixed_schemas",
+            Self::Exists { .. } => "data.exists",
+            Self::WritesInput { .. } => "data.writes_input",
+            Self::Changed { .. } => "data.changed",
+            Self::Unwritable { .. } => "data.unwritable",
         }
     }
 
     fn kind(&self) -> ProblemKind {
         match self {
             Self::NotFound { .. } | Self::TokenizerNotFound { .. } => ProblemKind::NotFound,
+            Self::Exists { .. } | Self::Changed { .. } => ProblemKind::Conflict,
+            Self::Unwritable { .. } => ProblemKind::Unavailable,
             _ => ProblemKind::InvalidInput,
         }
     }
@@ -171,6 +215,11 @@ impl DataError {
             Self::NoEndOfSequence { .. } => "name it as `eos_token` in tokenizer_config.json",
             Self::Template { .. } => "correct the template; it is Jinja over `instruction` and `input`",
             Self::TemplateNotPrefix { .. } => "set dataset.prompt_template, which is used instead of it",
+            Self::MixedSchemas { .. } => "prepare them apart, or set dataset.schema",
+            Self::Exists { .. } => "name another folder, or replace it with --force (force = true)",
+            Self::WritesInput { .. } => "name another folder for what is written",
+            Self::Changed { .. } => "prepare it again once nothing writes to it any more",
+            Self::Unwritable { .. } => "check the folder's permissions and the disk",
             Self::Weight { .. } => "set training.quality_weight_multiplier to a value in that range",
         }
     }
@@ -193,8 +242,8 @@ impl Diagnostic for DataError {
         let mut problem = Problem::new(self.kind(), self.code(), self.to_string()).with_hint(self.hint());
         problem.location = self.location();
         match self {
-            Self::Unreadable { source, .. } => {
-                problem.message = format!("{self}: {source}")
+            Self::Unreadable { source, .. } | Self::Unwritable { source, .. } => {
+                problem.message = format!("{self}: {source}");
             }
             Self::Empty { counts, .. } => problem.problems.clone_from(&counts.problems),
             _ => {}

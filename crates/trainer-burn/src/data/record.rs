@@ -20,6 +20,8 @@ pub(super) struct Record {
     /// Line in the file, or number of the row in a file without lines; from 1.
     pub(super) line: u64,
     pub(super) body: Body,
+    /// The quality field's value; null when there is none.
+    pub(super) quality: Value,
     pub(super) high_quality: bool,
 }
 
@@ -59,10 +61,9 @@ impl<'a> Records<'a> {
             self.schema = schema::recognise(fields, names);
         }
         let body = schema::body(fields, self.schema, names).map_err(|fault| fault.at(&self.path, line))?;
-        let threshold = self.settings.training.quality_threshold;
-        let high_quality =
-            fields.get(&names.quality_field).is_some_and(|quality| is_high(quality, threshold));
-        Ok(Record { line, body, high_quality })
+        let quality = fields.get(&names.quality_field).cloned().unwrap_or_default();
+        let high_quality = is_high(&quality, self.settings.training.quality_threshold);
+        Ok(Record { line, body, quality, high_quality })
     }
 }
 
