@@ -1,15 +1,12 @@
 //! Settings that are possible and whose engine comes later: accepted when read, refused when used.
 
-use crate::{
-    Problem, ProblemKind,
-    settings::{DatasetFormat, Settings},
-};
+use crate::{Problem, ProblemKind, settings::Settings};
 
 /// What `settings` ask for that is not available yet, each with what works now.
 ///
 /// Each is of kind [`ProblemKind::Unsupported`] and has the code `config.not_available_yet`.
 pub fn unavailable(settings: &Settings) -> Vec<Problem> {
-    let Settings { base_model, dataset, ast, carbon, mlflow, wandb, huggingface, .. } = settings;
+    let Settings { base_model, ast, carbon, mlflow, wandb, huggingface, .. } = settings;
     let mut problems = Vec::new();
     let mut refuse = |is_asked: bool, key: &str, found: &str, instead: &str| {
         if is_asked {
@@ -21,12 +18,6 @@ pub fn unavailable(settings: &Settings) -> Vec<Problem> {
         "base_model.model_id",
         &format!("{} has no base_model.local_path, and loading from the Hub", base_model.model_id),
         "set base_model.local_path to a folder with config.json, *.safetensors and tokenizer.json",
-    );
-    refuse(
-        dataset.format != DatasetFormat::Jsonl,
-        "dataset.format",
-        dataset.format.as_str(),
-        "convert the data to one JSON object per line and set dataset.format = \"jsonl\"",
     );
     refuse(ast.enabled, "ast.enabled", "true", "set ast.enabled = false; every sample is trained on");
     refuse(
@@ -89,7 +80,6 @@ mod tests {
     #[test]
     fn everything_that_is_missing_is_named_with_what_works() {
         let mut settings = Settings::default();
-        settings.dataset.format = DatasetFormat::Parquet;
         settings.ast.enabled = true;
         settings.carbon.emissions_endpoint = Some(String::from("https://user:secret@example.org"));
         settings.mlflow.enabled = true;
@@ -97,7 +87,6 @@ mod tests {
         settings.huggingface.enabled = true;
         let lines: Vec<_> = unavailable(&settings).iter().map(Problem::to_string).collect();
         insta::assert_snapshot!(lines.join("\n"), @r#"
-        dataset.format: parquet is not available yet; what works now: convert the data to one JSON object per line and set dataset.format = "jsonl"
         ast.enabled: true is not available yet; what works now: set ast.enabled = false; every sample is trained on
         carbon.emissions_endpoint: a service for live carbon intensity is not available yet; what works now: leave it out; the yearly intensity of carbon.country_iso_code is used
         mlflow.enabled: true is not available yet; what works now: set mlflow.enabled = false; the run's events.jsonl holds every figure

@@ -34,6 +34,14 @@ impl ProjectLayout {
     pub fn model_config(&self) -> PathBuf {
         self.root.join("config/model_config.json")
     }
+    /// `data/processed/`: the splits of prepared data sets.
+    pub fn processed_data(&self) -> PathBuf {
+        self.root.join("data/processed")
+    }
+    /// `data/quality_reports/`.
+    pub fn quality_reports(&self) -> PathBuf {
+        self.root.join("data/quality_reports")
+    }
     /// `runs/`.
     pub fn runs(&self) -> PathBuf {
         self.root.join("runs")

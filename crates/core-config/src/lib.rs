@@ -11,6 +11,7 @@ pub mod layout;
 pub mod manifest;
 pub mod model;
 pub mod port;
+pub mod preparation;
 pub mod problem;
 pub mod resolve;
 pub mod settings;

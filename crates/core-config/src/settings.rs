@@ -324,6 +324,8 @@ impl Settings {
 choice! {
     /// Format of a data set.
     DatasetFormat {
+        /// By the file's extension; JSONL when that says nothing.
+        Auto = "auto",
         /// One JSON object per line.
         Jsonl = "jsonl",
         /// Comma-separated values with a header.
@@ -333,11 +335,29 @@ choice! {
     }
 }
 
+choice! {
+    /// What a record of a data set looks like.
+    DatasetSchema {
+        /// Recognised by the fields of the first record.
+        Auto = "auto",
+        /// An instruction, further input and the response, in the fields that the settings name.
+        Alpaca = "alpaca",
+        /// A conversation: `messages` of `role` and `content`, as ChatML and OpenAI have it.
+        Messages = "messages",
+        /// A conversation: `conversations` of `from` and `value`.
+        Sharegpt = "sharegpt",
+        /// Plain `text`, or a `prompt` and its `completion`; no prompt template is applied.
+        Completion = "completion",
+    }
+}
+
 section! {
     /// `[dataset]`: how records are read.
     DatasetSettings {
         /// Format of the files.
-        format: DatasetFormat = DatasetFormat::Jsonl,
+        format: DatasetFormat = DatasetFormat::Auto,
+        /// What a record looks like; recognised by the fields of the first record when `auto`.
+        schema: DatasetSchema = DatasetSchema::Auto,
         /// Field with the instruction.
         instruction_field: String = String::from("instruction"),
         /// Field with further input; may be absent in a record.

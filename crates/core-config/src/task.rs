@@ -5,7 +5,12 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{evaluation::EvaluationReport, problem::Problem, settings::Settings};
+use crate::{
+    evaluation::EvaluationReport,
+    preparation::{DatasetPreparation, PrepareTask},
+    problem::Problem,
+    settings::{DatasetFormat, DatasetSchema, Settings},
+};
 
 /// A task for `greentune worker --task FILE`; the answer is written to `--answer FILE`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -15,6 +20,8 @@ pub enum WorkerTask {
     Evaluate(EvaluateTask),
     /// Show what the model will see of a data set.
     Inspect(Box<InspectTask>),
+    /// Split a data set and report on its quality.
+    Prepare(Box<PrepareTask>),
     /// Say which devices this binary can train on here.
     ProbeDevices,
 }
@@ -30,6 +37,8 @@ pub enum WorkerAnswer {
     },
     /// To [`WorkerTask::Inspect`].
     Inspected(DatasetInspection),
+    /// To [`WorkerTask::Prepare`].
+    Prepared(Box<DatasetPreparation>),
     /// To [`WorkerTask::ProbeDevices`].
     Devices {
         /// Every device kind of greentune.
@@ -75,7 +84,12 @@ pub struct InspectTask {
 pub struct DatasetInspection {
     /// The data set's file.
     pub dataset: PathBuf,
-    /// Where the prompt's form comes from: `chat template of the model`, `settings`, `instruction/response`.
+    /// The file's format.
+    pub format: DatasetFormat,
+    /// What its records look like, as declared or as recognised by the first one.
+    pub schema: DatasetSchema,
+    /// Where the prompt's form comes from: `chat template of the model`, `settings`, `instruction/response`; `none`
+    /// for plain text.
     pub template_source: String,
     /// What was kept and dropped.
     pub counts: DatasetCounts,
@@ -118,18 +132,24 @@ pub struct InspectedPiece {
 /// What was kept of a data set and what was dropped, and why.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DatasetCounts {
-    /// Lines that are not blank.
+    /// Rows of the file; blank lines are none.
     pub read: u64,
     /// Records used.
     pub kept: u64,
     /// Records used after truncation.
     pub truncated: u64,
-    /// Lines that are not a JSON object.
+    /// Rows that cannot be read: a line that is no JSON object, a row with too many or too few cells.
     pub broken_lines: u64,
-    /// Records without a field that the settings name.
+    /// Records without a field that their schema needs, or with one of the wrong type.
     pub missing_field: u64,
-    /// Records whose response is empty.
+    /// Records with an empty response.
     pub empty_response: u64,
+    /// Conversations with a turn of a role that is unknown.
+    pub unknown_role: u64,
+    /// Conversations that do not end with the assistant's turn.
+    pub ends_with_user: u64,
+    /// Records that the prompt template refuses.
+    pub template_failed: u64,
     /// Records whose prompt leaves no room for a response in the context.
     pub too_long: u64,
     /// The first few problems, with file and line.

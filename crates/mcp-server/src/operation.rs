@@ -38,7 +38,7 @@ pub(crate) trait Operation: DeserializeOwned + JsonSchema + Send + 'static {
     fn text(response: &Self::Response) -> String;
 }
 
-/// What a call of a tool changes. No tool destroys anything, and none reaches out of this machine.
+/// What a call of a tool changes. None reaches out of this machine.
 #[derive(Clone, Copy)]
 pub(crate) enum Effect {
     /// Nothing.
@@ -47,13 +47,15 @@ pub(crate) enum Effect {
     Adds,
     /// The first call changes something, the same call again does not.
     Settles,
+    /// Files of an earlier call, when it is told to.
+    Replaces,
 }
 
 impl Effect {
     fn annotations(self) -> ToolAnnotations {
         ToolAnnotations::new()
             .read_only(matches!(self, Self::Reads))
-            .destructive(false)
+            .destructive(matches!(self, Self::Replaces))
             .idempotent(!matches!(self, Self::Adds))
             .open_world(false)
     }

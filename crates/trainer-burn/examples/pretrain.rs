@@ -85,16 +85,7 @@ fn sequences(tokenizer: &Tokenizer, corpus: &str) -> Result<Vec<Example>, Box<dy
         stream.extend(tokenizer.encode(document["text"].as_str().ok_or("a document without text")?)?);
         stream.push(tokenizer.eos_id());
     }
-    let example = |tokens: &[u32]| Example {
-        tokens: tokens.to_vec(),
-        labels_from: 1,
-        weight: 1.0,
-        high_quality: false,
-        line: 0,
-        truncated: false,
-        prompt: String::new(),
-        response: String::new(),
-    };
+    let example = |tokens: &[u32]| Example::new(tokens.to_vec(), [1..tokens.len()]);
     Ok(stream.chunks_exact(SEQUENCE + 1).map(example).collect())
 }
 

@@ -76,16 +76,9 @@ fn batches_of(json: &serde_json::Value) -> Vec<Vec<Example>> {
     let row = |ids: &serde_json::Value, labels: &serde_json::Value| {
         let masked =
             labels.as_array().unwrap().iter().take_while(|label| label.as_i64() == Some(-100)).count();
-        Example {
-            tokens: ids.as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect(),
-            labels_from: masked.max(1),
-            weight: 1.0,
-            high_quality: false,
-            line: 0,
-            truncated: false,
-            prompt: String::new(),
-            response: String::new(),
-        }
+        let tokens: Vec<u32> = ids.as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect();
+        let labels = masked..tokens.len();
+        Example::new(tokens, [labels])
     };
     let rows = |batch: &serde_json::Value| {
         let (ids, labels) = (batch["input_ids"].as_array().unwrap(), batch["labels"].as_array().unwrap());

@@ -28,6 +28,10 @@ pub fn answer(task: &WorkerTask) -> WorkerAnswer {
             Ok(inspection) => WorkerAnswer::Inspected(inspection),
             Err(error) => failed(error.problem()),
         },
+        WorkerTask::Prepare(task) => match data::prepare(task) {
+            Ok(preparation) => WorkerAnswer::Prepared(Box::new(preparation)),
+            Err(error) => failed(error.problem()),
+        },
         WorkerTask::Evaluate(task) => match read_run(task) {
             Ok((manifest, layout)) => match backend::evaluate(task, &manifest, &layout) {
                 Ok(reports) => WorkerAnswer::Evaluated { reports },

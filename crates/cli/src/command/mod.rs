@@ -28,7 +28,7 @@ pub enum Command {
     Demo(demo::Demo),
     /// Make a project
     New(new::New),
-    /// Look at data
+    /// Prepare data and look at it
     #[command(subcommand)]
     Data(data::Data),
     /// Configure, list and show runs

@@ -302,6 +302,41 @@ fn data_is_shown_as_the_model_sees_it() {
 }
 
 #[test]
+fn a_table_is_prepared_and_its_splits_can_be_trained_on() {
+    let fixture = Fixture::new(6);
+    let rows: Vec<_> = (0..40).map(|n| format!("Say {n}.,\"{n}, as you wish\"\n")).collect();
+    let rows = rows.concat();
+    let raw = fixture.project.join("data/raw/table.csv");
+    std::fs::write(&raw, format!("instruction,output\n{rows}Say 1.,\"1,  as you WISH\"\nragged\n")).unwrap();
+    let prepare = ["data", "prepare", "data/raw/table.csv", "--seed", "7"];
+    let prepared = fixture.json(&prepare);
+    assert_eq!((&prepared["duplicates"], &prepared["counts"]["broken_lines"]), (&json!(1), &json!(1)));
+    let sizes: Vec<_> =
+        prepared["splits"].as_array().unwrap().iter().map(|split| &split["records"]).collect();
+    assert_eq!(sizes, [32, 4, 4]);
+    assert!(fixture.project.join("data/quality_reports/table-tokens.svg").is_file());
+    let again = ran(fixture.command(&prepare).arg("--json"));
+    assert_eq!((again.code, &again.problem()["code"]), (1, &json!("data.exists")));
+    let again = ran(fixture.command(&prepare).args([
+        "--force",
+        "--train",
+        "0.5",
+        "--validation",
+        "0.5",
+        "--test",
+        "0",
+    ]));
+    assert_eq!(again.code, 0, "{again:?}");
+    assert!(
+        again.stdout.contains("20 records") && again.stdout.contains("duplicates  1 left out"),
+        "{again:?}"
+    );
+    let validation = "data/processed/validation.jsonl";
+    let seen = fixture.json(&["data", "inspect", validation]);
+    assert_eq!((&seen["schema"], &seen["counts"]["kept"]), (&json!("alpaca"), &json!(20)));
+}
+
+#[test]
 fn the_doctor_finds_the_worker_and_the_processor() {
     let examined = Sandbox::new().run(["doctor", "--json"]).json();
     let cpu =

@@ -1,6 +1,6 @@
 //! The tool `inspect_dataset`.
 
-use greentune_core_config::task::DatasetInspection;
+use greentune_core_config::task::{DatasetCounts, DatasetInspection};
 use greentune_workbench::{Result, Workbench, operation::InspectDataset};
 
 use crate::{
@@ -26,19 +26,36 @@ impl Operation for InspectDataset {
         let counts = &response.counts;
         let [fewest, median, _, most] = response.tokens_per_record;
         format!(
-            "{} of {} are used ({} truncated; dropped: {} broken, {} without a field, {} with an empty response, \
-             {} too long). {fewest} to {most} tokens each, median {median}; {} of {} tokens are trained on. \
-             Prompts follow: {}.",
+            "{} of {} ({}, as {}) are used{}. {fewest} to {most} tokens each, median {median}; {} of {} tokens are \
+             trained on. Prompts follow: {}.",
             counts.kept,
             count(counts.read, "record"),
-            counts.truncated,
-            counts.broken_lines,
-            counts.missing_field,
-            counts.empty_response,
-            counts.too_long,
+            response.format,
+            response.schema,
+            losses(counts),
             response.labelled_tokens,
             response.total_tokens,
             response.template_source
         )
     }
+}
+
+/// What was cut or dropped: `, 2 truncated; dropped: 1 too long`.
+fn losses(counts: &DatasetCounts) -> String {
+    let words = |losses: &[(u64, &str)]| {
+        let losses = losses.iter().filter(|(number, _)| *number > 0);
+        losses.map(|(number, why)| format!("{number} {why}")).collect::<Vec<_>>().join(", ")
+    };
+    let truncated = words(&[(counts.truncated, "truncated")]);
+    let dropped = words(&[
+        (counts.broken_lines, "broken"),
+        (counts.missing_field, "without a field"),
+        (counts.empty_response, "with an empty response"),
+        (counts.unknown_role, "with an unknown role"),
+        (counts.ends_with_user, "without an answer at the end"),
+        (counts.template_failed, "refused by the template"),
+        (counts.too_long, "too long"),
+    ]);
+    let truncated = if truncated.is_empty() { truncated } else { format!(", {truncated}") };
+    if dropped.is_empty() { truncated } else { format!("{truncated}; dropped: {dropped}") }
 }

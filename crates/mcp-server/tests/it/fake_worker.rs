@@ -6,6 +6,8 @@ use greentune_core_config::{
     Problem, ProblemKind,
     event::{EventKind, StepMetrics},
     port::RunReporter,
+    preparation::{DatasetPreparation, Histogram, LeakReport, PrepareTask, PreparedSplit},
+    settings::{DatasetFormat, DatasetSchema},
     task::{DatasetCounts, DatasetInspection, WorkerAnswer, WorkerTask},
 };
 use greentune_workbench::worker::{Outcome, WorkerSession, read_task, write_answer};
@@ -64,8 +66,11 @@ fn step_event(stage: u8, step: u64, total_steps: u64) -> EventKind {
 
 fn do_task(task: &Path, answer: &Path) {
     let reply = match read_task(task).unwrap() {
+        WorkerTask::Prepare(task) => WorkerAnswer::Prepared(Box::new(prepared(*task))),
         WorkerTask::Inspect(task) => WorkerAnswer::Inspected(DatasetInspection {
             dataset: task.dataset,
+            format: DatasetFormat::Jsonl,
+            schema: DatasetSchema::Alpaca,
             template_source: "instruction/response".into(),
             counts: DatasetCounts { read: 10, kept: 9, too_long: 1, ..DatasetCounts::default() },
             high_quality_records: 0,
@@ -83,4 +88,33 @@ fn do_task(task: &Path, answer: &Path) {
         },
     };
     write_answer(answer, &reply).unwrap();
+}
+
+/// What would come of a preparation of ten records, one of them a duplicate.
+fn prepared(task: PrepareTask) -> DatasetPreparation {
+    DatasetPreparation {
+        schema: DatasetSchema::Alpaca,
+        seed: task.seed,
+        counts: DatasetCounts { read: 10, kept: 10, ..DatasetCounts::default() },
+        duplicates: 1,
+        deduplicated: task.deduplicate,
+        splits: vec![PreparedSplit {
+            name: "train".into(),
+            path: task.out.join("train.jsonl"),
+            records: 9,
+            high_quality_records: 3,
+            high_quality_draws: task.settings.dataset.train_split,
+            tokens: 90,
+            labelled_tokens: 30,
+        }],
+        leaks: LeakReport::default(),
+        tokens: Histogram::default(),
+        label_share: Histogram::default(),
+        quality: None,
+        quality_words: Vec::new(),
+        warnings: vec!["a warning".into()],
+        report: task.reports.join("raw.md"),
+        report_files: Vec::new(),
+        datasets: task.datasets,
+    }
 }

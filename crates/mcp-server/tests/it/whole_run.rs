@@ -102,7 +102,17 @@ async fn a_data_set_is_inspected() {
         json!({ "project_path": session.project().await, "dataset": fixture("demo/narratives_train.jsonl") });
     let (content, text) = session.succeed("inspect_dataset", arguments).await;
     assert_eq!(content["counts"]["kept"], 9);
-    assert!(text.starts_with("9 of 10 records are used (0 truncated; dropped: 0 broken, "), "{text}");
+    assert!(text.starts_with("9 of 10 records (jsonl, as alpaca) are used; dropped: 1 too long. "), "{text}");
+}
+
+#[tokio::test]
+async fn a_data_set_is_prepared() {
+    let session = Session::new().await;
+    let arguments = json!({ "project_path": session.project().await, "datasets": [fixture("demo/narratives_train.jsonl")] });
+    let (content, text) = session.succeed("prepare_dataset", arguments).await;
+    assert_eq!((&content["duplicates"], &content["deduplicated"]), (&json!(1), &json!(true)));
+    assert!(text.starts_with("9 records in ") && text.contains("1 duplicate left out."), "{text}");
+    assert!(text.contains("Look at this: a warning.") && text.ends_with("raw.md."), "{text}");
 }
 
 #[tokio::test]

@@ -5,12 +5,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use greentune_core_config::{settings::Settings, task::DatasetCounts};
+use greentune_core_config::{
+    settings::{DatasetFormat, DatasetSchema, Settings},
+    task::DatasetCounts,
+};
 
 use super::{
-    encode::{Encoded, Encoder, Example},
+    encode::Encoder,
     error::{DataError, describe},
-    record::{Reason, Records, Rejection, problem_at},
+    example::Example,
+    record::Records,
+    rows::{Reason, Rejection},
 };
 
 /// Problems that are kept in full; the rest are counted.
@@ -21,6 +26,10 @@ const KEPT_PROBLEMS: usize = 20;
 pub struct Dataset {
     /// The file.
     pub path: PathBuf,
+    /// Its format.
+    pub format: DatasetFormat,
+    /// What its records look like.
+    pub schema: DatasetSchema,
     /// At least one.
     pub examples: Vec<Example>,
     /// What was kept and dropped.
@@ -31,31 +40,27 @@ impl Dataset {
     /// Reads `path`, encodes each record and counts those that cannot be used.
     ///
     /// # Errors
-    /// [`DataError::NotFound`], [`DataError::Unreadable`], [`DataError::Format`]; [`DataError::Empty`] when no record
-    /// can be used; an error of template or tokenizer, which no other record would fare better with.
+    /// [`DataError::NotFound`], [`DataError::Unreadable`], [`DataError::Format`], [`DataError::Table`];
+    /// [`DataError::Empty`] when no record can be used; an error of the tokenizer, which no other
+    /// record would fare better with.
     pub fn load(path: &Path, settings: &Settings, encoder: &Encoder) -> Result<Self, DataError> {
-        let mut dataset =
-            Self { path: path.to_owned(), examples: Vec::new(), counts: DatasetCounts::default() };
-        for record in Records::open(path, settings)? {
-            dataset.counts.read += 1;
-            match record? {
-                Err(rejection) => dataset.drop_record(rejection),
-                Ok(record) => {
-                    let line = record.line;
-                    match encoder.encode(record)? {
-                        Encoded::Example(example) => dataset.keep(example),
-                        Encoded::TooLong { prompt_tokens } => {
-                            dataset.drop_record(too_long(
-                                path,
-                                line,
-                                prompt_tokens,
-                                encoder.context_length(),
-                            ));
-                        }
-                    }
-                }
-            }
+        let mut records = Records::open(path, settings)?;
+        let mut dataset = Self {
+            path: path.to_owned(),
+            format: records.format(),
+            schema: records.schema(),
+            examples: Vec::new(),
+            counts: DatasetCounts::default(),
+        };
+        for record in records.by_ref() {
+            let example = match record? {
+                Ok(record) => encoder.encode(&record)?.map_err(|fault| fault.at(path, record.line)),
+                Err(rejection) => Err(rejection),
+            };
+            count(&mut dataset.counts, example.as_ref());
+            dataset.examples.extend(example);
         }
+        dataset.schema = records.schema();
         if dataset.examples.is_empty() {
             return Err(DataError::Empty { path: dataset.path, counts: Box::new(dataset.counts) });
         }
@@ -79,40 +84,37 @@ impl Dataset {
             )
         })
     }
+}
 
-    fn keep(&mut self, example: Example) {
-        self.counts.kept += 1;
-        self.counts.truncated += u64::from(example.truncated);
-        self.examples.push(example);
-    }
-
-    fn drop_record(&mut self, Rejection { reason, problem }: Rejection) {
-        let counts = &mut self.counts;
-        *match reason {
-            Reason::BrokenLine => &mut counts.broken_lines,
-            Reason::MissingField => &mut counts.missing_field,
-            Reason::EmptyResponse => &mut counts.empty_response,
-            Reason::TooLong => &mut counts.too_long,
-        } += 1;
-        if counts.problems.len() < KEPT_PROBLEMS {
-            counts.problems.push(*problem);
+/// Counts a record that is used, or why it is not.
+pub(super) fn count(counts: &mut DatasetCounts, example: Result<&Example, &Rejection>) {
+    counts.read += 1;
+    let Rejection { reason, problem } = match example {
+        Ok(example) => {
+            counts.kept += 1;
+            counts.truncated += u64::from(example.truncated);
+            return;
         }
+        Err(rejection) => rejection,
+    };
+    *match reason {
+        Reason::BrokenLine => &mut counts.broken_lines,
+        Reason::MissingField => &mut counts.missing_field,
+        Reason::EmptyResponse => &mut counts.empty_response,
+        Reason::UnknownRole => &mut counts.unknown_role,
+        Reason::EndsWithUser => &mut counts.ends_with_user,
+        Reason::TemplateFailed => &mut counts.template_failed,
+        Reason::TooLong => &mut counts.too_long,
+    } += 1;
+    if counts.problems.len() < KEPT_PROBLEMS {
+        counts.problems.push((**problem).clone());
     }
 }
 
-/// Validation examples whose prompt and response also stand in `train`: what is measured on them is memory.
+/// Validation examples that the model sees in `train` too: what is measured on them is memory.
 pub fn overlap(train: &[Example], validation: &[Example]) -> u64 {
-    let seen: HashSet<_> = train.iter().map(|example| (&example.prompt, &example.response)).collect();
-    validation.iter().filter(|example| seen.contains(&(&example.prompt, &example.response))).count() as u64
-}
-
-fn too_long(path: &Path, line: u64, prompt_tokens: usize, context_length: usize) -> Rejection {
-    let message = format!(
-        "the prompt has {prompt_tokens} tokens and leaves no room for a response in the context of {context_length}"
-    );
-    let problem = problem_at(path, line, "data.too_long", message)
-        .with_hint("shorten the record, or raise training.max_seq_length as far as the model allows");
-    Rejection { reason: Reason::TooLong, problem: Box::new(problem) }
+    let seen: HashSet<_> = train.iter().map(|example| &example.tokens).collect();
+    validation.iter().filter(|example| seen.contains(&example.tokens)).count() as u64
 }
 
 #[cfg(test)]
@@ -160,9 +162,8 @@ mod tests {
         assert_eq!(lines, [2, 4, 5, 6]);
         assert_eq!(counts.problems[3].code, "data.too_long");
         let warning = dataset.warning().unwrap();
-        let told = "3 records used of 7 records read, 1 on lines that are no JSON object, 1 with a missing or wrong \
-                    field, 1 with an empty response, 1 whose prompt fills the context, 1 with the end of the response \
-                    cut off";
+        let told = "3 records used of 7 records read, 1 that cannot be read, 1 with a missing or wrong \
+                    field, 1 with an empty response, 1 whose prompt fills the context, 1 with their end cut off";
         assert!(warning.ends_with(told), "{warning}");
         assert_eq!(load(&line("a", "b"), &settings).unwrap().warning(), None);
     }
@@ -174,11 +175,7 @@ mod tests {
         assert!(matches!(&error, DataError::Empty { counts, .. } if counts.broken_lines == 30));
         let problem = error.problem();
         assert_eq!(problem.code, "data.empty");
-        assert!(
-            problem
-                .message
-                .contains("31 records read, 30 on lines that are no JSON object, 1 with a missing")
-        );
+        assert!(problem.message.contains("31 records read, 30 that cannot be read, 1 with a missing"));
         assert_eq!(problem.problems.len(), KEPT_PROBLEMS);
         assert!(matches!(load("\n\n", &Settings::default()), Err(DataError::Empty { .. })));
     }
@@ -191,5 +188,87 @@ mod tests {
         let validation = load(&validation, &settings).unwrap().examples;
         assert_eq!(overlap(&train, &validation), 2);
         assert_eq!(overlap(&train, &[]), 0);
+    }
+
+    #[test]
+    fn a_table_is_learnt_as_the_same_records_in_lines_are() {
+        let model = TestModel::new();
+        let settings = Settings::default();
+        let encoder = Encoder::new(model.path(), &settings, Timestamp::UNIX_EPOCH).unwrap();
+        let load = |path: &Path| Dataset::load(path, &settings, &encoder).unwrap();
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/data");
+        let parquet = load(&fixtures.join("alpaca-snappy.parquet"));
+        let (mut lines, mut csv) = (String::new(), String::from("output,quality,instruction,input\n"));
+        for n in 0..12_u32 {
+            let input = if n % 3 == 0 { format!("input {n}") } else { String::new() };
+            let (output, quality) = (n.to_string().repeat(n as usize + 1), f64::from(n) / 10.0);
+            csv += &format!("{output},{quality},Say {n}.,{input}\n");
+            let record = serde_json::json!({"instruction": format!("Say {n}."), "input": input, "output": output,
+                "quality": quality});
+            lines += &format!("{record}\n");
+        }
+        model.write_text("a.csv", &csv);
+        model.write_text("a.jsonl", &lines);
+        let (csv, lines) = (load(&model.path().join("a.csv")), load(&model.path().join("a.jsonl")));
+        assert_eq!([parquet.format, csv.format], [DatasetFormat::Parquet, DatasetFormat::Csv]);
+        let seen = |dataset: &Dataset| -> Vec<_> {
+            let seen =
+                |example: &Example| (example.tokens.clone(), example.labels.clone(), example.high_quality);
+            dataset.examples.iter().map(seen).collect()
+        };
+        assert_eq!(seen(&csv), seen(&lines));
+        assert_eq!(seen(&parquet), seen(&lines));
+
+        let conversations = load(&fixtures.join("messages.parquet"));
+        assert_eq!(conversations.schema, DatasetSchema::Messages);
+        assert_eq!((conversations.counts.kept, conversations.counts.ends_with_user), (3, 1));
+        assert_eq!(conversations.counts.problems[0].location.as_ref().unwrap().line, Some(4));
+        assert_eq!(conversations.examples.iter().map(|e| e.labels.len()).collect::<Vec<_>>(), [1, 2, 3]);
+    }
+
+    #[test]
+    fn columns_of_other_names_or_types_are_named() {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/data");
+        let mut settings = Settings::default();
+        settings.dataset.output_field = "answer".into();
+        let encoder = Encoder::new(TestModel::new().path(), &settings, Timestamp::UNIX_EPOCH).unwrap();
+        let problem = |path: &str, settings: &Settings| {
+            let error = Dataset::load(&fixtures.join(path), settings, &encoder).err().unwrap();
+            error.problem().problems[0].message.clone()
+        };
+        assert_eq!(
+            problem("alpaca-snappy.parquet", &settings),
+            "there is no field `answer`; found: `instruction`, `input`, `output`, `quality`, `topic`"
+        );
+        settings.dataset.output_field = "quality".into();
+        assert_eq!(
+            problem("alpaca-snappy.parquet", &settings),
+            "field `quality` is a number; allowed: a string"
+        );
+    }
+
+    #[test]
+    fn conversations_that_cannot_be_learnt_are_counted_by_reason() {
+        let line = |turns: &[(&str, &str)]| {
+            let turn = |(role, content): &(&str, &str)| serde_json::json!({"role": role, "content": content});
+            let turns: Vec<_> = turns.iter().map(turn).collect();
+            serde_json::json!({"messages": turns}).to_string() + "\n"
+        };
+        let text = [
+            line(&[("user", "a"), ("assistant", "b")]),
+            line(&[("user", "a"), ("assistant", "b"), ("user", "c")]),
+            line(&[("user", "a"), ("tool", "b")]),
+            line(&[("user", "a"), ("assistant", "")]),
+        ]
+        .concat();
+        let dataset = load(&text, &Settings::default()).unwrap();
+        assert_eq!(dataset.schema, DatasetSchema::Messages);
+        let counts = &dataset.counts;
+        assert_eq!(
+            [counts.read, counts.kept, counts.ends_with_user, counts.unknown_role, counts.empty_response],
+            [4, 1, 1, 1, 1]
+        );
+        let codes: Vec<_> = counts.problems.iter().map(|problem| problem.code.as_str()).collect();
+        assert_eq!(codes, ["data.ends_with_user", "data.unknown_role", "data.empty_response"]);
     }
 }

@@ -5,36 +5,15 @@ use std::path::Path;
 use greentune_core_config::settings::Settings;
 use jiff::Timestamp;
 
-use super::{error::DataError, record::Record, template::PromptTemplate, tokenizer::Tokenizer};
-
-/// A record as the model sees it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Example {
-    /// Prompt and response.
-    pub tokens: Vec<u32>,
-    /// `tokens[labels_from..]` is what the loss is computed on: the response and what ends it. At least 1, because
-    /// the first token has nothing to be predicted from.
-    pub labels_from: usize,
-    /// How many times as often it is drawn as a record of weight 1.
-    pub weight: f64,
-    /// Whether the quality weighting favours it.
-    pub high_quality: bool,
-    /// Line in the file, from 1.
-    pub line: u64,
-    /// Whether the end of the response was cut off.
-    pub truncated: bool,
-    /// The prompt's text.
-    pub prompt: String,
-    /// The response's text, in full and without what ends it.
-    pub response: String,
-}
-
-impl Example {
-    /// Tokens that the loss is computed on.
-    pub fn labelled_tokens(&self) -> usize {
-        self.tokens.len() - self.labels_from
-    }
-}
+use super::{
+    error::DataError,
+    example::{Example, ExampleText},
+    record::Record,
+    rows::{Fault, Reason},
+    schema::Body,
+    template::{PromptTemplate, Rendered, Segment},
+    tokenizer::Tokenizer,
+};
 
 /// Makes examples of records: template, tokenizer, context and weights of one model under one project's settings.
 pub struct Encoder {
@@ -42,15 +21,6 @@ pub struct Encoder {
     template: PromptTemplate,
     context_length: usize,
     quality_weight_multiplier: f64,
-}
-
-/// What becomes of a record.
-pub(super) enum Encoded {
-    Example(Example),
-    /// The prompt leaves no room for a single token of the response.
-    TooLong {
-        prompt_tokens: usize,
-    },
 }
 
 impl Encoder {
@@ -82,46 +52,97 @@ impl Encoder {
         self.context_length
     }
 
-    /// Prompt and response are tokenised apart and joined, so that no token is half prompt, half response, and
-    /// `tokens[..labels_from]` is exactly what a generation starts from. (A tokenizer that puts a space in front of
-    /// every text, as SentencePiece does, puts one in front of the response too: so will what is generated.) A record that is longer than the context
-    /// loses the end of its response, never a part of its prompt.
-    pub(super) fn encode(&self, record: Record) -> Result<Encoded, DataError> {
-        let rendered = self.template.render(&record.instruction, &record.input, &record.response)?;
-        let mut tokens = if self.template.spells_out_beginning() {
-            self.tokenizer.encode(&rendered.prompt)?
-        } else {
-            self.tokenizer.encode_with_prefix(&rendered.prompt)?
+    /// The example of a record, or why it has none.
+    ///
+    /// What is labelled is tokenised apart from what is not, so that no token is half prompt, half response, and the
+    /// tokens before a response are exactly what a generation starts from. (A tokenizer that puts a space in front of
+    /// every text, as SentencePiece does, puts one in front of a response too: so will what is generated.) A record
+    /// that is longer than the context loses its end, never a part of what comes before.
+    pub(super) fn encode(&self, record: &Record) -> Result<Result<Example, Fault>, DataError> {
+        let rendered = match self.template.render(&record.body) {
+            Err(error @ (DataError::Template { .. } | DataError::TemplateNotPrefix { .. })) => {
+                return Ok(Err(template_fault(&error)));
+            }
+            rendered => rendered?,
         };
-        let labels_from = tokens.len().max(1);
-        if labels_from >= self.context_length {
-            return Ok(Encoded::TooLong { prompt_tokens: tokens.len() });
-        }
-        tokens.extend(self.tokenizer.encode(&rendered.labelled)?);
-        if !rendered.ends_turn {
-            tokens.push(self.tokenizer.eos_id());
-        }
+        let (tokens, labels) = self.tokens(&rendered)?;
         let truncated = tokens.len() > self.context_length;
-        tokens.truncate(self.context_length);
-        Ok(Encoded::Example(Example {
-            tokens,
-            labels_from,
-            weight: if record.high_quality { self.quality_weight_multiplier } else { 1.0 },
-            high_quality: record.high_quality,
-            line: record.line,
-            truncated,
-            prompt: rendered.prompt,
-            response: record.response,
-        }))
+        let first_label = labels.first().map_or(tokens.len(), |range| range.start);
+        let mut example = Example::new(tokens, labels);
+        example.cut(self.context_length);
+        if example.labels.is_empty() {
+            return Ok(Err(self.too_long(first_label)));
+        }
+        example.weight = if record.high_quality { self.quality_weight_multiplier } else { 1.0 };
+        example.high_quality = record.high_quality;
+        example.line = record.line;
+        example.truncated = truncated;
+        example.text = match &record.body {
+            Body::Completion { prompt, .. } if prompt.is_empty() => None,
+            _ => text(rendered.segments, example.labels.len()),
+        };
+        Ok(Ok(example))
     }
+
+    fn tokens(&self, rendered: &Rendered) -> Result<(Vec<u32>, Vec<std::ops::Range<usize>>), DataError> {
+        let (mut tokens, mut labels) = (Vec::new(), Vec::new());
+        for (index, Segment { text, response }) in rendered.segments.iter().enumerate() {
+            let start = tokens.len();
+            tokens.extend(if index == 0 && !rendered.spells_out_beginning {
+                self.tokenizer.encode_with_prefix(text)?
+            } else {
+                self.tokenizer.encode(text)?
+            });
+            if let Some(response) = response {
+                if response.needs_end {
+                    tokens.push(self.tokenizer.eos_id());
+                }
+                labels.push(start..tokens.len());
+            }
+        }
+        Ok((tokens, labels))
+    }
+
+    fn too_long(&self, prompt_tokens: usize) -> Fault {
+        let message = format!(
+            "the prompt has {prompt_tokens} tokens and leaves no room for a response in the context of {}",
+            self.context_length
+        );
+        Fault::new(Reason::TooLong, "data.too_long", message)
+            .with_hint("shorten the record, or raise training.max_seq_length as far as the model allows")
+    }
+}
+
+/// Text of the last of `responses` responses and of all before it.
+fn text(segments: Vec<Segment>, responses: usize) -> Option<ExampleText> {
+    let mut prompt = String::new();
+    let mut left = responses;
+    for segment in segments {
+        if let Some(response) = segment.response {
+            left -= 1;
+            if left == 0 {
+                return Some(ExampleText { prompt, response: response.text });
+            }
+        }
+        prompt.push_str(&segment.text);
+    }
+    None
+}
+
+fn template_fault(error: &DataError) -> Fault {
+    let hint = "change the record, or set dataset.prompt_template, which is used instead of the model's chat template";
+    Fault::new(Reason::TemplateFailed, "data.template_failed", error.to_string()).with_hint(hint)
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::{
-        super::test_model::{CHAT_TEMPLATE, TestModel},
+        super::{
+            schema::{Role, Turn},
+            test_model::{CHAT_TEMPLATE, TestModel},
+        },
         *,
     };
 
@@ -130,21 +151,33 @@ mod tests {
     }
 
     fn record(response: &str) -> Record {
-        let (instruction, input) = ("Add.".into(), String::new());
-        Record { line: 7, instruction, input, response: response.into(), high_quality: true }
-    }
-
-    fn example(encoder: &Encoder, response: &str) -> Example {
-        match encoder.encode(record(response)).unwrap() {
-            Encoded::Example(example) => example,
-            Encoded::TooLong { prompt_tokens } => panic!("{prompt_tokens} tokens are too long"),
+        let (instruction, input, response) = ("Add.".into(), String::new(), response.into());
+        Record {
+            line: 7,
+            body: Body::Instruction { instruction, input, response },
+            quality: Value::Null,
+            high_quality: true,
         }
     }
 
+    fn example(encoder: &Encoder, response: &str) -> Example {
+        encoder.encode(&record(response)).unwrap().unwrap()
+    }
+
     fn halves(encoder: &Encoder, example: &Example) -> (String, String) {
-        let (prompt, labelled) = example.tokens.split_at(example.labels_from);
         let decode = |ids| encoder.tokenizer().decode(ids, true).unwrap();
-        (decode(prompt), decode(labelled))
+        (decode(example.prompt_tokens()), decode(example.response_tokens()))
+    }
+
+    fn text(example: &Example) -> &ExampleText {
+        example.text.as_ref().unwrap()
+    }
+
+    /// A conversation in which user and assistant take turns.
+    fn talk(contents: &[&str]) -> Record {
+        let turns = contents.iter().zip([Role::User, Role::Assistant].into_iter().cycle());
+        let turns = turns.map(|(content, role)| Turn { role, content: (*content).into() }).collect();
+        Record { line: 1, body: Body::Conversation(turns), quality: Value::Null, high_quality: false }
     }
 
     #[test]
@@ -153,7 +186,7 @@ mod tests {
         let example = example(&encoder, "three");
         let (prompt, labelled) = halves(&encoder, &example);
         assert_eq!(prompt, "### Instruction:\nAdd.\n\n### Response:\n");
-        assert_eq!(prompt, example.prompt);
+        assert_eq!(prompt, text(&example).prompt);
         assert_eq!(labelled, "three<|end|>");
         assert_eq!((example.weight, example.line, example.truncated), (2.5, 7, false));
         assert_eq!(example.labelled_tokens(), "three".len() + 1);
@@ -183,19 +216,20 @@ mod tests {
     fn the_end_of_the_response_is_cut_and_nothing_else() {
         let model = TestModel::new();
         let mut settings = Settings::default();
-        let prompt_tokens = example(&encoder(&model, &settings), "three").labels_from;
+        let prompt_tokens = example(&encoder(&model, &settings), "three").prompt_tokens().len();
         for (room, labelled, truncated) in
             [(1, "t", true), (5, "three", true), (6, "three<|end|>", false), (9, "three<|end|>", false)]
         {
             settings.training.max_seq_length = (prompt_tokens + room) as u64;
             let encoder = encoder(&model, &settings);
             let example = example(&encoder, "three");
-            assert_eq!(halves(&encoder, &example), (example.prompt.clone(), labelled.to_owned()));
-            assert_eq!((example.truncated, example.response.as_str()), (truncated, "three"));
+            assert_eq!(halves(&encoder, &example), (text(&example).prompt.clone(), labelled.to_owned()));
+            assert_eq!((example.truncated, text(&example).response.as_str()), (truncated, "three"));
         }
         settings.training.max_seq_length = prompt_tokens as u64;
-        let too_long = encoder(&model, &settings).encode(record("three")).unwrap();
-        assert!(matches!(too_long, Encoded::TooLong { prompt_tokens: found } if found == prompt_tokens));
+        let too_long = encoder(&model, &settings).encode(&record("three")).unwrap().unwrap_err();
+        assert_eq!(too_long.reason, Reason::TooLong);
+        assert!(too_long.message.contains(&format!("the prompt has {prompt_tokens} tokens")));
     }
 
     #[test]
@@ -211,6 +245,76 @@ mod tests {
         settings.dataset.prompt_template = Some("{{ input }}".into());
         let encoder = encoder(&TestModel::new(), &settings);
         let example = example(&encoder, "three");
-        assert_eq!((example.labels_from, example.tokens.len()), (1, 6));
+        assert_eq!((example.labels, example.tokens.len()), (vec![1..6], 6));
+    }
+
+    #[test]
+    fn the_loss_is_on_every_turn_of_the_assistant() {
+        for model in [TestModel::with_chat_template(CHAT_TEMPLATE), TestModel::new()] {
+            let encoder = encoder(&model, &Settings::default());
+            let example = encoder.encode(&talk(&["one", "two", "three", "four"])).unwrap().unwrap();
+            let decode = |range: &std::ops::Range<usize>| {
+                encoder.tokenizer().decode(&example.tokens[range.clone()], true).unwrap()
+            };
+            assert_eq!(example.labels.iter().map(decode).collect::<Vec<_>>(), ["two<|end|>", "four<|end|>"]);
+            assert_eq!(halves(&encoder, &example).1, "four<|end|>");
+            assert_eq!(text(&example).response, "four");
+            assert!(text(&example).prompt.contains("two") && text(&example).prompt.contains("three"));
+        }
+    }
+
+    #[test]
+    fn a_conversation_is_cut_at_its_end_and_keeps_what_is_left() {
+        let model = TestModel::with_chat_template(CHAT_TEMPLATE);
+        let whole = encoder(&model, &Settings::default()).encode(&talk(&["one", "two", "three", "four"]));
+        let [first, last] = &whole.unwrap().unwrap().labels[..] else { panic!("two responses") };
+        let mut settings = Settings::default();
+        // Room for all but the last response: what leads up to it goes too, since nothing is learnt on it.
+        settings.training.max_seq_length = last.start as u64;
+        let cut =
+            encoder(&model, &settings).encode(&talk(&["one", "two", "three", "four"])).unwrap().unwrap();
+        assert_eq!(
+            (&cut.labels[..], cut.tokens.len(), cut.truncated),
+            (&[first.clone()][..], first.end, true)
+        );
+        assert_eq!((text(&cut).response.as_str(), text(&cut).prompt.contains("two")), ("two", false));
+        settings.training.max_seq_length = first.start as u64;
+        let dropped = encoder(&model, &settings).encode(&talk(&["one", "two", "three", "four"])).unwrap();
+        assert_eq!(dropped.unwrap_err().reason, Reason::TooLong);
+    }
+
+    #[test]
+    fn plain_text_is_learnt_whole_and_nothing_is_generated_from_it() {
+        let model = TestModel::with_chat_template(CHAT_TEMPLATE);
+        let record = |prompt: &str| Record {
+            line: 1,
+            body: Body::Completion { prompt: prompt.into(), completion: "once".into() },
+            quality: Value::Null,
+            high_quality: false,
+        };
+        let encode = |model: &TestModel, prompt: &str| {
+            encoder(model, &Settings::default()).encode(&record(prompt)).unwrap().unwrap()
+        };
+        let example = encode(&model, "");
+        assert_eq!((example.labels, example.tokens.len(), example.text), (vec![1..5], 5, None));
+        assert_eq!(encode(&model, "at ").labels, [3..8]);
+        model.add_bos();
+        // The beginning of the sequence is what the first token of the text is predicted from.
+        assert_eq!(encode(&model, "").labels, [1..6]);
+    }
+
+    #[test]
+    fn what_a_template_refuses_costs_the_record_alone() {
+        let source = "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system') }}{% endif %}\
+                      {{ m.content }}{% endfor %}";
+        let encoder = encoder(&TestModel::with_chat_template(source), &Settings::default());
+        let mut record = talk(&["one", "two"]);
+        assert!(encoder.encode(&record).unwrap().is_ok());
+        if let Body::Conversation(turns) = &mut record.body {
+            turns.insert(0, Turn { role: Role::System, content: "s".into() });
+        }
+        let fault = encoder.encode(&record).unwrap().unwrap_err();
+        assert_eq!((fault.reason, fault.code), (Reason::TemplateFailed, "data.template_failed"));
+        assert!(fault.message.contains("no system"), "{}", fault.message);
     }
 }

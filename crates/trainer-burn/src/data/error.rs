@@ -3,7 +3,9 @@
 use std::{io, path::PathBuf};
 
 use greentune_core_config::{
-    Diagnostic, Location, Problem, ProblemKind, settings::DatasetFormat, task::DatasetCounts,
+    Diagnostic, Location, Problem, ProblemKind,
+    settings::{DatasetFormat, DatasetSchema},
+    task::DatasetCounts,
 };
 
 /// Why a data set cannot be used. Single bad records are no error; they are counted ([`DatasetCounts`]).
@@ -24,11 +26,25 @@ pub enum DataError {
         /// What the operating system says.
         source: io::Error,
     },
-    /// A format that has no reader yet.
-    #[error("data sets in the format `{format}` are not available yet; allowed: `jsonl`")]
+    /// The file's extension says another format than the settings.
+    #[error("{} is {found} by its extension, and dataset.format says `{declared}`", path.display())]
     Format {
+        /// The file.
+        path: PathBuf,
         /// The format in the settings.
-        format: DatasetFormat,
+        declared: DatasetFormat,
+        /// The format of such files.
+        found: DatasetFormat,
+    },
+    /// A table that does not hold what its format must.
+    #[error("{} cannot be read as {format}: {reason}", path.display())]
+    Table {
+        /// The file.
+        path: PathBuf,
+        /// The format's name.
+        format: &'static str,
+        /// What is wrong with it.
+        reason: String,
     },
     /// No record can be used.
     #[error("no record of {} can be used: {}", path.display(), describe(counts))]
@@ -76,10 +92,10 @@ pub enum DataError {
         /// The file of the chat template, or the key in the settings.
         location: Box<Location>,
     },
-    /// What the chat template gives for a whole conversation does not begin with what it gives for the prompt.
+    /// What the chat template gives for a conversation does not begin with what it gives for the part before a response.
     #[error(
-        "the model's chat template changes the prompt once the response is there, so that the response cannot be \
-         told apart from it"
+        "the model's chat template changes what comes before a response once more of the conversation is there, so \
+         that the response cannot be told apart from it"
     )]
     TemplateNotPrefix {
         /// The file of the chat template.
@@ -99,6 +115,43 @@ pub enum DataError {
         /// Least and greatest weight that are allowed.
         range: (f64, f64),
     },
+    /// Files that are prepared together hold records of different schemas.
+    #[error(
+        "{} holds records as {}, and {} as {}; files that are prepared together must be of one schema",
+        first.0.display(), first.1, other.0.display(), other.1
+    )]
+    MixedSchemas {
+        /// The first file and its schema.
+        first: Box<(PathBuf, DatasetSchema)>,
+        /// The file that differs.
+        other: Box<(PathBuf, DatasetSchema)>,
+    },
+    /// A file that would be replaced.
+    #[error("{} is there already", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file would be written that is read.
+    #[error("{} would be replaced and is read", path.display())]
+    WritesInput {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file has other rows than a moment ago.
+    #[error("{} was changed while it was read", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file cannot be written.
+    #[error("{} cannot be written", path.display())]
+    Unwritable {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
     /// Nothing to draw from.
     #[error("there is no record to draw")]
     NothingToDraw,
@@ -110,6 +163,7 @@ impl DataError {
             Self::NotFound { .. } => "data.not_found",
             Self::Unreadable { .. } => "data.unreadable",
             Self::Format { .. } => "data.format",
+            Self::Table { .. } => "data.table",
             Self::Empty { .. } | Self::NothingToDraw => "data.empty",
             Self::TokenizerNotFound { .. } => "tokenizer.not_found",
             Self::TokenizerBroken { .. } => "tokenizer.broken",
@@ -119,13 +173,19 @@ impl DataError {
             Self::Template { .. } => "template.broken",
             Self::TemplateNotPrefix { .. } => "template.not_a_prefix",
             Self::Weight { .. } => "data.weight",
+            Self::MixedSchemas { .. } => "data.mixed_schemas",
+            Self::Exists { .. } => "data.exists",
+            Self::WritesInput { .. } => "data.writes_input",
+            Self::Changed { .. } => "data.changed",
+            Self::Unwritable { .. } => "data.unwritable",
         }
     }
 
     fn kind(&self) -> ProblemKind {
         match self {
             Self::NotFound { .. } | Self::TokenizerNotFound { .. } => ProblemKind::NotFound,
-            Self::Format { .. } => ProblemKind::Unsupported,
+            Self::Exists { .. } | Self::Changed { .. } => ProblemKind::Conflict,
+            Self::Unwritable { .. } => ProblemKind::Unavailable,
             _ => ProblemKind::InvalidInput,
         }
     }
@@ -134,10 +194,16 @@ impl DataError {
         match self {
             Self::NotFound { .. } => "check the path; relative paths start at the project's folder",
             Self::Unreadable { .. } => "check that it is a file and that you may read it",
-            Self::Format { .. } => "write one JSON object per line and set dataset.format = \"jsonl\"",
+            Self::Format { .. } => {
+                "set dataset.format = \"auto\", or give the file the extension of its format"
+            }
+            Self::Table { format: "CSV", .. } => {
+                "write a first line with the columns' names, and save the file as UTF-8"
+            }
+            Self::Table { .. } => "write the file again, compressed with zstd, snappy, gzip or not at all",
             Self::Empty { .. } | Self::NothingToDraw => {
-                "correct the records named, or set dataset.instruction_field and dataset.output_field to the names \
-                 that the file uses"
+                "correct the records named, or set dataset.schema, or dataset.instruction_field and \
+                 dataset.output_field to the names that the file uses"
             }
             Self::TokenizerNotFound { .. } => {
                 "set base_model.local_path to a folder with config.json, *.safetensors and tokenizer.json"
@@ -149,6 +215,11 @@ impl DataError {
             Self::NoEndOfSequence { .. } => "name it as `eos_token` in tokenizer_config.json",
             Self::Template { .. } => "correct the template; it is Jinja over `instruction` and `input`",
             Self::TemplateNotPrefix { .. } => "set dataset.prompt_template, which is used instead of it",
+            Self::MixedSchemas { .. } => "prepare them apart, or set dataset.schema",
+            Self::Exists { .. } => "name another folder, or replace it with --force (force = true)",
+            Self::WritesInput { .. } => "name another folder for what is written",
+            Self::Changed { .. } => "prepare it again once nothing writes to it any more",
+            Self::Unwritable { .. } => "check the folder's permissions and the disk",
             Self::Weight { .. } => "set training.quality_weight_multiplier to a value in that range",
         }
     }
@@ -171,7 +242,9 @@ impl Diagnostic for DataError {
         let mut problem = Problem::new(self.kind(), self.code(), self.to_string()).with_hint(self.hint());
         problem.location = self.location();
         match self {
-            Self::Unreadable { source, .. } => problem.message = format!("{self}: {source}"),
+            Self::Unreadable { source, .. } | Self::Unwritable { source, .. } => {
+                problem.message = format!("{self}: {source}");
+            }
             Self::Empty { counts, .. } => problem.problems.clone_from(&counts.problems),
             _ => {}
         }
@@ -183,11 +256,14 @@ impl Diagnostic for DataError {
 pub(super) fn describe(counts: &DatasetCounts) -> String {
     let mut words = vec![format!("{} records read", counts.read)];
     for (count, what) in [
-        (counts.broken_lines, "on lines that are no JSON object"),
+        (counts.broken_lines, "that cannot be read"),
         (counts.missing_field, "with a missing or wrong field"),
         (counts.empty_response, "with an empty response"),
+        (counts.unknown_role, "with a turn of an unknown role"),
+        (counts.ends_with_user, "that end without an answer"),
+        (counts.template_failed, "that the prompt template refuses"),
         (counts.too_long, "whose prompt fills the context"),
-        (counts.truncated, "with the end of the response cut off"),
+        (counts.truncated, "with their end cut off"),
     ] {
         if count > 0 {
             words.push(format!("{count} {what}"));

@@ -1,14 +1,14 @@
 //! What the model will see of a data set, before anything is trained.
 
-use greentune_core_config::task::{DatasetInspection, InspectTask, InspectedPiece, InspectedRecord};
+use std::ops::Range;
+
+use greentune_core_config::{
+    settings::DatasetSchema,
+    task::{DatasetInspection, InspectTask, InspectedPiece, InspectedRecord},
+};
 use jiff::Timestamp;
 
-use super::{
-    dataset::Dataset,
-    encode::{Encoder, Example},
-    error::DataError,
-    tokenizer::Tokenizer,
-};
+use super::{dataset::Dataset, encode::Encoder, error::DataError, example::Example, tokenizer::Tokenizer};
 
 /// Reads and encodes the data set as training would, and describes it.
 ///
@@ -16,12 +16,19 @@ use super::{
 /// As [`Encoder::new`] and [`Dataset::load`].
 pub fn inspect(task: &InspectTask) -> Result<DatasetInspection, DataError> {
     let encoder = Encoder::new(&task.base_model_path, &task.settings, Timestamp::now())?;
-    let Dataset { path, examples, counts } = Dataset::load(&task.dataset, &task.settings, &encoder)?;
+    let Dataset { path, format, schema, examples, counts } =
+        Dataset::load(&task.dataset, &task.settings, &encoder)?;
     let mut lengths: Vec<_> = examples.iter().map(|example| example.tokens.len() as u64).collect();
     lengths.sort_unstable();
     Ok(DatasetInspection {
         dataset: path,
-        template_source: encoder.template().source().to_owned(),
+        format,
+        schema,
+        template_source: match schema {
+            DatasetSchema::Completion => "none",
+            _ => encoder.template().source(),
+        }
+        .to_owned(),
         counts,
         high_quality_records: examples.iter().filter(|example| example.high_quality).count() as u64,
         tokens_per_record: [0.0, 0.5, 0.95, 1.0].map(|share| quantile(&lengths, share)),
@@ -36,12 +43,24 @@ pub fn inspect(task: &InspectTask) -> Result<DatasetInspection, DataError> {
 }
 
 fn inspected_record(example: &Example, tokenizer: &Tokenizer) -> Result<InspectedRecord, DataError> {
-    let (prompt, labelled) = example.tokens.split_at(example.labels_from);
-    let piece = |ids, labelled| tokenizer.decode(ids, true).map(|text| InspectedPiece { text, labelled });
+    let (mut pieces, mut start) = (Vec::new(), 0);
+    let mut piece = |range: Range<usize>, labelled| -> Result<(), DataError> {
+        if !range.is_empty() {
+            let text = tokenizer.decode(&example.tokens[range], true)?;
+            pieces.push(InspectedPiece { text, labelled });
+        }
+        Ok(())
+    };
+    for labelled in &example.labels {
+        piece(start..labelled.start, false)?;
+        piece(labelled.clone(), true)?;
+        start = labelled.end;
+    }
+    piece(start..example.tokens.len(), false)?;
     Ok(InspectedRecord {
         line: example.line,
         weight: example.weight,
-        pieces: vec![piece(prompt, false)?, piece(labelled, true)?],
+        pieces,
         tokens: example.tokens.len() as u64,
         truncated: example.truncated,
     })
@@ -96,6 +115,29 @@ mod tests {
             record.pieces.iter().map(|piece| (piece.text.as_str(), piece.labelled)).collect();
         let prompt = "<|user|>\nAdd.\n\n1 2<|end|>\n<|assistant|>\n";
         assert_eq!(pieces, [(prompt, false), ("three<|end|>", true)]);
+    }
+
+    #[test]
+    fn shows_the_mask_of_every_turn_and_the_schema_found() {
+        let model = TestModel::with_chat_template(CHAT_TEMPLATE);
+        let turns = "{\"conversations\":[{\"from\":\"human\",\"value\":\"Hi\"},{\"from\":\"gpt\",\"value\":\"Hello\"},\
+                     {\"from\":\"human\",\"value\":\"Bye\"},{\"from\":\"gpt\",\"value\":\"Ciao\"}]}\n";
+        model.write_text("data.jsonl", turns);
+        let inspection = inspect(&task(&model, 1)).unwrap();
+        assert_eq!((inspection.schema.as_str(), inspection.format.as_str()), ("sharegpt", "jsonl"));
+        let labelled: Vec<_> =
+            inspection.records[0].pieces.iter().map(|piece| (piece.labelled, piece.text.as_str())).collect();
+        assert_eq!(
+            labelled,
+            [
+                (false, "<|user|>\nHi<|end|>\n<|assistant|>\n"),
+                (true, "Hello<|end|>"),
+                (false, "\n<|user|>\nBye<|end|>\n<|assistant|>\n"),
+                (true, "Ciao<|end|>")
+            ]
+        );
+        model.write_text("data.jsonl", "{\"text\":\"once\"}\n");
+        assert_eq!(inspect(&task(&model, 1)).unwrap().template_source, "none");
     }
 
     #[test]

@@ -1,30 +1,34 @@
-//! From a file of records to batches: reading, prompt form, tokens and loss mask, drawing, padding.
+//! From a file of records to examples: reading, prompt form, tokens and loss mask, drawing.
 //!
 //! ```text
-//! train.jsonl ─ record ─> Record ─ encode ─> Example ─ dataset ─> Dataset ─ sampler, batch ─> Batch
-//!                                   ^ tokenizer, template
+//! file ─ rows ─> Row ─ schema, record ─> Record ─ encode ─> Example ─ dataset ─> Dataset ─ sampler ─> Draw
+//!                                                   ^ tokenizer, template
 //! ```
 //!
 //! Nothing here knows tensors. All that is drawn is a pure function of the seed and the number of draws made, so
 //! that a resumed run goes on with the very same records.
 
-mod batch;
 mod dataset;
 mod encode;
 mod error;
+mod example;
 mod inspect;
+mod prepare;
 mod record;
+mod rows;
 mod sampler;
+mod schema;
 mod template;
 #[cfg(test)]
 mod test_model;
 mod tokenizer;
 
-pub use batch::Batch;
 pub use dataset::{Dataset, overlap};
-pub use encode::{Encoder, Example};
+pub use encode::Encoder;
 pub use error::DataError;
+pub use example::{Example, ExampleText};
 pub use inspect::inspect;
+pub use prepare::prepare;
 pub use sampler::{Draw, Replay, Sampler};
-pub use template::{PromptTemplate, Rendered};
+pub use template::PromptTemplate;
 pub use tokenizer::{ChatTemplate, Tokenizer};

@@ -6,7 +6,11 @@ use minijinja::{
     Environment, Error, ErrorKind, UndefinedBehavior, Value, context, syntax::SyntaxConfig, value::Kwargs,
 };
 
-use super::{error::DataError, tokenizer::Tokenizer};
+use super::{
+    error::DataError,
+    schema::{Body, Role, Turn},
+    tokenizer::Tokenizer,
+};
 
 const TEMPLATE: &str = "prompt";
 
@@ -25,15 +29,31 @@ enum Form {
     InstructionResponse,
 }
 
-/// The text of a record.
+/// The text of a record, in the order in which the model sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rendered {
-    /// What comes before the response.
-    pub prompt: String,
-    /// The response and, with a chat template, what ends its turn.
-    pub labelled: String,
-    /// Whether `labelled` ends with a token that ends a generation. If not, the end of sequence belongs behind it.
-    pub ends_turn: bool,
+pub(super) struct Rendered {
+    /// The text in pieces; at least one is labelled.
+    pub(super) segments: Vec<Segment>,
+    /// Whether the text itself spells out what begins a sequence, as chat templates do; if not, that is left to the
+    /// tokenizer's own post-processing.
+    pub(super) spells_out_beginning: bool,
+}
+
+/// A piece of text that is labelled or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Segment {
+    pub(super) text: String,
+    /// What the assistant says, and with it what ends its turn where a template writes that.
+    pub(super) response: Option<Response>,
+}
+
+/// What a labelled segment says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Response {
+    /// As the record has it.
+    pub(super) text: String,
+    /// Whether the end of sequence belongs behind the segment, because nothing in it ends a generation.
+    pub(super) needs_end: bool,
 }
 
 impl PromptTemplate {
@@ -67,7 +87,11 @@ impl PromptTemplate {
             template.form =
                 Form::Chat(chat_environment(&chat.source, at).map_err(|error| template.error(&error))?);
         }
-        template.render("instruction", "input", "response")?;
+        template.render(&Body::Instruction {
+            instruction: "instruction".into(),
+            input: "input".into(),
+            response: "response".into(),
+        })?;
         Ok(template)
     }
 
@@ -80,57 +104,102 @@ impl PromptTemplate {
         }
     }
 
-    /// Whether the text itself spells out what begins a sequence, as chat templates do; if not, that is left to
-    /// the tokenizer's own post-processing.
-    pub fn spells_out_beginning(&self) -> bool {
-        matches!(self.form, Form::Chat(_))
-    }
-
-    /// The text of a record; `input` is empty when it has none.
+    /// The text of a record.
+    ///
+    /// A conversation without a chat template is one request after another, each in the form of a single one: what
+    /// system and user say before the assistant's turn is the instruction.
     ///
     /// # Errors
     /// As [`new`](Self::new).
-    pub fn render(&self, instruction: &str, input: &str, response: &str) -> Result<Rendered, DataError> {
-        let (prompt, labelled) = match &self.form {
-            Form::Settings(environment) => {
-                let prompt = self.apply(environment, context! { instruction, input })?;
-                (prompt, response.to_owned())
+    pub(super) fn render(&self, body: &Body) -> Result<Rendered, DataError> {
+        let segments = match (body, &self.form) {
+            (Body::Completion { prompt, completion }, _) => {
+                vec![Segment::prompt(prompt.clone()), self.response(completion, completion)]
             }
-            Form::Chat(environment) => {
-                self.render_chat(environment, &user_message(instruction, input), response)?
+            (Body::Instruction { instruction, input, response }, Form::Chat(environment)) => {
+                let turn = |role, content| Turn { role, content };
+                let request = turn(Role::User, user_message(instruction, input));
+                self.chat(environment, &[request, turn(Role::Assistant, response.clone())])?
             }
-            Form::InstructionResponse => (instruction_response(instruction, input), response.to_owned()),
+            (Body::Conversation(turns), Form::Chat(environment)) => self.chat(environment, turns)?,
+            (Body::Instruction { instruction, input, response }, _) => {
+                vec![Segment::prompt(self.prompt(instruction, input)?), self.response(response, response)]
+            }
+            (Body::Conversation(turns), _) => self.requests(turns)?,
         };
-        let trimmed = labelled.trim_end();
-        let ends_turn = self.stop_tokens.iter().any(|stop| trimmed.ends_with(stop.as_str()));
-        // What a template writes behind the token that ends the turn is never generated.
-        let labelled = if ends_turn { trimmed.to_owned() } else { labelled };
-        Ok(Rendered { prompt, labelled, ends_turn })
+        let spells_out_beginning =
+            matches!(self.form, Form::Chat(_)) && !matches!(body, Body::Completion { .. });
+        Ok(Rendered { segments, spells_out_beginning })
     }
 
-    fn render_chat(
-        &self,
-        environment: &Environment<'_>,
-        user: &str,
-        response: &str,
-    ) -> Result<(String, String), DataError> {
-        let conversation = |messages: Vec<Value>, add_generation_prompt: bool| {
+    /// The prompt for one request, where there is no chat template.
+    fn prompt(&self, instruction: &str, input: &str) -> Result<String, DataError> {
+        match &self.form {
+            Form::Settings(environment) => self.apply(environment, context! { instruction, input }),
+            _ => Ok(instruction_response(instruction, input)),
+        }
+    }
+
+    /// A conversation as one request after another.
+    fn requests(&self, turns: &[Turn]) -> Result<Vec<Segment>, DataError> {
+        let (mut segments, mut said) = (Vec::new(), Vec::new());
+        for turn in turns {
+            if turn.role != Role::Assistant {
+                said.push(turn.content.as_str());
+                continue;
+            }
+            let between = if segments.is_empty() { "" } else { "\n\n" };
+            let prompt = self.prompt(&said.join("\n\n"), "")?;
+            segments.push(Segment::prompt(format!("{between}{prompt}")));
+            segments.push(self.response(&turn.content, &turn.content));
+            said.clear();
+        }
+        Ok(segments)
+    }
+
+    /// A conversation in the chat template's form. What the assistant's turns are in it is found by rendering what
+    /// comes before each, and each with it: both must be a beginning of the whole.
+    fn chat(&self, environment: &Environment<'_>, turns: &[Turn]) -> Result<Vec<Segment>, DataError> {
+        let render = |turns: &[Turn], add_generation_prompt: bool| {
+            let message =
+                |turn: &Turn| context! { role => turn.role.as_str(), content => turn.content.as_str() };
             let context = context! {
-                messages,
+                messages => turns.iter().map(message).collect::<Vec<_>>(),
                 add_generation_prompt,
                 bos_token => self.bos_token.clone().unwrap_or_default(),
                 eos_token => self.eos_token.clone(),
             };
             self.apply(environment, context)
         };
-        let user = context! { role => "user", content => user };
-        let assistant = context! { role => "assistant", content => response };
-        let prompt = conversation(vec![user.clone()], true)?;
-        let whole = conversation(vec![user, assistant], false)?;
-        match whole.strip_prefix(&prompt) {
-            Some(labelled) => Ok((prompt, labelled.to_owned())),
-            None => Err(DataError::TemplateNotPrefix { location: Box::new(self.location.clone()) }),
+        let whole = render(turns, false)?;
+        let mut segments = Vec::new();
+        let mut rest = whole.as_str();
+        for (index, turn) in turns.iter().enumerate().filter(|(_, turn)| turn.role == Role::Assistant) {
+            let (before, through) = (render(&turns[..index], true)?, render(&turns[..=index], false)?);
+            let written = whole.len() - rest.len();
+            let is_beginning = whole.starts_with(&through) && through.starts_with(&before);
+            if !is_beginning || before.len() < written {
+                return Err(DataError::TemplateNotPrefix { location: Box::new(self.location.clone()) });
+            }
+            let is_last = index + 1 == turns.len();
+            let mut response = self.response(&turn.content, &through[before.len()..]);
+            // Within the conversation it is the template's business what ends a turn.
+            response.response.iter_mut().for_each(|response| response.needs_end &= is_last);
+            segments.push(Segment::prompt(whole[written..before.len()].to_owned()));
+            rest = &whole[before.len() + response.text.len()..];
+            segments.push(response);
         }
+        Ok(segments)
+    }
+
+    /// The labelled segment with the text `labelled`, in which the assistant says `content`.
+    fn response(&self, content: &str, labelled: &str) -> Segment {
+        let trimmed = labelled.trim_end();
+        let ends = self.stop_tokens.iter().any(|stop| trimmed.ends_with(stop.as_str()));
+        // What a template writes behind the token that ends the turn is never generated.
+        let text = if ends { trimmed } else { labelled };
+        let response = Response { text: content.to_owned(), needs_end: !ends };
+        Segment { text: text.to_owned(), response: Some(response) }
     }
 
     fn apply(&self, environment: &Environment<'_>, context: Value) -> Result<String, DataError> {
@@ -142,6 +211,12 @@ impl PromptTemplate {
 
     fn error(&self, error: &Error) -> DataError {
         DataError::Template { reason: error.to_string(), location: Box::new(self.location.clone()) }
+    }
+}
+
+impl Segment {
+    fn prompt(text: String) -> Self {
+        Self { text, response: None }
     }
 }
 
@@ -234,6 +309,40 @@ mod tests {
         PromptTemplate::new(prompt_template, &model.tokenizer(), at)
     }
 
+    /// A single request: the prompt, what is labelled, and whether that ends the turn itself.
+    fn render(
+        template: &PromptTemplate,
+        instruction: &str,
+        input: &str,
+        response: &str,
+    ) -> (String, String, bool) {
+        let (instruction, input, response) = (instruction.into(), input.into(), response.into());
+        let rendered = template.render(&Body::Instruction { instruction, input, response }).unwrap();
+        let [prompt, labelled] = &rendered.segments[..] else { panic!("a prompt and a response") };
+        let response = labelled.response.as_ref().unwrap();
+        (prompt.text.clone(), labelled.text.clone(), !response.needs_end)
+    }
+
+    /// Turns by the first letter of their role: `s`, `u`, `a`.
+    fn turns(turns: &[(&str, &str)]) -> Body {
+        let role = |letter: &str| match letter {
+            "s" => Role::System,
+            "u" => Role::User,
+            _ => Role::Assistant,
+        };
+        let turn = |(letter, content): &(&str, &str)| Turn { role: role(letter), content: (*content).into() };
+        Body::Conversation(turns.iter().map(turn).collect())
+    }
+
+    /// The text with what is labelled in brackets, and `$` where the end of sequence is to be put.
+    fn marked(rendered: &Rendered) -> String {
+        let mark = |segment: &Segment| match &segment.response {
+            None => segment.text.clone(),
+            Some(response) => format!("[{}{}]", segment.text, if response.needs_end { "$" } else { "" }),
+        };
+        rendered.segments.iter().map(mark).collect()
+    }
+
     fn chat(source: &str) -> Result<PromptTemplate, DataError> {
         template(&TestModel::with_chat_template(source), None)
     }
@@ -242,12 +351,12 @@ mod tests {
     fn instruction_response_form() {
         let template = template(&TestModel::new(), None).unwrap();
         assert_eq!(template.source(), "instruction/response");
-        let rendered = template.render("Add.", "1 2", "3").unwrap();
-        assert_eq!(rendered.prompt, "### Instruction:\nAdd.\n\n### Input:\n1 2\n\n### Response:\n");
-        assert_eq!((rendered.labelled.as_str(), rendered.ends_turn), ("3", false));
-        assert_eq!(template.render("Hi", "", "x").unwrap().prompt, "### Instruction:\nHi\n\n### Response:\n");
+        let (prompt, labelled, ends_turn) = render(&template, "Add.", "1 2", "3");
+        assert_eq!(prompt, "### Instruction:\nAdd.\n\n### Input:\n1 2\n\n### Response:\n");
+        assert_eq!((labelled.as_str(), ends_turn), ("3", false));
+        assert_eq!(render(&template, "Hi", "", "x").0, "### Instruction:\nHi\n\n### Response:\n");
         // A response that brings its own end of sequence does not get a second.
-        assert!(template.render("Hi", "", "x<|end|>\n").unwrap().ends_turn);
+        assert!(render(&template, "Hi", "", "x<|end|>\n").2);
     }
 
     #[test]
@@ -257,8 +366,8 @@ mod tests {
             template(&model, Some("Q: {{ instruction }}{% if input %} ({{ input }}){% endif %}\nA:\n"));
         let template = template.unwrap();
         assert_eq!(template.source(), "settings");
-        assert_eq!(template.render("a<b", "c", "d").unwrap().prompt, "Q: a<b (c)\nA:\n");
-        assert_eq!(template.render("a", "", "d").unwrap().prompt, "Q: a\nA:\n");
+        assert_eq!(render(&template, "a<b", "c", "d").0, "Q: a<b (c)\nA:\n");
+        assert_eq!(render(&template, "a", "", "d").0, "Q: a\nA:\n");
     }
 
     #[test]
@@ -274,9 +383,9 @@ mod tests {
     fn chat_template_marks_the_response_and_its_end() {
         let template = chat(CHAT_TEMPLATE).unwrap();
         assert_eq!(template.source(), "chat template of the model");
-        let rendered = template.render("Add.", "1 2", " 3 ").unwrap();
-        assert_eq!(rendered.prompt, "<|user|>\nAdd.\n\n1 2<|end|>\n<|assistant|>\n");
-        assert_eq!((rendered.labelled.as_str(), rendered.ends_turn), ("3<|end|>", true));
+        let (prompt, labelled, ends_turn) = render(&template, "Add.", "1 2", " 3 ");
+        assert_eq!(prompt, "<|user|>\nAdd.\n\n1 2<|end|>\n<|assistant|>\n");
+        assert_eq!((labelled.as_str(), ends_turn), ("3<|end|>", true));
     }
 
     #[test]
@@ -290,9 +399,9 @@ mod tests {
         let model = TestModel::with_chat_template(source);
         let names = serde_json::json!({"eos_token": "<|end|>", "bos_token": {"content": "<|begin|>"}});
         model.write("tokenizer_config.json", &names);
-        let rendered = template(&model, None).unwrap().render("Hi", "", "Hello").unwrap();
-        assert_eq!(rendered.prompt, "<|begin|><|user|>\nHi\n<|assistant|>\n");
-        assert_eq!((rendered.labelled.as_str(), rendered.ends_turn), ("Hello<|end|>", true));
+        let (prompt, labelled, ends_turn) = render(&template(&model, None).unwrap(), "Hi", "", "Hello");
+        assert_eq!(prompt, "<|begin|><|user|>\nHi\n<|assistant|>\n");
+        assert_eq!((labelled.as_str(), ends_turn), ("Hello<|end|>", true));
     }
 
     #[test]
@@ -304,9 +413,9 @@ mod tests {
                       '<|end|>' }}\n    {%- elif tools is not none %}\n        {{- tools | tojson(indent=4) }}\n    \
                       {%- endif %}\n{%- endfor %}\n{%- if add_generation_prompt %}\n    \
                       {{- '<|assistant|>\n\n' }}\n{%- endif %}\n";
-        let rendered = chat(source).unwrap().render("Hi ", "", " Hello").unwrap();
-        assert_eq!(rendered.prompt, "<|user|>\n\nHi<|end|><|assistant|>\n\n");
-        assert_eq!(rendered.labelled, "Hello<|end|>");
+        let (prompt, labelled, ends_turn) = render(&chat(source).unwrap(), "Hi ", "", " Hello");
+        assert_eq!(prompt, "<|user|>\n\nHi<|end|><|assistant|>\n\n");
+        assert_eq!((labelled.as_str(), ends_turn), ("Hello<|end|>", true));
     }
 
     #[test]
@@ -314,9 +423,9 @@ mod tests {
         let source = "{{ bos_token }}{{ strftime_now('%d %b %Y') }}{% for m in messages %}{% if m.role == 'user' %}\
                       [{{ m.content | tojson }}]{% else %}{%- generation -%}{{ m.content }}{{ eos_token }}\
                       {%- endgeneration -%}{% endif %}{% endfor %}";
-        let rendered = chat(source).unwrap().render("a<\"é", "", "r").unwrap();
-        assert_eq!(rendered.prompt, "22 Nov 2026[\"a<\\\"é\"]");
-        assert_eq!(rendered.labelled, "r<|end|>");
+        let (prompt, labelled, ends_turn) = render(&chat(source).unwrap(), "a<\"é", "", "r");
+        assert_eq!(prompt, "22 Nov 2026[\"a<\\\"é\"]");
+        assert_eq!((labelled.as_str(), ends_turn), ("r<|end|>", true));
     }
 
     #[test]
@@ -335,7 +444,71 @@ mod tests {
     #[test]
     fn a_template_without_end_of_turn_leaves_it_to_the_end_of_sequence() {
         let template = chat("{% for m in messages %}{{ m.content }}\n{% endfor %}").unwrap();
-        let rendered = template.render("a", "", "b").unwrap();
-        assert_eq!((rendered.labelled.as_str(), rendered.ends_turn), ("b\n", false));
+        let (_, labelled, ends_turn) = render(&template, "a", "", "b");
+        assert_eq!((labelled.as_str(), ends_turn), ("b\n", false));
+    }
+
+    #[test]
+    fn every_assistant_turn_of_a_chat_is_labelled_with_its_end() {
+        let template = chat(CHAT_TEMPLATE).unwrap();
+        let rendered = template.render(&turns(&[
+            ("s", "Be kind."),
+            ("u", "Hi"),
+            ("a", " Hello"),
+            ("u", "Bye"),
+            ("a", "See you"),
+        ]));
+        let rendered = rendered.unwrap();
+        assert_eq!(
+            marked(&rendered),
+            "<|system|>\nBe kind.<|end|>\n<|user|>\nHi<|end|>\n<|assistant|>\n[Hello<|end|>]\n<|user|>\nBye<|end|>\n\
+             <|assistant|>\n[See you<|end|>]"
+        );
+        assert!(rendered.spells_out_beginning);
+        assert_eq!(rendered.segments[1].response.as_ref().unwrap().text, " Hello");
+    }
+
+    #[test]
+    fn assistant_turns_in_a_row_are_labelled_each() {
+        let source = "{% for m in messages %}<{{ m.role[0] }}>{{ m.content }}{% endfor %}\
+                      {% if add_generation_prompt %}<a>{% endif %}";
+        let rendered = chat(source).unwrap().render(&turns(&[("u", "x"), ("a", "y"), ("a", "z")])).unwrap();
+        // Nothing of this template ends a turn; only the conversation's end is the end of the sequence.
+        assert_eq!(marked(&rendered), "<u>x<a>[y]<a>[z$]");
+    }
+
+    #[test]
+    fn without_a_chat_template_a_conversation_is_one_request_after_another() {
+        let body = turns(&[("s", "Be kind."), ("u", "Hi"), ("a", "Hello"), ("u", "Bye"), ("a", "See you")]);
+        let rendered = template(&TestModel::new(), None).unwrap().render(&body).unwrap();
+        assert_eq!(
+            marked(&rendered),
+            "### Instruction:\nBe kind.\n\nHi\n\n### Response:\n[Hello$]\n\n### Instruction:\nBye\n\n### Response:\n\
+             [See you$]"
+        );
+        assert!(!rendered.spells_out_beginning);
+        let settings =
+            template(&TestModel::with_chat_template(CHAT_TEMPLATE), Some("Q: {{ instruction }}\nA: "));
+        let body = turns(&[("u", "Hi"), ("a", "Hello")]);
+        assert_eq!(marked(&settings.unwrap().render(&body).unwrap()), "Q: Hi\nA: [Hello$]");
+    }
+
+    #[test]
+    fn plain_text_has_no_template_even_where_the_model_has_one() {
+        let template = chat(CHAT_TEMPLATE).unwrap();
+        let completion = Body::Completion { prompt: "1 + 1 =".into(), completion: " 2".into() };
+        let rendered = template.render(&completion).unwrap();
+        assert_eq!((marked(&rendered).as_str(), rendered.spells_out_beginning), ("1 + 1 =[ 2$]", false));
+    }
+
+    #[test]
+    fn a_template_that_rewrites_earlier_turns_is_refused_for_the_record_alone() {
+        // As templates do that keep the last turn's reasoning only.
+        let source = "{% for m in messages %}<{{ m.role[0] }}>{% if m.role == 'assistant' and loop.last %}!{% endif %}\
+                      {{ m.content }}{% endfor %}{% if add_generation_prompt %}<a>{% endif %}";
+        let template = chat(source).unwrap();
+        assert!(template.render(&turns(&[("u", "x"), ("a", "y")])).is_ok());
+        let error = template.render(&turns(&[("u", "x"), ("a", "y"), ("u", "z"), ("a", "w")])).err().unwrap();
+        assert!(matches!(error, DataError::TemplateNotPrefix { .. }));
     }
 }

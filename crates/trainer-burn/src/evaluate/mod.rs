@@ -139,13 +139,13 @@ impl Plan<'_> {
     ) -> Result<Vec<GenerationSample>, TrainError> {
         let tokenizer = self.encoder.tokenizer();
         let mut samples = Vec::new();
-        for example in examples.iter().take(self.generate_records) {
-            let prompt = &example.tokens[..example.labels_from];
-            let limit = example.labelled_tokens() + GENERATION_SLACK;
-            let tokens = generate(decoder, adapters, prompt, tokenizer.stop_ids(), limit);
+        let with_text = examples.iter().filter_map(|example| Some((example, example.text.as_ref()?)));
+        for (example, text) in with_text.take(self.generate_records) {
+            let limit = example.response_tokens().len() + GENERATION_SLACK;
+            let tokens = generate(decoder, adapters, example.prompt_tokens(), tokenizer.stop_ids(), limit);
             samples.push(GenerationSample {
-                prompt: example.prompt.clone(),
-                expected: example.response.trim().to_owned(),
+                prompt: text.prompt.clone(),
+                expected: text.response.trim().to_owned(),
                 generated: tokenizer.decode(&tokens, false)?.trim().to_owned(),
             });
         }

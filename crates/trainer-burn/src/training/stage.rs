@@ -120,7 +120,14 @@ impl<A: Ops + AutodiffBackend<InnerBackend: Ops>> Run<'_, A> {
     fn write_summary(&self, stage: u8, train: &Dataset, validation: &Dataset) -> Result<(), TrainError> {
         let folder = self.layout.training_data(stage);
         std::fs::create_dir_all(&folder).map_err(TrainError::io(&folder))?;
-        let of = |dataset: &Dataset| json!({ "dataset": dataset.path, "counts": dataset.counts });
+        let of = |dataset: &Dataset| {
+            json!({
+                "dataset": dataset.path,
+                "format": dataset.format,
+                "schema": dataset.schema,
+                "counts": dataset.counts,
+            })
+        };
         let summary = json!({
             "template_source": self.encoder.template().source(),
             "train": of(train),

@@ -15,7 +15,7 @@ use crate::{
 pub fn labels(examples: &[&Example], divisor: f32) -> Labels {
     let (mut rows, mut targets, mut start) = (Vec::new(), Vec::new(), 0);
     for example in examples {
-        for position in example.labels_from..example.tokens.len() {
+        for position in example.labelled_positions() {
             rows.push((start + position - 1) as u32);
             targets.push(example.tokens[position]);
         }

@@ -51,16 +51,9 @@ where
 }
 
 fn example(length: u32) -> Example {
-    Example {
-        tokens: (0..length).map(|i| (i * i * 31 + length) % 320).collect(),
-        labels_from: 3,
-        weight: 1.0,
-        high_quality: false,
-        line: 1,
-        truncated: false,
-        prompt: String::new(),
-        response: String::new(),
-    }
+    let tokens: Vec<u32> = (0..length).map(|i| (i * i * 31 + length) % 320).collect();
+    let labels = 3..tokens.len();
+    Example::new(tokens, [labels])
 }
 
 #[allow(dead_code)] // used by the backends that a build has

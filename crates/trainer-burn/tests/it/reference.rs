@@ -78,16 +78,10 @@ pub fn examples_of(all: &Expected) -> Vec<Example> {
             let range = row * shape[1]..(row + 1) * shape[1];
             let length = mask[range.clone()].iter().filter(|value| **value > 0.5).count();
             let row = range.start..range.start + length;
-            Example {
-                tokens: ids[row.clone()].iter().map(|id| *id as u32).collect(),
-                labels_from: labels[row].iter().position(|label| *label >= 0.0).unwrap(),
-                weight: 1.0,
-                high_quality: false,
-                line: 1,
-                truncated: false,
-                prompt: String::new(),
-                response: String::new(),
-            }
+            let tokens: Vec<u32> = ids[row.clone()].iter().map(|id| *id as u32).collect();
+            let masked = labels[row].iter().position(|label| *label >= 0.0).unwrap();
+            let labels = masked..tokens.len();
+            Example::new(tokens, [labels])
         })
         .collect()
 }

@@ -6,7 +6,7 @@ use greentune_core_config::{
     availability::unavailable,
     ids,
     resolve::{Layers, resolve},
-    settings::{DatasetFormat, Device, ModelType, Quantization, Scheduler, Settings},
+    settings::{DatasetFormat, DatasetSchema, Device, ModelType, Quantization, Scheduler, Settings},
 };
 use greentune_scaffold::{GeneratedProject, ProjectSpec, generate_project};
 use schemars::JsonSchema;
@@ -119,6 +119,8 @@ pub struct LoraConfig {
 pub struct DatasetConfig {
     /// Format of the files.
     pub format: Option<DatasetFormat>,
+    /// What a record looks like.
+    pub schema: Option<DatasetSchema>,
     /// Field with the instruction.
     pub instruction_field: Option<String>,
     /// Field with further input.

@@ -5,7 +5,7 @@ use std::fs;
 use greentune_carbon::codecarbon;
 use greentune_core_config::{ProblemKind, emissions::EmissionsRecord, layout::RunLayout};
 use greentune_workbench::operation::{
-    CheckStatus, Diagnose, EvaluateModel, ExportModel, GetEmissionsSummary, InspectDataset,
+    CheckStatus, Diagnose, EvaluateModel, ExportModel, GetEmissionsSummary, InspectDataset, PrepareDataset,
 };
 
 use crate::sandbox::{Sandbox, problem};
@@ -157,6 +157,34 @@ async fn a_data_set_is_inspected_with_the_projects_settings() {
     let missing = InspectDataset { dataset: "data/none.jsonl".into(), ..request };
     let error = problem(sandbox.workbench.inspect_dataset(missing).await.unwrap_err());
     assert_eq!(error.code, "data.missing");
+}
+
+#[tokio::test]
+async fn a_data_set_is_prepared_where_the_request_says_and_nowhere_else() {
+    let sandbox = Sandbox::new("trains").await;
+    let request = PrepareDataset {
+        project_path: sandbox.project.root().to_owned(),
+        datasets: vec!["data/processed/train.jsonl".into()],
+        output_dir: Some("data/split".into()),
+        train_split: Some(0.7),
+        validation_split: Some(0.2),
+        ..PrepareDataset::default()
+    };
+    let done = sandbox.workbench.prepare_dataset(request.clone()).await.unwrap();
+    assert_eq!((done.seed, done.deduplicated), (42, true));
+    assert!((done.splits[0].high_quality_draws - 0.7).abs() < 1e-12, "the fake worker answers the share");
+    assert_eq!(done.splits[0].path, sandbox.project.root().join("data/split/train.jsonl"));
+    assert_eq!(done.report, sandbox.project.root().join("data/quality_reports/raw.md"));
+
+    let refused = async |request| problem(sandbox.workbench.prepare_dataset(request).await.unwrap_err());
+    let outside = PrepareDataset { output_dir: Some("../elsewhere".into()), ..request.clone() };
+    assert_eq!(refused(outside).await.code, "path.outside_project");
+    let shares = PrepareDataset { validation_split: None, ..request.clone() };
+    assert!(refused(shares).await.to_string().contains("shares that sum to 1"));
+    let nothing = PrepareDataset { datasets: Vec::new(), ..request.clone() };
+    assert_eq!(refused(nothing).await.kind, ProblemKind::InvalidInput);
+    let missing = PrepareDataset { datasets: vec!["data/none.csv".into()], ..request };
+    assert_eq!(refused(missing).await.code, "data.missing");
 }
 
 #[tokio::test]

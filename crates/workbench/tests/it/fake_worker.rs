@@ -7,6 +7,8 @@ use greentune_core_config::{
     evaluation::{EvaluatedModel, EvaluationReport},
     event::{EventKind, StepMetrics},
     port::RunReporter,
+    preparation::{DatasetPreparation, Histogram, LeakReport, PrepareTask, PreparedSplit},
+    settings::{DatasetFormat, DatasetSchema},
     task::{DatasetCounts, DatasetInspection, DeviceReport, EvaluateTask, WorkerAnswer, WorkerTask},
 };
 use greentune_export::peft::{self, AdapterConfig, LoraPair};
@@ -113,8 +115,11 @@ fn do_task(mode: &str, task: &Path, answer: &Path) {
                 report(&task, EvaluatedModel::Base, 0.1),
             ],
         },
+        WorkerTask::Prepare(task) => WorkerAnswer::Prepared(Box::new(prepared(*task))),
         WorkerTask::Inspect(task) => WorkerAnswer::Inspected(DatasetInspection {
             dataset: task.dataset,
+            format: DatasetFormat::Jsonl,
+            schema: DatasetSchema::Alpaca,
             template_source: "instruction/response".into(),
             counts: DatasetCounts { read: task.show as u64, ..DatasetCounts::default() },
             high_quality_records: 0,
@@ -151,4 +156,33 @@ fn report(task: &EvaluateTask, model: EvaluatedModel, token_accuracy: f64) -> Ev
 fn fail_to_load() -> ! {
     eprintln!("the libraries could not be loaded");
     process::exit(3);
+}
+
+/// What would come of a preparation of ten records, one of them a duplicate.
+fn prepared(task: PrepareTask) -> DatasetPreparation {
+    DatasetPreparation {
+        schema: DatasetSchema::Alpaca,
+        seed: task.seed,
+        counts: DatasetCounts { read: 10, kept: 10, ..DatasetCounts::default() },
+        duplicates: 1,
+        deduplicated: task.deduplicate,
+        splits: vec![PreparedSplit {
+            name: "train".into(),
+            path: task.out.join("train.jsonl"),
+            records: 9,
+            high_quality_records: 3,
+            high_quality_draws: task.settings.dataset.train_split,
+            tokens: 90,
+            labelled_tokens: 30,
+        }],
+        leaks: LeakReport::default(),
+        tokens: Histogram::default(),
+        label_share: Histogram::default(),
+        quality: None,
+        quality_words: Vec::new(),
+        warnings: vec!["a warning".into()],
+        report: task.reports.join("raw.md"),
+        report_files: Vec::new(),
+        datasets: task.datasets,
+    }
 }

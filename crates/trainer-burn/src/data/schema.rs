@@ -1,0 +1,344 @@
+//! What the fields of a row mean: which schema a file's records follow, and a row's text by it.
+
+use greentune_core_config::settings::{DatasetSchema, DatasetSettings};
+use serde_json::Value;
+
+use super::rows::{Fault, Fields, Reason};
+
+/// Fields that may hold a conversation, the first that is there.
+const CONVERSATION_FIELDS: [&str; 2] = ["messages", "conversations"];
+
+/// The text of a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Body {
+    /// A request and its response.
+    Instruction {
+        instruction: String,
+        /// Empty when there is none.
+        input: String,
+        response: String,
+    },
+    /// Turns of which the last is the assistant's.
+    Conversation(Vec<Turn>),
+    /// Text that is learnt as it stands, behind a prompt that may be empty.
+    Completion { prompt: String, completion: String },
+}
+
+/// What one of the speakers says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Turn {
+    pub(super) role: Role,
+    pub(super) content: String,
+}
+
+/// A speaker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    System,
+    User,
+    Assistant,
+}
+
+impl Role {
+    /// The word that chat templates know.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::User => "user",
+            Self::Assistant => "assistant",
+        }
+    }
+}
+
+/// The schema that a record with these fields follows; alpaca, whose fields the settings name, when nothing speaks
+/// for another.
+pub(super) fn recognise(fields: &Fields, names: &DatasetSettings) -> DatasetSchema {
+    let has = |name: &str| fields.get(name).is_some_and(|value| !value.is_null());
+    if let Some(turns) = CONVERSATION_FIELDS.into_iter().find(|name| has(name)) {
+        let first = turns_of(&fields[turns]).and_then(|turns| turns.first().cloned()).unwrap_or_default();
+        let sharegpt = first.get("from").is_some() || (first.get("role").is_none() && turns != "messages");
+        return if sharegpt { DatasetSchema::Sharegpt } else { DatasetSchema::Messages };
+    }
+    if has(&names.instruction_field) && has(&names.output_field) {
+        return DatasetSchema::Alpaca;
+    }
+    if (has("prompt") && has("completion")) || has("text") {
+        return DatasetSchema::Completion;
+    }
+    DatasetSchema::Alpaca
+}
+
+/// Every field that a record of any schema may have.
+pub(super) fn known_fields(names: &DatasetSettings) -> Vec<&str> {
+    let mut known: Vec<&str> = vec![&names.instruction_field, &names.input_field, &names.output_field];
+    known.push(&names.quality_field);
+    known.extend(CONVERSATION_FIELDS);
+    known.extend(["system", "text", "prompt", "completion"]);
+    known
+}
+
+/// The text of a record of the schema `schema`.
+pub(super) fn body(fields: &Fields, schema: DatasetSchema, names: &DatasetSettings) -> Result<Body, Fault> {
+    match schema {
+        DatasetSchema::Messages => conversation(fields, "role", "content"),
+        DatasetSchema::Sharegpt => conversation(fields, "from", "value"),
+        DatasetSchema::Completion => completion(fields),
+        DatasetSchema::Auto | DatasetSchema::Alpaca => instruction(fields, names),
+    }
+}
+
+fn instruction(fields: &Fields, names: &DatasetSettings) -> Result<Body, Fault> {
+    let named = |name: &str, key: &str| {
+        text(fields, name).map_err(|fault| match fault.code {
+            "data.missing_field" => fault.with_hint(format!(
+                "dataset.{key} names the field; dataset.schema says what a record looks like"
+            )),
+            _ => fault,
+        })
+    };
+    let body = Body::Instruction {
+        instruction: named(&names.instruction_field, "instruction_field")?,
+        input: optional_text(fields, &names.input_field)?,
+        response: named(&names.output_field, "output_field")?,
+    };
+    match &body {
+        Body::Instruction { response, .. } if is_blank(response) => {
+            Err(empty(&format!("the response (field `{}`) is empty", names.output_field)))
+        }
+        _ => Ok(body),
+    }
+}
+
+fn completion(fields: &Fields) -> Result<Body, Fault> {
+    let (prompt, completion) = if fields.contains_key("completion") {
+        (text(fields, "prompt")?, text(fields, "completion")?)
+    } else {
+        (String::new(), text(fields, "text")?)
+    };
+    if is_blank(&completion) {
+        return Err(empty("the text is empty"));
+    }
+    Ok(Body::Completion { prompt, completion })
+}
+
+fn conversation(fields: &Fields, role_key: &str, content_key: &str) -> Result<Body, Fault> {
+    let mut turns = Vec::new();
+    let name = CONVERSATION_FIELDS.into_iter().find(|name| fields.contains_key(*name));
+    let name = name.ok_or_else(|| missing(fields, CONVERSATION_FIELDS[0]))?;
+    let value = &fields[name];
+    let found =
+        turns_of(value).ok_or_else(|| wrong_type(&format!("field `{name}`"), value, "a list of turns"))?;
+    for (index, turn) in found.iter().enumerate() {
+        turns.push(read_turn(turn, index + 1, role_key, content_key)?);
+    }
+    let system = optional_text(fields, "system")?;
+    if !is_blank(&system) && turns.first().is_some_and(|turn| turn.role != Role::System) {
+        turns.insert(0, Turn { role: Role::System, content: system });
+    }
+    match turns.last() {
+        Some(Turn { role: Role::Assistant, .. }) => Ok(Body::Conversation(turns)),
+        Some(Turn { role, .. }) => Err(Fault::new(
+            Reason::EndsWithUser,
+            "data.ends_with_user",
+            format!("the conversation ends with a turn of the {}, which nothing answers", role.as_str()),
+        )
+        .with_hint("end it with the assistant's turn")),
+        None => Err(empty(&format!("field `{name}` holds no turn"))),
+    }
+}
+
+fn read_turn(turn: &Value, number: usize, role_key: &str, content_key: &str) -> Result<Turn, Fault> {
+    let of = |key: &str| match turn.get(key) {
+        Some(Value::String(text)) => Ok(text),
+        None | Some(Value::Null) => Err(Fault::new(
+            Reason::MissingField,
+            "data.missing_field",
+            format!("turn {number} has no `{key}`"),
+        )
+        .with_hint(format!("each turn is an object with `{role_key}` and `{content_key}`"))),
+        Some(other) => Err(wrong_type(&format!("`{key}` of turn {number}"), other, "a string")),
+    };
+    let (role, content) = (of(role_key)?, of(content_key)?);
+    let role = match role.as_str() {
+        "system" | "developer" => Role::System,
+        "user" | "human" => Role::User,
+        "assistant" | "gpt" | "chatgpt" | "model" => Role::Assistant,
+        other => {
+            let message = format!("turn {number} is of the role `{other}`; allowed: system, user, assistant");
+            return Err(Fault::new(Reason::UnknownRole, "data.unknown_role", message)
+                .with_hint("in ShareGPT's words: system, human, gpt"));
+        }
+    };
+    if role == Role::Assistant && is_blank(content) {
+        return Err(empty(&format!("turn {number}, the assistant's, is empty")));
+    }
+    Ok(Turn { role, content: content.clone() })
+}
+
+/// The turns in a field: a list, or a text that holds one, as tables without nested columns have it.
+fn turns_of(value: &Value) -> Option<Vec<Value>> {
+    match value {
+        Value::Array(turns) => Some(turns.clone()),
+        Value::String(text) => serde_json::from_str(text).ok(),
+        _ => None,
+    }
+}
+
+fn text(fields: &Fields, name: &str) -> Result<String, Fault> {
+    match fields.get(name) {
+        Some(Value::String(text)) => Ok(text.clone()),
+        None | Some(Value::Null) => Err(missing(fields, name)),
+        Some(other) => Err(wrong_type(&format!("field `{name}`"), other, "a string")),
+    }
+}
+
+fn optional_text(fields: &Fields, name: &str) -> Result<String, Fault> {
+    match fields.get(name) {
+        None | Some(Value::Null) => Ok(String::new()),
+        Some(_) => text(fields, name),
+    }
+}
+
+fn missing(fields: &Fields, name: &str) -> Fault {
+    let found: Vec<_> = fields.keys().take(8).map(|field| format!("`{field}`")).collect();
+    let message = format!("there is no field `{name}`; found: {}", found.join(", "));
+    Fault::new(Reason::MissingField, "data.missing_field", message)
+        .with_hint("dataset.schema says what a record looks like")
+}
+
+fn wrong_type(what: &str, found: &Value, allowed: &str) -> Fault {
+    let message = format!("{what} is {}; allowed: {allowed}", type_name(found));
+    Fault::new(Reason::MissingField, "data.field_type", message)
+}
+
+fn empty(message: &str) -> Fault {
+    Fault::new(Reason::EmptyResponse, "data.empty_response", message)
+}
+
+fn is_blank(text: &str) -> bool {
+    text.trim().is_empty()
+}
+
+fn type_name(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn fields(value: &Value) -> Fields {
+        value.as_object().unwrap().clone()
+    }
+
+    fn recognised(value: &Value) -> DatasetSchema {
+        recognise(&fields(value), &DatasetSettings::default())
+    }
+
+    fn read(value: &Value) -> Result<Body, Fault> {
+        body(&fields(value), recognised(value), &DatasetSettings::default())
+    }
+
+    fn fault(value: &Value) -> (Reason, String) {
+        let fault = read(value).unwrap_err();
+        (fault.reason, fault.message)
+    }
+
+    #[test]
+    fn schemas_are_recognised_by_their_fields() {
+        for (record, schema) in [
+            (json!({"instruction": "a", "output": "b"}), "alpaca"),
+            (json!({"instruction": "a", "output": "b", "text": "both"}), "alpaca"),
+            (json!({"messages": [{"role": "user", "content": "a"}]}), "messages"),
+            (json!({"messages": [], "prompt": "a"}), "messages"),
+            (json!({"conversations": [{"from": "human", "value": "a"}]}), "sharegpt"),
+            (json!({"conversations": [{"role": "user", "content": "a"}]}), "messages"),
+            (json!({"messages": "[{\"from\": \"human\"}]"}), "sharegpt"),
+            (json!({"text": "a"}), "completion"),
+            (json!({"prompt": "a", "completion": "b"}), "completion"),
+            (json!({"messages": null, "text": "a"}), "completion"),
+            (json!({"question": "a"}), "alpaca"),
+        ] {
+            assert_eq!(recognised(&record).as_str(), schema, "{record}");
+        }
+    }
+
+    #[test]
+    fn both_conversations_are_the_same_turns() {
+        let messages = json!({"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "u"},
+            {"role": "assistant", "content": "a"}]});
+        let sharegpt = json!({"system": "s", "conversations": [{"from": "human", "value": "u"},
+            {"from": "gpt", "value": "a"}]});
+        let Body::Conversation(turns) = read(&messages).unwrap() else { panic!("no conversation") };
+        assert_eq!(
+            turns.iter().map(|turn| turn.role.as_str()).collect::<Vec<_>>(),
+            ["system", "user", "assistant"]
+        );
+        assert_eq!(read(&sharegpt).unwrap(), Body::Conversation(turns));
+    }
+
+    #[test]
+    fn plain_text_and_prompt_with_completion() {
+        let body = |prompt: &str, completion: &str| Body::Completion {
+            prompt: prompt.into(),
+            completion: completion.into(),
+        };
+        assert_eq!(read(&json!({"text": "once"})).unwrap(), body("", "once"));
+        assert_eq!(read(&json!({"prompt": "a", "completion": " b"})).unwrap(), body("a", " b"));
+        assert_eq!(fault(&json!({"text": " "})).0, Reason::EmptyResponse);
+    }
+
+    #[test]
+    fn says_which_field_and_what_was_found() {
+        let missing = read(&json!({"question": "a", "output": "b"})).unwrap_err();
+        assert_eq!(missing.message, "there is no field `instruction`; found: `question`, `output`");
+        assert!(missing.hint.unwrap().starts_with("dataset.instruction_field names the field"));
+        let wrong = read(&json!({"instruction": "a", "output": 3})).unwrap_err();
+        assert_eq!((wrong.reason, wrong.code), (Reason::MissingField, "data.field_type"));
+        assert_eq!(wrong.message, "field `output` is a number; allowed: a string");
+        assert_eq!(
+            read(&json!({"instruction": "a", "input": [], "output": "b"})).unwrap_err().code,
+            "data.field_type"
+        );
+        assert_eq!(fault(&json!({"instruction": "a", "output": " \n"})).0, Reason::EmptyResponse);
+        assert_eq!(fault(&json!({"instruction": "a", "output": null})).0, Reason::MissingField);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_conversation_is_named_by_turn() {
+        let turns = |turns: Value| json!({"messages": turns});
+        let turn = |role: &str, content: &str| json!({"role": role, "content": content});
+        let of = |record: Value| fault(&record);
+        assert_eq!(
+            of(turns(json!([turn("user", "a"), turn("tool", "b")]))),
+            (Reason::UnknownRole, "turn 2 is of the role `tool`; allowed: system, user, assistant".into())
+        );
+        let (reason, message) =
+            of(turns(json!([turn("user", "a"), turn("assistant", "b"), turn("user", "c")])));
+        assert_eq!(reason, Reason::EndsWithUser);
+        assert!(message.contains("a turn of the user"), "{message}");
+        let (reason, message) =
+            of(turns(json!([turn("user", "a"), turn("assistant", " "), turn("assistant", "b")])));
+        assert_eq!((reason, message.contains("turn 2")), (Reason::EmptyResponse, true));
+        assert_eq!(of(turns(json!([]))).0, Reason::EmptyResponse);
+        assert_eq!(
+            of(turns(json!({"role": "user"}))).1,
+            "field `messages` is an object; allowed: a list of turns"
+        );
+        assert_eq!(of(turns(json!([{"role": "user"}]))).1, "turn 1 has no `content`");
+        assert_eq!(of(turns(json!(["hello"]))).1, "turn 1 has no `role`");
+        assert_eq!(
+            of(turns(json!([{"role": "user", "content": 3}]))).1,
+            "`content` of turn 1 is a number; allowed: a string"
+        );
+    }
+}

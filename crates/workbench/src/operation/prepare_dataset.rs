@@ -1,0 +1,85 @@
+//! Splits a data set into training, validation and test records, with a report on its quality.
+
+use std::path::PathBuf;
+
+use greentune_core_config::{
+    preparation::{DatasetPreparation, PrepareTask},
+    task::{WorkerAnswer, WorkerTask},
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{Result, Workbench, WorkbenchError, engine::wrong_answer};
+
+/// Prepare a data set.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct PrepareDataset {
+    /// Path of the project.
+    pub project_path: PathBuf,
+    /// The files, relative to the project or absolute; all of one schema.
+    pub datasets: Vec<PathBuf>,
+    /// Folder that gets train.jsonl, validation.jsonl and test.jsonl; `data/processed` when absent.
+    pub output_dir: Option<PathBuf>,
+    /// Seed of the split; `training.seed` when absent.
+    pub seed: Option<u64>,
+    /// Share for training; `dataset.train_split` when absent.
+    pub train_split: Option<f64>,
+    /// Share for validation; `dataset.validation_split` when absent.
+    pub validation_split: Option<f64>,
+    /// Share for testing; `dataset.test_split` when absent.
+    pub test_split: Option<f64>,
+    /// Leave out records that repeat an earlier one (true when absent).
+    pub deduplicate: Option<bool>,
+    /// Replace the files of an earlier preparation.
+    pub force: Option<bool>,
+}
+
+impl Workbench {
+    /// Reads the files as training would, in a worker, and writes the splits and `data/quality_reports/`.
+    pub async fn prepare_dataset(&self, request: PrepareDataset) -> Result<DatasetPreparation> {
+        let task = self.blocking(move |workbench| workbench.prepare_task(&request)).await?;
+        match self.ask_worker(&WorkerTask::Prepare(Box::new(task))).await? {
+            WorkerAnswer::Prepared(preparation) => Ok(*preparation),
+            _ => Err(wrong_answer("prepare")),
+        }
+    }
+
+    fn prepare_task(&self, request: &PrepareDataset) -> Result<PrepareTask> {
+        if request.datasets.is_empty() {
+            return Err(WorkbenchError::InvalidValue {
+                key: "datasets",
+                found: String::from("no file"),
+                allowed: String::from("one file or more"),
+            });
+        }
+        let project = self.open_project(&request.project_path)?;
+        let settings = self.usable_settings(&project, Some(shares(request)))?.settings;
+        let input = |path: &PathBuf| self.input_file(&project, "datasets", path);
+        let out = match &request.output_dir {
+            Some(folder) => self.path_in(&project, folder)?,
+            // The folder may be a link that leads elsewhere.
+            None => self.path_in(&project, &project.processed_data())?,
+        };
+        Ok(PrepareTask {
+            base_model_path: self.base_model(&settings)?.folder,
+            datasets: request.datasets.iter().map(input).collect::<Result<_>>()?,
+            out,
+            reports: self.path_in(&project, &project.quality_reports())?,
+            seed: request.seed.unwrap_or(settings.training.seed),
+            deduplicate: request.deduplicate.unwrap_or(true),
+            force: request.force.unwrap_or(false),
+            settings,
+        })
+    }
+}
+
+/// The shares of the request, as settings.
+fn shares(request: &PrepareDataset) -> Map<String, Value> {
+    let shares = [
+        ("dataset.train_split", request.train_split),
+        ("dataset.validation_split", request.validation_split),
+        ("dataset.test_split", request.test_split),
+    ];
+    shares.into_iter().filter_map(|(key, share)| Some((key.to_owned(), Value::from(share?)))).collect()
+}
