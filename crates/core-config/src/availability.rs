@@ -17,12 +17,6 @@ pub fn unavailable(settings: &Settings) -> Vec<Problem> {
         }
     };
     refuse(
-        base_model.local_path.is_none() && !base_model.model_id.is_empty(),
-        "base_model.model_id",
-        &format!("{} has no base_model.local_path, and loading from the Hub", base_model.model_id),
-        "set base_model.local_path to a folder with config.json, *.safetensors and tokenizer.json",
-    );
-    refuse(
         base_model.quantization != Quantization::None,
         "base_model.quantization",
         base_model.quantization.as_str(),
@@ -83,8 +77,6 @@ fn not_yet(key: &str, found: &str, instead: &str) -> Problem {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use super::*;
 
     #[test]
@@ -93,17 +85,17 @@ mod tests {
     }
 
     #[test]
-    fn a_hub_model_is_refused_only_without_a_folder() {
+    fn a_single_refusal_is_unsupported_at_its_key() {
         let mut settings = Settings::default();
         settings.base_model.model_id = String::from("allenai/OLMo-2-0425-1B");
+        assert_eq!(unavailable(&settings), [], "a model of the Hub is downloaded");
+        settings.training.packing = true;
         let problems = unavailable(&settings);
-        insta::assert_snapshot!(problems[0], @"base_model.model_id: allenai/OLMo-2-0425-1B has no base_model.local_path, and loading from the Hub is not available yet; what works now: set base_model.local_path to a folder with config.json, *.safetensors and tokenizer.json");
+        insta::assert_snapshot!(problems[0], @"training.packing: true is not available yet; what works now: set training.packing = false");
         assert_eq!(
             (problems[0].kind, problems[0].code.as_str()),
             (ProblemKind::Unsupported, "config.not_available_yet")
         );
-        settings.base_model.local_path = Some(PathBuf::from("models/olmo"));
-        assert_eq!(unavailable(&settings), []);
     }
 
     #[test]
