@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use greentune_platforms_kaggle_hf::hub::Snapshot;
 use serde_json::{Map, Value, json};
 
 use crate::{Result, WorkbenchError, atomic_file};
@@ -35,6 +36,10 @@ pub(crate) struct BaseModel {
     pub folder: PathBuf,
     /// `model_type` of its configuration.
     pub architecture: String,
+    /// The commit on the Hub, when it came from there.
+    pub commit: Option<String>,
+    /// What the user should know of how it was found.
+    pub note: Option<String>,
     config: Map<String, Value>,
     weights: Vec<PathBuf>,
 }
@@ -64,7 +69,18 @@ impl BaseModel {
         if !folder.join("tokenizer.json").is_file() {
             return Err(missing("tokenizer.json is missing"));
         }
-        Ok(Self { folder: folder.to_owned(), architecture, config, weights })
+        Ok(Self { folder: folder.to_owned(), architecture, commit: None, note: None, config, weights })
+    }
+
+    /// The model that was brought from the Hub.
+    ///
+    /// Errors: as [`BaseModel::detect`].
+    pub(crate) fn from_hub(snapshot: Snapshot) -> Result<Self> {
+        let Snapshot { folder, commit, not_asked, .. } = snapshot;
+        let note = not_asked.map(|reason| {
+            format!("the base model is the one in the cache, commit {commit}; whether there is a newer one is not known: {reason}")
+        });
+        Ok(Self { commit: Some(commit), note, ..Self::detect(&folder)? })
     }
 
     /// Its `config.json`.
@@ -81,6 +97,7 @@ impl BaseModel {
         let bytes: u64 = self.weights.iter().filter_map(|file| Some(fs::metadata(file).ok()?.len())).sum();
         json!({
             "folder": self.folder,
+            "commit": self.commit,
             "model_type": self.architecture,
             "architectures": self.config.get("architectures"),
             "sizes": sizes,
@@ -89,6 +106,11 @@ impl BaseModel {
             "chat_template": has_chat_template(&self.folder),
         })
     }
+}
+
+/// Refuses the `config.json` at `path` when its architecture cannot be trained.
+pub(crate) fn check_config(path: &Path) -> Result<()> {
+    supported(path, &atomic_file::read_json(path)?).map(|_| ())
 }
 
 fn config_path(folder: &Path) -> PathBuf {

@@ -10,6 +10,7 @@ use crate::{
     failure::Failure,
     figures::{count, counted, number},
     output::Paint,
+    progress::Transfers,
     session::Session,
 };
 
@@ -42,7 +43,8 @@ impl Data {
             show: Some(inspect.show),
             override_params: None,
         };
-        let inspection = session.workbench_with(&inspect.set)?.inspect_dataset(request).await?;
+        let (transfers, workbench) = Transfers::of(&session.workbench_with(&inspect.set)?, session.output);
+        let inspection = transfers.during(workbench.inspect_dataset(request)).await?;
         session.output.answer(&inspection, |paint| page(&inspection, paint))
     }
 }

@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
+    sync::atomic::AtomicBool,
 };
 
 use greentune_core_config::{
@@ -19,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::start_training::LOCAL;
 use crate::{
     Result, Workbench, WorkbenchError, atomic_file, base_model::BaseModel, fold::new_record, git,
-    input_hash::sha256, job_store::JobStore,
+    hub::CancelOnDrop, input_hash::sha256, job_store::JobStore,
 };
 
 /// Version of the manifest's format.
@@ -73,6 +74,12 @@ pub struct ConfigureTrainingRunResponse {
 pub struct ConfigurationSummary {
     /// Folder of the base model.
     pub base_model: PathBuf,
+    /// Its id on the Hugging Face Hub, when it came from there.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub model_id: Option<String>,
+    /// Its commit there.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub commit: Option<String>,
     /// Its architecture, such as `olmo2`.
     pub architecture: String,
     /// Device that was asked for.
@@ -110,19 +117,30 @@ impl Workbench {
     /// Checks name, data, settings and base model, and writes `runs/{run_id}/run-manifest.json`.
     ///
     /// Errors: everything that is wrong with name and data at once, or with the settings at once; features that are
-    /// not available yet; a base model that is missing or of an unsupported architecture.
+    /// not available yet; a base model that is missing, of an unsupported architecture, or that the Hub does not give.
+    /// A base model of the Hub is downloaded first; that stops when the future is dropped, and goes on where it was
+    /// when the run is configured again.
     pub async fn configure_training_run(
         &self,
         request: ConfigureTrainingRun,
     ) -> Result<ConfigureTrainingRunResponse> {
-        self.blocking(move |workbench| workbench.configure(request)).await
+        let guard = CancelOnDrop::default();
+        let cancelled = guard.flag();
+        self.blocking(move |workbench| workbench.configure(request, &cancelled)).await
     }
 
-    fn configure(&self, request: ConfigureTrainingRun) -> Result<ConfigureTrainingRunResponse> {
+    fn configure(
+        &self,
+        request: ConfigureTrainingRun,
+        cancelled: &AtomicBool,
+    ) -> Result<ConfigureTrainingRunResponse> {
         let project = self.open_project(&request.project_path)?;
         let data = self.check_request(&project, &request)?;
-        let resolved = self.usable_settings(&project, request.override_params)?;
-        let base_model = self.base_model(&resolved.settings)?;
+        let mut resolved = self.usable_settings(&project, request.override_params)?;
+        let base_model = self.base_model(&resolved.settings, cancelled)?;
+        // A branch moves; the run keeps what it was trained on.
+        resolved.settings.base_model.revision =
+            base_model.commit.clone().unwrap_or(resolved.settings.base_model.revision);
         atomic_file::write_json(&project.model_config(), &base_model.description())?;
 
         let created_at = Timestamp::now();
@@ -160,7 +178,7 @@ impl Workbench {
             run_id: run.run_id(),
             run_directory: run.folder().to_owned(),
             manifest_path: run.manifest(),
-            configuration_summary: summary(&manifest, base_model.architecture),
+            configuration_summary: summary(&manifest, base_model),
         })
     }
 
@@ -215,17 +233,20 @@ fn make_run_folder(project: &ProjectLayout, manifest: &RunManifest) -> Result<Ru
     }
 }
 
-fn summary(manifest: &RunManifest, architecture: String) -> ConfigurationSummary {
+fn summary(manifest: &RunManifest, base_model: BaseModel) -> ConfigurationSummary {
     let settings = &manifest.settings;
+    let BaseModel { architecture, commit, note, .. } = base_model;
     ConfigurationSummary {
         base_model: manifest.base_model_path.clone(),
+        model_id: commit.as_ref().map(|_| settings.base_model.model_id.clone()),
+        commit,
         architecture,
         device: settings.training.device.to_string(),
         lora_rank: settings.lora.rank,
         target_modules: settings.lora.target_modules.clone(),
         stages: manifest.stages.iter().map(|stage| stage_summary(manifest, stage.stage)).collect(),
         sources: manifest.sources.clone(),
-        warnings: warnings(manifest),
+        warnings: note.into_iter().chain(warnings(manifest)).collect(),
     }
 }
 

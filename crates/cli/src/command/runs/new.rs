@@ -11,6 +11,7 @@ use crate::{
     failure::Failure,
     figures::{counted, number},
     output::Paint,
+    progress::Transfers,
     session::Session,
 };
 
@@ -55,20 +56,24 @@ impl NewRun {
             },
             override_params: None,
         };
-        let response = session.workbench_with(&self.set)?.configure_training_run(request).await?;
+        let (transfers, workbench) = Transfers::of(&session.workbench_with(&self.set)?, session.output);
+        let response = transfers.during(workbench.configure_training_run(request)).await?;
         session.output.answer(&response, |paint| page(&response, paint))
     }
 }
 
 fn page(response: &ConfigureTrainingRunResponse, paint: Paint) -> String {
+    let summary = &response.configuration_summary;
     let ConfigurationSummary { base_model, architecture, device, lora_rank, target_modules, stages, .. } =
-        &response.configuration_summary;
+        summary;
     let mut lines = vec![
         format!("configured the run {}", paint.heading(&response.run_id)),
         format!("  base model  {} ({architecture})", base_model.display()),
         format!("  adapters    LoRA of rank {lora_rank} on {}", target_modules.join(", ")),
         format!("  device      {device}"),
     ];
+    let from_hub = summary.model_id.as_ref().zip(summary.commit.as_ref());
+    lines.extend(from_hub.map(|(id, commit)| format!("  from hub    {id} at {commit}")));
     lines.extend(stages.iter().map(|stage| {
         format!(
             "  stage {}     {} of {} from {}, learning rate {}",
