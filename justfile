@@ -24,9 +24,9 @@ base-model steps="1200":
 reference python=(peers / "venvs/torch/bin/python"):
     {{python}} fixtures/reference/make_reference.py
 
-# Against the real peers: PEFT, transformers, the official MCP client, CodeCarbon
+# Against the real peers: PEFT, transformers, the official clients of MCP and the Hub, CodeCarbon
 interop:
-    cargo build --release
+    cargo build --release -p greentune-cli -p greentune-test-support
     bash .ci/interop-light
     bash fixtures/interop/exports.sh {{target}}/release/greentune {{peers}}/venvs/torch/bin/python
 

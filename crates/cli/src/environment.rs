@@ -1,8 +1,11 @@
 //! What surrounds the process: the one place that reads environment, home and current folder.
 
+mod hub;
+
 use std::{
     env,
     ffi::OsString,
+    fmt,
     path::{Path, PathBuf},
 };
 
@@ -27,12 +30,19 @@ const WORKER_ALLOCATOR: &[(&str, &str)] = &[
 ];
 
 /// The surroundings as they were when the process began.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Environment {
     variables: Vec<(String, String)>,
     current_folder: PathBuf,
     user_home: Option<PathBuf>,
     program: PathBuf,
+}
+
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Variables hold tokens.
+        f.debug_struct("Environment").field("current_folder", &self.current_folder).finish_non_exhaustive()
+    }
 }
 
 impl Environment {
@@ -79,14 +89,18 @@ impl Environment {
                 .with_hint(format!("set {HOME} to a folder that can be written"))
         })?;
         let worker = vec![self.program.clone().into_os_string(), OsString::from("worker")];
+        let hub = self.hub(&home);
         let mut config = WorkbenchConfig::new(home, worker);
         let unset = WORKER_ALLOCATOR.iter().filter(|(name, _)| self.variable(name).is_none());
         config.worker_environment = unset.map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        config.hub = hub;
         config.state_url = self.variable(STATE_URL).map(str::to_owned);
         config.user_config =
             self.base_folder("XDG_CONFIG_HOME", "APPDATA", ".config").map(|f| f.join("config.toml"));
         config.user_home.clone_from(&self.user_home);
-        config.environment.clone_from(&self.variables);
+        // Settings alone: what else is there, such as tokens, is not the workbench's to carry about.
+        let is_setting = |(name, _): &&(String, String)| name.starts_with("GREENTUNE_");
+        config.environment = self.variables.iter().filter(is_setting).cloned().collect();
         Ok(config)
     }
 
@@ -116,7 +130,7 @@ impl Environment {
 mod tests {
     use super::*;
 
-    fn environment(variables: &[(&str, &str)]) -> Environment {
+    pub(super) fn environment(variables: &[(&str, &str)]) -> Environment {
         Environment {
             variables: variables
                 .iter()

@@ -6,19 +6,13 @@ use crate::{Problem, ProblemKind, settings::Settings};
 ///
 /// Each is of kind [`ProblemKind::Unsupported`] and has the code `config.not_available_yet`.
 pub fn unavailable(settings: &Settings) -> Vec<Problem> {
-    let Settings { base_model, ast, carbon, mlflow, wandb, huggingface, .. } = settings;
+    let Settings { ast, carbon, mlflow, wandb, huggingface, .. } = settings;
     let mut problems = Vec::new();
     let mut refuse = |is_asked: bool, key: &str, found: &str, instead: &str| {
         if is_asked {
             problems.push(not_yet(key, found, instead));
         }
     };
-    refuse(
-        base_model.local_path.is_none() && !base_model.model_id.is_empty(),
-        "base_model.model_id",
-        &format!("{} has no base_model.local_path, and loading from the Hub", base_model.model_id),
-        "set base_model.local_path to a folder with config.json, *.safetensors and tokenizer.json",
-    );
     refuse(ast.enabled, "ast.enabled", "true", "set ast.enabled = false; every sample is trained on");
     refuse(
         carbon.emissions_endpoint.is_some(),
@@ -54,8 +48,6 @@ fn not_yet(key: &str, found: &str, instead: &str) -> Problem {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use super::*;
 
     #[test]
@@ -64,17 +56,17 @@ mod tests {
     }
 
     #[test]
-    fn a_hub_model_is_refused_only_without_a_folder() {
+    fn a_single_refusal_is_unsupported_at_its_key() {
         let mut settings = Settings::default();
         settings.base_model.model_id = String::from("allenai/OLMo-2-0425-1B");
+        assert_eq!(unavailable(&settings), [], "a model of the Hub is downloaded");
+        settings.training.packing = true;
         let problems = unavailable(&settings);
-        insta::assert_snapshot!(problems[0], @"base_model.model_id: allenai/OLMo-2-0425-1B has no base_model.local_path, and loading from the Hub is not available yet; what works now: set base_model.local_path to a folder with config.json, *.safetensors and tokenizer.json");
+        insta::assert_snapshot!(problems[0], @"training.packing: true is not available yet; what works now: set training.packing = false");
         assert_eq!(
             (problems[0].kind, problems[0].code.as_str()),
             (ProblemKind::Unsupported, "config.not_available_yet")
         );
-        settings.base_model.local_path = Some(PathBuf::from("models/olmo"));
-        assert_eq!(unavailable(&settings), []);
     }
 
     #[test]

@@ -7,6 +7,12 @@ use crate::{Problem, ProblemKind};
 /// The longest name, in characters.
 pub const LONGEST_NAME: usize = 64;
 
+/// The longest part of a model's id on the Hub, in characters.
+const LONGEST_MODEL_NAME: usize = 96;
+
+/// The longest revision that is accepted; git itself allows about as much as a file name.
+const LONGEST_REVISION: usize = 200;
+
 /// Names that Windows keeps for devices, with or without an ending
 /// (<https://learn.microsoft.com/windows/win32/fileio/naming-a-file>).
 const DEVICES: &[&str] = &[
@@ -33,6 +39,55 @@ pub fn check_run_name(name: &str) -> Result<(), Problem> {
 /// Errors: a problem `name.invalid` at the key `run_id`.
 pub fn check_run_id(run_id: &str) -> Result<(), Problem> {
     check_name(run_id, "run id", "run_id", LONGEST_NAME + "-YYYYMMDD-HHMMSS".len())
+}
+
+/// Checks the id of a model on the Hugging Face Hub: `organisation/name`, or `name` alone.
+///
+/// The rules are those of the official client (`huggingface_hub.utils.validate_repo_id`); they also keep an id from
+/// leading out of the cache's folder.
+///
+/// Errors: a problem `model.id` at the key `base_model.model_id`.
+pub fn check_model_id(id: &str) -> Result<(), Problem> {
+    let part = |part: &str| {
+        (1..=LONGEST_MODEL_NAME).contains(&part.len())
+            && part.chars().all(is_allowed)
+            && !part.starts_with(['.', '-'])
+            && !part.ends_with(['.', '-'])
+    };
+    let is_fine = id.split('/').count() <= 2
+        && id.split('/').all(part)
+        && !id.contains("--")
+        && !id.contains("..")
+        && id.rsplit('.').next() != Some("git");
+    if is_fine {
+        return Ok(());
+    }
+    let message = format!(
+        "found {:?}; allowed: the id of a model on the Hugging Face Hub, such as allenai/OLMo-2-0425-1B: an \
+         organisation, a slash and a name of A-Z a-z 0-9 . _ -, without -- or .. and not ending with .git",
+        shortened(id)
+    );
+    Err(Problem::new(ProblemKind::InvalidInput, "model.id", message)
+        .at_key("base_model.model_id")
+        .with_hint("for a model in a folder set base_model.local_path"))
+}
+
+/// Checks the revision of a model on the Hugging Face Hub: a branch, a tag or a commit.
+///
+/// Errors: a problem `model.revision` at the key `base_model.revision`.
+pub fn check_revision(revision: &str) -> Result<(), Problem> {
+    let is_fine = (1..=LONGEST_REVISION).contains(&revision.len())
+        && revision.chars().all(|character| is_allowed(character) || matches!(character, '/' | '+'))
+        && revision.split('/').all(|part| !part.is_empty() && !part.starts_with(['.', '-']))
+        && !revision.contains("..");
+    if is_fine {
+        return Ok(());
+    }
+    let message = format!(
+        "found {:?}; allowed: a branch, a tag or a commit, such as main or a full 40-digit commit id",
+        shortened(revision)
+    );
+    Err(Problem::new(ProblemKind::InvalidInput, "model.revision", message).at_key("base_model.revision"))
 }
 
 /// The id of the run `name` configured at `at`: `{name}-{YYYYMMDD-HHMMSS}` in UTC.
@@ -71,15 +126,21 @@ fn check_name(name: &str, what: &str, key: &str, longest: usize) -> Result<(), P
     if is_fine {
         return Ok(());
     }
-    let mut found: String = name.chars().take(longest).collect();
-    if found.len() < name.len() {
-        found.push('…');
-    }
+    let found = shortened(name);
     let message = format!(
         "the {what} {found:?} cannot name a folder; allowed: 1 to {longest} of A-Z a-z 0-9 . _ -, not beginning with . \
          or -, not ending with ., and no device name of Windows such as con or nul"
     );
     Err(Problem::new(ProblemKind::InvalidInput, "name.invalid", message).at_key(key))
+}
+
+/// `text`, cut where it would only make a message long.
+fn shortened(text: &str) -> String {
+    let mut short: String = text.chars().take(LONGEST_NAME).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
 }
 
 fn is_allowed(character: char) -> bool {
@@ -156,6 +217,48 @@ mod tests {
                 prop_assert_eq!(path.parent(), Some(std::path::Path::new("runs")));
                 prop_assert_eq!(path.file_name().and_then(|name| name.to_str()), Some(id.as_str()));
             }
+        }
+    }
+
+    #[test]
+    fn ids_of_models_are_those_that_the_hub_takes() {
+        for id in ["gpt2", "allenai/OLMo-2-0425-1B", "a/b", "Org_1/name.v2", &"n".repeat(96)] {
+            assert_eq!(check_model_id(id), Ok(()), "{id}");
+        }
+        for id in [
+            "",
+            "/",
+            "a/",
+            "/b",
+            "a/b/c",
+            "../b",
+            "a/..",
+            "a b",
+            "a/b--c",
+            ".a/b",
+            "a/b.",
+            "a/b.git",
+            "a\\b",
+            "https://huggingface.co/a/b",
+            "é/b",
+            &"n".repeat(97),
+        ] {
+            let problem = check_model_id(id).unwrap_err();
+            assert_eq!(
+                (problem.code.as_str(), problem.kind),
+                ("model.id", ProblemKind::InvalidInput),
+                "{id}"
+            );
+        }
+    }
+
+    #[test]
+    fn revisions_stay_in_their_folder() {
+        for revision in ["main", "v1.0", "refs/pr/1", "0123456789abcdef0123456789abcdef01234567"] {
+            assert_eq!(check_revision(revision), Ok(()), "{revision}");
+        }
+        for revision in ["", "/etc", "a/../b", "..", "-x", "a b", "a\n", "a//b", ".git"] {
+            assert_eq!(check_revision(revision).unwrap_err().code, "model.revision", "{revision:?}");
         }
     }
 }

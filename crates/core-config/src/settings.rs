@@ -109,8 +109,10 @@ section! {
     BaseModelSettings {
         /// Family.
         r#type: ModelType = ModelType::Custom,
-        /// Identifier on the Hugging Face Hub.
+        /// Identifier on the Hugging Face Hub, such as `allenai/OLMo-2-0425-1B`; downloaded when there is no `local_path`.
         model_id: String = String::new(),
+        /// Branch, tag or commit of `model_id`; in a run's manifest the commit that it stood for.
+        revision: String = String::from("main"),
         /// Folder with `config.json`, `*.safetensors` and `tokenizer.json`; relative to the project.
         local_path: Option<PathBuf> = None,
         /// How frozen weights are kept in memory; they are unpacked where they are used, and computed with as f32.

@@ -26,6 +26,8 @@ pub(crate) trait Operation: DeserializeOwned + JsonSchema + Send + 'static {
     const DESCRIPTION: &'static str;
     /// What a call changes.
     const EFFECT: Effect;
+    /// Whether it may reach out of this machine: for a base model of the Hugging Face Hub.
+    const REACHES_OUT: bool = false;
 
     /// Does it.
     fn perform(
@@ -38,7 +40,7 @@ pub(crate) trait Operation: DeserializeOwned + JsonSchema + Send + 'static {
     fn text(response: &Self::Response) -> String;
 }
 
-/// What a call of a tool changes. None reaches out of this machine.
+/// What a call of a tool changes.
 #[derive(Clone, Copy)]
 pub(crate) enum Effect {
     /// Nothing.
@@ -52,12 +54,12 @@ pub(crate) enum Effect {
 }
 
 impl Effect {
-    fn annotations(self) -> ToolAnnotations {
+    fn annotations(self, reaches_out: bool) -> ToolAnnotations {
         ToolAnnotations::new()
             .read_only(matches!(self, Self::Reads))
             .destructive(matches!(self, Self::Replaces))
             .idempotent(!matches!(self, Self::Adds))
-            .open_world(false)
+            .open_world(reaches_out)
     }
 }
 
@@ -86,7 +88,7 @@ impl Entry {
         let tool = Tool::new(O::NAME, O::DESCRIPTION, schema::input::<O>())
             .with_title(O::TITLE)
             .with_raw_output_schema(Arc::new(schema::output::<O::Response>()))
-            .with_annotations(O::EFFECT.annotations());
+            .with_annotations(O::EFFECT.annotations(O::REACHES_OUT));
         Self { tool, call: |call, schema| Box::pin(answer_call::<O>(call, schema)) }
     }
 

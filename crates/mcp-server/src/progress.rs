@@ -1,8 +1,11 @@
-//! Progress of a training that a call waits for.
+//! Progress of a training or a download that a call waits for.
 
-use std::{path::PathBuf, pin::pin, time::Duration};
+use std::{path::PathBuf, pin::pin, sync::Arc, time::Duration};
 
-use greentune_core_config::event::{EventKind, StepMetrics};
+use greentune_core_config::{
+    event::{EventKind, StepMetrics},
+    port::{TransferProgress, TransferReporter},
+};
 use greentune_workbench::{
     Workbench,
     operation::{FollowEvents, MonitorTrainingProgress},
@@ -12,6 +15,7 @@ use rmcp::{
     model::{ProgressNotificationParam, ProgressToken},
     service::RequestContext,
 };
+use tokio::sync::watch;
 
 use crate::wording::figure;
 
@@ -73,6 +77,65 @@ pub(crate) async fn report_during<T>(follower: Option<Follower>, training: impl 
             () = tokio::time::sleep(INTERVAL) => follower.report().await,
         }
     }
+}
+
+/// Tells the client how far the downloads of one operation are.
+pub(crate) struct Transfers {
+    progress: Option<Progress>,
+    newest: watch::Receiver<TransferProgress>,
+}
+
+/// Passes on how far a download is; only the newest counts.
+#[derive(Debug)]
+struct Teller(watch::Sender<TransferProgress>);
+
+impl TransferReporter for Teller {
+    fn report(&self, progress: &TransferProgress) {
+        self.0.send_replace(progress.clone());
+    }
+}
+
+impl Transfers {
+    /// Downloads are told when the client wants progress; what is returned beside is `workbench` telling of them.
+    pub(crate) fn of(workbench: &Workbench, progress: Option<Progress>) -> (Self, Workbench) {
+        let (teller, newest) = watch::channel(TransferProgress::default());
+        (Self { progress, newest }, workbench.reporting(Arc::new(Teller(teller))))
+    }
+
+    /// Awaits `operation` and tells the client of its downloads meanwhile.
+    pub(crate) async fn report_during<T>(mut self, operation: impl Future<Output = T>) -> T {
+        let Some(progress) = self.progress.take() else { return operation.await };
+        let mut operation = pin!(operation);
+        let mut told = 0;
+        loop {
+            let outcome = tokio::select! {
+                outcome = &mut operation => Some(outcome),
+                () = tokio::time::sleep(INTERVAL) => None,
+            };
+            let now = self.newest.borrow_and_update().clone();
+            // The protocol wants figures that grow.
+            if now.bytes_done > told {
+                told = now.bytes_done;
+                let _ = progress.peer.notify_progress(transferred(&progress, &now)).await;
+            }
+            if let Some(outcome) = outcome {
+                return outcome;
+            }
+        }
+    }
+}
+
+fn transferred(progress: &Progress, now: &TransferProgress) -> ProgressNotificationParam {
+    let megabytes = |bytes: u64| figure(bytes as f64 / 1e6);
+    ProgressNotificationParam::new(progress.token.clone(), now.bytes_done as f64)
+        .with_total(now.bytes_total as f64)
+        .with_message(format!(
+            "downloading {}: {} of {} MB ({})",
+            now.what,
+            megabytes(now.bytes_done),
+            megabytes(now.bytes_total),
+            now.file
+        ))
 }
 
 /// Follows a run from its last event on and tells the client of its steps.

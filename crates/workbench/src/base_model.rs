@@ -6,6 +6,7 @@ use std::{
 };
 
 use greentune_core_config::{model::ModelConfig, settings::ModelType};
+use greentune_platforms_kaggle_hf::hub::Snapshot;
 use serde_json::{Map, Value, json};
 
 use crate::{Result, WorkbenchError, atomic_file};
@@ -35,6 +36,10 @@ pub(crate) struct BaseModel {
     pub architecture: &'static str,
     /// Whether `config.json` names no known architecture, and this one was recognised by the tensors.
     pub recognised_by_tensors: bool,
+    /// The commit on the Hub, when it came from there.
+    pub commit: Option<String>,
+    /// What the user should know of how it was found.
+    pub note: Option<String>,
     config: Map<String, Value>,
     weights: Vec<PathBuf>,
 }
@@ -69,8 +74,26 @@ impl BaseModel {
         if family != ModelType::Custom && family != model.architecture.family {
             return Err(WorkbenchError::BaseModelFamily { path, found: architecture, family });
         }
-        let recognised_by_tensors = model.recognised_by_tensors;
-        Ok(Self { folder: folder.to_owned(), architecture, recognised_by_tensors, config, weights })
+        Ok(Self {
+            folder: folder.to_owned(),
+            architecture,
+            recognised_by_tensors: model.recognised_by_tensors,
+            commit: None,
+            note: None,
+            config,
+            weights,
+        })
+    }
+
+    /// The model that was brought from the Hub.
+    ///
+    /// Errors: as [`BaseModel::detect`].
+    pub(crate) fn from_hub(snapshot: Snapshot, family: ModelType) -> Result<Self> {
+        let Snapshot { folder, commit, not_asked, .. } = snapshot;
+        let note = not_asked.map(|reason| {
+            format!("the base model is the one in the cache, commit {commit}; whether there is a newer one is not known: {reason}")
+        });
+        Ok(Self { commit: Some(commit), note, ..Self::detect(&folder, family)? })
     }
 
     /// Its `config.json`.
@@ -87,6 +110,7 @@ impl BaseModel {
         let bytes: u64 = self.weights.iter().filter_map(|file| Some(fs::metadata(file).ok()?.len())).sum();
         json!({
             "folder": self.folder,
+            "commit": self.commit,
             "model_type": self.architecture,
             "architectures": self.config.get("architectures"),
             "sizes": sizes,
@@ -95,6 +119,14 @@ impl BaseModel {
             "chat_template": has_chat_template(&self.folder),
         })
     }
+}
+
+/// Refuses the `config.json` at `path` when its architecture cannot be trained. Nothing is known of the tensors yet, so
+/// that an architecture has to be named.
+pub(crate) fn check_config(path: &Path) -> Result<()> {
+    let text = fs::read_to_string(path).map_err(WorkbenchError::file("read", path))?;
+    let parsed = ModelConfig::parse(&text, None);
+    parsed.map(|_| ()).map_err(|error| WorkbenchError::BaseModelConfig { path: path.to_owned(), error })
 }
 
 fn config_path(folder: &Path) -> PathBuf {

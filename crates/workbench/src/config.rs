@@ -4,6 +4,8 @@ use std::{ffi::OsString, path::PathBuf};
 
 use greentune_core_config::resolve::Argument;
 
+use crate::HubSettings;
+
 /// Everything that the workbench needs to know of its surroundings; it reads no environment itself.
 #[derive(Clone, Debug)]
 pub struct WorkbenchConfig {
@@ -25,13 +27,17 @@ pub struct WorkbenchConfig {
     pub allowed_roots: Option<Vec<PathBuf>>,
     /// The user's home folder, for `~` in paths of settings.
     pub user_home: Option<PathBuf>,
+    /// The Hugging Face Hub, its cache and who asks; without more the public Hub and a cache in `home`.
+    pub hub: HubSettings,
 }
 
 impl WorkbenchConfig {
     /// A configuration with `home` and `worker_command`, and nothing else.
     pub fn new(home: impl Into<PathBuf>, worker_command: Vec<OsString>) -> Self {
+        let home = home.into();
         Self {
-            home: home.into(),
+            hub: HubSettings::new(home.join("huggingface/hub")),
+            home,
             state_url: None,
             worker_command,
             worker_environment: Vec::new(),

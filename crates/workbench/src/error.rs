@@ -272,7 +272,8 @@ impl WorkbenchError {
             }
             Self::MissingFile { .. } => String::from("relative paths are taken from the project's folder"),
             Self::BaseModelMissing { .. } => String::from(
-                "set base_model.local_path to a folder with config.json, *.safetensors and tokenizer.json",
+                "set base_model.local_path to a folder with config.json, *.safetensors and tokenizer.json, or \
+                 base_model.model_id alone to a model of the Hugging Face Hub",
             ),
             Self::BaseModelConfig { .. } => String::from(
                 "choose a base model of a supported architecture, with its unchanged config.json",

@@ -12,6 +12,7 @@ mod error;
 mod events;
 mod fold;
 mod git;
+mod hub;
 mod input_hash;
 mod job_store;
 mod launch;
@@ -27,5 +28,6 @@ pub mod worker;
 
 pub use config::WorkbenchConfig;
 pub use error::{Result, WorkbenchError};
+pub use greentune_platforms_kaggle_hf::hub::{DEFAULT_ENDPOINT, HubSettings, Token};
 pub use run::{RunSummary, StageProgress};
 pub use workbench::Workbench;

@@ -3,6 +3,7 @@
 use std::{
     fs, io,
     path::{Component, Path, PathBuf},
+    sync::atomic::AtomicBool,
 };
 
 use greentune_core_config::{
@@ -12,6 +13,7 @@ use greentune_core_config::{
     resolve::{ConfigText, Layers, Resolved, resolve},
     settings::Settings,
 };
+use greentune_platforms_kaggle_hf::hub::Parts;
 use serde_json::{Map, Value};
 
 use crate::{Result, Workbench, WorkbenchError, base_model::BaseModel};
@@ -75,18 +77,38 @@ impl Workbench {
         Err(WorkbenchError::all("config.not_available_yet", "settings are not available yet", problems))
     }
 
-    /// The base model that `settings` name.
-    pub(crate) fn base_model(&self, settings: &Settings) -> Result<BaseModel> {
+    /// The base model that `settings` name: in a folder, or brought from the Hub into the cache.
+    pub(crate) fn base_model(&self, settings: &Settings, cancelled: &AtomicBool) -> Result<BaseModel> {
         let Some(folder) = &settings.base_model.local_path else {
-            return Err(WorkbenchError::BaseModelMissing {
-                path: PathBuf::new(),
-                reason: String::from("base_model.local_path is not set"),
-            });
+            let snapshot = self.fetch_from_hub(settings, Parts::All, cancelled)?;
+            return BaseModel::from_hub(snapshot, settings.base_model.r#type);
         };
-        if let Ok(resolved) = fs::canonicalize(folder) {
-            self.check_roots(&resolved, folder)?;
-        }
+        self.check_base_folder(folder)?;
         BaseModel::detect(folder, settings.base_model.r#type)
+    }
+
+    /// The folder with configuration and tokenizer of the base model, for work that needs no weights.
+    pub(crate) fn tokenizer_folder(&self, settings: &Settings, cancelled: &AtomicBool) -> Result<PathBuf> {
+        match &settings.base_model.local_path {
+            Some(_) => Ok(self.base_model(settings, cancelled)?.folder),
+            None => Ok(self.fetch_from_hub(settings, Parts::Tokenizer, cancelled)?.folder),
+        }
+    }
+
+    /// The base model that `settings` name as far as it is here; none when it has yet to be downloaded.
+    pub(crate) fn base_model_here(&self, settings: &Settings) -> Result<Option<BaseModel>> {
+        let family = settings.base_model.r#type;
+        let Some(folder) = &settings.base_model.local_path else {
+            let cached = self.cached_from_hub(settings)?;
+            return cached.map(|snapshot| BaseModel::from_hub(snapshot, family)).transpose();
+        };
+        self.check_base_folder(folder)?;
+        BaseModel::detect(folder, family).map(Some)
+    }
+
+    /// Refuses a folder outside the allowed roots; the cache of the Hub is no request's choice.
+    fn check_base_folder(&self, folder: &Path) -> Result<()> {
+        fs::canonicalize(folder).map_or(Ok(()), |resolved| self.check_roots(&resolved, folder))
     }
 
     /// The existing file that the request field `key` names, absolute and without links.

@@ -2,18 +2,32 @@
 
 use std::sync::Arc;
 
+use greentune_core_config::port::{Silent, TransferReporter};
+
 use crate::{Result, WorkbenchConfig, WorkbenchError};
 
 /// The service layer: cheap to clone, holds no state but its configuration.
 #[derive(Clone, Debug)]
 pub struct Workbench {
     config: Arc<WorkbenchConfig>,
+    transfers: Arc<dyn TransferReporter>,
 }
 
 impl Workbench {
     /// A workbench with `config`; touches no file.
     pub fn new(config: WorkbenchConfig) -> Self {
-        Self { config: Arc::new(config) }
+        Self { config: Arc::new(config), transfers: Arc::new(Silent) }
+    }
+
+    /// The same workbench, which tells `transfers` how far its downloads are.
+    #[must_use]
+    pub fn reporting(&self, transfers: Arc<dyn TransferReporter>) -> Self {
+        Self { config: Arc::clone(&self.config), transfers }
+    }
+
+    /// Who is told how far a download is.
+    pub(crate) fn transfers(&self) -> &dyn TransferReporter {
+        &*self.transfers
     }
 
     /// What it was made with.

@@ -55,6 +55,7 @@ fn base_model(session: &Session, given: Option<String>) -> BaseModelConfig {
     BaseModelConfig {
         r#type: ModelType::Custom,
         model_id: if is_path { name() } else { given.clone() },
+        revision: None,
         local_path: is_path.then_some(folder),
         quantization: None,
     }

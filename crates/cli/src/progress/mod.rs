@@ -2,6 +2,7 @@
 
 mod screen;
 mod tracker;
+mod transfer;
 
 use std::{path::PathBuf, pin::pin, time::Duration};
 
@@ -12,6 +13,7 @@ use greentune_workbench::{
 };
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
+pub use self::transfer::Transfers;
 use self::{screen::Screen, tracker::Tracker};
 use crate::{failure::Failure, output::Output};
 

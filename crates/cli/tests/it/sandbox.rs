@@ -58,11 +58,13 @@ impl Sandbox {
         let mut command = Command::new(env!("CARGO_BIN_EXE_greentune"));
         command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
         for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("GREENTUNE_") {
+            let text = name.to_string_lossy();
+            if ["GREENTUNE_", "HF_", "HUGGING"].iter().any(|prefix| text.starts_with(prefix)) {
                 command.env_remove(name);
             }
         }
         command.env("GREENTUNE_HOME", self.path("home")).env("XDG_CONFIG_HOME", self.path("user"));
+        command.env("HF_HOME", self.path("huggingface"));
         command
     }
 

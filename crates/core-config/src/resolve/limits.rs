@@ -41,6 +41,7 @@ const SHARE_BELOW_1: Limit = Range(Included(0.0), Excluded(1.0));
 /// The limits of each setting; a key that is not here may be anything of its type (an integer: from 0).
 const LIMITS: &[(&str, Limit)] = &[
     ("project.name", NotEmpty),
+    ("base_model.revision", NotEmpty),
     ("training.num_stages", Range(Included(1.0), Included(2.0))),
     ("training.quality_weight_multiplier", AT_LEAST_1),
     ("training.save_steps", AT_LEAST_1),

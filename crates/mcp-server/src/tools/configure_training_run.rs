@@ -9,7 +9,7 @@ use greentune_workbench::{
 
 use crate::{
     operation::{Effect, Operation},
-    progress::Progress,
+    progress::{Progress, Transfers},
     wording::{count, figure, list},
 };
 
@@ -18,12 +18,15 @@ impl Operation for ConfigureTrainingRun {
 
     const NAME: &'static str = "configure_training_run";
     const TITLE: &'static str = "Configure a training run";
-    const DESCRIPTION: &'static str = "Checks data, settings and base model and makes a run of a project; trains nothing yet. \
-        Answers the run_id.";
+    const DESCRIPTION: &'static str = "Checks data, settings and base model (downloads one of the Hub) and makes a run of a project; \
+        trains nothing yet. Answers the run_id.";
     const EFFECT: Effect = Effect::Adds;
 
-    async fn perform(self, workbench: &Workbench, _progress: Option<Progress>) -> Result<Self::Response> {
-        workbench.configure_training_run(self).await
+    const REACHES_OUT: bool = true;
+
+    async fn perform(self, workbench: &Workbench, progress: Option<Progress>) -> Result<Self::Response> {
+        let (transfers, workbench) = Transfers::of(workbench, progress);
+        transfers.report_during(workbench.configure_training_run(self)).await
     }
 
     fn text(response: &Self::Response) -> String {

@@ -5,7 +5,7 @@ use greentune_workbench::{Result, Workbench, operation::InspectDataset};
 
 use crate::{
     operation::{Effect, Operation},
-    progress::Progress,
+    progress::{Progress, Transfers},
     wording::count,
 };
 
@@ -18,8 +18,11 @@ impl Operation for InspectDataset {
         first records.";
     const EFFECT: Effect = Effect::Reads;
 
-    async fn perform(self, workbench: &Workbench, _progress: Option<Progress>) -> Result<Self::Response> {
-        workbench.inspect_dataset(self).await
+    const REACHES_OUT: bool = true;
+
+    async fn perform(self, workbench: &Workbench, progress: Option<Progress>) -> Result<Self::Response> {
+        let (transfers, workbench) = Transfers::of(workbench, progress);
+        transfers.report_during(workbench.inspect_dataset(self)).await
     }
 
     fn text(response: &Self::Response) -> String {

@@ -9,6 +9,7 @@ use std::{
 };
 
 use greentune_mcp_server::Server;
+use greentune_test_support::fake_hub::FakeHub;
 use greentune_workbench::{Workbench, WorkbenchConfig};
 use rmcp::{
     ClientHandler, ClientLifecycleMode, ClientServiceExt, RoleClient, ServiceError, ServiceExt,
@@ -48,9 +49,19 @@ impl Session {
         Self::with_lifecycle(ClientLifecycleMode::Discover { preferred_versions }).await
     }
 
+    /// A client whose server knows `hub` as the Hugging Face Hub.
+    pub async fn with_hub(hub: &FakeHub) -> Self {
+        Self::start(ClientLifecycleMode::Initialize, |config| config.hub.endpoint = hub.endpoint()).await
+    }
+
     async fn with_lifecycle(lifecycle: ClientLifecycleMode) -> Self {
+        Self::start(lifecycle, |_| {}).await
+    }
+
+    async fn start(lifecycle: ClientLifecycleMode, adjust: impl FnOnce(&mut WorkbenchConfig)) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let config = WorkbenchConfig::new(folder.path().join("home"), worker_command());
+        let mut config = WorkbenchConfig::new(folder.path().join("home"), worker_command());
+        adjust(&mut config);
         let server = Server::new(Workbench::new(config));
         let (server_end, client_end) = tokio::io::duplex(1 << 16);
         tokio::spawn(async move { server.serve(server_end).await.unwrap().waiting().await });

@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
+    sync::atomic::AtomicBool,
 };
 
 use greentune_core_config::{
@@ -19,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::start_training::LOCAL;
 use crate::{
     Result, Workbench, WorkbenchError, atomic_file, base_model::BaseModel, fold::new_record, git,
-    input_hash::sha256, job_store::JobStore,
+    hub::CancelOnDrop, input_hash::sha256, job_store::JobStore,
 };
 
 /// Version of the manifest's format.
@@ -73,6 +74,12 @@ pub struct ConfigureTrainingRunResponse {
 pub struct ConfigurationSummary {
     /// Folder of the base model.
     pub base_model: PathBuf,
+    /// Its id on the Hugging Face Hub, when it came from there.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub model_id: Option<String>,
+    /// Its commit there.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub commit: Option<String>,
     /// Its architecture, such as `olmo2`.
     pub architecture: String,
     /// Device that was asked for.
@@ -114,19 +121,30 @@ impl Workbench {
     /// Checks name, data, settings and base model, and writes `runs/{run_id}/run-manifest.json`.
     ///
     /// Errors: everything that is wrong with name and data at once, or with the settings at once; features that are
-    /// not available yet; a base model that is missing or of an unsupported architecture.
+    /// not available yet; a base model that is missing, of an unsupported architecture, or that the Hub does not give.
+    /// A base model of the Hub is downloaded first; that stops when the future is dropped, and goes on where it was
+    /// when the run is configured again.
     pub async fn configure_training_run(
         &self,
         request: ConfigureTrainingRun,
     ) -> Result<ConfigureTrainingRunResponse> {
-        self.blocking(move |workbench| workbench.configure(request)).await
+        let guard = CancelOnDrop::default();
+        let cancelled = guard.flag();
+        self.blocking(move |workbench| workbench.configure(request, &cancelled)).await
     }
 
-    fn configure(&self, request: ConfigureTrainingRun) -> Result<ConfigureTrainingRunResponse> {
+    fn configure(
+        &self,
+        request: ConfigureTrainingRun,
+        cancelled: &AtomicBool,
+    ) -> Result<ConfigureTrainingRunResponse> {
         let project = self.open_project(&request.project_path)?;
         let data = self.check_request(&project, &request)?;
-        let resolved = self.usable_settings(&project, request.override_params)?;
-        let base_model = self.base_model(&resolved.settings)?;
+        let mut resolved = self.usable_settings(&project, request.override_params)?;
+        let base_model = self.base_model(&resolved.settings, cancelled)?;
+        // A branch moves; the run keeps what it was trained on.
+        resolved.settings.base_model.revision =
+            base_model.commit.clone().unwrap_or(resolved.settings.base_model.revision);
         atomic_file::write_json(&project.model_config(), &base_model.description())?;
 
         let created_at = Timestamp::now();
@@ -223,6 +241,8 @@ fn summary(manifest: &RunManifest, base_model: &BaseModel) -> ConfigurationSumma
     let settings = &manifest.settings;
     ConfigurationSummary {
         base_model: manifest.base_model_path.clone(),
+        model_id: base_model.commit.as_ref().map(|_| settings.base_model.model_id.clone()),
+        commit: base_model.commit.clone(),
         architecture: base_model.architecture.to_owned(),
         device: settings.training.device.to_string(),
         frozen_weights: settings.frozen_weights().to_owned(),
@@ -251,7 +271,7 @@ fn warnings(manifest: &RunManifest, base_model: &BaseModel) -> Vec<String> {
     let hash = |path: &PathBuf| manifest.input_hashes.get(&*path.to_string_lossy());
     let same = |a: &PathBuf, b: &PathBuf| hash(a).is_some() && hash(a) == hash(b);
     let data = &manifest.data;
-    let mut warnings = Vec::new();
+    let mut warnings: Vec<String> = base_model.note.iter().cloned().collect();
     if base_model.recognised_by_tensors {
         warnings.push(format!(
             "config.json names no supported architecture; the tensors are those of {}, and it is trained as one: \

@@ -15,7 +15,7 @@ use greentune_core_config::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Result, Workbench, WorkbenchError, engine::wrong_answer, job_store::JobStore};
+use crate::{HubSettings, Result, Workbench, WorkbenchError, engine::wrong_answer, job_store::JobStore};
 
 /// Free space below which it is worth a warning, in GB of 10^9 bytes.
 const LEAST_FREE_GB: f64 = 2.0;
@@ -43,7 +43,7 @@ pub struct DiagnoseResponse {
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Check {
-    /// What was looked at: `worker`, `energy counters`, `home`, `disk`, `state store`, `project`, …
+    /// What was looked at: `worker`, `energy counters`, `home`, `disk`, `state store`, `hub`, `project`, …
     pub name: String,
     /// How it stands.
     pub status: CheckStatus,
@@ -97,6 +97,7 @@ impl Workbench {
             self.check_disk(),
             self.check_store(),
             self.check_settings(),
+            self.check_hub(),
         ];
         if let Some(path) = &request.project_path {
             checks.push(self.check_project(path));
@@ -151,13 +152,35 @@ impl Workbench {
         Check::of("settings", settings.map(|_| String::from("user file, environment and flags are valid")))
     }
 
+    /// What downloads would use; the Hub is not asked, and the token not shown.
+    fn check_hub(&self) -> Check {
+        let HubSettings { cache, endpoint, token, offline, .. } = &self.config().hub;
+        let token = match token {
+            Some(token) => format!("a token from {}", token.source()),
+            None => String::from("no token"),
+        };
+        let offline = if *offline { ", offline (HF_HUB_OFFLINE)" } else { "" };
+        Check::ok("hub", format!("{endpoint} with {token}{offline}; cache {}", cache.display()))
+    }
+
     fn check_project(&self, path: &Path) -> Check {
         let look = || {
             let project = self.open_project(path)?;
             let settings = self.usable_settings(&project, None)?.settings;
-            let model = self.base_model(&settings)?;
             let root = project.root().display();
-            Ok(format!("{root} is valid; base model {} at {}", model.architecture, model.folder.display()))
+            Ok(match self.base_model_here(&settings)? {
+                Some(model) => {
+                    format!(
+                        "{root} is valid; base model {} at {}",
+                        model.architecture,
+                        model.folder.display()
+                    )
+                }
+                None => format!(
+                    "{root} is valid; base model {} is downloaded when a run is configured",
+                    settings.base_model.model_id
+                ),
+            })
         };
         Check::of("project", look())
     }

@@ -6,7 +6,9 @@ use greentune_core_config::{
     availability::unavailable,
     ids,
     resolve::{Layers, resolve},
-    settings::{DatasetFormat, DatasetSchema, Device, ModelType, Quantization, Scheduler, Settings},
+    settings::{
+        BaseModelSettings, DatasetFormat, DatasetSchema, Device, ModelType, Quantization, Scheduler, Settings,
+    },
 };
 use greentune_scaffold::{GeneratedProject, ProjectSpec, generate_project};
 use schemars::JsonSchema;
@@ -45,8 +47,10 @@ pub struct GenerateFineTuningProject {
 pub struct BaseModelConfig {
     /// Family: olmo, llama, mistral or custom.
     pub r#type: ModelType,
-    /// Identifier on the Hugging Face Hub, such as `allenai/OLMo-2-0425-1B`.
+    /// Identifier on the Hugging Face Hub, such as `allenai/OLMo-2-0425-1B`; downloaded when there is no `local_path`.
     pub model_id: String,
+    /// Branch, tag or commit of `model_id`; main when absent.
+    pub revision: Option<String>,
     /// Folder with `config.json`, `*.safetensors` and `tokenizer.json`.
     pub local_path: Option<PathBuf>,
     /// How frozen weights are kept: none, q8 or q4.
@@ -235,11 +239,21 @@ impl Workbench {
         };
         let resolved = resolve(&layers)?;
         let settings = resolved.settings.clone();
+        check_model(&settings.base_model)?;
         let folder = parent.join(&request.project_name);
         let project =
             generate_project(&ProjectSpec { folder, resolved }).map_err(WorkbenchError::reported)?;
         Ok(response(request, &settings, project))
     }
+}
+
+/// Refuses an id or a revision that the Hub cannot have; nothing is asked there yet.
+fn check_model(model: &BaseModelSettings) -> Result<()> {
+    if model.local_path.is_none() && !model.model_id.is_empty() {
+        ids::check_model_id(&model.model_id)?;
+        ids::check_revision(&model.revision)?;
+    }
+    Ok(())
 }
 
 /// The settings that `request` asks for; its fields are called as the settings are.
@@ -331,10 +345,16 @@ fn response(
 
 fn next_steps(settings: &Settings, not_available_yet: &[String]) -> Vec<String> {
     let mut steps = Vec::new();
-    if settings.base_model.local_path.is_none() {
-        steps.push(String::from(
-            "set base_model.local_path in config/fine_tuning_config.toml to the model's folder",
-        ));
+    let model = &settings.base_model;
+    if model.local_path.is_none() {
+        steps.push(if model.model_id.is_empty() {
+            String::from(
+                "set base_model.model_id in config/fine_tuning_config.toml to a model of the Hugging Face Hub, or \
+                 base_model.local_path to a model's folder",
+            )
+        } else {
+            format!("nothing to do for the base model {}: configuring a run downloads it", model.model_id)
+        });
     }
     if !not_available_yet.is_empty() {
         steps.push(String::from("look at not_available_yet: a run that needs one of these is refused"));

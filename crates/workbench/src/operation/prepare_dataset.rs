@@ -1,6 +1,6 @@
 //! Splits a data set into training, validation and test records, with a report on its quality.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::atomic::AtomicBool};
 
 use greentune_core_config::{
     preparation::{DatasetPreparation, PrepareTask},
@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{Result, Workbench, WorkbenchError, engine::wrong_answer};
+use crate::{Result, Workbench, WorkbenchError, engine::wrong_answer, hub::CancelOnDrop};
 
 /// Prepare a data set.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -38,14 +38,16 @@ pub struct PrepareDataset {
 impl Workbench {
     /// Reads the files as training would, in a worker, and writes the splits and `data/quality_reports/`.
     pub async fn prepare_dataset(&self, request: PrepareDataset) -> Result<DatasetPreparation> {
-        let task = self.blocking(move |workbench| workbench.prepare_task(&request)).await?;
+        let guard = CancelOnDrop::default();
+        let cancelled = guard.flag();
+        let task = self.blocking(move |workbench| workbench.prepare_task(&request, &cancelled)).await?;
         match self.ask_worker(&WorkerTask::Prepare(Box::new(task))).await? {
             WorkerAnswer::Prepared(preparation) => Ok(*preparation),
             _ => Err(wrong_answer("prepare")),
         }
     }
 
-    fn prepare_task(&self, request: &PrepareDataset) -> Result<PrepareTask> {
+    fn prepare_task(&self, request: &PrepareDataset, cancelled: &AtomicBool) -> Result<PrepareTask> {
         if request.datasets.is_empty() {
             return Err(WorkbenchError::InvalidValue {
                 key: "datasets",
@@ -62,7 +64,7 @@ impl Workbench {
             None => self.path_in(&project, &project.processed_data())?,
         };
         Ok(PrepareTask {
-            base_model_path: self.base_model(&settings)?.folder,
+            base_model_path: self.tokenizer_folder(&settings, cancelled)?,
             datasets: request.datasets.iter().map(input).collect::<Result<_>>()?,
             out,
             reports: self.path_in(&project, &project.quality_reports())?,

@@ -195,7 +195,10 @@ async fn the_diagnosis_names_what_works_and_what_does_not() {
     assert!(diagnosis.success, "{:?}", diagnosis.checks);
     assert_eq!(diagnosis.devices[0].device, "cpu");
     let names: Vec<_> = diagnosis.checks.iter().map(|check| check.name.as_str()).collect();
-    assert_eq!(names, ["worker", "energy counters", "home", "disk", "state store", "settings", "project"]);
+    assert_eq!(
+        names,
+        ["worker", "energy counters", "home", "disk", "state store", "settings", "hub", "project"]
+    );
 
     fs::remove_file(sandbox.root().join("base/config.json")).unwrap();
     let diagnosis = sandbox.with_mode("dies-at-once").diagnose(request).await.unwrap();

@@ -127,6 +127,7 @@ pub fn project_request(root: &Path, name: &str) -> GenerateFineTuningProject {
         base_model_config: BaseModelConfig {
             r#type: ModelType::Olmo,
             model_id: "allenai/OLMo-2-0425-1B".into(),
+            revision: None,
             local_path: Some(root.join("base")),
             quantization: None,
         },

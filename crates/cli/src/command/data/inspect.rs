@@ -11,6 +11,7 @@ use crate::{
     failure::Failure,
     figures::{count, counted, number},
     output::Paint,
+    progress::Transfers,
     session::Session,
 };
 
@@ -35,7 +36,8 @@ impl Inspect {
             show: Some(self.show),
             override_params: None,
         };
-        let inspection = session.workbench_with(&self.set)?.inspect_dataset(request).await?;
+        let (transfers, workbench) = Transfers::of(&session.workbench_with(&self.set)?, session.output);
+        let inspection = transfers.during(workbench.inspect_dataset(request)).await?;
         session.output.answer(&inspection, |paint| page(&inspection, paint))
     }
 }

@@ -11,6 +11,7 @@ use crate::{
     failure::Failure,
     figures::{counted, number, percent},
     output::Paint,
+    progress::Transfers,
     session::Session,
 };
 
@@ -59,7 +60,8 @@ impl Prepare {
             deduplicate: Some(!self.no_dedup),
             force: Some(self.force),
         };
-        let preparation = session.workbench_with(&self.set)?.prepare_dataset(request).await?;
+        let (transfers, workbench) = Transfers::of(&session.workbench_with(&self.set)?, session.output);
+        let preparation = transfers.during(workbench.prepare_dataset(request)).await?;
         session.output.answer(&preparation, |paint| page(&preparation, paint))
     }
 }

@@ -45,6 +45,7 @@ pub fn project(folder: &Path) -> GenerateFineTuningProject {
         base_model_config: BaseModelConfig {
             r#type: ModelType::Olmo,
             model_id: String::from("greentune-base"),
+            revision: None,
             local_path: Some(PathBuf::from(BASE_MODEL_FOLDER)),
             quantization: None,
         },

@@ -11,6 +11,7 @@ use crate::{
     failure::Failure,
     figures::{counted, number},
     output::Paint,
+    progress::Transfers,
     session::Session,
 };
 
@@ -55,7 +56,8 @@ impl NewRun {
             },
             override_params: None,
         };
-        let response = session.workbench_with(&self.set)?.configure_training_run(request).await?;
+        let (transfers, workbench) = Transfers::of(&session.workbench_with(&self.set)?, session.output);
+        let response = transfers.during(workbench.configure_training_run(request)).await?;
         session.output.answer(&response, |paint| page(&response, paint))
     }
 }
@@ -69,6 +71,8 @@ fn page(response: &ConfigureTrainingRunResponse, paint: Paint) -> String {
         format!("  adapters    {adapters} on {}", summary.target_modules.join(", ")),
         format!("  device      {device}"),
     ];
+    let from_hub = summary.model_id.as_ref().zip(summary.commit.as_ref());
+    lines.extend(from_hub.map(|(id, commit)| format!("  from hub    {id} at {commit}")));
     lines.extend(summary.stages.iter().map(|stage| {
         format!(
             "  stage {}     {} of {} from {}, learning rate {}",

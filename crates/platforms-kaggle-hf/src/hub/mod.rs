@@ -1,0 +1,19 @@
+//! Models of the Hugging Face Hub, in the cache that the official Python client uses too.
+//!
+//! `hf-hub` knows the addresses and the layout of the cache. Its requests have no time limits, lose the reason of a
+//! refusal and never compare what came with what was promised, so that requests, resumption and checks are ours.
+
+mod cache;
+mod client;
+mod download;
+mod error;
+mod files;
+mod model;
+mod settings;
+
+pub use self::{
+    error::{HubError, Result},
+    files::Parts,
+    model::{FetchModel, Snapshot, Watch, cached, fetch_model},
+    settings::{DEFAULT_ENDPOINT, HubSettings, Token},
+};

@@ -1,0 +1,233 @@
+//! A whole model: which commit, which files, and all of them in the cache.
+
+use std::{
+    cell::Cell,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use greentune_core_config::{
+    ids,
+    port::{TransferProgress, TransferReporter},
+};
+
+use super::{
+    cache::{CachedModel, is_commit},
+    client::{Client, FileInfo, REPETITIONS},
+    download::Download,
+    error::{HubError, Result},
+    files::{self, CONFIG, INDEX, Parts},
+    settings::HubSettings,
+};
+
+/// Which model is wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct FetchModel<'a> {
+    /// Its id, such as `allenai/OLMo-2-0425-1B`.
+    pub id: &'a str,
+    /// A branch, a tag or a commit.
+    pub revision: &'a str,
+    /// Which parts of it.
+    pub parts: Parts,
+}
+
+/// A model in the cache.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The folder with its files.
+    pub folder: PathBuf,
+    /// The commit that the revision stands for.
+    pub commit: String,
+    /// Bytes that were fetched for it just now.
+    pub downloaded_bytes: u64,
+    /// Why the Hub could not say whether there is a newer commit, when it was asked.
+    pub not_asked: Option<String>,
+}
+
+/// Who is told how far a download is, and who may stop it.
+#[derive(Clone, Copy, Debug)]
+pub struct Watch<'a> {
+    /// What is fetched, for messages.
+    pub what: &'a str,
+    /// Who is told.
+    pub reporter: &'a dyn TransferReporter,
+    /// Whether it is to stop.
+    pub cancelled: &'a AtomicBool,
+}
+
+impl Watch<'_> {
+    /// An error when the download is to stop.
+    pub(super) fn check(&self) -> Result<()> {
+        if self.cancelled.load(Ordering::Relaxed) {
+            Err(HubError::Cancelled(self.what.to_owned()))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Waits, and stops waiting when the download is to stop.
+    pub(super) fn sleep(&self, pause: Duration) -> Result<()> {
+        let until = Instant::now() + pause;
+        loop {
+            self.check()?;
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            thread::sleep(left.min(Duration::from_millis(100)));
+        }
+    }
+}
+
+/// Adds up what several files report.
+pub(super) struct Gauge<'a> {
+    watch: &'a Watch<'a>,
+    before: u64,
+    total: u64,
+}
+
+impl Gauge<'_> {
+    /// `file` has `done` bytes now.
+    pub(super) fn at(&self, file: &str, done: u64) {
+        self.watch.reporter.report(&TransferProgress {
+            what: self.watch.what.to_owned(),
+            file: file.to_owned(),
+            bytes_done: self.before + done,
+            bytes_total: self.total,
+        });
+    }
+}
+
+/// The model in the cache, when it is complete there; the network is not used.
+pub fn cached(settings: &HubSettings, wanted: FetchModel) -> Option<Snapshot> {
+    ids::check_model_id(wanted.id).and_then(|()| ids::check_revision(wanted.revision)).ok()?;
+    in_cache(&CachedModel::new(&settings.cache, wanted.id, wanted.revision), wanted.parts)
+}
+
+/// Brings the model into the cache, as far as it is not there, and says where it is.
+///
+/// A commit that is complete in the cache is taken as it is. For a branch or a tag the Hub is asked which commit it
+/// stands for; when it cannot be reached, what the cache has is taken. `check` looks at `config.json` before
+/// anything large is fetched.
+///
+/// Errors: everything of [`HubError`], and what `check` says.
+pub fn fetch_model<E: From<HubError>>(
+    settings: &HubSettings,
+    wanted: FetchModel,
+    watch: &Watch,
+    check: impl FnOnce(&Path) -> Result<(), E>,
+) -> Result<Snapshot, E> {
+    let FetchModel { id, revision, parts } = wanted;
+    ids::check_model_id(id).and_then(|()| ids::check_revision(revision)).map_err(HubError::from)?;
+    let model = CachedModel::new(&settings.cache, id, revision);
+    let present = in_cache(&model, parts);
+    let (commit, listing) = match (present, ask(settings, wanted, &model, watch)) {
+        (Some(snapshot), Asked::Needless) => return Ok(snapshot),
+        (Some(snapshot), Asked::Failed(error)) if error.is_passing() => {
+            return Ok(Snapshot { not_asked: Some(error.to_string()), ..snapshot });
+        }
+        (_, Asked::Answered { commit, listing }) => (commit, listing),
+        (_, Asked::Failed(error)) => return Err(error.into()),
+        (None, Asked::Needless) => {
+            let cache = settings.cache.clone();
+            return Err(
+                HubError::NotCached { id: id.to_owned(), revision: revision.to_owned(), cache }.into()
+            );
+        }
+    };
+    let fetching =
+        Fetching { client: Client::new(settings, id, &commit), model, id, commit, watch, done: Cell::new(0) };
+    if !listing.iter().any(|name| name == CONFIG) {
+        return Err(HubError::FileMissing { id: id.to_owned(), file: CONFIG.to_owned() }.into());
+    }
+    let mut downloaded_bytes = fetching.all(&[CONFIG.to_owned()])?;
+    let folder = fetching.model.snapshot(&fetching.commit);
+    check(&folder.join(CONFIG))?;
+    downloaded_bytes += fetching.rest(&folder, &files::needed(id, &listing, parts)?)?;
+    fetching.model.remember(&fetching.commit)?;
+    Ok(Snapshot { folder, commit: fetching.commit, downloaded_bytes, not_asked: None })
+}
+
+enum Asked {
+    /// The cache alone decides.
+    Needless,
+    /// What the Hub said.
+    Answered { commit: String, listing: Vec<String> },
+    /// Why the Hub said nothing.
+    Failed(HubError),
+}
+
+fn ask(settings: &HubSettings, wanted: FetchModel, model: &CachedModel, watch: &Watch) -> Asked {
+    let is_here = in_cache(model, wanted.parts).is_some();
+    if settings.offline || (is_here && is_commit(wanted.revision)) {
+        return Asked::Needless;
+    }
+    let client = Client::new(settings, wanted.id, wanted.revision);
+    // With the model at hand nobody wants to wait for a Hub that is down.
+    let repetitions = if is_here { 0 } else { REPETITIONS };
+    match client.patiently(watch, repetitions, Client::model_info) {
+        Ok(info) => Asked::Answered { commit: info.sha.clone(), listing: info.into_listing() },
+        Err(error) => Asked::Failed(error),
+    }
+}
+
+fn in_cache(model: &CachedModel, parts: Parts) -> Option<Snapshot> {
+    let commit = model.commit()?;
+    let folder = model.snapshot(&commit);
+    let snapshot = Snapshot { folder, commit, downloaded_bytes: 0, not_asked: None };
+    files::is_complete(&snapshot.folder, parts).then_some(snapshot)
+}
+
+/// One model on its way into the cache.
+struct Fetching<'a> {
+    client: Client<'a>,
+    model: CachedModel,
+    id: &'a str,
+    commit: String,
+    watch: &'a Watch<'a>,
+    /// Bytes of the files that are done, so that what is told only grows.
+    done: Cell<u64>,
+}
+
+impl Fetching<'_> {
+    /// The files `names`, and the shards when the index is among them; returns the bytes that were fetched.
+    fn rest(&self, folder: &Path, names: &[String]) -> Result<u64> {
+        if !names.iter().any(|name| name == INDEX) {
+            return self.all(names);
+        }
+        let index = self.all(&[INDEX.to_owned()])?;
+        let mut names = names.to_vec();
+        names.extend(files::shards(&folder.join(INDEX))?);
+        Ok(index + self.all(&names)?)
+    }
+
+    /// The files `names`, as far as they are not here; returns the bytes that were fetched.
+    fn all(&self, names: &[String]) -> Result<u64> {
+        let folder = self.model.snapshot(&self.commit);
+        let missing = names.iter().filter(|name| !folder.join(name).is_file());
+        let ask = |name: &String| {
+            let info = self.client.patiently(self.watch, REPETITIONS, |client| client.file_info(name))?;
+            Ok((name.clone(), info))
+        };
+        let missing: Vec<(String, FileInfo)> = missing.map(ask).collect::<Result<_>>()?;
+        let before = self.done.get();
+        let total = before + missing.iter().map(|(_, info)| info.size).sum::<u64>();
+        let mut gauge = Gauge { watch: self.watch, before, total };
+        let mut fetched = 0;
+        for (name, info) in &missing {
+            fetched += self.one(name, info, &mut gauge)?;
+            gauge.before += info.size;
+        }
+        self.done.set(total);
+        Ok(fetched)
+    }
+
+    fn one(&self, name: &str, info: &FileInfo, gauge: &mut Gauge) -> Result<u64> {
+        let Self { client, model: cached, id, watch, .. } = self;
+        let fetched = Download { client, cached, id, name, info, watch }.run(gauge)?;
+        cached.link(&self.commit, name, &info.etag)?;
+        Ok(fetched)
+    }
+}

@@ -1,0 +1,5 @@
+//! Downloads from a Hub on this machine, into a cache of their own.
+
+mod misbehaviour;
+mod models;
+mod place;

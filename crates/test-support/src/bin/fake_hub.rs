@@ -1,0 +1,24 @@
+//! `greentune-fake-hub FOLDER ID`: serves a model's folder as the Hugging Face Hub does, until standard input ends.
+//! The first line of standard output is its address; at its end come the requests that it answered.
+
+use std::{
+    error::Error,
+    io::{self, Read, Write},
+    path::Path,
+};
+
+use greentune_test_support::fake_hub::FakeHub;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let [folder, id] = arguments.as_slice() else { return Err("usage: greentune-fake-hub FOLDER ID".into()) };
+    let hub = FakeHub::serving(Path::new(folder), id)?;
+    let mut stdout = io::stdout();
+    writeln!(stdout, "{}", hub.endpoint())?;
+    stdout.flush()?;
+    io::stdin().read_to_end(&mut Vec::new())?;
+    for request in hub.requests() {
+        writeln!(stdout, "{} {} {}", request.method, request.path, request.range.unwrap_or_default())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,3 @@
+//! What greentune's tests stand on: services that really serve, without the internet.
+
+pub mod fake_hub;
