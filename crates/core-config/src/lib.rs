@@ -9,6 +9,8 @@ pub mod event;
 pub mod ids;
 pub mod layout;
 pub mod manifest;
+pub mod memory;
+pub mod plan;
 pub mod port;
 pub mod problem;
 pub mod resolve;
