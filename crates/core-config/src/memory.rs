@@ -5,12 +5,14 @@
 //! again in the backward pass, adapters alone have gradients and moments. `docs/benchmarks/plan.md` compares them
 //! with measured peaks.
 
+mod insufficient;
 mod reductions;
 mod shape;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use insufficient::{bytes_in_words, insufficient};
 pub use reductions::{Reduction, reductions};
 pub use shape::ModelShape;
 

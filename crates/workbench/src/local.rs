@@ -11,7 +11,7 @@ use std::{
 use greentune_core_config::layout::RunLayout;
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
-use crate::{Result, WorkbenchConfig, WorkbenchError};
+use crate::{Result, WorkbenchConfig, WorkbenchError, out_of_memory};
 
 /// Bytes at the end of a log that a problem quotes.
 const TAIL_BYTES: u64 = 4096;
@@ -69,12 +69,16 @@ impl LocalWorker {
         true
     }
 
-    /// The error for a worker that ended without a terminal event.
-    pub(crate) fn died(&self) -> WorkbenchError {
+    /// The error for a worker that ended without a terminal event: the likely cause when memory is it.
+    pub(crate) fn died(&self, layout: &RunLayout) -> WorkbenchError {
+        let log_tail = log_tail(&self.log, self.log_start);
+        if let Some(problem) = out_of_memory::explain(layout, &log_tail) {
+            return problem.into();
+        }
         WorkbenchError::WorkerDied {
             run_id: Some(self.run_id.clone()),
             status: self.status.map_or_else(|| String::from("no exit status"), |status| status.to_string()),
-            log_tail: log_tail(&self.log, self.log_start),
+            log_tail,
         }
     }
 }

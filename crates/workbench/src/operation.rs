@@ -11,6 +11,7 @@ pub mod get_emissions_summary;
 pub mod inspect_dataset;
 pub mod list_runs;
 pub mod monitor_training_progress;
+pub mod plan_training;
 pub mod resume_training;
 pub mod show_config;
 pub mod show_run;
@@ -35,6 +36,7 @@ pub use list_runs::{ListRuns, ListRunsResponse};
 pub use monitor_training_progress::{
     MonitorTrainingProgress, MonitorTrainingProgressResponse, TrainingMetrics,
 };
+pub use plan_training::{PlanTraining, PlanTrainingResponse};
 pub use resume_training::ResumeTraining;
 pub use show_config::{ShowConfig, ShowConfigResponse};
 pub use show_run::{ShowRun, ShowRunResponse};

@@ -19,7 +19,7 @@ use crate::{
     Result, Workbench, WorkbenchError, atomic_file, events,
     fold::fold_all,
     job_store::{JobStore, runs_of, unknown_run},
-    lock,
+    lock, out_of_memory,
     project::run_in,
 };
 
@@ -132,6 +132,9 @@ impl Run {
         manifest.status = status;
         if status != RunStatus::Failed {
             manifest.problem = None;
+        }
+        if status == RunStatus::Interrupted {
+            manifest.problem = out_of_memory::explain(&layout, "");
         }
         for stage in &mut manifest.stages {
             settle(stage, status);

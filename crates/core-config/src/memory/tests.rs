@@ -78,3 +78,22 @@ fn reductions_name_settings_and_come_to_less() {
     let now = estimate(&shape(), &inputs(&settings)).needed_bytes();
     assert!(found.iter().all(|reduction| reduction.needed_bytes < now), "{found:?}");
 }
+
+#[test]
+fn a_refusal_names_parts_and_what_would_help() {
+    let settings = Settings::default();
+    let (shape, inputs) = (shape(), inputs(&settings));
+    let estimate = estimate(&shape, &inputs);
+    let reductions = reductions(&shape, &inputs, &settings, 1);
+    let free = |bytes| crate::plan::AvailableMemory { bytes, limited_by: String::from("the machine") };
+    assert_eq!(insufficient(&estimate, &free(None), &reductions), None);
+    assert_eq!(insufficient(&estimate, &free(Some(1 << 40)), &reductions), None);
+    let problem = insufficient(&estimate, &free(Some(100_000_000)), &reductions).unwrap();
+    assert_eq!(problem.code, "memory.insufficient");
+    assert!(problem.message.contains("the machine has 100.0 MB free; activations"), "{}", problem.message);
+    let hint = problem.hint.unwrap();
+    assert!(
+        hint.contains("--set training.stage1.batch_size=1 --set training.stage1.gradient_accumulation=4")
+    );
+    assert!(hint.ends_with("--no-memory-check"), "{hint}");
+}

@@ -3,6 +3,7 @@
 pub mod checkpoint;
 mod metering;
 pub mod optimizer;
+pub mod plan;
 pub mod schedule;
 mod stage;
 pub mod step;
@@ -62,12 +63,7 @@ where
     let started = EventKind::Started { pid: std::process::id(), device: device_name.to_owned(), resumed };
     reporter.report(started).map_err(TrainError::Reporter)?;
     let (encoder, decoder) = open::<A>(&manifest.base_model_path, settings, manifest.created_at, &device)?;
-    let lora = LoraSettings {
-        rank: settings.lora.rank as usize,
-        alpha: settings.lora.alpha,
-        dropout: settings.lora.dropout,
-        target_modules: settings.lora.target_modules.clone(),
-    };
+    let lora = lora_settings(settings);
     let run = Run::<A> { manifest, layout, encoder, decoder, lora, device };
     for stage in stages {
         if let Some(step) = run.train_stage(*stage, reporter)? {
@@ -75,6 +71,16 @@ where
         }
     }
     Ok(Outcome::Finished)
+}
+
+/// The adapters that `settings` ask for.
+fn lora_settings(settings: &Settings) -> LoraSettings {
+    LoraSettings {
+        rank: settings.lora.rank as usize,
+        alpha: settings.lora.alpha,
+        dropout: settings.lora.dropout,
+        target_modules: settings.lora.target_modules.clone(),
+    }
 }
 
 /// The base model of a run and the encoder of its data.

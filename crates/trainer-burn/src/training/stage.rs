@@ -5,7 +5,7 @@ use std::{path::Path, time::Instant};
 use burn::tensor::backend::AutodiffBackend;
 use greentune_core_config::{
     Diagnostic,
-    evaluation::{EvaluatedModel, EvaluationReport},
+    evaluation::{EvaluatedModel, EvaluationReport, FOLLOWED_RECORDS},
     event::{EventKind, StepMetrics},
     port::RunReporter,
     settings::Stage2Settings,
@@ -28,9 +28,6 @@ use crate::{
     model::Adapters,
     ops::Ops,
 };
-
-/// Validation records on which the loss is followed while training, at most.
-const FOLLOWED_RECORDS: usize = 200;
 
 /// The data of a stage.
 struct StageData {
@@ -289,6 +286,7 @@ impl<A: Ops + AutodiffBackend<InnerBackend: Ops>> StageRun<'_, '_, A> {
             duration_seconds: progress.duration_seconds,
             final_train_loss: losses.iter().sum::<f64>() / losses.len().max(1) as f64,
             emissions,
+            peak_memory_bytes: greentune_carbon::memory::peak_resident(&greentune_carbon::Host::default()),
         };
         report(self.reporter, kind)
     }
