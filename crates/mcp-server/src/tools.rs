@@ -9,6 +9,7 @@ mod get_emissions_summary;
 mod inspect_dataset;
 mod list_runs;
 mod monitor_training_progress;
+mod plan_training;
 mod resume_training;
 mod start_training;
 
@@ -16,13 +17,14 @@ use std::sync::LazyLock;
 
 use greentune_workbench::operation::{
     CancelTraining, ConfigureTrainingRun, EvaluateModel, ExportModel, GenerateFineTuningProject,
-    GetEmissionsSummary, InspectDataset, ListRuns, MonitorTrainingProgress, ResumeTraining, StartTraining,
+    GetEmissionsSummary, InspectDataset, ListRuns, MonitorTrainingProgress, PlanTraining, ResumeTraining,
+    StartTraining,
 };
 
 use crate::operation::Entry;
 
 /// Every tool, in the order in which they are listed: first the usual course of a fine-tuning.
-pub(crate) static ALL: LazyLock<[Entry; 11]> = LazyLock::new(|| {
+pub(crate) static ALL: LazyLock<[Entry; 12]> = LazyLock::new(|| {
     [
         Entry::of::<GenerateFineTuningProject>(),
         Entry::of::<ConfigureTrainingRun>(),
@@ -35,6 +37,7 @@ pub(crate) static ALL: LazyLock<[Entry; 11]> = LazyLock::new(|| {
         Entry::of::<ListRuns>(),
         Entry::of::<GetEmissionsSummary>(),
         Entry::of::<InspectDataset>(),
+        Entry::of::<PlanTraining>(),
     ]
 });
 

@@ -32,7 +32,13 @@ pub(crate) fn fold(manifest: &mut RunManifest, event: &Event) {
         EventKind::Emissions(emissions) => {
             record(manifest, emissions.stage).emissions = Some(emissions.clone());
         }
-        EventKind::StageFinished { stage, duration_seconds, final_train_loss, emissions, peak_memory_bytes } => {
+        EventKind::StageFinished {
+            stage,
+            duration_seconds,
+            final_train_loss,
+            emissions,
+            peak_memory_bytes,
+        } => {
             let record = record(manifest, *stage);
             record.status = RunStatus::Completed;
             record.steps_done = record.total_steps;

@@ -68,7 +68,8 @@ struct LastBeat {
 
 /// The problem `memory.exhausted` for a worker that ended without a word, when memory is the likely cause.
 pub(crate) fn explain(layout: &RunLayout, log_tail: &str) -> Option<Problem> {
-    let said = log_tail.lines().find(|line| line.contains(ALLOCATION_FAILED)).map(|line| line.trim().to_owned());
+    let said =
+        log_tail.lines().find(|line| line.contains(ALLOCATION_FAILED)).map(|line| line.trim().to_owned());
     let last = atomic_file::read_json::<LastBeat>(&layout.heartbeat()).ok();
     let noted = || last?.memory.cause(memory::out_of_memory_kills(&Host::default()));
     let cause = said.or_else(noted)?;
@@ -84,7 +85,9 @@ fn hint(layout: &RunLayout) -> String {
     let lower: Vec<_> = planned
         .iter()
         .flat_map(|plan| &plan.memory.reductions)
-        .map(|reduction| format!("{} ({})", reduction.settings.join(" "), bytes_in_words(reduction.needed_bytes)))
+        .map(|reduction| {
+            format!("{} ({})", reduction.settings.join(" "), bytes_in_words(reduction.needed_bytes))
+        })
         .collect();
     let lower = if lower.is_empty() {
         format!(

@@ -220,8 +220,7 @@ impl Heartbeat {
         let beat = move || {
             loop {
                 // A full disk stops the trainer through its events; a missed beat alone is no reason to.
-                let beat =
-                    Beat { pid: std::process::id(), at: Timestamp::now(), memory: MemoryBeat::now() };
+                let beat = Beat { pid: std::process::id(), at: Timestamp::now(), memory: MemoryBeat::now() };
                 let _ = atomic_file::write_json(&path, &beat);
                 if stopped.recv_timeout(HEARTBEAT) != Err(RecvTimeoutError::Timeout) {
                     break;

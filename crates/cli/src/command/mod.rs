@@ -31,7 +31,7 @@ pub enum Command {
     /// Look at data
     #[command(subcommand)]
     Data(data::Data),
-    /// Configure, list and show runs
+    /// Configure, plan, list and show runs
     #[command(subcommand)]
     Runs(runs::Runs),
     /// Train a run

@@ -85,7 +85,9 @@ impl Workbench {
         memory_check: Option<bool>,
     ) -> Result<StartTrainingResponse> {
         let mut launched = self
-            .blocking(move |workbench| workbench.launch(project_path.as_deref(), &run_id, demand, memory_check))
+            .blocking(move |workbench| {
+                workbench.launch(project_path.as_deref(), &run_id, demand, memory_check)
+            })
             .await?;
         launched.begun().await?;
         let status =

@@ -81,7 +81,7 @@ fn page(response: &ConfigureTrainingRunResponse, paint: Paint) -> String {
     }));
     let warnings = &response.configuration_summary.warnings;
     lines.extend(warnings.iter().map(|warning| paint.doubtful(format!("warning: {warning}"))));
-    lines.push(format!("next: greentune train {}", response.run_id));
+    lines.push(format!("next: greentune train {0}, or greentune runs plan {0} first", response.run_id));
     lines.join("\n")
 }
 

@@ -19,8 +19,10 @@ use crate::{
     },
 };
 
-/// Steps that are counted per stage, at most.
-const STEPS: usize = 6;
+/// Steps that are counted per stage, at least, as long as there is time.
+const STEPS: usize = 3;
+/// Time in which further steps are counted: one of a small model is over too soon to tell the pace.
+const AT_LEAST: Duration = Duration::from_secs(2);
 /// Time after which no further step of a stage is begun.
 const AT_MOST: Duration = Duration::from_secs(8);
 /// Tokens that are scored to time an evaluation, about.
@@ -83,7 +85,12 @@ where
     let mut micro_batches = stage.micro_batches()?;
     let begin = Instant::now();
     let mut paces = Vec::new();
-    while paces.len() <= STEPS && (paces.is_empty() || begin.elapsed() < AT_MOST) {
+    let is_enough = |steps: usize| match begin.elapsed() {
+        _ if steps == 0 => false,
+        elapsed if steps <= STEPS => elapsed >= AT_MOST,
+        elapsed => elapsed >= AT_LEAST,
+    };
+    while !is_enough(paces.len()) {
         let examples: Vec<_> = micro_batches.by_ref().take(stage.accumulation()).collect();
         let step_begin = Instant::now();
         let trained = Trained::Adapters(adapters.clone());
