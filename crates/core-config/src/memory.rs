@@ -24,9 +24,14 @@ const F32: u64 = 4;
 const LOGIT_ROWS: u64 = 512;
 /// Tokens that an evaluation puts through the model at once, at most.
 pub const EVALUATION_TOKENS: u64 = 4096;
-/// Program, threads, tokenizer and allocator before anything of the model is there; measured with the bundled base
-/// model and with a vocabulary of 50,000 tokens (`docs/benchmarks/plan.md`).
-const RUNTIME_BYTES: u64 = 40_000_000;
+/// Program and tokenizer before anything of the model is there; this and the next three are fitted to measured peaks
+/// (`docs/benchmarks/plan.md`).
+const RUNTIME_BYTES: u64 = 35_000_000;
+/// What each thread keeps: packed blocks of matrix products, its part of the allocator.
+const THREAD_BYTES: u64 = 5_000_000;
+/// What the allocator keeps of freed memory, and the share of a step's memory by which that grows.
+const ALLOCATOR_BYTES: u64 = 25_000_000;
+const ALLOCATOR_SHARE: u64 = 10;
 
 /// How frozen projections are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -75,6 +80,8 @@ impl WeightFormat {
 /// What memory depends on besides the model's shape.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryInputs {
+    /// Threads that compute.
+    pub threads: u64,
     /// How frozen projections are kept.
     pub weights: WeightFormat,
     /// Rank of the adapters.
@@ -98,11 +105,12 @@ pub struct MemoryInputs {
 }
 
 impl MemoryInputs {
-    /// The inputs that `settings` fix, with an empty batch.
+    /// The inputs that `settings` fix, with an empty batch and one thread.
     pub fn new(settings: &Settings) -> Self {
         let training = &settings.training;
         let stages = 1..=training.num_stages;
         Self {
+            threads: 1,
             weights: WeightFormat::of(settings),
             rank: settings.lora.rank,
             target_modules: settings.lora.target_modules.clone(),
@@ -176,9 +184,18 @@ pub fn estimate(shape: &ModelShape, inputs: &MemoryInputs) -> MemoryEstimate {
     let formula = format!("{} positions x {} x 4 bytes", shape.max_position_embeddings, shape.head_dim);
     estimate.add("rotary tables", rope, formula, false);
     estimate.add("data", inputs.data_bytes, String::from("encoded records with their texts"), false);
-    estimate.add("runtime", RUNTIME_BYTES, String::from("program, threads, tokenizer"), false);
+    let runtime = RUNTIME_BYTES + THREAD_BYTES * inputs.threads;
+    let formula = format!("program and tokenizer, {} threads x {THREAD_BYTES} bytes", inputs.threads);
+    estimate.add("runtime", runtime, formula, false);
     let step = add_step(&mut estimate, shape, inputs, trained);
     add_other_phases(&mut estimate, shape, inputs, trained, step);
+    let formula = format!("freed memory that is kept: {ALLOCATOR_BYTES} bytes + a tenth of a step's");
+    estimate.add("allocator", ALLOCATOR_BYTES + step / ALLOCATOR_SHARE, formula, false);
+    // While loading, neither a step nor its moments are there, but the mapped files are.
+    let later = estimate.peak_bytes() - weights - runtime;
+    let loading = inputs.weight_file_bytes.saturating_sub(later);
+    let formula = format!("{} bytes of weight files, mapped", inputs.weight_file_bytes);
+    estimate.add("loading, beyond a step", loading, formula, true);
     estimate
 }
 
@@ -236,7 +253,7 @@ fn saved_per_token(shape: &ModelShape, inputs: &MemoryInputs) -> u64 {
         + inputs.rank * inputs.target_modules.len() as u64
 }
 
-/// What loading, evaluating and saving need beyond a step, which frees its own parts before them.
+/// What evaluating and saving need beyond a step, which frees its own parts before them.
 fn add_other_phases(
     estimate: &mut MemoryEstimate,
     shape: &ModelShape,
@@ -257,12 +274,6 @@ fn add_other_phases(
         ("checkpoint, beyond a step", format!("{trained} x 2 moments x 3 copies x 4 bytes"))
     };
     estimate.add(name, beyond, formula, false);
-    // While loading, neither step nor moments are there, but the mapped files are.
-    let later =
-        estimate.peak_bytes() - estimate.parts.first().map_or(0, |weights| weights.bytes) - RUNTIME_BYTES;
-    let loading = inputs.weight_file_bytes.saturating_sub(later);
-    let formula = format!("{} bytes of weight files, mapped", inputs.weight_file_bytes);
-    estimate.add("loading, beyond a step", loading, formula, true);
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod answers;
 mod assistant;
 mod help;
+mod plan;
 mod problems;
 mod sandbox;
 mod training;

@@ -102,6 +102,7 @@ fn inputs(manifest: &RunManifest, work: &[StageWork]) -> (MemoryInputs, u8) {
         batch_labels: most(|work| work.largest_batch_labels),
         evaluation_tokens: most(StageWork::largest_evaluation_tokens),
         data_bytes: most(StageWork::bytes),
+        threads: rayon::current_num_threads() as u64,
         weight_file_bytes: weight_file_bytes(&manifest.base_model_path),
         ..MemoryInputs::new(&manifest.settings)
     };
@@ -127,6 +128,7 @@ fn longest_possible(manifest: &RunManifest, stages: &[u8]) -> MemoryInputs {
         evaluation_tokens: EVALUATION_TOKENS.max(context),
         // Texts, and one token of four bytes per byte of text at most.
         data_bytes: 5 * bytes.sum::<u64>(),
+        threads: rayon::current_num_threads() as u64,
         weight_file_bytes: weight_file_bytes(&manifest.base_model_path),
         ..MemoryInputs::new(settings)
     }

@@ -3,6 +3,7 @@
 
 mod evaluation_and_export;
 mod fake_worker;
+mod planning;
 mod projects;
 mod run_index;
 mod sandbox;
