@@ -3,5 +3,6 @@
 mod backends;
 mod bad_input;
 mod oracle;
+mod plan;
 mod reference;
 mod run;

@@ -4,6 +4,7 @@ use greentune_carbon::{Host, codecarbon, sidecar};
 use greentune_core_config::{
     evaluation::{EvaluatedModel, FOLLOWED_RECORDS},
     event::{Event, EventKind},
+    layout::RunLayout,
     manifest::{RunManifest, RunStatus},
     plan::TrainingPlan,
 };
@@ -42,7 +43,7 @@ pub(crate) struct Past {
 
 impl Workbench {
     /// Every run but `run` that may be read here, the newest first.
-    fn other_runs(&self, run: &Run) -> Vec<greentune_core_config::layout::RunLayout> {
+    fn other_runs(&self, run: &Run) -> Vec<RunLayout> {
         let known = JobStore::open(self.config()).and_then(|store| store.all()).unwrap_or_default();
         let mut others = runs_of(run.layout.project());
         others.extend(known);
@@ -93,23 +94,24 @@ fn base_model_hash(manifest: &RunManifest) -> Option<&String> {
     manifest.input_hashes.get(&*manifest.base_model_path.join("config.json").to_string_lossy())
 }
 
-/// What `runs` took; `None` when there is none.
+/// What `runs` took, as far as they were trained on the device of the newest; `None` when there is none.
 pub(crate) fn past_of(runs: &[Run]) -> Option<Past> {
-    let newest = runs.first()?;
+    let device = device_of(runs.first()?)?;
+    let runs: Vec<_> = runs.iter().filter(|run| device_of(run).as_deref() == Some(&device)).collect();
     let mut past = Past {
         runs: runs.iter().map(|run| run.manifest.run_id.clone()).collect(),
-        device: device_of(newest)?,
-        step_tokens_per_second: runs.iter().flat_map(step_paces).collect(),
+        step_tokens_per_second: runs.iter().flat_map(|run| step_paces(run)).collect(),
+        device,
         ..Past::default()
     };
-    let evaluations: Vec<_> = runs.iter().map(evaluation_times).collect();
+    let evaluations: Vec<_> = runs.iter().map(|run| evaluation_times(run)).collect();
     let sum = |of: fn(&EvaluationTimes) -> f64| evaluations.iter().map(of).sum::<f64>();
     past.evaluation_seconds_per_record =
         quotient(sum(|times| times.followed.0), sum(|times| times.followed.1));
     let per_record = past.evaluation_seconds_per_record.unwrap_or(0.0);
     let writing = sum(|times| times.reports) - per_record * sum(|times| times.reported_records);
     past.generation_seconds_per_record = quotient(writing.max(0.0), sum(|times| times.generated_records));
-    set_power(&mut past, runs);
+    set_power(&mut past, &runs);
     (!past.step_tokens_per_second.is_empty()).then_some(past)
 }
 
@@ -186,7 +188,7 @@ fn validation_records(run: &Run, stage: u8) -> Option<u64> {
 }
 
 /// Mean power over all metered stages, and how well it is known.
-fn set_power(past: &mut Past, runs: &[Run]) {
+fn set_power(past: &mut Past, runs: &[&Run]) {
     let (mut joules, mut seconds, mut half_width) = (0.0, 0.0, 0.0);
     for run in runs {
         let pue = run.manifest.settings.carbon.pue;
