@@ -29,9 +29,10 @@ pub const EVALUATION_TOKENS: u64 = 4096;
 const RUNTIME_BYTES: u64 = 35_000_000;
 /// What each thread keeps: packed blocks of matrix products, its part of the allocator.
 const THREAD_BYTES: u64 = 5_000_000;
-/// What the allocator keeps of freed memory, and the share of a step's memory by which that grows.
-const ALLOCATOR_BYTES: u64 = 25_000_000;
-const ALLOCATOR_SHARE: u64 = 10;
+/// What the allocator keeps of freed memory: this much, blocks of a step up to the second figure, and a share of more.
+const ALLOCATOR_BYTES: u64 = 10_000_000;
+const ALLOCATOR_KEEPS: u64 = 40_000_000;
+const ALLOCATOR_SHARE: u64 = 20;
 
 /// How frozen projections are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -189,8 +190,9 @@ pub fn estimate(shape: &ModelShape, inputs: &MemoryInputs) -> MemoryEstimate {
     estimate.add("runtime", runtime, formula, false);
     let step = add_step(&mut estimate, shape, inputs, trained);
     add_other_phases(&mut estimate, shape, inputs, trained, step);
-    let formula = format!("freed memory that is kept: {ALLOCATOR_BYTES} bytes + a tenth of a step's");
-    estimate.add("allocator", ALLOCATOR_BYTES + step / ALLOCATOR_SHARE, formula, false);
+    let kept = ALLOCATOR_BYTES + step.min(ALLOCATOR_KEEPS) + step / ALLOCATOR_SHARE;
+    let formula = format!("freed memory that is kept, of a step of {step} bytes");
+    estimate.add("allocator", kept, formula, false);
     // While loading, neither a step nor its moments are there, but the mapped files are.
     let later = estimate.peak_bytes() - weights - runtime;
     let loading = inputs.weight_file_bytes.saturating_sub(later);

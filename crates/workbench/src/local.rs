@@ -9,6 +9,7 @@ use std::{
 };
 
 use greentune_core_config::layout::RunLayout;
+use jiff::Timestamp;
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
 use crate::{Result, WorkbenchConfig, WorkbenchError, out_of_memory};
@@ -104,6 +105,13 @@ pub(crate) fn start_failed(config: &WorkbenchConfig) -> impl FnOnce(std::io::Err
 pub(crate) fn last_lines(text: &str) -> String {
     let lines: Vec<_> = text.lines().collect();
     lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
+}
+
+/// The last lines of `log`, when something was written to it `since` then; else they are an earlier worker's.
+pub(crate) fn last_words(log: &Path, since: Timestamp) -> String {
+    let written = fs::metadata(log).and_then(|log| log.modified()).ok();
+    let written = written.and_then(|at| Timestamp::try_from(at).ok());
+    if written.is_some_and(|at| at >= since) { log_tail(log, 0) } else { String::new() }
 }
 
 fn log_tail(log: &Path, from: u64) -> String {

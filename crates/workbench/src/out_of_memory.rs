@@ -48,8 +48,10 @@ impl MemoryBeat {
         if let (Some(before), Some(now)) = (self.kills, kills)
             && now > before
         {
-            let held = held.map(|held| format!("; {held}")).unwrap_or_default();
-            return Some(format!("the kernel has killed for want of memory since its last heartbeat{held}"));
+            let held = held.map(|held| format!(", at which {held}")).unwrap_or_default();
+            return Some(format!(
+                "the kernel has killed a process for want of memory since its last heartbeat{held}"
+            ));
         }
         let (resident, free) = (self.resident_bytes?, self.available_bytes?);
         let is_near = (free as f64) < NEAR_LIMIT * (resident + free) as f64;
@@ -73,7 +75,7 @@ pub(crate) fn explain(layout: &RunLayout, log_tail: &str) -> Option<Problem> {
     let last = atomic_file::read_json::<LastBeat>(&layout.heartbeat()).ok();
     let noted = || last?.memory.cause(memory::out_of_memory_kills(&Host::default()));
     let cause = said.or_else(noted)?;
-    let message = format!("the worker ended because memory ran out, probably: {cause}");
+    let message = format!("the worker was ended, probably because memory ran out: {cause}");
     let problem = Problem::new(ProblemKind::Unsupported, "memory.exhausted", message);
     Some(problem.with_hint(hint(layout)))
 }
