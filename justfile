@@ -34,3 +34,8 @@ interop:
 bench-train python=(peers / "venvs/torch/bin/python"):
     cargo build --release --workspace --example train_step
     python3 fixtures/bench/compare.py --python {{python}} --binary {{target}}/release/examples/train_step
+
+# How far off plans are: planned and actual memory, time and energy of five runs (about 15 minutes on 2 cores)
+bench-plan:
+    cargo build --release
+    python3 fixtures/bench/plan.py --binary {{target}}/release/greentune

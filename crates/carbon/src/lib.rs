@@ -7,6 +7,7 @@
 pub mod codecarbon;
 pub mod equivalence;
 pub mod intensity;
+pub mod memory;
 pub mod sidecar;
 pub mod summary;
 

@@ -23,6 +23,15 @@ impl Default for Host {
     }
 }
 
+impl Host {
+    /// The processor's name (empty when unknown) and its hardware threads (0 when unknown), as rows of emissions
+    /// have them.
+    pub fn processor(&self) -> (String, u32) {
+        let identity = Machine::new(&self.root).identity();
+        (identity.cpu_model, identity.threads.unwrap_or_default())
+    }
+}
+
 /// What was found on a machine.
 #[derive(Debug)]
 pub(crate) struct Sensors {

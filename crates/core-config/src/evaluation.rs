@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// Validation records on which the loss is followed while training, at most.
+pub const FOLLOWED_RECORDS: usize = 200;
+
 /// Which weights were evaluated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "model", content = "stage")]

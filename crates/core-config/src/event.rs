@@ -88,6 +88,9 @@ pub enum EventKind {
         final_train_loss: f64,
         /// Energy and emissions of the stage.
         emissions: Option<EmissionsSoFar>,
+        /// Largest resident memory of the worker so far, in bytes; absent where the system does not tell.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        peak_memory_bytes: Option<u64>,
     },
     /// Models were compared on the validation records: base, and the stages so far.
     ModelsEvaluated {

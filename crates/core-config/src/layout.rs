@@ -99,6 +99,10 @@ impl RunLayout {
     pub fn lock(&self) -> PathBuf {
         self.folder.join("worker.lock")
     }
+    /// `plan.json`: what training will need, as it was planned.
+    pub fn plan(&self) -> PathBuf {
+        self.folder.join("plan.json")
+    }
     /// `heartbeat.json`: rewritten by the worker every few seconds.
     pub fn heartbeat(&self) -> PathBuf {
         self.folder.join("heartbeat.json")

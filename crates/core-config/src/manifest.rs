@@ -154,6 +154,9 @@ pub struct StageRecord {
     /// Energy and emissions.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub emissions: Option<EmissionsSoFar>,
+    /// Largest resident memory of the worker up to the stage's end, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub peak_memory_bytes: Option<u64>,
     /// Evaluations at the stage's end: the base model beside it, stage 1's data for forgetting.
     #[serde(default)]
     pub evaluations: Vec<EvaluationReport>,

@@ -25,6 +25,11 @@ use crate::{Location, Problem, ProblemKind, settings::Settings};
 pub enum Source {
     /// The default.
     BuiltIn,
+    /// The default, lowered to fit another setting.
+    Lowered {
+        /// The setting that it fits.
+        to_fit: String,
+    },
     /// The user's own file, for all projects.
     UserFile {
         /// The file.
@@ -77,6 +82,7 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::BuiltIn => f.write_str("built in"),
+            Self::Lowered { to_fit } => write!(f, "built in, lowered to fit {to_fit}"),
             Self::UserFile { path, line } | Self::ProjectFile { path, line } => {
                 write!(f, "{}:{line}", path.display())
             }
@@ -203,12 +209,18 @@ pub fn resolve(layers: &Layers) -> Result<Resolved, Problem> {
     }
 
     let mut settings = settings_of(&reading)?;
+    let lowered = limits::lower_defaults(&mut settings, &reading);
     let mut problems = limits::relations(&settings, &reading);
     if let Err(problem) = paths::absolute(&mut settings, layers, &reading) {
         problems.push(problem);
     }
     reading.problems.append(&mut problems);
-    reading.into_result().map(|sources| Resolved { settings, sources })
+    let mut sources = reading.into_result()?;
+    sources.extend(lowered.into_iter().map(|key| {
+        let to_fit = key.replace("warmup_steps", "iterations");
+        (key, Source::Lowered { to_fit })
+    }));
+    Ok(Resolved { settings, sources })
 }
 
 /// Run overrides in the types of their keys, from texts such as those of `--set key=value`.

@@ -189,6 +189,8 @@ section! {
         optimizer: OptimizerKind = OptimizerKind::AdamW,
         /// Decoupled weight decay.
         weight_decay: f64 = 0.0,
+        /// Refuse to train what does not fit into memory, before it starts.
+        memory_check: bool = true,
         /// Device that trains.
         device: Device = Device::Auto,
         /// Number format of frozen weights in memory; no loss when the files have it too.
@@ -427,6 +429,10 @@ section! {
         measure_interval_seconds: f64 = 5.0,
         /// Power usage effectiveness of the data centre; at least 1.
         pue: f64 = 1.0,
+        /// Price of a kWh of electricity, for the cost in a plan; no cost is named when absent.
+        electricity_price_per_kwh: Option<f64> = None,
+        /// Currency of that price (ISO 4217), such as EUR.
+        electricity_currency: Option<String> = None,
         /// Whose energy is counted.
         tracking_mode: TrackingMode = TrackingMode::Machine,
         /// `[carbon.alerts]`.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     evaluation::EvaluationReport,
+    memory::{MemoryInputs, ModelShape},
     preparation::{DatasetPreparation, PrepareTask},
     problem::Problem,
     settings::{DatasetFormat, DatasetSchema, Settings},
@@ -22,6 +23,8 @@ pub enum WorkerTask {
     Inspect(Box<InspectTask>),
     /// Split a data set and report on its quality.
     Prepare(Box<PrepareTask>),
+    /// Find out what training a run will need.
+    Plan(PlanTask),
     /// Say which devices this binary can train on here.
     ProbeDevices,
 }
@@ -39,6 +42,8 @@ pub enum WorkerAnswer {
     Inspected(DatasetInspection),
     /// To [`WorkerTask::Prepare`].
     Prepared(Box<DatasetPreparation>),
+    /// To [`WorkerTask::Plan`].
+    Planned(Box<PlanFindings>),
     /// To [`WorkerTask::ProbeDevices`].
     Devices {
         /// Every device kind of greentune.
@@ -64,6 +69,72 @@ pub struct EvaluateTask {
     pub generate_records: usize,
     /// Whether the base model is evaluated beside it.
     pub with_base: bool,
+}
+
+/// Find out what training the run in `run_folder` will need. Nothing is written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanTask {
+    /// The run's folder.
+    pub run_folder: PathBuf,
+    /// Whether to do a few steps, when they fit into memory.
+    pub measure: bool,
+}
+
+/// What training a run will need, as far as the engine is asked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlanFindings {
+    /// Device that will train, such as `cpu (flex, 2 threads)`.
+    pub device: String,
+    /// Whether the device is the processor, whose memory is the machine's.
+    pub on_cpu: bool,
+    /// The base model's sizes.
+    pub shape: ModelShape,
+    /// What memory depends on, with the largest batch of all stages.
+    pub memory: MemoryInputs,
+    /// Stage with the largest batch.
+    pub largest_stage: u8,
+    /// The data of each stage.
+    pub stages: Vec<PlanStage>,
+    /// What was measured; absent when it was not asked for or does not fit into memory.
+    pub measured: Option<PlanMeasurement>,
+}
+
+/// The work of a stage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PlanStage {
+    /// Stage, from 1.
+    pub stage: u8,
+    /// Tokens of all its steps.
+    pub tokens: u64,
+    /// Tokens of its largest micro-batch.
+    pub largest_batch_tokens: u64,
+    /// Tokens of the evaluations between steps and of the scoring for the reports at its end.
+    pub evaluation_tokens: u64,
+    /// Records of the same.
+    pub evaluation_records: u64,
+    /// Records for which its reports write text.
+    pub generated_records: u64,
+    /// Tokens that they write, when each response is as long as it may become.
+    pub generated_tokens: u64,
+}
+
+/// What a few steps took.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlanMeasurement {
+    /// Seconds to load model and data.
+    pub loading_seconds: f64,
+    /// Tokens per second of each counted step, by stage.
+    pub step_tokens_per_second: Vec<(u8, Vec<f64>)>,
+    /// Tokens per second of an evaluation, forward pass alone.
+    pub evaluation_tokens_per_second: f64,
+    /// Tokens per second when text is written.
+    pub generation_tokens_per_second: Option<f64>,
+    /// Mean power while it was measured, in W, PUE included; absent when metering is off or impossible.
+    pub power_w: Option<f64>,
+    /// How the power was got: `measured`, `modelled` or `mixed`.
+    pub power_basis: String,
+    /// Half-width of the meter's interval, as a fraction.
+    pub power_uncertainty: f64,
 }
 
 /// Show what the model will see of `dataset` under `settings`.

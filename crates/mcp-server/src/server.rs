@@ -18,7 +18,7 @@ use crate::{
 };
 
 const INSTRUCTIONS: &str = "Fine-tunes language models with LoRA on this machine. Usual order: \
-    generate_fine_tuning_project, prepare_dataset, inspect_dataset, configure_training_run, start_training, \
+    generate_fine_tuning_project, prepare_dataset, inspect_dataset, configure_training_run, plan_training, start_training, \
     monitor_training_progress until the status is completed, evaluate_model, export_model. \
     Use absolute paths. Training goes on without this connection; cancel_training ends it with a checkpoint, \
     resume_training goes on from there.";

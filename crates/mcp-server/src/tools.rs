@@ -9,6 +9,7 @@ mod get_emissions_summary;
 mod inspect_dataset;
 mod list_runs;
 mod monitor_training_progress;
+mod plan_training;
 mod prepare_dataset;
 mod resume_training;
 mod start_training;
@@ -17,15 +18,15 @@ use std::sync::LazyLock;
 
 use greentune_workbench::operation::{
     CancelTraining, ConfigureTrainingRun, EvaluateModel, ExportModel, GenerateFineTuningProject,
-    GetEmissionsSummary, InspectDataset, ListRuns, MonitorTrainingProgress, PrepareDataset, ResumeTraining,
-    StartTraining,
+    GetEmissionsSummary, InspectDataset, ListRuns, MonitorTrainingProgress, PlanTraining, PrepareDataset,
+    ResumeTraining, StartTraining,
 };
 
 use crate::operation::Entry;
 
 /// Every tool, in the order in which they are listed: first the usual course of a fine-tuning.
-pub(crate) static ALL: LazyLock<[Entry; 12]> = LazyLock::new(|| {
-    [
+pub(crate) static ALL: LazyLock<Vec<Entry>> = LazyLock::new(|| {
+    vec![
         Entry::of::<GenerateFineTuningProject>(),
         Entry::of::<ConfigureTrainingRun>(),
         Entry::of::<StartTraining>(),
@@ -38,6 +39,7 @@ pub(crate) static ALL: LazyLock<[Entry; 12]> = LazyLock::new(|| {
         Entry::of::<GetEmissionsSummary>(),
         Entry::of::<InspectDataset>(),
         Entry::of::<PrepareDataset>(),
+        Entry::of::<PlanTraining>(),
     ]
 });
 

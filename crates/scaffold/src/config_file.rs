@@ -6,7 +6,10 @@ use serde_json::Value;
 
 /// Settings that differ from person to person and machine to machine. Left to the user's own file unless they were
 /// asked for; everything else is the project's recipe and is written out.
-const PERSONAL: &[&str] = &["training.device", "carbon.", "mlflow.", "wandb.", "huggingface."];
+const PERSONAL: &[&str] =
+    &["training.device", "training.memory_check", "carbon.", "mlflow.", "wandb.", "huggingface."];
+/// Settings whose default gives way to another setting; written out, they would be refused where they do not fit.
+const FITTED: &[&str] = &["training.stage1.warmup_steps", "training.stage2.warmup_steps"];
 
 /// A section with its keys.
 #[derive(Debug, Serialize)]
@@ -51,7 +54,7 @@ fn key(doc: &'static KeyDoc, name: &'static str, values: &Value, resolved: &Reso
         allowed: &doc.allowed,
         name,
         literal: literal(value).map(|value| value.to_string()).unwrap_or_default(),
-        active: !value.is_null() && (asked_for || !personal),
+        active: !value.is_null() && (asked_for || !(personal || FITTED.contains(&doc.key.as_str()))),
     }
 }
 

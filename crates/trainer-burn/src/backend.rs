@@ -6,7 +6,7 @@ use greentune_core_config::{
     manifest::RunManifest,
     port::RunReporter,
     settings::{Device, Settings},
-    task::{DeviceReport, EvaluateTask},
+    task::{DeviceReport, EvaluateTask, PlanFindings, PlanTask},
 };
 
 use crate::{
@@ -78,6 +78,7 @@ pub fn train(
     reporter: &mut dyn RunReporter,
 ) -> Result<Outcome, TrainError> {
     let chosen = choose(&manifest.settings)?;
+    training::plan::check_memory(manifest, stages, chosen == Chosen::Cpu)?;
     let name = name_of(chosen);
     on!(chosen, |B, device| training::run::<B>(manifest, layout, stages, reporter, device, &name))
 }
@@ -90,6 +91,13 @@ pub fn evaluate(
 ) -> Result<Vec<greentune_core_config::evaluation::EvaluationReport>, TrainError> {
     let chosen = choose(&manifest.settings)?;
     on!(chosen, |B, device| task::evaluate::<B>(task, manifest, layout, &device))
+}
+
+/// Finds out what training a run will need on the device that its settings ask for.
+pub fn plan(task: &PlanTask, manifest: &RunManifest) -> Result<PlanFindings, TrainError> {
+    let chosen = choose(&manifest.settings)?;
+    let (name, on_cpu) = (name_of(chosen), chosen == Chosen::Cpu);
+    on!(chosen, |B, device| training::plan::find::<B>(task, manifest, &device, &name, on_cpu))
 }
 
 /// Every device kind and whether this binary can train on it here.

@@ -76,6 +76,9 @@ pub enum TrainError {
         /// The operating system's error.
         source: std::io::Error,
     },
+    /// It does not fit into memory: the problem `memory.insufficient`.
+    #[error("{0}")]
+    Memory(Problem),
     /// The run's reporter gave up: nothing can be recorded any more.
     #[error("{0}")]
     Reporter(Problem),
@@ -123,7 +126,7 @@ impl Diagnostic for TrainError {
                     .at(Location { file: Some(path.clone()), ..Location::default() })
             }
             Self::Io { path, source } => io_problem(path, source),
-            Self::Reporter(problem) => problem.clone(),
+            Self::Memory(problem) | Self::Reporter(problem) => problem.clone(),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What a worker does besides training.
 
+use std::path::Path;
+
 use burn::tensor::backend::AutodiffBackend;
 use greentune_core_config::{
     Diagnostic, Problem, ProblemKind,
@@ -32,7 +34,12 @@ pub fn answer(task: &WorkerTask) -> WorkerAnswer {
             Ok(preparation) => WorkerAnswer::Prepared(Box::new(preparation)),
             Err(error) => failed(error.problem()),
         },
-        WorkerTask::Evaluate(task) => match read_run(task) {
+        WorkerTask::Plan(task) => {
+            let planned = read_run(&task.run_folder)
+                .and_then(|(manifest, _)| backend::plan(task, &manifest).map_err(|error| error.problem()));
+            planned.map_or_else(failed, |findings| WorkerAnswer::Planned(Box::new(findings)))
+        }
+        WorkerTask::Evaluate(task) => match read_run(&task.run_folder) {
             Ok((manifest, layout)) => match backend::evaluate(task, &manifest, &layout) {
                 Ok(reports) => WorkerAnswer::Evaluated { reports },
                 Err(error) => failed(error.problem()),
@@ -42,10 +49,10 @@ pub fn answer(task: &WorkerTask) -> WorkerAnswer {
     }
 }
 
-fn read_run(task: &EvaluateTask) -> Result<(RunManifest, RunLayout), Problem> {
+fn read_run(folder: &Path) -> Result<(RunManifest, RunLayout), Problem> {
     let invalid = |message: String| Problem::new(ProblemKind::InvalidInput, "run.manifest_invalid", message);
-    let layout = RunLayout::at(&task.run_folder)
-        .ok_or_else(|| invalid(format!("{} is not a run's folder", task.run_folder.display())))?;
+    let layout = RunLayout::at(folder)
+        .ok_or_else(|| invalid(format!("{} is not a run's folder", folder.display())))?;
     let path = layout.manifest();
     let text = std::fs::read_to_string(&path).map_err(|error| TrainError::io(&path)(error).problem())?;
     let manifest =

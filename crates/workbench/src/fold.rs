@@ -32,12 +32,19 @@ pub(crate) fn fold(manifest: &mut RunManifest, event: &Event) {
         EventKind::Emissions(emissions) => {
             record(manifest, emissions.stage).emissions = Some(emissions.clone());
         }
-        EventKind::StageFinished { stage, duration_seconds, final_train_loss, emissions } => {
+        EventKind::StageFinished {
+            stage,
+            duration_seconds,
+            final_train_loss,
+            emissions,
+            peak_memory_bytes,
+        } => {
             let record = record(manifest, *stage);
             record.status = RunStatus::Completed;
             record.steps_done = record.total_steps;
             record.duration_seconds = Some(*duration_seconds);
             record.final_train_loss = Some(*final_train_loss);
+            record.peak_memory_bytes = *peak_memory_bytes;
             if emissions.is_some() {
                 record.emissions.clone_from(emissions);
             }
@@ -100,6 +107,7 @@ pub(crate) fn new_record(stage: u8, total_steps: u64) -> StageRecord {
         duration_seconds: None,
         final_train_loss: None,
         emissions: None,
+        peak_memory_bytes: None,
         evaluations: Vec::new(),
     }
 }

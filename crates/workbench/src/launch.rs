@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use crate::{
     Result, Workbench, WorkbenchError, atomic_file, events,
     local::LocalWorker,
-    lock, progress,
+    lock, out_of_memory, progress,
     run::{Run, is_active, status_of},
     worker::clear_cancel_request,
 };
@@ -53,7 +53,15 @@ pub(crate) struct Launched {
 
 impl Workbench {
     /// Queues the run and starts a worker on it. Nobody else can do the same meanwhile.
-    pub(crate) fn launch(&self, project: Option<&Path>, run_id: &str, demand: Demand) -> Result<Launched> {
+    ///
+    /// `memory_check` overrides the run's setting of that name from now on.
+    pub(crate) fn launch(
+        &self,
+        project: Option<&Path>,
+        run_id: &str,
+        demand: Demand,
+        memory_check: Option<bool>,
+    ) -> Result<Launched> {
         let layout = self.find_run(project, run_id)?;
         if is_active(status_of(&layout)?) {
             return Err(lock::held(&layout));
@@ -68,6 +76,11 @@ impl Workbench {
         let mut queued = RunManifest { requested_stages, status: RunStatus::Queued, ..run.manifest.clone() };
         queued.pid = None;
         queued.problem = None;
+        if let Some(memory_check) = memory_check {
+            queued.settings.training.memory_check = memory_check;
+            queued.sources.insert(String::from("training.memory_check"), String::from("start of training"));
+        }
+        out_of_memory::refuse_too_large(&queued)?;
         write(&run.layout, &mut queued)?;
         let worker = LocalWorker::spawn(self.config(), &run.layout).or_else(|error| {
             write(&run.layout, &mut run.manifest.clone())?;
@@ -102,7 +115,7 @@ impl Launched {
                 return Ok(());
             }
             if exited {
-                return Err(self.worker.died());
+                return Err(self.worker.died(&self.layout));
             }
             tokio::time::sleep(POLL).await;
         }
@@ -129,12 +142,12 @@ impl Launched {
         match status {
             RunStatus::Failed => {
                 let problem = Run::read(self.layout.clone())?.manifest.problem;
-                Err(problem.map_or_else(|| self.worker.died(), WorkbenchError::from))
+                Err(problem.map_or_else(|| self.worker.died(&self.layout), WorkbenchError::from))
             }
             RunStatus::Cancelled => Err(WorkbenchError::Cancelled(run_id)),
             RunStatus::Interrupted => {
                 self.worker.has_exited();
-                Err(self.worker.died())
+                Err(self.worker.died(&self.layout))
             }
             status => Ok(status),
         }

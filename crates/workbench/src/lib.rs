@@ -20,6 +20,8 @@ mod local;
 mod lock;
 mod model_card;
 pub mod operation;
+mod out_of_memory;
+mod plan;
 mod progress;
 mod project;
 mod run;

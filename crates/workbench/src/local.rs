@@ -9,9 +9,10 @@ use std::{
 };
 
 use greentune_core_config::layout::RunLayout;
+use jiff::Timestamp;
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
-use crate::{Result, WorkbenchConfig, WorkbenchError};
+use crate::{Result, WorkbenchConfig, WorkbenchError, out_of_memory};
 
 /// Bytes at the end of a log that a problem quotes.
 const TAIL_BYTES: u64 = 4096;
@@ -70,12 +71,16 @@ impl LocalWorker {
         true
     }
 
-    /// The error for a worker that ended without a terminal event.
-    pub(crate) fn died(&self) -> WorkbenchError {
+    /// The error for a worker that ended without a terminal event: the likely cause when memory is it.
+    pub(crate) fn died(&self, layout: &RunLayout) -> WorkbenchError {
+        let log_tail = log_tail(&self.log, self.log_start);
+        if let Some(problem) = out_of_memory::explain(layout, &log_tail) {
+            return problem.into();
+        }
         WorkbenchError::WorkerDied {
             run_id: Some(self.run_id.clone()),
             status: self.status.map_or_else(|| String::from("no exit status"), |status| status.to_string()),
-            log_tail: log_tail(&self.log, self.log_start),
+            log_tail,
         }
     }
 }
@@ -101,6 +106,13 @@ pub(crate) fn start_failed(config: &WorkbenchConfig) -> impl FnOnce(std::io::Err
 pub(crate) fn last_lines(text: &str) -> String {
     let lines: Vec<_> = text.lines().collect();
     lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
+}
+
+/// The last lines of `log`, when something was written to it `since` then; else they are an earlier worker's.
+pub(crate) fn last_words(log: &Path, since: Timestamp) -> String {
+    let written = fs::metadata(log).and_then(|log| log.modified()).ok();
+    let written = written.and_then(|at| Timestamp::try_from(at).ok());
+    if written.is_some_and(|at| at >= since) { log_tail(log, 0) } else { String::new() }
 }
 
 fn log_tail(log: &Path, from: u64) -> String {

@@ -11,6 +11,7 @@ pub mod get_emissions_summary;
 pub mod inspect_dataset;
 pub mod list_runs;
 pub mod monitor_training_progress;
+pub mod plan_training;
 pub mod prepare_dataset;
 pub mod resume_training;
 pub mod show_config;
@@ -36,6 +37,7 @@ pub use list_runs::{ListRuns, ListRunsResponse};
 pub use monitor_training_progress::{
     MonitorTrainingProgress, MonitorTrainingProgressResponse, TrainingMetrics,
 };
+pub use plan_training::{PlanTraining, PlanTrainingResponse};
 pub use prepare_dataset::PrepareDataset;
 pub use resume_training::ResumeTraining;
 pub use show_config::{ShowConfig, ShowConfigResponse};

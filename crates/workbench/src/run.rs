@@ -19,7 +19,7 @@ use crate::{
     Result, Workbench, WorkbenchError, atomic_file, events,
     fold::fold_all,
     job_store::{JobStore, runs_of, unknown_run},
-    lock,
+    local, lock, out_of_memory,
     project::run_in,
 };
 
@@ -132,6 +132,11 @@ impl Run {
         manifest.status = status;
         if status != RunStatus::Failed {
             manifest.problem = None;
+        }
+        if status == RunStatus::Interrupted {
+            let started = events.iter().rev().find(|event| matches!(event.kind, EventKind::Started { .. }));
+            let since = started.map_or(manifest.updated_at, |event| event.at);
+            manifest.problem = out_of_memory::explain(&layout, &local::last_words(&layout.log(), since));
         }
         for stage in &mut manifest.stages {
             settle(stage, status);

@@ -27,6 +27,7 @@ use crate::{
     events::EventLog,
     fold::{fold, fold_all, note_artifacts},
     lock,
+    out_of_memory::MemoryBeat,
 };
 
 /// Seconds between heartbeats.
@@ -209,6 +210,7 @@ struct Heartbeat {
 struct Beat {
     pid: u32,
     at: Timestamp,
+    memory: MemoryBeat,
 }
 
 impl Heartbeat {
@@ -218,8 +220,8 @@ impl Heartbeat {
         let beat = move || {
             loop {
                 // A full disk stops the trainer through its events; a missed beat alone is no reason to.
-                let _ =
-                    atomic_file::write_json(&path, &Beat { pid: std::process::id(), at: Timestamp::now() });
+                let beat = Beat { pid: std::process::id(), at: Timestamp::now(), memory: MemoryBeat::now() };
+                let _ = atomic_file::write_json(&path, &beat);
                 if stopped.recv_timeout(HEARTBEAT) != Err(RecvTimeoutError::Timeout) {
                     break;
                 }

@@ -31,7 +31,7 @@ pub enum Command {
     /// Prepare data and look at it
     #[command(subcommand)]
     Data(data::Data),
-    /// Configure, list and show runs
+    /// Configure, plan, list and show runs
     #[command(subcommand)]
     Runs(runs::Runs),
     /// Train a run

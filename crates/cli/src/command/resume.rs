@@ -14,6 +14,9 @@ pub struct Resume {
     /// Return once training has begun; it goes on without this terminal
     #[arg(long)]
     detach: bool,
+    /// Train even what does not seem to fit into memory
+    #[arg(long)]
+    no_memory_check: bool,
 }
 
 impl Resume {
@@ -22,6 +25,7 @@ impl Resume {
             project_path: session.project(),
             run_id: self.run.clone(),
             async_mode: Some(self.detach),
+            memory_check: self.no_memory_check.then_some(false),
         };
         let workbench = session.workbench()?;
         let training = workbench.resume_training(request);

@@ -1,7 +1,8 @@
-//! `greentune runs`: configures, lists and shows runs.
+//! `greentune runs`: configures, plans, lists and shows runs.
 
 mod list;
 mod new;
+mod plan;
 mod show;
 
 use clap::Subcommand;
@@ -13,6 +14,8 @@ use crate::{failure::Failure, session::Session};
 pub enum Runs {
     /// Configure a run: check data, settings and base model, and write its manifest
     New(new::NewRun),
+    /// Say what a run will need: memory, time, energy, carbon, cost
+    Plan(plan::Plan),
     /// List the runs of the project, or all runs outside of one
     List(list::List),
     /// Show everything about a run
@@ -23,6 +26,7 @@ impl Runs {
     pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
         match self {
             Self::New(new) => new.run(session).await,
+            Self::Plan(plan) => plan.run(session).await,
             Self::List(list) => list.run(session).await,
             Self::Show(show) => show.run(session).await,
         }

@@ -20,6 +20,9 @@ pub struct Train {
     /// Return once training has begun; it goes on without this terminal
     #[arg(long)]
     detach: bool,
+    /// Train even what does not seem to fit into memory
+    #[arg(long)]
+    no_memory_check: bool,
 }
 
 impl Train {
@@ -34,6 +37,7 @@ impl Train {
             stage: self.stage,
             async_mode: Some(self.detach),
             platform: None,
+            memory_check: self.no_memory_check.then_some(false),
         };
         let workbench = session.workbench()?;
         let training = workbench.start_training(request);

@@ -109,7 +109,7 @@ pub fn in_words(event: &EventKind) -> Option<String> {
         ),
         EventKind::CheckpointSaved { stage, step, .. } => format!("stage {stage}: checkpoint at step {step}"),
         EventKind::Warning { message, .. } => format!("warning: {message}"),
-        EventKind::StageFinished { stage, duration_seconds, final_train_loss, emissions: used } => {
+        EventKind::StageFinished { stage, duration_seconds, final_train_loss, emissions: used, .. } => {
             let used = used.as_ref().map(|used| {
                 let (energy, emissions) = (energy(used.energy_kwh), emissions(used.emissions_kg_co2));
                 format!(", {energy} ({}), {emissions}", used.basis)
@@ -207,6 +207,7 @@ mod tests {
             duration_seconds: 23.4,
             final_train_loss: 0.3124,
             emissions: Some(used(1)),
+            peak_memory_bytes: None,
         };
         insta::assert_snapshot!(in_words(&finished).unwrap(), @"stage 1: done in 23 s, final training loss 0.312, 0.100 Wh (modelled), 0.0400 g CO2e");
         let started =

@@ -19,6 +19,7 @@ fn help_of_every_command() {
         "runs new",
         "runs list",
         "runs show",
+        "runs plan",
         "train",
         "monitor",
         "cancel",

@@ -16,15 +16,17 @@ enum Limit {
     Range(Bound<f64>, Bound<f64>),
     /// Text that is not empty.
     NotEmpty,
-    /// Three capital letters.
+    /// Three capital letters: a country.
     CountryCode,
+    /// Three capital letters: a currency.
+    CurrencyCode,
     /// Some of these words, each at most once.
     SomeOf(&'static [&'static str]),
     /// One or more of these words, each at most once.
     OneOrMoreOf(&'static [&'static str]),
 }
 
-use Limit::{CountryCode, NotEmpty, OneOrMoreOf, Range, SomeOf};
+use Limit::{CountryCode, CurrencyCode, NotEmpty, OneOrMoreOf, Range, SomeOf};
 
 const METRICS: &[&str] = &["perplexity", "accuracy", "exact_match", "bleu"];
 
@@ -78,6 +80,8 @@ const LIMITS: &[(&str, Limit)] = &[
     ("carbon.country_iso_code", CountryCode),
     ("carbon.measure_interval_seconds", Range(Included(0.1), Unbounded)),
     ("carbon.pue", AT_LEAST_1),
+    ("carbon.electricity_price_per_kwh", NOT_NEGATIVE),
+    ("carbon.electricity_currency", CurrencyCode),
     ("carbon.alerts.high_emissions_kg", NOT_NEGATIVE),
     ("carbon.alerts.high_emissions_per_hour_kg", NOT_NEGATIVE),
     ("mlflow.tracking_uri", NotEmpty),
@@ -121,6 +125,7 @@ pub(super) fn allowed(key: &str, kind: &KeyType, optional: bool) -> String {
         (_, Some(SomeOf(words))) => format!("a list of {}, each at most once", or(words)),
         (_, Some(OneOrMoreOf(words))) => format!("a list of one or more of {}, each once", words.join(", ")),
         (_, Some(CountryCode)) => String::from("three capital letters (ISO 3166-1 alpha-3), such as DEU"),
+        (_, Some(CurrencyCode)) => String::from("three capital letters (ISO 4217), such as EUR"),
         (_, Some(NotEmpty)) => String::from("text that is not empty"),
         (KeyType::Integer, Some(Range(low, high))) => format!("an integer {}", range(low, high)),
         (_, Some(Range(low, high))) => format!("a number {}", range(low, high)),
@@ -142,7 +147,7 @@ pub(super) fn relations(settings: &Settings, reading: &Reading) -> Vec<Problem> 
         let section = format!("training.stage{stage}");
         let values = training.stage(stage);
         let keys = [format!("{section}.warmup_steps"), format!("{section}.iterations")];
-        if values.warmup_steps > 0 && values.warmup_steps >= values.iterations {
+        if !warms_up_in_time(values.warmup_steps, values.iterations) {
             let message = format!(
                 "found warmup_steps {} with iterations {}; allowed: warmup_steps of 0, or fewer than iterations",
                 values.warmup_steps, values.iterations
@@ -161,6 +166,30 @@ pub(super) fn relations(settings: &Settings, reading: &Reading) -> Vec<Problem> 
         problems.extend(relation(reading, &keys, &message));
     }
     problems
+}
+
+fn warms_up_in_time(warmup_steps: u64, iterations: u64) -> bool {
+    warmup_steps == 0 || warmup_steps < iterations
+}
+
+/// Lowers warm-ups that nobody set to half of the steps where they do not fit into a stage; the keys that were lowered.
+///
+/// A user who sets fewer steps than the default warm-up has made no mistake.
+pub(super) fn lower_defaults(settings: &mut Settings, reading: &Reading) -> Vec<String> {
+    let training = &mut settings.training;
+    let stages = [
+        ("training.stage1.warmup_steps", &mut training.stage1.warmup_steps, training.stage1.iterations),
+        ("training.stage2.warmup_steps", &mut training.stage2.warmup_steps, training.stage2.iterations),
+    ];
+    let mut lowered = Vec::new();
+    for (key, warmup_steps, iterations) in stages {
+        let is_default = !reading.values.contains_key(key) && !reading.rejected.contains(key);
+        if is_default && !warms_up_in_time(*warmup_steps, iterations) {
+            *warmup_steps = iterations / 2;
+            lowered.push(key.to_owned());
+        }
+    }
+    lowered
 }
 
 /// A problem between `keys`, where the first of them that somebody set was set; none when one of them was itself
@@ -201,7 +230,7 @@ fn allows(doc: &KeyDoc, value: &Value) -> bool {
             value.as_f64().is_some_and(|number| std::ops::RangeBounds::contains(&(*low, *high), &number))
         }
         Some(NotEmpty) => value.as_str().is_some_and(|text| !text.trim().is_empty()),
-        Some(CountryCode) => value
+        Some(CountryCode | CurrencyCode) => value
             .as_str()
             .is_some_and(|code| code.len() == 3 && code.bytes().all(|letter| letter.is_ascii_uppercase())),
         Some(SomeOf(words)) => some_of(words, value),

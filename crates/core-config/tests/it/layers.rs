@@ -289,3 +289,21 @@ fn sections_may_be_written_inline_or_dotted() {
     let resolved = resolve(&Layers { run_overrides: overrides, ..Layers::default() }).unwrap();
     assert_eq!(resolved.settings.training.stage1.iterations, 30);
 }
+
+#[test]
+fn a_default_that_does_not_fit_is_lowered_and_says_so() {
+    let of = |text: &str| {
+        let project_file = Some(file("project.toml", text));
+        resolve(&Layers { project_file, ..Layers::default() })
+    };
+    let lowered = of("[training]\nstage1.iterations = 5\nstage2.iterations = 1\n").unwrap();
+    let training = &lowered.settings.training;
+    assert_eq!((training.stage1.warmup_steps, training.stage2.warmup_steps), (2, 0));
+    let source = lowered.source("training.stage1.warmup_steps").to_string();
+    assert_eq!(source, "built in, lowered to fit training.stage1.iterations");
+    // Where it fits, and where somebody set it, it is left alone.
+    let fits = of("[training.stage1]\niterations = 11\n").unwrap();
+    assert_eq!(fits.settings.training.stage1.warmup_steps, 10);
+    assert_eq!(fits.source("training.stage1.warmup_steps"), Source::BuiltIn);
+    assert!(of("[training.stage1]\niterations = 5\nwarmup_steps = 10\n").is_err());
+}

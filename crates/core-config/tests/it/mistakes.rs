@@ -34,7 +34,7 @@ device = 2026-01-01
 
 [training.stage1]
 learning_rate = -1e-5
-iterations = 5
+warmup_steps = 150
 
 [lora]
 rank = 0
@@ -88,7 +88,7 @@ train_split = 0.9
       a.b: unknown key (GREENTUNE_A__B); the sections are project, base_model, training, lora, dataset, ast, carbon, mlflow, wandb, huggingface, evaluation
       lora.rank: unknown variable GREENTUNE_LORA_RANK; did you mean GREENTUNE_LORA__RANK?
       carbon.country_iso_code: found "germany" (--country); allowed: three capital letters (ISO 3166-1 alpha-3), such as DEU
-      config/fine_tuning_config.toml:14: training.stage1.iterations: found warmup_steps 10 with iterations 5; allowed: warmup_steps of 0, or fewer than iterations
+      config/fine_tuning_config.toml:14: training.stage1.warmup_steps: found warmup_steps 150 with iterations 100; allowed: warmup_steps of 0, or fewer than iterations
       config/fine_tuning_config.toml:25: dataset.train_split: found train_split 0.9 + validation_split 0.1 + test_split 0.1 = 1.100000; allowed: shares that sum to 1
     "#);
     let codes: Vec<_> = problem.problems.iter().map(|problem| problem.code.as_str()).collect();
@@ -204,9 +204,10 @@ fn values_of_another_type_are_refused() {
 
 #[test]
 fn a_relation_is_placed_where_somebody_broke_it() {
-    insta::assert_snapshot!(resolve(&project("[training.stage1]\niterations = 5")).unwrap_err(), @"
+    let text = "[training.stage1]\niterations = 5\nwarmup_steps = 10";
+    insta::assert_snapshot!(resolve(&project(text)).unwrap_err(), @"
     the configuration has 1 problem
-      config/fine_tuning_config.toml:2: training.stage1.iterations: found warmup_steps 10 with iterations 5; allowed: warmup_steps of 0, or fewer than iterations
+      config/fine_tuning_config.toml:3: training.stage1.warmup_steps: found warmup_steps 10 with iterations 5; allowed: warmup_steps of 0, or fewer than iterations
     ");
     insta::assert_snapshot!(resolve(&project("[dataset]\ntest_split = 0.3")).unwrap_err(), @"
     the configuration has 1 problem

@@ -46,6 +46,7 @@ fn stages(session: &mut WorkerSession) -> Result<Outcome, Problem> {
             duration_seconds: 1.5,
             final_train_loss: 0.5,
             emissions: None,
+            peak_memory_bytes: None,
         })?;
     }
     Ok(Outcome::Finished)

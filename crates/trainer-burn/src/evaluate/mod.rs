@@ -48,7 +48,7 @@ pub fn score<B: Ops>(decoder: &Decoder<B>, adapters: Option<&Adapters<B>>, examp
 }
 
 /// Examples in file order, in batches of a bounded number of tokens.
-fn batches(examples: &[Example]) -> Vec<Vec<&Example>> {
+pub(crate) fn batches(examples: &[Example]) -> Vec<Vec<&Example>> {
     let mut all: Vec<Vec<&Example>> = Vec::new();
     let mut room = 0;
     for example in examples {
@@ -89,6 +89,11 @@ pub fn generate<B: Ops>(
         hidden = decoder.extend(&[token], &mut cache, adapters);
     }
     out
+}
+
+/// Tokens that are written for `example` at most.
+pub(crate) fn generation_limit(example: &Example) -> usize {
+    example.labelled_tokens() + GENERATION_SLACK
 }
 
 /// What to evaluate besides the loss.
@@ -141,7 +146,7 @@ impl Plan<'_> {
         let mut samples = Vec::new();
         let with_text = examples.iter().filter_map(|example| Some((example, example.text.as_ref()?)));
         for (example, text) in with_text.take(self.generate_records) {
-            let limit = example.response_tokens().len() + GENERATION_SLACK;
+            let limit = generation_limit(example);
             let tokens = generate(decoder, adapters, example.prompt_tokens(), tokenizer.stop_ids(), limit);
             samples.push(GenerationSample {
                 prompt: text.prompt.clone(),

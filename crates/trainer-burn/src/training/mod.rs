@@ -1,8 +1,10 @@
 //! Training: the loop over stages and steps.
 
 pub mod checkpoint;
+mod draws;
 mod metering;
 pub mod optimizer;
+pub mod plan;
 pub mod schedule;
 mod stage;
 pub mod step;

@@ -5,7 +5,7 @@ use std::{path::Path, time::Instant};
 use burn::tensor::backend::AutodiffBackend;
 use greentune_core_config::{
     Diagnostic,
-    evaluation::{EvaluatedModel, EvaluationReport},
+    evaluation::{EvaluatedModel, EvaluationReport, FOLLOWED_RECORDS},
     event::{EventKind, StepMetrics},
     port::RunReporter,
     settings::Stage2Settings,
@@ -15,22 +15,20 @@ use serde_json::json;
 use super::{
     Run,
     checkpoint::{self, Checkpoint, Progress},
+    draws::micro_batch,
     metering::StageMeter,
     optimizer::{Optimizer, OptimizerSettings, clip},
     schedule::learning_rate,
     step::{self, Activations, Trained},
 };
 use crate::{
-    data::{Dataset, Example, Replay, Sampler, overlap},
+    data::{Dataset, Draw, Example, Replay, Sampler, overlap},
     durable,
     error::TrainError,
     evaluate::{self, Plan},
     model::Adapters,
     ops::Ops,
 };
-
-/// Validation records on which the loss is followed while training, at most.
-const FOLLOWED_RECORDS: usize = 200;
 
 /// The data of a stage.
 struct StageData {
@@ -205,13 +203,14 @@ impl<A: Ops + AutodiffBackend<InnerBackend: Ops>> StageRun<'_, '_, A> {
     fn step(&mut self, sampler: &mut Sampler) -> Result<(), TrainError> {
         let begin = Instant::now();
         let training = &self.run.manifest.settings.training;
-        let micro_batches: Vec<Vec<&Example>> =
-            (0..self.settings.gradient_accumulation).map(|_| self.micro_batch(sampler)).collect();
+        let example = |draw: Draw| self.data.example(draw.replay, draw.index);
+        let micro_batches: Vec<Vec<&Example>> = (0..self.settings.gradient_accumulation)
+            .map(|_| micro_batch(sampler, training, self.settings.batch_size, example))
+            .collect();
         let done = self.state.progress.step;
         let dropout_seed = mix(training.seed, u64::from(self.stage), done);
         let trained = Trained::Adapters(self.state.adapters.clone());
-        let activations =
-            if training.gradient_checkpointing { Activations::Recomputed } else { Activations::Kept };
+        let activations = Activations::of(training);
         let out =
             step::gradients::<A>(&self.run.decoder, &trained, &micro_batches, activations, dropout_seed);
         let (gradients, norm) = clip(out.gradients, training.max_grad_norm);
@@ -240,29 +239,6 @@ impl<A: Ops + AutodiffBackend<InnerBackend: Ops>> StageRun<'_, '_, A> {
             tokens_per_second: out.tokens as f64 / seconds,
         };
         report(self.reporter, EventKind::Step(metrics))
-    }
-
-    /// The records of one forward pass: `batch_size` of them or, with packing, as many as fit into
-    /// `batch_size · max_seq_length` tokens, at least one. A record that does not fit is drawn again for the next.
-    fn micro_batch<'e>(&'e self, sampler: &mut Sampler) -> Vec<&'e Example> {
-        let training = &self.run.manifest.settings.training;
-        let records = self.settings.batch_size as usize;
-        if !training.packing {
-            let draws = sampler.by_ref().take(records);
-            return draws.map(|draw| self.data.example(draw.replay, draw.index)).collect();
-        }
-        let (mut room, mut packed) = (records * training.max_seq_length as usize, Vec::new());
-        loop {
-            let drawn = sampler.drawn();
-            let Some(draw) = sampler.next() else { return packed };
-            let example = self.data.example(draw.replay, draw.index);
-            if example.tokens.len() > room && !packed.is_empty() {
-                sampler.seek(drawn);
-                return packed;
-            }
-            room = room.saturating_sub(example.tokens.len());
-            packed.push(example);
-        }
     }
 
     /// Loss and accuracy on the first validation records.
@@ -318,6 +294,7 @@ impl<A: Ops + AutodiffBackend<InnerBackend: Ops>> StageRun<'_, '_, A> {
             duration_seconds: progress.duration_seconds,
             final_train_loss: losses.iter().sum::<f64>() / losses.len().max(1) as f64,
             emissions,
+            peak_memory_bytes: greentune_carbon::memory::peak_resident(&greentune_carbon::Host::default()),
         };
         report(self.reporter, kind)
     }

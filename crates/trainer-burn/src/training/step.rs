@@ -5,6 +5,8 @@ use burn::tensor::{
     backend::{AutodiffBackend, Backend},
 };
 
+use greentune_core_config::settings::TrainingSettings;
+
 use crate::{
     data::Example,
     model::{Adapters, Batch, Decoder, Parameters},
@@ -57,6 +59,13 @@ pub enum Activations {
     Kept,
     /// The input of each layer alone; the layer is computed again (Chen et al. 2016). With adapters only.
     Recomputed,
+}
+
+impl Activations {
+    /// What the settings ask for.
+    pub fn of(training: &TrainingSettings) -> Self {
+        if training.gradient_checkpointing { Self::Recomputed } else { Self::Kept }
+    }
 }
 
 /// Loss and gradients over `micro_batches`, whose labelled tokens weigh the same whatever batch they are in.

@@ -4,5 +4,6 @@ mod backends;
 mod bad_input;
 mod families;
 mod oracle;
+mod plan;
 mod reference;
 mod run;

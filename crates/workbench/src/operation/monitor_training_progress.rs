@@ -128,7 +128,7 @@ fn progress_of(run: Run, include_emissions: bool) -> MonitorTrainingProgressResp
         device: device(&run),
         stages: summary.stages,
         warnings: warnings(&run),
-        hint: hint(status, &summary.run_id),
+        hint: explained(&run).or_else(|| hint(status, &summary.run_id)),
         last_seq: run.events.last().map(|event| event.seq),
         problem: run.manifest.problem,
         run_id: summary.run_id,
@@ -174,6 +174,12 @@ fn warnings(run: &Run) -> Vec<String> {
         _ => None,
     };
     run.events.iter().filter_map(message).collect()
+}
+
+/// What to do about the likely end of a worker that left no word.
+fn explained(run: &Run) -> Option<String> {
+    let is_interrupted = run.manifest.status == RunStatus::Interrupted;
+    run.manifest.problem.as_ref().filter(|_| is_interrupted)?.hint.clone()
 }
 
 fn hint(status: RunStatus, run_id: &str) -> Option<String> {

@@ -17,6 +17,8 @@ pub struct ResumeTraining {
     pub run_id: String,
     /// Return once the worker has begun (true, the default), or wait for the end (false).
     pub async_mode: Option<bool>,
+    /// Refuse what does not fit into memory; the run's setting training.memory_check when absent.
+    pub memory_check: Option<bool>,
 }
 
 impl Workbench {
@@ -24,7 +26,7 @@ impl Workbench {
     ///
     /// Errors: as [`Workbench::start_training`]; a run that was never started is a conflict.
     pub async fn resume_training(&self, request: ResumeTraining) -> Result<StartTrainingResponse> {
-        let ResumeTraining { project_path, run_id, async_mode } = request;
-        self.train(project_path, run_id, Demand::Again, async_mode).await
+        let ResumeTraining { project_path, run_id, async_mode, memory_check } = request;
+        self.train(project_path, run_id, Demand::Again, async_mode, memory_check).await
     }
 }

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use greentune_core_config::manifest::RunManifest;
+use greentune_core_config::{manifest::RunManifest, plan::PlanAccuracy};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Result, RunSummary, Workbench};
+use crate::{Result, RunSummary, Workbench, plan::accuracy_of};
 
 /// Show a run.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -28,6 +28,9 @@ pub struct ShowRunResponse {
     pub log_file: PathBuf,
     /// The manifest; its status is the derived one.
     pub manifest: RunManifest,
+    /// How far off the plan of the run was, when it is completed and was planned.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub plan_accuracy: Option<PlanAccuracy>,
 }
 
 impl Workbench {
@@ -39,6 +42,7 @@ impl Workbench {
                 summary: run.summary(),
                 run_directory: run.layout.folder().to_owned(),
                 log_file: run.layout.log(),
+                plan_accuracy: accuracy_of(&run),
                 manifest: run.manifest,
             })
         })

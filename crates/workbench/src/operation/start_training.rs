@@ -24,6 +24,8 @@ pub struct StartTraining {
     pub async_mode: Option<bool>,
     /// Where it trains: `local`, the only platform yet.
     pub platform: Option<String>,
+    /// Refuse what does not fit into memory; the setting training.memory_check when absent.
+    pub memory_check: Option<bool>,
 }
 
 /// The job.
@@ -57,18 +59,20 @@ pub struct StartTrainingResponse {
 impl Workbench {
     /// Starts a worker on the run and returns when it has begun, or when the run has ended.
     ///
+    /// A run that does not fit into memory is refused (`memory.insufficient`) before its weights are loaded.
     /// A run that is running or completed is a conflict; one that was cancelled, interrupted or failed is resumed.
     /// When the end is waited for, a failed run is the error that it failed with, and a cancelled one is an error
     /// of kind `cancelled`.
     pub async fn start_training(&self, request: StartTraining) -> Result<StartTrainingResponse> {
-        let StartTraining { project_path, run_id, stage, async_mode, platform } = request;
+        let StartTraining { project_path, run_id, stage, async_mode, platform, memory_check } = request;
         if let Some(platform) = platform.filter(|platform| platform != LOCAL) {
             return Err(WorkbenchError::NotAvailableYet {
                 what: format!("training on the platform {platform:?}"),
                 instead: String::from("leave `platform` out to train on this machine"),
             });
         }
-        self.train(project_path, run_id, stage.map_or(Demand::All, Demand::Stage), async_mode).await
+        let demand = stage.map_or(Demand::All, Demand::Stage);
+        self.train(project_path, run_id, demand, async_mode, memory_check).await
     }
 
     /// Launches the run and waits for its beginning, or its end unless `async_mode`.
@@ -78,9 +82,12 @@ impl Workbench {
         run_id: String,
         demand: Demand,
         async_mode: Option<bool>,
+        memory_check: Option<bool>,
     ) -> Result<StartTrainingResponse> {
         let mut launched = self
-            .blocking(move |workbench| workbench.launch(project_path.as_deref(), &run_id, demand))
+            .blocking(move |workbench| {
+                workbench.launch(project_path.as_deref(), &run_id, demand, memory_check)
+            })
             .await?;
         launched.begun().await?;
         let status =

@@ -6,10 +6,14 @@ use greentune_core_config::{
     Problem, ProblemKind,
     evaluation::{EvaluatedModel, EvaluationReport},
     event::{EventKind, StepMetrics},
+    memory::{MemoryInputs, ModelShape},
     port::RunReporter,
     preparation::{DatasetPreparation, Histogram, LeakReport, PrepareTask, PreparedSplit},
-    settings::{DatasetFormat, DatasetSchema},
-    task::{DatasetCounts, DatasetInspection, DeviceReport, EvaluateTask, WorkerAnswer, WorkerTask},
+    settings::{DatasetFormat, DatasetSchema, Settings},
+    task::{
+        DatasetCounts, DatasetInspection, DeviceReport, EvaluateTask, PlanFindings, PlanMeasurement,
+        PlanStage, WorkerAnswer, WorkerTask,
+    },
 };
 use greentune_export::peft::{self, AdapterConfig, LoraPair};
 use greentune_workbench::worker::{Outcome, WorkerSession, read_task, write_answer};
@@ -70,6 +74,7 @@ fn stages(mode: &str, session: &mut WorkerSession) -> Result<Outcome, Problem> {
             duration_seconds: 1.5,
             final_train_loss: 0.5,
             emissions: None,
+            peak_memory_bytes: Some(90_000_000),
         })?;
     }
     Ok(Outcome::Finished)
@@ -128,11 +133,38 @@ fn do_task(mode: &str, task: &Path, answer: &Path) {
             total_tokens: 2,
             records: Vec::new(),
         }),
+        WorkerTask::Plan(task) => WorkerAnswer::Planned(Box::new(findings(task.measure))),
         WorkerTask::ProbeDevices => WorkerAnswer::Devices {
             devices: vec![DeviceReport { device: "cpu".into(), available: true, detail: "fake".into() }],
         },
     };
     write_answer(answer, &reply).unwrap();
+}
+
+/// Two stages of 1000 tokens each, at 100 tokens per second.
+fn findings(measure: bool) -> PlanFindings {
+    let config = serde_json::json!({
+        "vocab_size": 100, "hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "max_position_embeddings": 64,
+    });
+    let stage = |stage| PlanStage { stage, tokens: 1000, largest_batch_tokens: 50, ..PlanStage::default() };
+    PlanFindings {
+        device: "fake".into(),
+        on_cpu: true,
+        shape: ModelShape::from_config(&config).unwrap(),
+        memory: MemoryInputs { batch_tokens: 50, ..MemoryInputs::new(&Settings::default()) },
+        largest_stage: 1,
+        stages: vec![stage(1), stage(2)],
+        measured: measure.then(|| PlanMeasurement {
+            loading_seconds: 1.0,
+            step_tokens_per_second: vec![(1, vec![100.0, 100.0]), (2, vec![100.0])],
+            evaluation_tokens_per_second: 200.0,
+            generation_tokens_per_second: None,
+            power_w: Some(20.0),
+            power_basis: "modelled".into(),
+            power_uncertainty: 0.5,
+        }),
+    }
 }
 
 fn report(task: &EvaluateTask, model: EvaluatedModel, token_accuracy: f64) -> EvaluationReport {

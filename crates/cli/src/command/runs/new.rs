@@ -84,7 +84,7 @@ fn page(response: &ConfigureTrainingRunResponse, paint: Paint) -> String {
         )
     }));
     lines.extend(summary.warnings.iter().map(|warning| paint.doubtful(format!("warning: {warning}"))));
-    lines.push(format!("next: greentune train {}", response.run_id));
+    lines.push(format!("next: greentune train {0}, or greentune runs plan {0} first", response.run_id));
     lines.join("\n")
 }
 

@@ -3,10 +3,12 @@
 use clap::Args;
 use greentune_core_config::{
     manifest::{RunManifest, StageRecord},
+    memory::bytes_in_words,
     resolve::{KeyDoc, registry},
 };
 use greentune_workbench::operation::{ShowRun, ShowRunResponse};
 
+use super::plan::how_far_off;
 use crate::{
     comparison,
     failure::Failure,
@@ -45,6 +47,7 @@ fn page(response: &ShowRunResponse, paint: Paint) -> String {
     );
     lines.extend(manifest.problem.iter().map(|problem| paint.bad(format!("  problem     {problem}"))));
     lines.extend(section("settings that are not defaults", paint, settings(manifest)));
+    lines.extend(response.plan_accuracy.iter().flat_map(|accuracy| how_far_off(accuracy, paint)));
     lines.extend(section("evaluation", paint, comparison::of_run(manifest).map(|table| indented(&table))));
     let artifacts = manifest.artifacts.iter().map(|(role, path)| format!("  {role}: {}", path.display()));
     lines.extend(section("files", paint, lines_of(artifacts)));
@@ -79,7 +82,8 @@ fn in_words(stage: &StageRecord) -> String {
     let used = stage.emissions.as_ref().map(|used| {
         format!("{} ({}), {}", energy(used.energy_kwh), used.basis, emissions(used.emissions_kg_co2))
     });
-    [Some(steps), stage.duration_seconds.map(duration), loss, used]
+    let peak = stage.peak_memory_bytes.map(|bytes| format!("peak memory {}", bytes_in_words(bytes)));
+    [Some(steps), stage.duration_seconds.map(duration), loss, used, peak]
         .into_iter()
         .flatten()
         .collect::<Vec<_>>()

@@ -1,0 +1,157 @@
+//! The pace and power of a few steps on the run's own data, whose results are thrown away.
+
+use std::time::{Duration, Instant};
+
+use burn::tensor::backend::AutodiffBackend;
+use greentune_carbon::{Meter, MeterConfig};
+use greentune_core_config::{emissions::EmissionsProvenance, manifest::RunManifest, task::PlanMeasurement};
+
+use super::work::{StageWork, tokens_of};
+use crate::{
+    error::TrainError,
+    evaluate,
+    model::{Adapters, Decoder, LoraSettings},
+    ops::Ops,
+    training::{
+        optimizer::{Optimizer, OptimizerSettings, clip},
+        step::{self, Activations, Trained},
+    },
+};
+
+/// Steps that are counted per stage, at least, as long as there is time.
+const STEPS: usize = 3;
+/// Time in which further steps are counted: one of a small model is over too soon to tell the pace.
+const AT_LEAST: Duration = Duration::from_secs(2);
+/// Time after which no further step of a stage is begun.
+const AT_MOST: Duration = Duration::from_secs(8);
+/// Tokens that are scored to time an evaluation, about.
+const SCORED_TOKENS: u64 = 1024;
+/// Tokens that are written to time generation, at most.
+const WRITTEN_TOKENS: usize = 32;
+
+/// Does a few steps of each stage, an evaluation and a generation, metered.
+pub(super) fn measure<A>(
+    manifest: &RunManifest,
+    work: &[StageWork],
+    decoder: &Decoder<A::InnerBackend>,
+    device: &A::Device,
+    loading_seconds: f64,
+) -> Result<PlanMeasurement, TrainError>
+where
+    A: Ops + AutodiffBackend<InnerBackend: Ops>,
+{
+    let lora = LoraSettings::from(&manifest.settings.lora);
+    let adapters = Adapters::fresh(decoder, lora, manifest.settings.training.seed, device);
+    let meter = start_meter(manifest);
+    let mut step_tokens_per_second = Vec::new();
+    for stage in work {
+        step_tokens_per_second.push((stage.plan.stage, paces::<A>(manifest, stage, decoder, &adapters)?));
+    }
+    let (evaluation_tokens_per_second, generation_tokens_per_second) =
+        evaluation_pace(&work[0], decoder, &adapters);
+    let power = meter.map(|meter| {
+        let basis = meter.so_far().basis;
+        let (record, provenance) = meter.finish();
+        (record.energy_consumed * 3.6e6 / record.duration, basis, uncertainty(&provenance))
+    });
+    let (power_w, power_basis, power_uncertainty) = match power {
+        Some((watts, basis, uncertainty)) => (Some(watts), basis.to_owned(), uncertainty),
+        None => (None, String::new(), 0.0),
+    };
+    Ok(PlanMeasurement {
+        loading_seconds,
+        step_tokens_per_second,
+        evaluation_tokens_per_second,
+        generation_tokens_per_second,
+        power_w,
+        power_basis,
+        power_uncertainty,
+    })
+}
+
+/// Tokens per second of a few optimizer steps. The first one, in which caches and memory are cold, counts only when
+/// there is no time for another.
+fn paces<A>(
+    manifest: &RunManifest,
+    stage: &StageWork,
+    decoder: &Decoder<A::InnerBackend>,
+    adapters: &Adapters<A::InnerBackend>,
+) -> Result<Vec<f64>, TrainError>
+where
+    A: Ops + AutodiffBackend<InnerBackend: Ops>,
+{
+    let training = &manifest.settings.training;
+    let activations = Activations::of(training);
+    let mut micro_batches = stage.micro_batches()?;
+    let begin = Instant::now();
+    let mut paces = Vec::new();
+    let is_enough = |steps: usize| match begin.elapsed() {
+        _ if steps == 0 => false,
+        elapsed if steps <= STEPS => elapsed >= AT_MOST,
+        elapsed => elapsed >= AT_LEAST,
+    };
+    while !is_enough(paces.len()) {
+        let examples: Vec<_> = micro_batches.by_ref().take(stage.accumulation()).collect();
+        let step_begin = Instant::now();
+        let trained = Trained::Adapters(adapters.clone());
+        let out = step::gradients::<A>(decoder, &trained, &examples, activations, paces.len() as u64);
+        let (gradients, _) = clip(out.gradients, training.max_grad_norm);
+        // The update is part of a step's time; its result is dropped.
+        let settings = OptimizerSettings::from(&manifest.settings);
+        let mut optimizer = Optimizer::new(&adapters.parameters, settings);
+        drop(optimizer.update(&adapters.parameters, &gradients, 0.0));
+        paces.push(out.tokens as f64 / step_begin.elapsed().as_secs_f64());
+    }
+    if paces.len() > 1 {
+        paces.remove(0);
+    }
+    Ok(paces)
+}
+
+/// Tokens per second of scoring, and of writing text.
+fn evaluation_pace<B: Ops>(
+    stage: &StageWork,
+    decoder: &Decoder<B>,
+    adapters: &Adapters<B>,
+) -> (f64, Option<f64>) {
+    let examples = &stage.validation[0].examples;
+    let mut tokens = 0;
+    let enough = examples.iter().position(|example| {
+        tokens += example.tokens.len() as u64;
+        tokens >= SCORED_TOKENS
+    });
+    let scored = &examples[..enough.map_or(examples.len(), |last| last + 1)];
+    let begin = Instant::now();
+    evaluate::score(decoder, Some(adapters), scored);
+    let scoring = tokens_of(scored) as f64 / begin.elapsed().as_secs_f64();
+    let first = &examples[0];
+    let limit = evaluate::generation_limit(first).min(WRITTEN_TOKENS);
+    let begin = Instant::now();
+    let written = evaluate::generate(decoder, Some(adapters), first.prompt_tokens(), &[], limit).len();
+    let writing = (written > 0).then(|| written as f64 / begin.elapsed().as_secs_f64());
+    (scoring, writing)
+}
+
+/// A meter as the run's own; none when metering is off or impossible, and then no energy is planned.
+fn start_meter(manifest: &RunManifest) -> Option<Meter> {
+    let carbon = &manifest.settings.carbon;
+    let config = MeterConfig {
+        project_name: manifest.settings.project.name.clone(),
+        run_id: manifest.run_id.clone(),
+        experiment_id: String::from("plan"),
+        country_iso_code: carbon.country_iso_code.clone(),
+        region: carbon.region.clone(),
+        pue: carbon.pue,
+        interval: Duration::from_millis(500),
+        tracking_mode: carbon.tracking_mode,
+        carried: None,
+    };
+    if carbon.enabled { Meter::start(config).ok() } else { None }
+}
+
+/// Half-width of the interval of all components together, as a fraction of their energy.
+fn uncertainty(provenance: &EmissionsProvenance) -> f64 {
+    let energy: f64 = provenance.components.iter().map(|part| part.energy_kwh).sum();
+    let half: f64 = provenance.components.iter().map(|part| part.energy_kwh * part.uncertainty).sum();
+    if energy > 0.0 { half / energy } else { 0.0 }
+}

@@ -1,0 +1,145 @@
+//! The work of a stage, counted without doing it: draws follow from the seed alone.
+
+use std::path::Path;
+
+use greentune_core_config::{
+    evaluation::FOLLOWED_RECORDS,
+    manifest::RunManifest,
+    settings::{Stage2Settings, TrainingSettings},
+    task::PlanStage,
+};
+
+use crate::{
+    data::{Dataset, Draw, Encoder, Example, Replay, Sampler},
+    error::TrainError,
+    evaluate,
+    training::draws::micro_batch,
+};
+
+/// A stage's data and the work that it makes.
+pub(super) struct StageWork {
+    /// What the plan is told.
+    pub plan: PlanStage,
+    /// Labelled tokens of the micro-batch that has most of them.
+    pub largest_batch_labels: u64,
+    training: TrainingSettings,
+    settings: Stage2Settings,
+    seed: u64,
+    train: Dataset,
+    replay: Option<Dataset>,
+    /// The stage's validation records, then stage 1's when they are others.
+    pub validation: Vec<Dataset>,
+}
+
+/// The work of `stages`.
+pub(super) fn of(
+    manifest: &RunManifest,
+    encoder: &Encoder,
+    stages: &[u8],
+) -> Result<Vec<StageWork>, TrainError> {
+    stages.iter().map(|stage| StageWork::load(manifest, encoder, *stage)).collect()
+}
+
+impl StageWork {
+    /// Reads the data as training will.
+    fn load(manifest: &RunManifest, encoder: &Encoder, stage: u8) -> Result<Self, TrainError> {
+        let load = |path: &Path| Dataset::load(path, &manifest.settings, encoder);
+        let settings = manifest.settings.training.stage(stage);
+        let paths = &manifest.data;
+        let (train, validation) = (paths.train_of(stage), paths.validation_of(stage));
+        let replays = stage > 1 && settings.replay_ratio > 0.0 && paths.train != *train;
+        let mut validations = vec![load(validation)?];
+        if stage > 1 && paths.validation != *validation {
+            validations.push(load(&paths.validation)?);
+        }
+        let mut work = Self {
+            plan: PlanStage { stage, ..PlanStage::default() },
+            largest_batch_labels: 0,
+            seed: manifest.settings.training.seed ^ u64::from(stage),
+            train: load(train)?,
+            replay: if replays { Some(load(&paths.train)?) } else { None },
+            validation: validations,
+            training: manifest.settings.training.clone(),
+            settings,
+        };
+        work.count_steps()?;
+        work.count_evaluations(manifest);
+        Ok(work)
+    }
+
+    /// The micro-batches of the stage, from its first draw on.
+    pub fn micro_batches(&self) -> Result<impl Iterator<Item = Vec<&Example>>, TrainError> {
+        let ratio = self.settings.replay_ratio;
+        let replay = self.replay.as_ref().map(|dataset| Replay { weights: dataset.weights(), ratio });
+        let mut sampler = Sampler::new(self.seed, &self.train.weights(), replay)?;
+        let example = |draw: Draw| match &self.replay {
+            Some(replayed) if draw.replay => &replayed.examples[draw.index],
+            _ => &self.train.examples[draw.index],
+        };
+        let batch_size = self.settings.batch_size;
+        Ok(std::iter::repeat_with(move || micro_batch(&mut sampler, &self.training, batch_size, example)))
+    }
+
+    /// Micro-batches per optimizer step.
+    pub fn accumulation(&self) -> usize {
+        self.settings.gradient_accumulation as usize
+    }
+
+    fn count_steps(&mut self) -> Result<(), TrainError> {
+        let batches = self.settings.iterations * self.settings.gradient_accumulation;
+        let (mut total, mut largest, mut labels) = (0, 0, 0);
+        for examples in self.micro_batches()?.take(batches as usize) {
+            let tokens = tokens_of(examples.iter().copied());
+            total += tokens;
+            largest = largest.max(tokens);
+            labels = labels.max(examples.iter().map(|example| example.labelled_tokens() as u64).sum());
+        }
+        self.plan.tokens = total;
+        self.plan.largest_batch_tokens = largest;
+        self.largest_batch_labels = labels;
+        Ok(())
+    }
+
+    /// As `StageRun` evaluates: the first records now and then, base and stages on all of them at the end.
+    fn count_evaluations(&mut self, manifest: &RunManifest) {
+        let times = (self.settings.iterations - 1) / manifest.settings.training.eval_steps;
+        let generate = manifest.settings.evaluation.generate_records as usize;
+        let own = &self.validation[0].examples;
+        let followed = &own[..own.len().min(FOLLOWED_RECORDS)];
+        let plan = &mut self.plan;
+        plan.evaluation_tokens = times * tokens_of(followed);
+        plan.evaluation_records = times * followed.len() as u64;
+        for (index, dataset) in self.validation.iter().enumerate() {
+            // Base and every stage so far on the stage's own records, this stage alone on earlier ones.
+            let models = if index == 0 { 1 + u64::from(plan.stage) } else { 1 };
+            let generated = &dataset.examples[..dataset.examples.len().min(generate)];
+            let written = generated.iter().map(|example| evaluate::generation_limit(example) as u64);
+            plan.evaluation_tokens += models * tokens_of(&dataset.examples);
+            plan.evaluation_records += models * dataset.examples.len() as u64;
+            plan.generated_tokens += models * written.sum::<u64>();
+            plan.generated_records += models * generated.len() as u64;
+        }
+    }
+
+    /// Tokens of the largest batch of an evaluation.
+    pub fn largest_evaluation_tokens(&self) -> u64 {
+        let batches = self.validation.iter().flat_map(|dataset| evaluate::batches(&dataset.examples));
+        batches.map(tokens_of).max().unwrap_or(0)
+    }
+
+    /// Bytes that the encoded records take.
+    pub fn bytes(&self) -> u64 {
+        let datasets = [&self.train].into_iter().chain(&self.replay).chain(&self.validation);
+        let of = |example: &Example| {
+            size_of::<Example>()
+                + size_of_val(&*example.tokens)
+                + example.text.as_ref().map_or(0, |text| text.prompt.len() + text.response.len())
+        };
+        datasets.flat_map(|dataset| &dataset.examples).map(|example| of(example) as u64).sum()
+    }
+}
+
+/// Tokens that go through the model: the last of a record predicts nothing.
+pub(super) fn tokens_of<'a>(examples: impl IntoIterator<Item = &'a Example>) -> u64 {
+    examples.into_iter().map(|example| example.tokens.len() as u64 - 1).sum()
+}
