@@ -136,14 +136,16 @@ impl Paces {
 
     fn of_measurement(measured: &PlanMeasurement) -> Self {
         let steps = &measured.step_tokens_per_second;
-        let spread = steps.iter().map(|(_, paces)| 2.0 * deviation(paces) / mean(paces));
+        // A stage is a sum of many steps, so that their single spreads even out.
+        let of_mean = |paces: &[f64]| 2.0 * deviation(paces) / mean(paces) / (paces.len() as f64).sqrt();
+        let spread = steps.iter().map(|(_, paces)| of_mean(paces));
         let power = measured.power_w.map(|watts| Power {
             watts,
             basis: measured.power_basis.clone(),
             uncertainty: measured.power_uncertainty,
         });
         Self {
-            steps: steps.iter().map(|(stage, paces)| (*stage, mean(paces))).collect(),
+            steps: steps.iter().map(|(stage, paces)| (*stage, harmonic_mean(paces))).collect(),
             evaluation: (Some(1.0 / measured.evaluation_tokens_per_second), None),
             generation: (measured.generation_tokens_per_second.map(|pace| 1.0 / pace), None),
             loading_seconds: Some(measured.loading_seconds),
@@ -271,6 +273,11 @@ fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len().max(1) as f64
 }
 
+/// The pace over steps of which each went at one of `paces` for as many tokens.
+fn harmonic_mean(paces: &[f64]) -> f64 {
+    paces.len() as f64 / paces.iter().map(|pace| 1.0 / pace).sum::<f64>()
+}
+
 /// Standard deviation of a sample; 0 for less than two values.
 fn deviation(values: &[f64]) -> f64 {
     if values.len() < 2 {
@@ -303,6 +310,7 @@ mod tests {
         assert_eq!(median(&[4.0, 1.0]), Some(2.5));
         assert!((deviation(&[1.0, 2.0, 3.0]) - 1.0).abs() < 1e-12);
         assert!(deviation(&[5.0]).abs() < 1e-12);
+        assert!((harmonic_mean(&[1.0, 3.0]) - 1.5).abs() < 1e-12);
     }
 
     fn stage() -> PlanStage {
