@@ -16,7 +16,7 @@ pub use insufficient::{bytes_in_words, insufficient};
 pub use reductions::{Reduction, reductions};
 pub use shape::ModelShape;
 
-use crate::settings::{Precision, Quantization, Settings};
+use crate::settings::{OptimizerKind, Precision, Quantization, Settings};
 
 /// Bytes of an f32.
 const F32: u64 = 4;
@@ -34,7 +34,7 @@ const ALLOCATOR_BYTES: u64 = 10_000_000;
 const ALLOCATOR_KEEPS: u64 = 40_000_000;
 const ALLOCATOR_SHARE: u64 = 20;
 
-/// How frozen projections are kept.
+/// How frozen matrices are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WeightFormat {
@@ -89,6 +89,10 @@ pub struct MemoryInputs {
     pub rank: u64,
     /// Projections that have one.
     pub target_modules: Vec<String>,
+    /// Whether each output of an adapted projection is scaled to a magnitude (DoRA).
+    pub use_dora: bool,
+    /// Values that the optimizer keeps for each trained one.
+    pub optimizer_moments: u64,
     /// Whether activations are computed again in the backward pass.
     pub gradient_checkpointing: bool,
     /// Whether several micro-batches add up to a step.
@@ -101,8 +105,6 @@ pub struct MemoryInputs {
     pub evaluation_tokens: u64,
     /// Encoded records that are held at once.
     pub data_bytes: u64,
-    /// Weight files, which are mapped while the model is loaded.
-    pub weight_file_bytes: u64,
 }
 
 impl MemoryInputs {
@@ -114,14 +116,18 @@ impl MemoryInputs {
             threads: 1,
             weights: WeightFormat::of(settings),
             rank: settings.lora.rank,
-            target_modules: settings.lora.target_modules.clone(),
+            target_modules: settings.lora.targets(),
+            use_dora: settings.lora.use_dora,
+            optimizer_moments: match training.optimizer {
+                OptimizerKind::AdamW => 2,
+                OptimizerKind::Sgd => 1,
+            },
             gradient_checkpointing: training.gradient_checkpointing,
             accumulates: stages.into_iter().any(|stage| training.stage(stage).gradient_accumulation > 1),
             batch_tokens: 0,
             batch_labels: 0,
             evaluation_tokens: 0,
             data_bytes: 0,
-            weight_file_bytes: 0,
         }
     }
 
@@ -139,9 +145,6 @@ pub struct MemoryPart {
     pub bytes: u64,
     /// How the bytes were computed, in words.
     pub formula: String,
-    /// Whether the system takes it back when memory runs short (mapped files).
-    #[serde(default)]
-    pub reclaimable: bool,
 }
 
 /// The memory that training needs at its peak, by part.
@@ -157,14 +160,9 @@ impl MemoryEstimate {
         self.parts.iter().map(|part| part.bytes).sum()
     }
 
-    /// What cannot be taken back: below it, training is killed.
-    pub fn needed_bytes(&self) -> u64 {
-        self.parts.iter().filter(|part| !part.reclaimable).map(|part| part.bytes).sum()
-    }
-
-    fn add(&mut self, name: &str, bytes: u64, formula: String, reclaimable: bool) {
+    fn add(&mut self, name: &str, bytes: u64, formula: String) {
         if bytes > 0 {
-            self.parts.push(MemoryPart { name: name.to_owned(), bytes, formula, reclaimable });
+            self.parts.push(MemoryPart { name: name.to_owned(), bytes, formula });
         }
     }
 }
@@ -173,31 +171,26 @@ impl MemoryEstimate {
 pub fn estimate(shape: &ModelShape, inputs: &MemoryInputs) -> MemoryEstimate {
     let mut estimate = MemoryEstimate::default();
     let trained = shape.trainable_parameters(inputs.rank, &inputs.target_modules);
-    let (projections, tables) = (shape.projection_parameters(), shape.embedding_parameters());
-    let weights = inputs.weights.bytes(projections) + F32 * tables;
+    let matrices = shape.projection_parameters() + shape.table_parameters();
+    let norms = shape.norm_parameters();
+    let weights = inputs.weights.bytes(matrices) + F32 * norms;
     let words = inputs.weights.in_words();
-    let formula = format!("{projections} projection weights x {words} + {tables} others x 4 bytes");
-    estimate.add("base weights", weights, formula, false);
+    let formula = format!("{matrices} weights x {words} + {norms} of norms x 4 bytes");
+    estimate.add("base weights", weights, formula);
     let formula = format!("{trained} x 4 bytes");
-    estimate.add("adapters", F32 * trained, formula, false);
-    estimate.add("optimizer moments", 2 * F32 * trained, format!("{trained} x 2 x 4 bytes"), false);
-    let rope = F32 * shape.max_position_embeddings * shape.head_dim;
-    let formula = format!("{} positions x {} x 4 bytes", shape.max_position_embeddings, shape.head_dim);
-    estimate.add("rotary tables", rope, formula, false);
-    estimate.add("data", inputs.data_bytes, String::from("encoded records with their texts"), false);
+    estimate.add("adapters", F32 * trained, formula);
+    let moments = inputs.optimizer_moments;
+    let formula = format!("{trained} x {moments} x 4 bytes");
+    estimate.add("optimizer moments", moments * F32 * trained, formula);
+    estimate.add("data", inputs.data_bytes, String::from("encoded records with their texts"));
     let runtime = RUNTIME_BYTES + THREAD_BYTES * inputs.threads;
     let formula = format!("program and tokenizer, {} threads x {THREAD_BYTES} bytes", inputs.threads);
-    estimate.add("runtime", runtime, formula, false);
+    estimate.add("runtime", runtime, formula);
     let step = add_step(&mut estimate, shape, inputs, trained);
     add_other_phases(&mut estimate, shape, inputs, trained, step);
     let kept = ALLOCATOR_BYTES + step.min(ALLOCATOR_KEEPS) + step / ALLOCATOR_SHARE;
     let formula = format!("freed memory that is kept, of a step of {step} bytes");
-    estimate.add("allocator", kept, formula, false);
-    // While loading, neither a step nor its moments are there, but the mapped files are.
-    let later = estimate.peak_bytes() - weights - runtime;
-    let loading = inputs.weight_file_bytes.saturating_sub(later);
-    let formula = format!("{} bytes of weight files, mapped", inputs.weight_file_bytes);
-    estimate.add("loading, beyond a step", loading, formula, true);
+    estimate.add("allocator", kept, formula);
     estimate
 }
 
@@ -208,7 +201,7 @@ fn add_step(estimate: &mut MemoryEstimate, shape: &ModelShape, inputs: &MemoryIn
     let copies = if inputs.accumulates { 2 } else { 1 };
     let formula =
         format!("{trained} x 4 bytes{}", if inputs.accumulates { " x 2 (sum and summand)" } else { "" });
-    estimate.add("gradients", copies * F32 * trained, formula, false);
+    estimate.add("gradients", copies * F32 * trained, formula);
     let per_layer = saved_per_token(shape, inputs);
     let layers = if inputs.gradient_checkpointing {
         shape.num_hidden_layers * hidden + per_layer
@@ -218,17 +211,17 @@ fn add_step(estimate: &mut MemoryEstimate, shape: &ModelShape, inputs: &MemoryIn
     // Beside the layers: the last norm's input, the gradient of its output, and the head's input.
     let saved = layers + 3 * hidden;
     let formula = format!("{tokens} tokens of the largest batch x {saved} values x 4 bytes");
-    estimate.add("activations", F32 * tokens * saved, formula, false);
+    estimate.add("activations", F32 * tokens * saved, formula);
     let rows = inputs.batch_labels.min(LOGIT_ROWS);
     let logits = F32 * rows * (shape.vocab_size + 2 * hidden);
     // The backward pass of one MLP holds its three inner gradients and the copies that dropout and adapters need.
     let layer = F32 * tokens * (4 * shape.intermediate_size + 3 * hidden);
     if logits >= layer {
         let formula = format!("{rows} labelled rows x {} words x 4 bytes", shape.vocab_size);
-        estimate.add("logits", logits, formula, false);
+        estimate.add("logits", logits, formula);
     } else {
         let formula = format!("gradients inside one layer, {tokens} tokens");
-        estimate.add("working memory of the backward pass", layer, formula, false);
+        estimate.add("working memory of the backward pass", layer, formula);
     }
     estimate.peak_bytes() - before
 }
@@ -237,7 +230,7 @@ fn add_step(estimate: &mut MemoryEstimate, shape: &ModelShape, inputs: &MemoryIn
 ///
 /// Attention keeps q, k, v (before their norms too, where it has them), a projection with an adapter keeps its input
 /// and the low-rank product, both block norms keep what they read, SwiGLU keeps gate and up. A projection without an
-/// adapter keeps nothing: its weight is frozen.
+/// adapter keeps nothing: its weight is frozen. DoRA keeps each adapted projection's output before it is scaled.
 fn saved_per_token(shape: &ModelShape, inputs: &MemoryInputs) -> u64 {
     let (hidden, inner) = (shape.hidden_size, shape.intermediate_size);
     let (query, key) = (shape.query_width(), shape.key_width());
@@ -253,6 +246,7 @@ fn saved_per_token(shape: &ModelShape, inputs: &MemoryInputs) -> u64 {
         + 2 * inner
         + when(&["down_proj"], inner)
         + inputs.rank * inputs.target_modules.len() as u64
+        + if inputs.use_dora { inputs.target_modules.iter().map(|name| shape.outputs_of(name)).sum() } else { 0 }
 }
 
 /// What evaluating and saving need beyond a step, which frees its own parts before them.
@@ -275,7 +269,7 @@ fn add_other_phases(
     } else {
         ("checkpoint, beyond a step", format!("{trained} x 2 moments x 3 copies x 4 bytes"))
     };
-    estimate.add(name, beyond, formula, false);
+    estimate.add(name, beyond, formula);
 }
 
 #[cfg(test)]

@@ -83,8 +83,6 @@ pub struct MemoryPlan {
     pub peak_bytes: u64,
     /// Bounds of it, in bytes.
     pub peak_range_bytes: [u64; 2],
-    /// What it cannot do without, in bytes: the peak without mapped files.
-    pub needed_bytes: u64,
     /// The formula's parts, before any correction.
     pub estimate: MemoryEstimate,
     /// Measured peak over the formula's, of earlier runs: the median, by which the formula's was multiplied.

@@ -126,7 +126,7 @@ fn too_large(shape: &ModelShape, settings: &Settings, available: &AvailableMemor
 /// The sizes in a model's `config.json`; whoever loads the model says what is wrong when there are none.
 fn shape_of(folder: &Path) -> Option<ModelShape> {
     let text = fs::read_to_string(folder.join("config.json")).ok()?;
-    ModelShape::from_config(&serde_json::from_str(&text).ok()?)
+    ModelShape::from_config(&text)
 }
 
 #[cfg(test)]
@@ -174,7 +174,7 @@ mod tests {
             "model_type": "olmo2", "vocab_size": 100_352, "hidden_size": 4096, "intermediate_size": 11008,
             "num_hidden_layers": 32, "num_attention_heads": 32, "max_position_embeddings": 4096,
         });
-        let shape = ModelShape::from_config(&config).unwrap();
+        let shape = ModelShape::from_config(&config.to_string()).unwrap();
         let free = |bytes| AvailableMemory { bytes: Some(bytes), limited_by: String::from("the machine") };
         let problem = too_large(&shape, &Settings::default(), &free(24_000_000_000)).unwrap();
         assert_eq!(problem.code, "memory.insufficient");

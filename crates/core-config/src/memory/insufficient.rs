@@ -14,7 +14,7 @@ pub fn insufficient(
     available: &AvailableMemory,
     reductions: &[Reduction],
 ) -> Option<Problem> {
-    let (needed, free) = (estimate.needed_bytes(), available.bytes?);
+    let (needed, free) = (estimate.peak_bytes(), available.bytes?);
     if needed <= free {
         return None;
     }
@@ -36,7 +36,7 @@ pub fn bytes_in_words(bytes: u64) -> String {
 }
 
 fn largest_parts(estimate: &MemoryEstimate) -> String {
-    let mut parts: Vec<_> = estimate.parts.iter().filter(|part| !part.reclaimable).collect();
+    let mut parts: Vec<_> = estimate.parts.iter().collect();
     parts.sort_by_key(|part| std::cmp::Reverse(part.bytes));
     let (named, others) = parts.split_at(parts.len().min(NAMED_PARTS));
     let named = named.iter().map(|part| format!("{} {}", part.name, bytes_in_words(part.bytes)));

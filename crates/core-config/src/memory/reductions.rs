@@ -27,7 +27,7 @@ pub fn reductions(
     settings: &Settings,
     stage: u8,
 ) -> Vec<Reduction> {
-    let now = estimate(shape, inputs).needed_bytes();
+    let now = estimate(shape, inputs).peak_bytes();
     let mut found: Vec<_> = [
         smaller_batch(inputs, settings, stage),
         shorter_records(inputs, settings, stage),
@@ -37,7 +37,7 @@ pub fn reductions(
     ]
     .into_iter()
     .flatten()
-    .map(|(settings, inputs)| Reduction { settings, needed_bytes: estimate(shape, &inputs).needed_bytes() })
+    .map(|(settings, inputs)| Reduction { settings, needed_bytes: estimate(shape, &inputs).peak_bytes() })
     .filter(|reduction| reduction.needed_bytes < now)
     .collect();
     found.sort_by_key(|reduction| reduction.needed_bytes);

@@ -2,10 +2,8 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-/// Families that do not normalise queries and keys, so that attention keeps them once.
-const WITHOUT_QUERY_KEY_NORM: &[&str] = &["llama", "mistral", "olmo", "qwen2"];
+use crate::model::{ModelConfig, QueryKeyNorm};
 
 /// The sizes of a decoder, under the names of its `config.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -32,24 +30,27 @@ pub struct ModelShape {
     pub query_key_norm: bool,
 }
 
+impl From<&ModelConfig> for ModelShape {
+    fn from(config: &ModelConfig) -> Self {
+        Self {
+            vocab_size: config.vocab_size as u64,
+            hidden_size: config.hidden_size as u64,
+            intermediate_size: config.intermediate_size as u64,
+            num_hidden_layers: config.num_hidden_layers as u64,
+            num_attention_heads: config.num_attention_heads as u64,
+            num_key_value_heads: config.num_key_value_heads as u64,
+            head_dim: config.head_dim as u64,
+            max_position_embeddings: config.max_position_embeddings as u64,
+            tie_word_embeddings: config.tie_word_embeddings,
+            query_key_norm: config.architecture.query_key_norm != QueryKeyNorm::Absent,
+        }
+    }
+}
+
 impl ModelShape {
-    /// The shape that a `config.json` describes; `None` when it lacks a size.
-    pub fn from_config(config: &Value) -> Option<Self> {
-        let size = |key: &str| config.get(key).and_then(Value::as_u64).filter(|size| *size > 0);
-        let (hidden_size, num_attention_heads) = (size("hidden_size")?, size("num_attention_heads")?);
-        let model_type = config.get("model_type").and_then(Value::as_str).unwrap_or_default();
-        Some(Self {
-            vocab_size: size("vocab_size")?,
-            hidden_size,
-            intermediate_size: size("intermediate_size")?,
-            num_hidden_layers: size("num_hidden_layers")?,
-            num_attention_heads,
-            num_key_value_heads: size("num_key_value_heads").unwrap_or(num_attention_heads),
-            head_dim: size("head_dim").unwrap_or(hidden_size / num_attention_heads),
-            max_position_embeddings: size("max_position_embeddings")?,
-            tie_word_embeddings: config.get("tie_word_embeddings").and_then(Value::as_bool).unwrap_or(false),
-            query_key_norm: !WITHOUT_QUERY_KEY_NORM.contains(&model_type),
-        })
+    /// The shape that the text of a `config.json` describes; `None` when it cannot be trained.
+    pub fn from_config(config: &str) -> Option<Self> {
+        ModelConfig::parse(config, None).ok().map(|config| Self::from(&config))
     }
 
     /// Width of all query heads.
@@ -60,6 +61,11 @@ impl ModelShape {
     /// Width of all key (or value) heads.
     pub fn key_width(&self) -> u64 {
         self.num_key_value_heads * self.head_dim
+    }
+
+    /// Outputs of the projection `name`.
+    pub(super) fn outputs_of(&self, name: &str) -> u64 {
+        self.projection(name).1
     }
 
     /// Inputs and outputs of the projection `name`, such as `q_proj`.
@@ -79,17 +85,21 @@ impl ModelShape {
         self.num_hidden_layers * layer.map(|(inputs, outputs)| inputs * outputs).sum::<u64>()
     }
 
-    /// Weights of embedding, head and norms.
-    pub fn embedding_parameters(&self) -> u64 {
+    /// Weights of embedding and head.
+    pub fn table_parameters(&self) -> u64 {
         let tables = if self.tie_word_embeddings { 1 } else { 2 };
+        tables * self.vocab_size * self.hidden_size
+    }
+
+    /// Weights of norms.
+    pub fn norm_parameters(&self) -> u64 {
         let query_key = if self.query_key_norm { self.query_width() + self.key_width() } else { 0 };
-        let norms = self.hidden_size + self.num_hidden_layers * (2 * self.hidden_size + query_key);
-        tables * self.vocab_size * self.hidden_size + norms
+        self.hidden_size + self.num_hidden_layers * (2 * self.hidden_size + query_key)
     }
 
     /// All weights of the base model.
     pub fn parameters(&self) -> u64 {
-        self.projection_parameters() + self.embedding_parameters()
+        self.projection_parameters() + self.table_parameters() + self.norm_parameters()
     }
 
     /// Weights of LoRA adapters of `rank` on `targets`: `rank · (inputs + outputs)` each.

@@ -32,14 +32,7 @@ where
 {
     let begin = Instant::now();
     let settings = &manifest.settings;
-    // It says better what is wrong with a model than a missing size does.
-    config::read(&manifest.base_model_path)?;
-    let shape = shape_of(&manifest.base_model_path).ok_or_else(|| TrainError::Model {
-        code: "model.config_invalid",
-        path: manifest.base_model_path.join("config.json"),
-        message: String::from("a size of the model is missing"),
-        hint: "Use a base model of a supported architecture, with its unchanged config.json.",
-    })?;
+    let shape = ModelShape::from(&config::read(&manifest.base_model_path)?);
     let encoder = Encoder::new(&manifest.base_model_path, settings, manifest.created_at)?;
     let stages: Vec<u8> = (1..=settings.training.num_stages).collect();
     let work = work::of(manifest, &encoder, &stages)?;
@@ -53,7 +46,7 @@ where
         shape,
         memory,
     };
-    let needed = estimate(&findings.shape, &findings.memory).needed_bytes();
+    let needed = estimate(&findings.shape, &findings.memory).peak_bytes();
     if task.measure && available(on_cpu).bytes.is_none_or(|free| needed <= free) {
         let (_, decoder) = open::<A>(&manifest.base_model_path, settings, manifest.created_at, device)?;
         let loading_seconds = begin.elapsed().as_secs_f64();
@@ -72,7 +65,7 @@ pub fn check_memory(manifest: &RunManifest, stages: &[u8], on_cpu: bool) -> Resu
     let (true, Some(free)) = (settings.training.memory_check, available.bytes) else { return Ok(()) };
     // A model whose sizes cannot be read is refused, with the reason, where it is loaded.
     let Some(shape) = shape_of(&manifest.base_model_path) else { return Ok(()) };
-    if estimate(&shape, &longest_possible(manifest, stages)).needed_bytes() <= free {
+    if estimate(&shape, &longest_possible(manifest, stages)).peak_bytes() <= free {
         return Ok(());
     }
     let encoder = Encoder::new(&manifest.base_model_path, settings, manifest.created_at)?;
@@ -89,8 +82,7 @@ fn available(on_cpu: bool) -> AvailableMemory {
 }
 
 fn shape_of(folder: &Path) -> Option<ModelShape> {
-    let text = fs::read_to_string(folder.join("config.json")).ok()?;
-    ModelShape::from_config(&serde_json::from_str(&text).ok()?)
+    config::read(folder).ok().map(|config| ModelShape::from(&config))
 }
 
 /// What memory depends on, with the largest batch of all stages, and the stage that it is of.
@@ -103,7 +95,6 @@ fn inputs(manifest: &RunManifest, work: &[StageWork]) -> (MemoryInputs, u8) {
         evaluation_tokens: most(StageWork::largest_evaluation_tokens),
         data_bytes: most(StageWork::bytes),
         threads: rayon::current_num_threads() as u64,
-        weight_file_bytes: weight_file_bytes(&manifest.base_model_path),
         ..MemoryInputs::new(&manifest.settings)
     };
     (inputs, largest.map_or(1, |work| work.plan.stage))
@@ -129,13 +120,6 @@ fn longest_possible(manifest: &RunManifest, stages: &[u8]) -> MemoryInputs {
         // Texts, and one token of four bytes per byte of text at most.
         data_bytes: 5 * bytes.sum::<u64>(),
         threads: rayon::current_num_threads() as u64,
-        weight_file_bytes: weight_file_bytes(&manifest.base_model_path),
         ..MemoryInputs::new(settings)
     }
-}
-
-fn weight_file_bytes(folder: &Path) -> u64 {
-    let files = fs::read_dir(folder).into_iter().flatten().flatten();
-    let weights = files.filter(|file| file.path().extension().is_some_and(|found| found == "safetensors"));
-    weights.filter_map(|file| Some(file.metadata().ok()?.len())).sum()
 }

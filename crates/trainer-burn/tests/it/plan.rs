@@ -75,7 +75,7 @@ fn what_does_not_fit_is_refused_before_anything_is_reported() {
     fixture.manifest.settings.training.stage1.iterations = 1;
     let planned = findings(&fixture, true);
     assert!(planned.measured.is_none(), "it cannot be tried");
-    assert!(estimate(&planned.shape, &planned.memory).needed_bytes() > 1 << 38);
+    assert!(estimate(&planned.shape, &planned.memory).peak_bytes() > 1 << 38);
     let (outcome, events) = fixture.train(None);
     let error = outcome.unwrap_err();
     assert!(matches!(error, TrainError::Memory(_)), "{error}");

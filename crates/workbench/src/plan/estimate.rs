@@ -72,10 +72,10 @@ fn memory_plan(manifest: &RunManifest, findings: &PlanFindings, correction: Opti
     let factor = correction.unwrap_or(1.0);
     let scaled = |bytes: u64, factor: f64| (bytes as f64 * factor).round() as u64;
     let half = if correction.is_some() { CORRECTED_HALF_WIDTH } else { FORMULA_HALF_WIDTH };
-    let (peak, needed) = (scaled(estimate.peak_bytes(), factor), scaled(estimate.needed_bytes(), factor));
+    let peak = scaled(estimate.peak_bytes(), factor);
     let available =
         if findings.on_cpu { memory::available(&Host::default()) } else { memory::gpu_available() };
-    let is_tight = available.bytes.is_some_and(|free| needed as f64 > ROOMY * free as f64);
+    let is_tight = available.bytes.is_some_and(|free| peak as f64 > ROOMY * free as f64);
     let reductions = if is_tight {
         reductions(&findings.shape, &findings.memory, &manifest.settings, findings.largest_stage)
     } else {
@@ -84,10 +84,9 @@ fn memory_plan(manifest: &RunManifest, findings: &PlanFindings, correction: Opti
     MemoryPlan {
         peak_bytes: peak,
         peak_range_bytes: [scaled(peak, 1.0 - half), scaled(peak, 1.0 + half)],
-        needed_bytes: needed,
         estimate,
         correction,
-        fits: available.bytes.map(|free| needed <= free),
+        fits: available.bytes.map(|free| peak <= free),
         available,
         reductions,
     }

@@ -151,7 +151,7 @@ fn findings(measure: bool) -> PlanFindings {
     PlanFindings {
         device: "fake".into(),
         on_cpu: true,
-        shape: ModelShape::from_config(&config).unwrap(),
+        shape: ModelShape::from_config(&config.to_string()).unwrap(),
         memory: MemoryInputs { batch_tokens: 50, ..MemoryInputs::new(&Settings::default()) },
         largest_stage: 1,
         stages: vec![stage(1), stage(2)],
