@@ -123,9 +123,6 @@ mod tests {
         assert_eq!(source(&[("HF_HOME", home)]), Some(file.display().to_string()));
         assert_eq!(source(&[("HF_HOME", home), ("HF_TOKEN", "hf_x")]).as_deref(), Some("HF_TOKEN"));
         assert_eq!(source(&[("HF_HOME", home), ("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")]), None);
-        assert_eq!(
-            source(&[("HF_HOME", "/nowhere"), ("HF_TOKEN_PATH", file.to_str().unwrap())]).is_some(),
-            true
-        );
+        assert!(source(&[("HF_HOME", "/nowhere"), ("HF_TOKEN_PATH", file.to_str().unwrap())]).is_some());
     }
 }

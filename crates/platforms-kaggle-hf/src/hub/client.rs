@@ -13,6 +13,7 @@ use ureq::{
 use super::{
     error::{HubError, Result},
     model::Watch,
+    refusal::Refusal,
     settings::HubSettings,
 };
 
@@ -22,9 +23,6 @@ pub(super) const REPETITIONS: u32 = 3;
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// Redirects within the Hub, of a model that was renamed.
 const REDIRECTS: usize = 5;
-/// How much of a refusal's text is worth repeating, in characters.
-const SAID: usize = 200;
-
 /// What the Hub says of a model.
 #[derive(Debug, Deserialize)]
 pub(super) struct ModelInfo {
@@ -201,50 +199,10 @@ impl<'a> Client<'a> {
 
     /// Nothing when `answer` is what was asked for, else what it means.
     fn check(&self, answer: &mut Response<Body>, file: Option<&str>) -> Result<()> {
-        let status = answer.status().as_u16();
-        if status < 400 {
+        if answer.status().as_u16() < 400 {
             return Ok(());
         }
-        let header =
-            |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let code = header("x-error-code").unwrap_or_default();
-        let retry_after =
-            header("retry-after").and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
-        let reason = header("x-error-message").or_else(|| error_in(answer.body_mut())).unwrap_or_default();
-        Err(self.refusal(status, &code, reason.chars().take(SAID).collect(), retry_after, file))
-    }
-
-    fn refusal(
-        &self,
-        status: u16,
-        code: &str,
-        reason: String,
-        retry_after: Option<Duration>,
-        file: Option<&str>,
-    ) -> HubError {
-        let (id, endpoint) = (self.id.to_owned(), self.settings.endpoint.clone());
-        let revision = self.repo.revision().to_owned();
-        let token = self.settings.token.as_ref();
-        let has_token = token.is_some();
-        match (status, code, file, token) {
-            (_, "GatedRepo", ..) => HubError::Gated { page: format!("{endpoint}/{id}"), id, has_token },
-            (_, "RevisionNotFound", ..) => HubError::RevisionNotFound { id, revision },
-            (_, "EntryNotFound", Some(file), _) => {
-                HubError::EntryNotFound { id, file: file.to_owned(), revision }
-            }
-            // The Hub hides what exists from those who may not see it, so that 401 is its 404 for strangers.
-            (401 | 404, "RepoNotFound", ..) => HubError::RepoNotFound { id, endpoint, has_token },
-            (401, _, _, Some(token)) => {
-                HubError::TokenRefused { source_name: token.source().to_owned(), endpoint }
-            }
-            (401, _, _, None) => HubError::LoginNeeded { id, endpoint },
-            (403, ..) => HubError::Forbidden { id, endpoint, reason },
-            (404, _, Some(file), _) => HubError::EntryNotFound { id, file: file.to_owned(), revision },
-            (404, ..) => HubError::RepoNotFound { id, endpoint, has_token },
-            (429, ..) => HubError::RateLimited { endpoint, retry_after },
-            (408 | 500.., ..) => HubError::ServerFailed { endpoint, status, reason },
-            _ => HubError::BadAnswer { url: endpoint, reason: format!("status {status} {reason}") },
-        }
+        Err(Refusal::read(answer).means(self.settings, self.id, self.repo.revision(), file))
     }
 }
 
@@ -265,13 +223,6 @@ fn file_info(headers: &HeaderMap) -> Result<FileInfo, &'static str> {
 fn origin(url: &str) -> &str {
     let after_scheme = url.find("://").map_or(0, |at| at + 3);
     url[after_scheme..].find('/').map_or(url, |slash| &url[..after_scheme + slash])
-}
-
-/// What the body of a refusal says, in the Hub's form `{"error": "…"}`.
-fn error_in(body: &mut Body) -> Option<String> {
-    let text = body.with_config().limit(64 << 10).read_to_string().ok()?;
-    let said: serde_json::Value = serde_json::from_str(&text).ok()?;
-    Some(said.get("error")?.as_str()?.to_owned())
 }
 
 #[cfg(test)]

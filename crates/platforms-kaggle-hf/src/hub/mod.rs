@@ -9,6 +9,7 @@ mod download;
 mod error;
 mod files;
 mod model;
+mod refusal;
 mod settings;
 
 pub use self::{

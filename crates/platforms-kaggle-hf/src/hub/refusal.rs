@@ -1,0 +1,73 @@
+//! What it means when the Hub answers with an error.
+
+use std::time::Duration;
+
+use ureq::{Body, http::Response};
+
+use super::{error::HubError, settings::HubSettings};
+
+/// How much of a refusal's text is worth repeating, in characters.
+const SAID: usize = 200;
+
+/// An answer with an error.
+pub(super) struct Refusal {
+    status: u16,
+    /// The header `X-Error-Code`, which tells apart what the status alone does not.
+    code: String,
+    reason: String,
+    retry_after: Option<Duration>,
+}
+
+impl Refusal {
+    /// The error in `answer`.
+    pub(super) fn read(answer: &mut Response<Body>) -> Self {
+        let header =
+            |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let code = header("x-error-code").unwrap_or_default();
+        let retry_after =
+            header("retry-after").and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
+        let reason = header("x-error-message").or_else(|| error_in(answer.body_mut())).unwrap_or_default();
+        let reason = reason.chars().take(SAID).collect();
+        Self { status: answer.status().as_u16(), code, reason, retry_after }
+    }
+
+    /// What it means for who asked `settings` about the model `id` at `revision`, or for its `file`.
+    pub(super) fn means(
+        self,
+        settings: &HubSettings,
+        id: &str,
+        revision: &str,
+        file: Option<&str>,
+    ) -> HubError {
+        let Self { status, code, reason, retry_after } = self;
+        let (id, revision, endpoint) = (id.to_owned(), revision.to_owned(), settings.endpoint.clone());
+        let token = settings.token.as_ref();
+        let has_token = token.is_some();
+        match (status, code.as_str(), file, token) {
+            (_, "GatedRepo", ..) => HubError::Gated { page: format!("{endpoint}/{id}"), id, has_token },
+            (_, "RevisionNotFound", ..) => HubError::RevisionNotFound { id, revision },
+            (_, "EntryNotFound", Some(file), _) => {
+                HubError::EntryNotFound { id, file: file.to_owned(), revision }
+            }
+            // The Hub hides what exists from those who may not see it, so that 401 is its 404 for strangers.
+            (401 | 404, "RepoNotFound", ..) => HubError::RepoNotFound { id, endpoint, has_token },
+            (401, _, _, Some(token)) => {
+                HubError::TokenRefused { source_name: token.source().to_owned(), endpoint }
+            }
+            (401, _, _, None) => HubError::LoginNeeded { id, endpoint },
+            (403, ..) => HubError::Forbidden { id, endpoint, reason },
+            (404, _, Some(file), _) => HubError::EntryNotFound { id, file: file.to_owned(), revision },
+            (404, ..) => HubError::RepoNotFound { id, endpoint, has_token },
+            (429, ..) => HubError::RateLimited { endpoint, retry_after },
+            (408 | 500.., ..) => HubError::ServerFailed { endpoint, status, reason },
+            _ => HubError::BadAnswer { url: endpoint, reason: format!("status {status} {reason}") },
+        }
+    }
+}
+
+/// What the body of a refusal says, in the Hub's form `{"error": "…"}`.
+fn error_in(body: &mut Body) -> Option<String> {
+    let text = body.with_config().limit(64 << 10).read_to_string().ok()?;
+    let said: serde_json::Value = serde_json::from_str(&text).ok()?;
+    Some(said.get("error")?.as_str()?.to_owned())
+}
