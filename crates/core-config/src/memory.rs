@@ -246,7 +246,11 @@ fn saved_per_token(shape: &ModelShape, inputs: &MemoryInputs) -> u64 {
         + 2 * inner
         + when(&["down_proj"], inner)
         + inputs.rank * inputs.target_modules.len() as u64
-        + if inputs.use_dora { inputs.target_modules.iter().map(|name| shape.outputs_of(name)).sum() } else { 0 }
+        + if inputs.use_dora {
+            inputs.target_modules.iter().map(|name| shape.outputs_of(name)).sum()
+        } else {
+            0
+        }
 }
 
 /// What evaluating and saving need beyond a step, which frees its own parts before them.
