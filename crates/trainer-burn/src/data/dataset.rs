@@ -236,17 +236,17 @@ mod tests {
         let load = |path: &Path| Dataset::load(path, &settings, &encoder, Path::new("spill")).unwrap();
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/data");
         let parquet = load(&fixtures.join("alpaca-snappy.parquet"));
-        let (mut lines, mut csv) = (String::new(), String::from("output,quality,instruction,input\n"));
+        let (mut lines, mut csv) = (Vec::new(), vec![String::from("output,quality,instruction,input\n")]);
         for n in 0..12_u32 {
             let input = if n % 3 == 0 { format!("input {n}") } else { String::new() };
             let (output, quality) = (n.to_string().repeat(n as usize + 1), f64::from(n) / 10.0);
-            csv += &format!("{output},{quality},Say {n}.,{input}\n");
+            csv.push(format!("{output},{quality},Say {n}.,{input}\n"));
             let record = serde_json::json!({"instruction": format!("Say {n}."), "input": input, "output": output,
                 "quality": quality});
-            lines += &format!("{record}\n");
+            lines.push(format!("{record}\n"));
         }
-        model.write_text("a.csv", &csv);
-        model.write_text("a.jsonl", &lines);
+        model.write_text("a.csv", &csv.concat());
+        model.write_text("a.jsonl", &lines.concat());
         let (csv, lines) = (load(&model.path().join("a.csv")), load(&model.path().join("a.jsonl")));
         assert_eq!([parquet.format, csv.format], [DatasetFormat::Parquet, DatasetFormat::Csv]);
         let seen = |dataset: &Dataset| -> Vec<_> {
