@@ -1,7 +1,7 @@
 //! Preparing a data set: split by shares and seed, without duplicates, checked for leaks, with a report on quality.
 //!
 //! The files are read twice: once to see every record as the model would and decide where it goes, once to copy its
-//! row there as it stands. About 150 bytes per record are kept in between, none of its text.
+//! row there as it stands. About 500 bytes per record are kept in between, none of its text.
 
 mod fingerprint;
 mod histogram;
