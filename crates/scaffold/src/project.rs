@@ -17,6 +17,7 @@ const FOLDERS: &[&str] = &["data/raw", "data/processed", "data/quality_reports",
 /// Path in the project, template, whether it can be executed.
 const FILES: &[(&str, &str, bool)] = &[
     (CONFIG_FILE, include_str!("../templates/project/config/fine_tuning_config.toml"), false),
+    ("scripts/prepare.sh", include_str!("../templates/project/scripts/prepare.sh"), true),
     ("scripts/train.sh", include_str!("../templates/project/scripts/train.sh"), true),
     ("scripts/monitor.sh", include_str!("../templates/project/scripts/monitor.sh"), true),
     ("scripts/evaluate.sh", include_str!("../templates/project/scripts/evaluate.sh"), true),

@@ -74,7 +74,13 @@ where
     let (encoder, decoder) =
         training::open::<A>(&manifest.base_model_path, settings, manifest.created_at, device)?;
     let adapters = Adapters::<A::InnerBackend>::load(&layout.adapters(task.stage), &decoder, device)?;
-    let dataset = Dataset::load(&task.dataset, settings, &encoder)?;
+    let dataset = Dataset::load(
+        &task.dataset,
+        settings,
+        &encoder,
+        // Several evaluations of a run may be under way.
+        &layout.evaluation(task.stage).join(format!("evaluated-{}.examples", std::process::id())),
+    )?;
     let plan = Plan { encoder: &encoder, generate_records: task.generate_records };
     let stage = EvaluatedModel::Stage(task.stage);
     let mut reports = vec![plan.report(&decoder, Some(&adapters), &dataset, stage, "test")?];

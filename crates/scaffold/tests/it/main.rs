@@ -128,6 +128,7 @@ fn scripts_can_be_executed_and_parse() {
     let folder = parent.path().join("p");
     generated(&folder, json!({}));
     for script in [
+        "scripts/prepare.sh",
         "scripts/train.sh",
         "scripts/monitor.sh",
         "scripts/evaluate.sh",

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashSet,
+    hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
 };
 
@@ -14,15 +15,16 @@ use super::{
     encode::Encoder,
     error::{DataError, describe},
     example::Example,
-    record::Records,
+    record::{Record, Records},
     rows::{Reason, Rejection},
+    store::Examples,
 };
 
 /// Problems that are kept in full; the rest are counted.
 const KEPT_PROBLEMS: usize = 20;
 
 /// The examples of a file, in its order.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Dataset {
     /// The file.
     pub path: PathBuf,
@@ -31,45 +33,68 @@ pub struct Dataset {
     /// What its records look like.
     pub schema: DatasetSchema,
     /// At least one.
-    pub examples: Vec<Example>,
+    pub examples: Examples,
     /// What was kept and dropped.
     pub counts: DatasetCounts,
 }
 
+/// Reads `path`, encodes each record and hands it to `keep` with the number of its row; what is read, used and
+/// dropped is added to `counts`, by which rows are numbered.
+///
+/// # Errors
+/// As [`Dataset::load`] but for [`DataError::Empty`], and those of `keep`.
+pub(super) fn read(
+    path: &Path,
+    settings: &Settings,
+    encoder: &Encoder,
+    counts: &mut DatasetCounts,
+    mut keep: impl FnMut(u64, &Record, Example) -> Result<(), DataError>,
+) -> Result<(DatasetFormat, DatasetSchema), DataError> {
+    let mut records = Records::open(path, settings)?;
+    for record in records.by_ref() {
+        let row = counts.read;
+        let encoded = match record? {
+            Ok(record) => match encoder.encode(&record)? {
+                Ok(example) => Ok((record, example)),
+                Err(fault) => Err(fault.at(path, record.line)),
+            },
+            Err(rejection) => Err(rejection),
+        };
+        count(counts, encoded.as_ref().map(|(_, example)| example));
+        if let Ok((record, example)) = encoded {
+            keep(row, &record, example)?;
+        }
+    }
+    Ok((records.format(), records.schema()))
+}
+
+/// Refuses a file without a usable record.
+pub(super) fn not_empty(path: &Path, counts: &DatasetCounts) -> Result<(), DataError> {
+    if counts.kept > 0 {
+        return Ok(());
+    }
+    Err(DataError::Empty { path: path.to_owned(), counts: Box::new(counts.clone()) })
+}
+
 impl Dataset {
-    /// Reads `path`, encodes each record and counts those that cannot be used.
+    /// Reads `path`, encodes each record and counts those that cannot be used. The examples go to the file `spill` when
+    /// they are too many for memory; it is removed with the data set.
     ///
     /// # Errors
     /// [`DataError::NotFound`], [`DataError::Unreadable`], [`DataError::Format`], [`DataError::Table`];
-    /// [`DataError::Empty`] when no record can be used; an error of the tokenizer, which no other
-    /// record would fare better with.
-    pub fn load(path: &Path, settings: &Settings, encoder: &Encoder) -> Result<Self, DataError> {
-        let mut records = Records::open(path, settings)?;
-        let mut dataset = Self {
-            path: path.to_owned(),
-            format: records.format(),
-            schema: records.schema(),
-            examples: Vec::new(),
-            counts: DatasetCounts::default(),
-        };
-        for record in records.by_ref() {
-            let example = match record? {
-                Ok(record) => encoder.encode(&record)?.map_err(|fault| fault.at(path, record.line)),
-                Err(rejection) => Err(rejection),
-            };
-            count(&mut dataset.counts, example.as_ref());
-            dataset.examples.extend(example);
-        }
-        dataset.schema = records.schema();
-        if dataset.examples.is_empty() {
-            return Err(DataError::Empty { path: dataset.path, counts: Box::new(dataset.counts) });
-        }
-        Ok(dataset)
-    }
-
-    /// Sampling weights, one per example.
-    pub fn weights(&self) -> Vec<f64> {
-        self.examples.iter().map(|example| example.weight).collect()
+    /// [`DataError::Empty`] when no record can be used; an error of the tokenizer, which no other record would fare
+    /// better with; [`DataError::Unwritable`].
+    pub fn load(
+        path: &Path,
+        settings: &Settings,
+        encoder: &Encoder,
+        spill: &Path,
+    ) -> Result<Self, DataError> {
+        let (mut examples, mut counts) = (Examples::new(spill), DatasetCounts::default());
+        let keep = |_, _: &Record, example: Example| examples.push(&example);
+        let (format, schema) = read(path, settings, encoder, &mut counts, keep)?;
+        not_empty(path, &counts)?;
+        Ok(Self { path: path.to_owned(), format, schema, examples, counts })
     }
 
     /// What a user should know before training on it: records dropped or truncated, in one sentence.
@@ -87,7 +112,7 @@ impl Dataset {
 }
 
 /// Counts a record that is used, or why it is not.
-pub(super) fn count(counts: &mut DatasetCounts, example: Result<&Example, &Rejection>) {
+fn count(counts: &mut DatasetCounts, example: Result<&Example, &Rejection>) {
     counts.read += 1;
     let Rejection { reason, problem } = match example {
         Ok(example) => {
@@ -112,9 +137,22 @@ pub(super) fn count(counts: &mut DatasetCounts, example: Result<&Example, &Rejec
 }
 
 /// Validation examples that the model sees in `train` too: what is measured on them is memory.
-pub fn overlap(train: &[Example], validation: &[Example]) -> u64 {
-    let seen: HashSet<_> = train.iter().map(|example| &example.tokens).collect();
-    validation.iter().filter(|example| seen.contains(&example.tokens)).count() as u64
+///
+/// # Errors
+/// As [`Examples::get`].
+pub fn overlap(train: &Examples, validation: &Examples) -> Result<u64, DataError> {
+    // A hash per example; two different ones among a billion records share one with a chance of 1 in 30.
+    let hash = |example: Result<Example, DataError>| -> Result<u64, DataError> {
+        let mut hasher = DefaultHasher::new();
+        example?.tokens.hash(&mut hasher);
+        Ok(hasher.finish())
+    };
+    let seen: HashSet<_> = validation.iter().map(hash).collect::<Result<_, _>>()?;
+    let mut shared: HashSet<u64> = HashSet::new();
+    for example in train.iter() {
+        shared.extend(seen.get(&hash(example)?));
+    }
+    validation.iter().map(hash).try_fold(0, |number, hash| Ok(number + u64::from(shared.contains(&hash?))))
 }
 
 #[cfg(test)]
@@ -128,7 +166,7 @@ mod tests {
         let model = TestModel::new();
         model.write_text("train.jsonl", text);
         let encoder = Encoder::new(model.path(), settings, Timestamp::UNIX_EPOCH).unwrap();
-        Dataset::load(&model.path().join("train.jsonl"), settings, &encoder)
+        Dataset::load(&model.path().join("train.jsonl"), settings, &encoder, &model.path().join("spill"))
     }
 
     fn line(instruction: &str, output: &str) -> String {
@@ -156,7 +194,7 @@ mod tests {
             [7, 3, 1, 1, 1]
         );
         assert_eq!([counts.empty_response, counts.too_long], [1, 1]);
-        assert_eq!(dataset.weights(), [1.0, 1.0, 2.5]);
+        assert_eq!(dataset.examples.weights(), [1.0, 1.0, 2.5]);
         let lines: Vec<_> =
             counts.problems.iter().map(|problem| problem.location.as_ref().unwrap().line.unwrap()).collect();
         assert_eq!(lines, [2, 4, 5, 6]);
@@ -186,8 +224,8 @@ mod tests {
         let train = load(&[line("a", "b"), line("c", "d")].concat(), &settings).unwrap().examples;
         let validation = [line("a", "b"), line("a", "d"), line("c", "d"), line("e", "b")].concat();
         let validation = load(&validation, &settings).unwrap().examples;
-        assert_eq!(overlap(&train, &validation), 2);
-        assert_eq!(overlap(&train, &[]), 0);
+        assert_eq!(overlap(&train, &validation).unwrap(), 2);
+        assert_eq!(overlap(&train, &Examples::new(Path::new("spill"))).unwrap(), 0);
     }
 
     #[test]
@@ -195,26 +233,26 @@ mod tests {
         let model = TestModel::new();
         let settings = Settings::default();
         let encoder = Encoder::new(model.path(), &settings, Timestamp::UNIX_EPOCH).unwrap();
-        let load = |path: &Path| Dataset::load(path, &settings, &encoder).unwrap();
+        let load = |path: &Path| Dataset::load(path, &settings, &encoder, Path::new("spill")).unwrap();
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/data");
         let parquet = load(&fixtures.join("alpaca-snappy.parquet"));
-        let (mut lines, mut csv) = (String::new(), String::from("output,quality,instruction,input\n"));
+        let (mut lines, mut csv) = (Vec::new(), vec![String::from("output,quality,instruction,input\n")]);
         for n in 0..12_u32 {
             let input = if n % 3 == 0 { format!("input {n}") } else { String::new() };
             let (output, quality) = (n.to_string().repeat(n as usize + 1), f64::from(n) / 10.0);
-            csv += &format!("{output},{quality},Say {n}.,{input}\n");
+            csv.push(format!("{output},{quality},Say {n}.,{input}\n"));
             let record = serde_json::json!({"instruction": format!("Say {n}."), "input": input, "output": output,
                 "quality": quality});
-            lines += &format!("{record}\n");
+            lines.push(format!("{record}\n"));
         }
-        model.write_text("a.csv", &csv);
-        model.write_text("a.jsonl", &lines);
+        model.write_text("a.csv", &csv.concat());
+        model.write_text("a.jsonl", &lines.concat());
         let (csv, lines) = (load(&model.path().join("a.csv")), load(&model.path().join("a.jsonl")));
         assert_eq!([parquet.format, csv.format], [DatasetFormat::Parquet, DatasetFormat::Csv]);
         let seen = |dataset: &Dataset| -> Vec<_> {
             let seen =
                 |example: &Example| (example.tokens.clone(), example.labels.clone(), example.high_quality);
-            dataset.examples.iter().map(seen).collect()
+            dataset.examples.iter().map(|example| seen(&example.unwrap())).collect()
         };
         assert_eq!(seen(&csv), seen(&lines));
         assert_eq!(seen(&parquet), seen(&lines));
@@ -223,7 +261,10 @@ mod tests {
         assert_eq!(conversations.schema, DatasetSchema::Messages);
         assert_eq!((conversations.counts.kept, conversations.counts.ends_with_user), (3, 1));
         assert_eq!(conversations.counts.problems[0].location.as_ref().unwrap().line, Some(4));
-        assert_eq!(conversations.examples.iter().map(|e| e.labels.len()).collect::<Vec<_>>(), [1, 2, 3]);
+        assert_eq!(
+            conversations.examples.iter().map(|e| e.unwrap().labels.len()).collect::<Vec<_>>(),
+            [1, 2, 3]
+        );
     }
 
     #[test]
@@ -233,7 +274,8 @@ mod tests {
         settings.dataset.output_field = "answer".into();
         let encoder = Encoder::new(TestModel::new().path(), &settings, Timestamp::UNIX_EPOCH).unwrap();
         let problem = |path: &str, settings: &Settings| {
-            let error = Dataset::load(&fixtures.join(path), settings, &encoder).err().unwrap();
+            let error =
+                Dataset::load(&fixtures.join(path), settings, &encoder, Path::new("spill")).err().unwrap();
             error.problem().problems[0].message.clone()
         };
         assert_eq!(

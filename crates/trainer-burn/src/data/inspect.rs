@@ -4,24 +4,37 @@ use std::ops::Range;
 
 use greentune_core_config::{
     settings::DatasetSchema,
-    task::{DatasetInspection, InspectTask, InspectedPiece, InspectedRecord},
+    task::{DatasetCounts, DatasetInspection, InspectTask, InspectedPiece, InspectedRecord},
 };
 use jiff::Timestamp;
 
-use super::{dataset::Dataset, encode::Encoder, error::DataError, example::Example, tokenizer::Tokenizer};
+use super::{
+    dataset, encode::Encoder, error::DataError, example::Example, record::Record, tokenizer::Tokenizer,
+};
 
 /// Reads and encodes the data set as training would, and describes it.
 ///
 /// # Errors
-/// As [`Encoder::new`] and [`Dataset::load`].
+/// As [`Encoder::new`] and [`super::Dataset::load`].
 pub fn inspect(task: &InspectTask) -> Result<DatasetInspection, DataError> {
     let encoder = Encoder::new(&task.base_model_path, &task.settings, Timestamp::now())?;
-    let Dataset { path, format, schema, examples, counts } =
-        Dataset::load(&task.dataset, &task.settings, &encoder)?;
-    let mut lengths: Vec<_> = examples.iter().map(|example| example.tokens.len() as u64).collect();
+    let (mut lengths, mut labelled_tokens, mut high_quality_records) = (Vec::new(), 0, 0);
+    let mut records = Vec::new();
+    let mut counts = DatasetCounts::default();
+    let keep = |_, _: &Record, example: Example| {
+        lengths.push(example.tokens.len() as u64);
+        labelled_tokens += example.labelled_tokens() as u64;
+        high_quality_records += u64::from(example.high_quality);
+        if records.len() < task.show {
+            records.push(inspected_record(&example, encoder.tokenizer())?);
+        }
+        Ok(())
+    };
+    let (format, schema) = dataset::read(&task.dataset, &task.settings, &encoder, &mut counts, keep)?;
+    dataset::not_empty(&task.dataset, &counts)?;
     lengths.sort_unstable();
     Ok(DatasetInspection {
-        dataset: path,
+        dataset: task.dataset.clone(),
         format,
         schema,
         template_source: match schema {
@@ -30,15 +43,11 @@ pub fn inspect(task: &InspectTask) -> Result<DatasetInspection, DataError> {
         }
         .to_owned(),
         counts,
-        high_quality_records: examples.iter().filter(|example| example.high_quality).count() as u64,
+        high_quality_records,
         tokens_per_record: [0.0, 0.5, 0.95, 1.0].map(|share| quantile(&lengths, share)),
-        labelled_tokens: examples.iter().map(|example| example.labelled_tokens() as u64).sum(),
+        labelled_tokens,
         total_tokens: lengths.iter().sum(),
-        records: examples
-            .iter()
-            .take(task.show)
-            .map(|example| inspected_record(example, encoder.tokenizer()))
-            .collect::<Result<_, _>>()?,
+        records,
     })
 }
 

@@ -18,6 +18,7 @@ mod record;
 mod rows;
 mod sampler;
 mod schema;
+mod store;
 mod template;
 #[cfg(test)]
 mod test_model;
@@ -30,5 +31,6 @@ pub use example::{Example, ExampleText};
 pub use inspect::inspect;
 pub use prepare::prepare;
 pub use sampler::{Draw, Replay, Sampler};
+pub use store::Examples;
 pub use template::PromptTemplate;
 pub use tokenizer::{ChatTemplate, Tokenizer};

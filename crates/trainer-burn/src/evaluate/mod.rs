@@ -5,7 +5,7 @@ mod bleu;
 use greentune_core_config::evaluation::{EvaluatedModel, EvaluationReport, GenerationSample};
 
 use crate::{
-    data::{Dataset, Encoder, Example},
+    data::{Dataset, Encoder, Example, Examples},
     error::TrainError,
     model::{Adapters, Decoder},
     ops::Ops,
@@ -14,6 +14,8 @@ use crate::{
 
 /// Tokens that go through the model at once.
 const TOKENS_PER_BATCH: usize = 4096;
+/// Examples that are in memory at once.
+const EXAMPLES_AT_ONCE: usize = 1024;
 /// Generations kept in a report.
 const SAMPLES: usize = 5;
 /// Tokens beyond the expected response after which generation stops.
@@ -28,6 +30,20 @@ pub struct Scores {
     pub loss: f64,
     /// Share of labelled tokens predicted right.
     pub token_accuracy: f64,
+}
+
+impl Scores {
+    /// The scores on what both were computed on.
+    fn and(self, other: Self) -> Self {
+        let tokens = self.tokens + other.tokens;
+        let share = other.tokens as f64 / tokens.max(1) as f64;
+        let mean = |a: f64, b: f64| a + (b - a) * share;
+        Self {
+            tokens,
+            loss: mean(self.loss, other.loss),
+            token_accuracy: mean(self.token_accuracy, other.token_accuracy),
+        }
+    }
 }
 
 /// Scores of a model on `examples`.
@@ -114,7 +130,10 @@ impl Plan<'_> {
         model: EvaluatedModel,
         role: &str,
     ) -> Result<EvaluationReport, TrainError> {
-        let scores = score(decoder, adapters, &dataset.examples);
+        let mut scores = Scores::default();
+        for examples in dataset.examples.chunks(EXAMPLES_AT_ONCE) {
+            scores = scores.and(score(decoder, adapters, &examples?));
+        }
         let generated = self.generations(decoder, adapters, &dataset.examples)?;
         let pairs: Vec<(&str, &str)> =
             generated.iter().map(|sample| (sample.generated.as_str(), sample.expected.as_str())).collect();
@@ -140,13 +159,17 @@ impl Plan<'_> {
         &self,
         decoder: &Decoder<B>,
         adapters: Option<&Adapters<B>>,
-        examples: &[Example],
+        examples: &Examples,
     ) -> Result<Vec<GenerationSample>, TrainError> {
         let tokenizer = self.encoder.tokenizer();
         let mut samples = Vec::new();
-        let with_text = examples.iter().filter_map(|example| Some((example, example.text.as_ref()?)));
-        for (example, text) in with_text.take(self.generate_records) {
-            let limit = generation_limit(example);
+        for example in examples.iter() {
+            if samples.len() == self.generate_records {
+                break;
+            }
+            let example = example?;
+            let Some(text) = &example.text else { continue };
+            let limit = generation_limit(&example);
             let tokens = generate(decoder, adapters, example.prompt_tokens(), tokenizer.stop_ids(), limit);
             samples.push(GenerationSample {
                 prompt: text.prompt.clone(),

@@ -22,7 +22,7 @@ use super::{
     step::{self, Activations, Trained},
 };
 use crate::{
-    data::{Dataset, Draw, Example, Replay, Sampler, overlap},
+    data::{DataError, Dataset, Draw, Example, Replay, Sampler, overlap},
     durable,
     error::TrainError,
     evaluate::{self, Plan},
@@ -41,10 +41,10 @@ struct StageData {
 }
 
 impl StageData {
-    fn example(&self, replay: bool, index: usize) -> &Example {
+    fn example(&self, replay: bool, index: usize) -> Result<Example, DataError> {
         match &self.replay {
-            Some(replayed) if replay => &replayed.examples[index],
-            _ => &self.train.examples[index],
+            Some(replayed) if replay => replayed.examples.get(index),
+            _ => self.train.examples.get(index),
         }
     }
 }
@@ -87,22 +87,25 @@ impl<A: Ops + AutodiffBackend<InnerBackend: Ops>> Run<'_, A> {
         settings: &Stage2Settings,
         reporter: &mut dyn RunReporter,
     ) -> Result<StageData, TrainError> {
-        let mut load = |path: &Path| -> Result<Dataset, TrainError> {
-            let dataset = Dataset::load(path, &self.manifest.settings, &self.encoder)?;
+        let folder = self.layout.training_data(stage);
+        let mut load = |path: &Path, role: &str| -> Result<Dataset, TrainError> {
+            let spill = folder.join(format!("{role}.examples"));
+            let dataset = Dataset::load(path, &self.manifest.settings, &self.encoder, &spill)?;
             if let Some(message) = dataset.warning() {
                 report(reporter, warning("data.dropped", message))?;
             }
             Ok(dataset)
         };
         let paths = &self.manifest.data;
-        let train = load(paths.train_of(stage))?;
-        let validation = load(paths.validation_of(stage))?;
+        let train = load(paths.train_of(stage), "train")?;
+        let validation = load(paths.validation_of(stage), "validation")?;
         let other = |path: &Path, of_stage: &Path| stage > 1 && path != of_stage;
         let replays = settings.replay_ratio > 0.0 && other(&paths.train, paths.train_of(stage));
-        let replay = if replays { Some(load(&paths.train)?) } else { None };
+        let replay = if replays { Some(load(&paths.train, "replay")?) } else { None };
         let forgets = other(&paths.validation, paths.validation_of(stage));
-        let earlier_validation = if forgets { Some(load(&paths.validation)?) } else { None };
-        let shared = overlap(&train.examples, &validation.examples);
+        let earlier_validation =
+            if forgets { Some(load(&paths.validation, "earlier-validation")?) } else { None };
+        let shared = overlap(&train.examples, &validation.examples)?;
         if shared > 0 {
             let message = format!(
                 "{shared} of {} validation records are also in the training data of stage {stage}; figures on them say nothing about new records",
@@ -193,8 +196,12 @@ impl<A: Ops + AutodiffBackend<InnerBackend: Ops>> StageRun<'_, '_, A> {
     fn sampler(&self) -> Result<Sampler, TrainError> {
         let seed = self.run.manifest.settings.training.seed ^ u64::from(self.stage);
         let ratio = self.settings.replay_ratio;
-        let replay = self.data.replay.as_ref().map(|dataset| Replay { weights: dataset.weights(), ratio });
-        let mut sampler = Sampler::new(seed, &self.data.train.weights(), replay)?;
+        let replay = self
+            .data
+            .replay
+            .as_ref()
+            .map(|dataset| Replay { weights: dataset.examples.weights().to_vec(), ratio });
+        let mut sampler = Sampler::new(seed, self.data.train.examples.weights(), replay)?;
         sampler.seek(self.state.progress.draws);
         Ok(sampler)
     }
@@ -204,9 +211,10 @@ impl<A: Ops + AutodiffBackend<InnerBackend: Ops>> StageRun<'_, '_, A> {
         let begin = Instant::now();
         let training = &self.run.manifest.settings.training;
         let example = |draw: Draw| self.data.example(draw.replay, draw.index);
-        let micro_batches: Vec<Vec<&Example>> = (0..self.settings.gradient_accumulation)
+        let drawn: Vec<Vec<Example>> = (0..self.settings.gradient_accumulation)
             .map(|_| micro_batch(sampler, training, self.settings.batch_size, example))
-            .collect();
+            .collect::<Result<_, _>>()?;
+        let micro_batches: Vec<Vec<&Example>> = drawn.iter().map(|batch| batch.iter().collect()).collect();
         let done = self.state.progress.step;
         let dropout_seed = mix(training.seed, u64::from(self.stage), done);
         let trained = Trained::Adapters(self.state.adapters.clone());
@@ -243,9 +251,8 @@ impl<A: Ops + AutodiffBackend<InnerBackend: Ops>> StageRun<'_, '_, A> {
 
     /// Loss and accuracy on the first validation records.
     fn evaluate(&mut self) -> Result<(), TrainError> {
-        let examples = &self.data.validation.examples;
-        let examples = &examples[..examples.len().min(FOLLOWED_RECORDS)];
-        let scores = evaluate::score(&self.run.decoder, Some(&self.state.adapters), examples);
+        let examples = self.data.validation.examples.first(FOLLOWED_RECORDS)?;
+        let scores = evaluate::score(&self.run.decoder, Some(&self.state.adapters), &examples);
         report(
             self.reporter,
             EventKind::Evaluated {

@@ -361,7 +361,7 @@ fn next_steps(settings: &Settings, not_available_yet: &[String]) -> Vec<String> 
     }
     steps.extend(
         [
-            "put training and validation records into data/processed, one JSON object per line",
+            "put records into data/raw (JSONL, CSV or Parquet) and split them: prepare_dataset, or `greentune data prepare`",
             "look at what the model will see of them: inspect_dataset, or `greentune data inspect`",
             "configure a run: configure_training_run, or `greentune runs new`",
             "train it: start_training, or `greentune train`",
@@ -373,6 +373,7 @@ fn next_steps(settings: &Settings, not_available_yet: &[String]) -> Vec<String> 
 
 fn command_examples() -> BTreeMap<String, String> {
     [
+        ("prepare_data", "greentune data prepare data/raw/records.jsonl"),
         ("inspect_data", "greentune data inspect data/processed/train.jsonl"),
         (
             "configure_run",

@@ -11,14 +11,17 @@ use crate::data::error::describe;
 pub(super) fn markdown(preparation: &DatasetPreparation, name: &str) -> String {
     let mut page = format!("# Quality of {}\n\n", escaped(name));
     let files: Vec<_> = preparation.datasets.iter().map(|path| format!("`{}`", path.display())).collect();
-    let left_out = if preparation.deduplicated { "left out" } else { "kept" };
+    let duplicates = match (preparation.duplicates, preparation.deduplicated) {
+        (0, _) => "None repeats an earlier one".to_owned(),
+        (number, true) => format!("{number} repeat an earlier one and are left out"),
+        (number, false) => format!("{number} repeat an earlier one and are kept"),
+    };
     let _ = writeln!(
         page,
-        "Records as {} from {}: {}. {} repeat an earlier one and are {left_out}.\n",
+        "Records as {} from {}: {}. {duplicates}.\n",
         preparation.schema,
         files.join(", "),
         describe(&preparation.counts),
-        preparation.duplicates,
     );
     warnings(&mut page, preparation);
     splits(&mut page, preparation);

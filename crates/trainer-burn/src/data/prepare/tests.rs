@@ -63,16 +63,11 @@ fn every_record_goes_to_one_split_with_all_its_fields() {
     let sources: HashSet<u64> = all.iter().map(|record| record["source"][0].as_u64().unwrap()).collect();
     assert_eq!((all.len(), sources.len()), (100, 100));
     assert_eq!((done.counts.read, done.counts.kept, done.counts.broken_lines), (101, 100, 1));
-    let of = |file: &str| {
-        super::super::Dataset::load(
-            &desk.0.path().join(file),
-            &Settings::default(),
-            &Encoder::new(desk.0.path(), &Settings::default(), Timestamp::UNIX_EPOCH).unwrap(),
-        )
-    };
-    let train = of("processed/train.jsonl").unwrap();
+    let encoder = Encoder::new(desk.0.path(), &Settings::default(), Timestamp::UNIX_EPOCH).unwrap();
+    let (train, spill) = (desk.0.path().join("processed/train.jsonl"), desk.0.path().join("spill"));
+    let train = super::super::Dataset::load(&train, &Settings::default(), &encoder, &spill).unwrap();
     assert_eq!(
-        train.examples.iter().map(|example| example.tokens.len() as u64).sum::<u64>(),
+        train.examples.iter().map(|example| example.unwrap().tokens.len() as u64).sum::<u64>(),
         done.splits[0].tokens
     );
 }
