@@ -14,7 +14,7 @@ check:
 deny:
     cargo deny check bans licenses
 
-# Train the bundled base model anew (about 15 minutes on 2 cores)
+# Train the bundled base model anew (about 10 minutes on 2 cores)
 base-model steps="1200":
     python3 fixtures/corpus/generate.py --pretrain {{target}}/pretrain.jsonl
     cargo build --release --workspace --example pretrain
@@ -35,7 +35,7 @@ bench-train python=(peers / "venvs/torch/bin/python"):
     cargo build --release --workspace --example train_step
     python3 fixtures/bench/compare.py --python {{python}} --binary {{target}}/release/examples/train_step
 
-# How far off plans are: planned and actual memory, time and energy of five runs (about 15 minutes on 2 cores)
+# How far off plans are: planned and actual memory, time and energy of five runs (about 10 minutes on 2 cores)
 bench-plan:
     cargo build --release
     python3 fixtures/bench/plan.py --binary {{target}}/release/greentune
