@@ -60,9 +60,9 @@ mod tests {
         let mut settings = Settings::default();
         settings.base_model.model_id = String::from("allenai/OLMo-2-0425-1B");
         assert_eq!(unavailable(&settings), [], "a model of the Hub is downloaded");
-        settings.training.packing = true;
+        settings.mlflow.enabled = true;
         let problems = unavailable(&settings);
-        insta::assert_snapshot!(problems[0], @"training.packing: true is not available yet; what works now: set training.packing = false");
+        insta::assert_snapshot!(problems[0], @"mlflow.enabled: true is not available yet; what works now: set mlflow.enabled = false; the run's events.jsonl holds every figure");
         assert_eq!(
             (problems[0].kind, problems[0].code.as_str()),
             (ProblemKind::Unsupported, "config.not_available_yet")

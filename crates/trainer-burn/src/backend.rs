@@ -78,7 +78,7 @@ pub fn train(
     reporter: &mut dyn RunReporter,
 ) -> Result<Outcome, TrainError> {
     let chosen = choose(&manifest.settings)?;
-    training::plan::check_memory(manifest, stages, chosen == Chosen::Cpu)?;
+    training::plan::check_memory(manifest, layout, stages, chosen == Chosen::Cpu)?;
     let name = name_of(chosen);
     on!(chosen, |B, device| training::run::<B>(manifest, layout, stages, reporter, device, &name))
 }
@@ -94,10 +94,10 @@ pub fn evaluate(
 }
 
 /// Finds out what training a run will need on the device that its settings ask for.
-pub fn plan(task: &PlanTask, manifest: &RunManifest) -> Result<PlanFindings, TrainError> {
+pub fn plan(task: &PlanTask, manifest: &RunManifest, layout: &RunLayout) -> Result<PlanFindings, TrainError> {
     let chosen = choose(&manifest.settings)?;
     let (name, on_cpu) = (name_of(chosen), chosen == Chosen::Cpu);
-    on!(chosen, |B, device| training::plan::find::<B>(task, manifest, &device, &name, on_cpu))
+    on!(chosen, |B, device| training::plan::find::<B>(task, manifest, layout, &device, &name, on_cpu))
 }
 
 /// Every device kind and whether this binary can train on it here.

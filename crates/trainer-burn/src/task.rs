@@ -35,8 +35,9 @@ pub fn answer(task: &WorkerTask) -> WorkerAnswer {
             Err(error) => failed(error.problem()),
         },
         WorkerTask::Plan(task) => {
-            let planned = read_run(&task.run_folder)
-                .and_then(|(manifest, _)| backend::plan(task, &manifest).map_err(|error| error.problem()));
+            let planned = read_run(&task.run_folder).and_then(|(manifest, layout)| {
+                backend::plan(task, &manifest, &layout).map_err(|error| error.problem())
+            });
             planned.map_or_else(failed, |findings| WorkerAnswer::Planned(Box::new(findings)))
         }
         WorkerTask::Evaluate(task) => match read_run(&task.run_folder) {

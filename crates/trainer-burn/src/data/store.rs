@@ -87,6 +87,15 @@ impl Examples {
         &self.weights
     }
 
+    /// Bytes that they take of memory.
+    pub fn bytes_in_memory(&self) -> u64 {
+        let kept = match &self.place {
+            Place::Memory { bytes, .. } => bytes.len(),
+            Place::File(_) => 0,
+        };
+        (kept + size_of_val(&*self.ends) + size_of_val(&*self.weights)) as u64
+    }
+
     /// The example at `index`.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ use crate::{
 /// Tokens that go through the model at once.
 const TOKENS_PER_BATCH: usize = 4096;
 /// Examples that are in memory at once.
-const EXAMPLES_AT_ONCE: usize = 1024;
+pub(crate) const EXAMPLES_AT_ONCE: usize = 1024;
 /// Generations kept in a report.
 const SAMPLES: usize = 5;
 /// Tokens beyond the expected response after which generation stops.

@@ -8,6 +8,7 @@ use std::{fs, path::Path, time::Instant};
 use burn::tensor::backend::AutodiffBackend;
 use greentune_carbon::{Host, memory};
 use greentune_core_config::{
+    layout::RunLayout,
     manifest::RunManifest,
     memory::{EVALUATION_TOKENS, MemoryInputs, ModelShape, estimate, insufficient, reductions},
     plan::AvailableMemory,
@@ -23,6 +24,7 @@ use crate::{data::Encoder, error::TrainError, model::config, ops::Ops};
 pub fn find<A>(
     task: &PlanTask,
     manifest: &RunManifest,
+    layout: &RunLayout,
     device: &A::Device,
     device_name: &str,
     on_cpu: bool,
@@ -35,8 +37,8 @@ where
     let shape = ModelShape::from(&config::read(&manifest.base_model_path)?);
     let encoder = Encoder::new(&manifest.base_model_path, settings, manifest.created_at)?;
     let stages: Vec<u8> = (1..=settings.training.num_stages).collect();
-    let work = work::of(manifest, &encoder, &stages)?;
-    let (memory, largest_stage) = inputs(manifest, &work);
+    let work = work::of(manifest, layout, &encoder, &stages)?;
+    let (memory, largest_stage) = inputs(manifest, &work)?;
     let mut findings = PlanFindings {
         device: device_name.to_owned(),
         on_cpu,
@@ -59,7 +61,12 @@ where
 ///
 /// First by the longest records that the settings allow, which costs nothing; only where that is too much, by the
 /// batches that will really be drawn.
-pub fn check_memory(manifest: &RunManifest, stages: &[u8], on_cpu: bool) -> Result<(), TrainError> {
+pub fn check_memory(
+    manifest: &RunManifest,
+    layout: &RunLayout,
+    stages: &[u8],
+    on_cpu: bool,
+) -> Result<(), TrainError> {
     let settings = &manifest.settings;
     let available = available(on_cpu);
     let (true, Some(free)) = (settings.training.memory_check, available.bytes) else { return Ok(()) };
@@ -69,7 +76,7 @@ pub fn check_memory(manifest: &RunManifest, stages: &[u8], on_cpu: bool) -> Resu
         return Ok(());
     }
     let encoder = Encoder::new(&manifest.base_model_path, settings, manifest.created_at)?;
-    let (inputs, stage) = inputs(manifest, &work::of(manifest, &encoder, stages)?);
+    let (inputs, stage) = inputs(manifest, &work::of(manifest, layout, &encoder, stages)?)?;
     let reductions = reductions(&shape, &inputs, settings, stage);
     match insufficient(&estimate(&shape, &inputs), &available, &reductions) {
         Some(problem) => Err(TrainError::Memory(problem)),
@@ -86,18 +93,22 @@ fn shape_of(folder: &Path) -> Option<ModelShape> {
 }
 
 /// What memory depends on, with the largest batch of all stages, and the stage that it is of.
-fn inputs(manifest: &RunManifest, work: &[StageWork]) -> (MemoryInputs, u8) {
+fn inputs(manifest: &RunManifest, work: &[StageWork]) -> Result<(MemoryInputs, u8), TrainError> {
     let largest = work.iter().max_by_key(|work| work.plan.largest_batch_tokens);
     let most = |of: fn(&StageWork) -> u64| work.iter().map(of).max().unwrap_or(0);
+    let mut evaluation_tokens = 0;
+    for stage in work {
+        evaluation_tokens = stage.largest_evaluation_tokens()?.max(evaluation_tokens);
+    }
     let inputs = MemoryInputs {
         batch_tokens: most(|work| work.plan.largest_batch_tokens),
         batch_labels: most(|work| work.largest_batch_labels),
-        evaluation_tokens: most(StageWork::largest_evaluation_tokens),
+        evaluation_tokens,
         data_bytes: most(StageWork::bytes),
         threads: rayon::current_num_threads() as u64,
         ..MemoryInputs::new(&manifest.settings)
     };
-    (inputs, largest.map_or(1, |work| work.plan.stage))
+    Ok((inputs, largest.map_or(1, |work| work.plan.stage)))
 }
 
 /// The same from the settings alone: every record as long as it may be.

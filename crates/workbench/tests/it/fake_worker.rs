@@ -144,7 +144,7 @@ fn do_task(mode: &str, task: &Path, answer: &Path) {
 /// Two stages of 1000 tokens each, at 100 tokens per second.
 fn findings(measure: bool) -> PlanFindings {
     let config = serde_json::json!({
-        "vocab_size": 100, "hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 2,
+        "model_type": "olmo2", "vocab_size": 100, "hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 2,
         "num_attention_heads": 2, "max_position_embeddings": 64,
     });
     let stage = |stage| PlanStage { stage, tokens: 1000, largest_batch_tokens: 50, ..PlanStage::default() };

@@ -87,7 +87,7 @@ async fn an_architecture_that_cannot_be_trained_is_seen_before_weights_are_fetch
     let mut config = place.sandbox.config("trains");
     config.hub.endpoint = hub.endpoint();
     let refused = Workbench::new(config).configure_training_run(place.request()).await.unwrap_err();
-    assert_eq!(problem(refused).code, "model.architecture");
+    assert_eq!(problem(refused).code, "model.unsupported");
     let fetched: Vec<_> = hub.downloads().into_iter().map(|request| request.path).collect();
     assert!(matches!(fetched.as_slice(), [path] if path.ends_with("/config.json")), "{fetched:?}");
 }

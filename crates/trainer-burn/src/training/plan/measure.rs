@@ -48,7 +48,7 @@ where
         step_tokens_per_second.push((stage.plan.stage, paces::<A>(manifest, stage, decoder, &adapters)?));
     }
     let (evaluation_tokens_per_second, generation_tokens_per_second) =
-        evaluation_pace(&work[0], decoder, &adapters);
+        evaluation_pace(&work[0], decoder, &adapters)?;
     let power = meter.map(|meter| {
         let basis = meter.so_far().basis;
         let (record, provenance) = meter.finish();
@@ -91,7 +91,8 @@ where
         elapsed => elapsed >= AT_LEAST,
     };
     while !is_enough(paces.len()) {
-        let examples: Vec<_> = micro_batches.by_ref().take(stage.accumulation()).collect();
+        let drawn: Vec<_> = micro_batches.by_ref().take(stage.accumulation()).collect::<Result<_, _>>()?;
+        let examples: Vec<Vec<_>> = drawn.iter().map(|batch| batch.iter().collect()).collect();
         let step_begin = Instant::now();
         let trained = Trained::Adapters(adapters.clone());
         let out = step::gradients::<A>(decoder, &trained, &examples, activations, paces.len() as u64);
@@ -113,23 +114,25 @@ fn evaluation_pace<B: Ops>(
     stage: &StageWork,
     decoder: &Decoder<B>,
     adapters: &Adapters<B>,
-) -> (f64, Option<f64>) {
-    let examples = &stage.validation[0].examples;
-    let mut tokens = 0;
-    let enough = examples.iter().position(|example| {
+) -> Result<(f64, Option<f64>), TrainError> {
+    let (mut tokens, mut scored) = (0, Vec::new());
+    for example in stage.validation[0].examples.iter() {
+        let example = example?;
         tokens += example.tokens.len() as u64;
-        tokens >= SCORED_TOKENS
-    });
-    let scored = &examples[..enough.map_or(examples.len(), |last| last + 1)];
+        scored.push(example);
+        if tokens >= SCORED_TOKENS {
+            break;
+        }
+    }
     let begin = Instant::now();
-    evaluate::score(decoder, Some(adapters), scored);
-    let scoring = tokens_of(scored) as f64 / begin.elapsed().as_secs_f64();
-    let first = &examples[0];
+    evaluate::score(decoder, Some(adapters), &scored);
+    let scoring = tokens_of(&scored) as f64 / begin.elapsed().as_secs_f64();
+    let first = &scored[0];
     let limit = evaluate::generation_limit(first).min(WRITTEN_TOKENS);
     let begin = Instant::now();
     let written = evaluate::generate(decoder, Some(adapters), first.prompt_tokens(), &[], limit).len();
     let writing = (written > 0).then(|| written as f64 / begin.elapsed().as_secs_f64());
-    (scoring, writing)
+    Ok((scoring, writing))
 }
 
 /// A meter as the run's own; none when metering is off or impossible, and then no energy is planned.

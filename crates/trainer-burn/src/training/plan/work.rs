@@ -4,13 +4,14 @@ use std::path::Path;
 
 use greentune_core_config::{
     evaluation::FOLLOWED_RECORDS,
+    layout::RunLayout,
     manifest::RunManifest,
     settings::{Stage2Settings, TrainingSettings},
     task::PlanStage,
 };
 
 use crate::{
-    data::{Dataset, Draw, Encoder, Example, Replay, Sampler},
+    data::{DataError, Dataset, Draw, Encoder, Example, Replay, Sampler},
     error::TrainError,
     evaluate,
     training::draws::micro_batch,
@@ -34,47 +35,59 @@ pub(super) struct StageWork {
 /// The work of `stages`.
 pub(super) fn of(
     manifest: &RunManifest,
+    layout: &RunLayout,
     encoder: &Encoder,
     stages: &[u8],
 ) -> Result<Vec<StageWork>, TrainError> {
-    stages.iter().map(|stage| StageWork::load(manifest, encoder, *stage)).collect()
+    stages.iter().map(|stage| StageWork::load(manifest, layout, encoder, *stage)).collect()
 }
 
 impl StageWork {
     /// Reads the data as training will.
-    fn load(manifest: &RunManifest, encoder: &Encoder, stage: u8) -> Result<Self, TrainError> {
-        let load = |path: &Path| Dataset::load(path, &manifest.settings, encoder);
+    fn load(
+        manifest: &RunManifest,
+        layout: &RunLayout,
+        encoder: &Encoder,
+        stage: u8,
+    ) -> Result<Self, TrainError> {
+        let load = |path: &Path, role: &str| {
+            let name = format!("plan-{}-{role}.examples", std::process::id());
+            Dataset::load(path, &manifest.settings, encoder, &layout.training_data(stage).join(name))
+        };
         let settings = manifest.settings.training.stage(stage);
         let paths = &manifest.data;
         let (train, validation) = (paths.train_of(stage), paths.validation_of(stage));
         let replays = stage > 1 && settings.replay_ratio > 0.0 && paths.train != *train;
-        let mut validations = vec![load(validation)?];
+        let mut validations = vec![load(validation, "validation")?];
         if stage > 1 && paths.validation != *validation {
-            validations.push(load(&paths.validation)?);
+            validations.push(load(&paths.validation, "earlier-validation")?);
         }
         let mut work = Self {
             plan: PlanStage { stage, ..PlanStage::default() },
             largest_batch_labels: 0,
             seed: manifest.settings.training.seed ^ u64::from(stage),
-            train: load(train)?,
-            replay: if replays { Some(load(&paths.train)?) } else { None },
+            train: load(train, "train")?,
+            replay: if replays { Some(load(&paths.train, "replay")?) } else { None },
             validation: validations,
             training: manifest.settings.training.clone(),
             settings,
         };
         work.count_steps()?;
-        work.count_evaluations(manifest);
+        work.count_evaluations(manifest)?;
         Ok(work)
     }
 
     /// The micro-batches of the stage, from its first draw on.
-    pub fn micro_batches(&self) -> Result<impl Iterator<Item = Vec<&Example>>, TrainError> {
+    pub fn micro_batches(&self) -> Result<impl Iterator<Item = Result<Vec<Example>, DataError>>, TrainError> {
         let ratio = self.settings.replay_ratio;
-        let replay = self.replay.as_ref().map(|dataset| Replay { weights: dataset.weights(), ratio });
-        let mut sampler = Sampler::new(self.seed, &self.train.weights(), replay)?;
+        let replay = self
+            .replay
+            .as_ref()
+            .map(|dataset| Replay { weights: dataset.examples.weights().to_vec(), ratio });
+        let mut sampler = Sampler::new(self.seed, self.train.examples.weights(), replay)?;
         let example = |draw: Draw| match &self.replay {
-            Some(replayed) if draw.replay => &replayed.examples[draw.index],
-            _ => &self.train.examples[draw.index],
+            Some(replayed) if draw.replay => replayed.examples.get(draw.index),
+            _ => self.train.examples.get(draw.index),
         };
         let batch_size = self.settings.batch_size;
         Ok(std::iter::repeat_with(move || micro_batch(&mut sampler, &self.training, batch_size, example)))
@@ -89,7 +102,8 @@ impl StageWork {
         let batches = self.settings.iterations * self.settings.gradient_accumulation;
         let (mut total, mut largest, mut labels) = (0, 0, 0);
         for examples in self.micro_batches()?.take(batches as usize) {
-            let tokens = tokens_of(examples.iter().copied());
+            let examples = examples?;
+            let tokens = tokens_of(&examples);
             total += tokens;
             largest = largest.max(tokens);
             labels = labels.max(examples.iter().map(|example| example.labelled_tokens() as u64).sum());
@@ -101,41 +115,48 @@ impl StageWork {
     }
 
     /// As `StageRun` evaluates: the first records now and then, base and stages on all of them at the end.
-    fn count_evaluations(&mut self, manifest: &RunManifest) {
+    fn count_evaluations(&mut self, manifest: &RunManifest) -> Result<(), TrainError> {
         let times = (self.settings.iterations - 1) / manifest.settings.training.eval_steps;
         let generate = manifest.settings.evaluation.generate_records as usize;
-        let own = &self.validation[0].examples;
-        let followed = &own[..own.len().min(FOLLOWED_RECORDS)];
+        let followed = self.validation[0].examples.first(FOLLOWED_RECORDS)?;
         let plan = &mut self.plan;
-        plan.evaluation_tokens = times * tokens_of(followed);
+        plan.evaluation_tokens = times * tokens_of(&followed);
         plan.evaluation_records = times * followed.len() as u64;
         for (index, dataset) in self.validation.iter().enumerate() {
             // Base and every stage so far on the stage's own records, this stage alone on earlier ones.
             let models = if index == 0 { 1 + u64::from(plan.stage) } else { 1 };
-            let generated = &dataset.examples[..dataset.examples.len().min(generate)];
-            let written = generated.iter().map(|example| evaluate::generation_limit(example) as u64);
-            plan.evaluation_tokens += models * tokens_of(&dataset.examples);
+            let mut generated = 0;
+            for example in dataset.examples.iter() {
+                let example = example?;
+                plan.evaluation_tokens += models * tokens_of([&example]);
+                if generated < generate && example.text.is_some() {
+                    generated += 1;
+                    plan.generated_tokens += models * evaluate::generation_limit(&example) as u64;
+                }
+            }
             plan.evaluation_records += models * dataset.examples.len() as u64;
-            plan.generated_tokens += models * written.sum::<u64>();
-            plan.generated_records += models * generated.len() as u64;
+            plan.generated_records += models * generated as u64;
         }
+        Ok(())
     }
 
     /// Tokens of the largest batch of an evaluation.
-    pub fn largest_evaluation_tokens(&self) -> u64 {
-        let batches = self.validation.iter().flat_map(|dataset| evaluate::batches(&dataset.examples));
-        batches.map(tokens_of).max().unwrap_or(0)
+    pub fn largest_evaluation_tokens(&self) -> Result<u64, TrainError> {
+        let mut largest = 0;
+        for dataset in &self.validation {
+            for examples in dataset.examples.chunks(evaluate::EXAMPLES_AT_ONCE) {
+                let examples = examples?;
+                let batches = evaluate::batches(&examples);
+                largest = batches.into_iter().map(tokens_of).max().unwrap_or(0).max(largest);
+            }
+        }
+        Ok(largest)
     }
 
     /// Bytes that the encoded records take.
     pub fn bytes(&self) -> u64 {
         let datasets = [&self.train].into_iter().chain(&self.replay).chain(&self.validation);
-        let of = |example: &Example| {
-            size_of::<Example>()
-                + size_of_val(&*example.tokens)
-                + example.text.as_ref().map_or(0, |text| text.prompt.len() + text.response.len())
-        };
-        datasets.flat_map(|dataset| &dataset.examples).map(|example| of(example) as u64).sum()
+        datasets.map(|dataset| dataset.examples.bytes_in_memory()).sum()
     }
 }
 
