@@ -5,12 +5,12 @@ use rayon::prelude::*;
 
 use super::{
     matmul::{Matrix, matmul_local},
-    simd::{exp, max, sum, vectorised},
+    simd::{exponentiate, max, sum, vectorised},
 };
 use crate::ops::{AttentionSpec, Rope, Segment};
 
-/// Query rows whose scores exist at once.
-const QUERY_BLOCK: usize = 64;
+/// Query rows whose scores exist at once: enough of them to pay for laying out the keys, few enough for the caches.
+const QUERY_BLOCK: usize = 128;
 
 /// See `Ops::causal_attention`.
 pub fn forward(q: &[f32], k: &[f32], v: &[f32], spec: &AttentionSpec) -> Vec<f32> {
@@ -97,15 +97,18 @@ impl Task {
         let (keys, values) = (Matrix::new(&keys, k_len, d), self.values(v, spec));
         let mut out = vec![0.0; q_len * group * d];
         let mut scores = vec![0.0; QUERY_BLOCK.min(q_len) * k_len];
+        let mut inverse_sums = [0.0; QUERY_BLOCK];
         for head in 0..group {
             let queries = self.rotated_queries(q, spec, head);
             let queries = Matrix::new(&queries, q_len, d);
             for block in self.blocks(spec.window) {
                 let keys = keys.row_range(block.first_key, block.keys);
-                self.probabilities(&mut scores, queries.row_range(block.start, block.rows), keys, block);
+                let queries = queries.row_range(block.start, block.rows);
+                self.exponentials(&mut scores, &mut inverse_sums, queries, keys, block);
                 let p = Matrix::new(&scores, block.rows, block.keys);
                 let out = &mut out[block.start * group * d + head * d..];
                 matmul_local(out, group * d, p, values.row_range(block.first_key, block.keys), 1.0, false);
+                scale_rows(out, group * d, d, &inverse_sums[..block.rows]);
             }
         }
         out
@@ -120,6 +123,7 @@ impl Task {
             (vec![0.0; q_len * group * d], vec![0.0; k_len * d], vec![0.0; k_len * d]);
         let block = QUERY_BLOCK.min(q_len) * k_len;
         let (mut scores, mut dscores) = (vec![0.0; block], vec![0.0; block]);
+        let (mut inverse_sums, mut scaled_dy) = ([0.0; QUERY_BLOCK], vec![0.0; QUERY_BLOCK * d]);
         for head in 0..group {
             let queries = self.rotated_queries(q, spec, head);
             let queries = Matrix::new(&queries, q_len, d);
@@ -129,11 +133,16 @@ impl Task {
                 let Block { start, rows, first_key, keys: reach, .. } = block;
                 let (queries, dy) = (queries.row_range(start, rows), dy.row_range(start, rows));
                 let (keys, values) = (keys.row_range(first_key, reach), values.row_range(first_key, reach));
-                self.probabilities(&mut scores, queries, keys, block);
-                let p = Matrix::new(&scores, rows, reach);
-                matmul_local(&mut dv[first_key * d..], d, p.transposed(), dy, 1.0, true);
+                self.exponentials(&mut scores, &mut inverse_sums, queries, keys, block);
+                let inverse_sums = &inverse_sums[..rows];
+                for (row, scaled) in scaled_dy.chunks_exact_mut(d).take(rows).enumerate() {
+                    scaled.copy_from_slice(dy.row(row));
+                }
+                scale_rows(&mut scaled_dy, d, d, inverse_sums);
+                let (e, scaled_dy) = (Matrix::new(&scores, rows, reach), Matrix::new(&scaled_dy, rows, d));
+                matmul_local(&mut dv[first_key * d..], d, e.transposed(), scaled_dy, 1.0, true);
                 matmul_local(&mut dscores, reach, dy, values.transposed(), 1.0, false);
-                softmax_backward(&scores, &mut dscores, rows, reach, spec.head_dim);
+                softmax_backward(&scores, &mut dscores, inverse_sums, reach, spec.head_dim);
                 let ds = Matrix::new(&dscores, rows, reach);
                 let dq = &mut dq[start * group * d + head * d..];
                 matmul_local(dq, group * d, ds, keys, 1.0, false);
@@ -164,27 +173,32 @@ impl Task {
         })
     }
 
-    /// Softmax of the scaled scores of a block of queries, zero where a query must not look.
-    fn probabilities(&self, scores: &mut [f32], queries: Matrix, keys: Matrix, block: Block) {
+    /// Exponentials of the scaled scores of a block of queries, zero where a query must not look, and the inverse of
+    /// their sum by row: softmax before it is normalised, which costs a pass less where a product follows.
+    fn exponentials(
+        &self,
+        scores: &mut [f32],
+        inverse_sums: &mut [f32],
+        queries: Matrix,
+        keys: Matrix,
+        block: Block,
+    ) {
         let scale = 1.0 / (keys.columns as f32).sqrt();
         matmul_local(scores, block.keys, queries, keys.transposed(), scale, false);
         let first = self.first_query_position() + block.start;
-        vectorised(|| {
-            for (row, scores) in scores.chunks_exact_mut(block.keys).take(block.rows).enumerate() {
-                let (past, hidden) = scores.split_at_mut(first + row + 1 - block.first_key);
-                let (forgotten, seen) = past.split_at_mut(past.len().saturating_sub(block.window));
-                let largest = max(seen);
-                for value in seen.iter_mut() {
-                    *value = exp(*value - largest);
+        vectorised(
+            #[inline(always)]
+            || {
+                let rows = scores.chunks_exact_mut(block.keys).take(block.rows).zip(inverse_sums);
+                for (row, (scores, inverse_sum)) in rows.enumerate() {
+                    let (past, hidden) = scores.split_at_mut(first + row + 1 - block.first_key);
+                    let (forgotten, seen) = past.split_at_mut(past.len().saturating_sub(block.window));
+                    *inverse_sum = 1.0 / exponentiate(seen, max(seen));
+                    forgotten.fill(0.0);
+                    hidden.fill(0.0);
                 }
-                let factor = 1.0 / sum(seen.len(), |i| seen[i]);
-                for value in seen.iter_mut() {
-                    *value *= factor;
-                }
-                forgotten.fill(0.0);
-                hidden.fill(0.0);
-            }
-        });
+            },
+        );
     }
 
     fn rotated_keys(&self, k: &[f32], spec: &AttentionSpec) -> Vec<f32> {
@@ -238,15 +252,40 @@ fn rotate(head: &mut [f32], rope: &Rope, position: usize, inverse: bool) {
     }
 }
 
-/// `dscores = p · (dp − Σ p·dp) / sqrt(head_dim)` by row, in place of `dp`.
-fn softmax_backward(p: &[f32], dp: &mut [f32], rows: usize, columns: usize, head_dim: usize) {
-    let scale = 1.0 / (head_dim as f32).sqrt();
-    vectorised(|| {
-        for (p, dp) in p.chunks_exact(columns).zip(dp.chunks_exact_mut(columns)).take(rows) {
-            let mean = sum(columns, |i| p[i] * dp[i]);
-            for (dp, p) in dp.iter_mut().zip(p) {
-                *dp = p * (*dp - mean) * scale;
+/// Multiplies each of the rows, `columns` long and `row_stride` apart, by its factor.
+fn scale_rows(values: &mut [f32], row_stride: usize, columns: usize, factors: &[f32]) {
+    vectorised(
+        #[inline(always)]
+        || {
+            for (row, factor) in values.chunks_mut(row_stride).zip(factors) {
+                for value in &mut row[..columns] {
+                    *value *= factor;
+                }
             }
-        }
-    });
+        },
+    );
+}
+
+/// `dscores = p · (dp − Σ p·dp) / sqrt(head_dim)` by row, in place of `dp`, with `p = exponentials · inverse sum`.
+fn softmax_backward(
+    exponentials: &[f32],
+    dp: &mut [f32],
+    inverse_sums: &[f32],
+    columns: usize,
+    head_dim: usize,
+) {
+    let scale = 1.0 / (head_dim as f32).sqrt();
+    vectorised(
+        #[inline(always)]
+        || {
+            let rows = exponentials.chunks_exact(columns).zip(dp.chunks_exact_mut(columns)).zip(inverse_sums);
+            for ((e, dp), inverse_sum) in rows {
+                let mean = sum(columns, |i| e[i] * dp[i]) * inverse_sum;
+                let factor = inverse_sum * scale;
+                for (dp, e) in dp.iter_mut().zip(e) {
+                    *dp = e * (*dp - mean) * factor;
+                }
+            }
+        },
+    );
 }

@@ -72,27 +72,33 @@ fn gathered(hidden: Matrix, rows: &[u32]) -> Vec<f32> {
 
 /// Turns a row of logits into the gradient of its loss divided by `divisor`; returns the loss.
 fn loss_and_gradient(row: &mut [f32], target: usize, divisor: f32) -> f32 {
-    vectorised(|| {
-        let largest = max(row);
-        let picked = row[target];
-        for value in row.iter_mut() {
-            *value = exp(*value - largest);
-        }
-        let total = sum(row.len(), |i| row[i]);
-        let factor = 1.0 / (total * divisor);
-        for value in row.iter_mut() {
-            *value *= factor;
-        }
-        row[target] -= 1.0 / divisor;
-        total.ln() + largest - picked
-    })
+    vectorised(
+        #[inline(always)]
+        || {
+            let largest = max(row);
+            let picked = row[target];
+            for value in row.iter_mut() {
+                *value = exp(*value - largest);
+            }
+            let total = sum(row.len(), |i| row[i]);
+            let factor = 1.0 / (total * divisor);
+            for value in row.iter_mut() {
+                *value *= factor;
+            }
+            row[target] -= 1.0 / divisor;
+            total.ln() + largest - picked
+        },
+    )
 }
 
 fn score(row: &[f32], target: usize) -> LabelScore {
-    vectorised(|| {
-        let largest = max(row);
-        let total = sum(row.len(), |i| exp(row[i] - largest));
-        let predicted = row.iter().position(|value| *value >= largest).unwrap_or_default() as u32;
-        LabelScore { loss: total.ln() + largest - row[target], predicted }
-    })
+    vectorised(
+        #[inline(always)]
+        || {
+            let largest = max(row);
+            let total = sum(row.len(), |i| exp(row[i] - largest));
+            let predicted = row.iter().position(|value| *value >= largest).unwrap_or_default() as u32;
+            LabelScore { loss: total.ln() + largest - row[target], predicted }
+        },
+    )
 }

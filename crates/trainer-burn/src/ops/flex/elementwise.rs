@@ -13,11 +13,14 @@ pub fn swiglu(gate: &[f32], up: &[f32]) -> Vec<f32> {
     let mut out = vec![0.0; gate.len()];
     let inputs = gate.par_chunks(BLOCK).zip(up.par_chunks(BLOCK));
     out.par_chunks_mut(BLOCK).zip(inputs).for_each(|(out, (gate, up))| {
-        vectorised(|| {
-            for ((out, g), u) in out.iter_mut().zip(gate).zip(up) {
-                *out = g * u / (1.0 + exp(-g));
-            }
-        });
+        vectorised(
+            #[inline(always)]
+            || {
+                for ((out, g), u) in out.iter_mut().zip(gate).zip(up) {
+                    *out = g * u / (1.0 + exp(-g));
+                }
+            },
+        );
     });
     out
 }
@@ -28,14 +31,17 @@ pub fn swiglu_backward(gate: &[f32], up: &[f32], dy: &[f32]) -> (Vec<f32>, Vec<f
     let inputs = gate.par_chunks(BLOCK).zip(up.par_chunks(BLOCK)).zip(dy.par_chunks(BLOCK));
     let outputs = dgate.par_chunks_mut(BLOCK).zip(dup.par_chunks_mut(BLOCK));
     outputs.zip(inputs).for_each(|((dgate, dup), ((gate, up), dy))| {
-        vectorised(|| {
-            let inputs = gate.iter().zip(up).zip(dy);
-            for ((dg, du), ((g, u), d)) in dgate.iter_mut().zip(dup.iter_mut()).zip(inputs) {
-                let s = sigmoid(*g);
-                *dg = d * u * s * (1.0 + g * (1.0 - s));
-                *du = d * g * s;
-            }
-        });
+        vectorised(
+            #[inline(always)]
+            || {
+                let inputs = gate.iter().zip(up).zip(dy);
+                for ((dg, du), ((g, u), d)) in dgate.iter_mut().zip(dup.iter_mut()).zip(inputs) {
+                    let s = sigmoid(*g);
+                    *dg = d * u * s * (1.0 + g * (1.0 - s));
+                    *du = d * g * s;
+                }
+            },
+        );
     });
     (dgate, dup)
 }
@@ -51,14 +57,17 @@ pub fn rms_norm(x: &[f32], weight: &[f32], eps: f32) -> Vec<f32> {
     let block = rows_per_task(columns) * columns;
     let mut out = vec![0.0; x.len()];
     out.par_chunks_mut(block).zip(x.par_chunks(block)).for_each(|(out, x)| {
-        vectorised(|| {
-            for (out, x) in out.chunks_exact_mut(columns).zip(x.chunks_exact(columns)) {
-                let inverse = inverse_rms(x, eps);
-                for ((out, x), w) in out.iter_mut().zip(x).zip(weight) {
-                    *out = x * inverse * w;
+        vectorised(
+            #[inline(always)]
+            || {
+                for (out, x) in out.chunks_exact_mut(columns).zip(x.chunks_exact(columns)) {
+                    let inverse = inverse_rms(x, eps);
+                    for ((out, x), w) in out.iter_mut().zip(x).zip(weight) {
+                        *out = x * inverse * w;
+                    }
                 }
-            }
-        });
+            },
+        );
     });
     out
 }
@@ -70,17 +79,20 @@ pub fn rms_norm_dx(x: &[f32], weight: &[f32], eps: f32, dy: &[f32]) -> Vec<f32> 
     let mut dx = vec![0.0; x.len()];
     let inputs = x.par_chunks(block).zip(dy.par_chunks(block));
     dx.par_chunks_mut(block).zip(inputs).for_each(|(dx, (x, dy))| {
-        vectorised(|| {
-            let rows = x.chunks_exact(columns).zip(dy.chunks_exact(columns));
-            for (dx, (x, dy)) in dx.chunks_exact_mut(columns).zip(rows) {
-                let inverse = inverse_rms(x, eps);
-                let dot = sum(columns, |i| dy[i] * weight[i] * x[i]);
-                let factor = dot * inverse * inverse / columns as f32;
-                for i in 0..columns {
-                    dx[i] = inverse * (dy[i] * weight[i] - x[i] * factor);
+        vectorised(
+            #[inline(always)]
+            || {
+                let rows = x.chunks_exact(columns).zip(dy.chunks_exact(columns));
+                for (dx, (x, dy)) in dx.chunks_exact_mut(columns).zip(rows) {
+                    let inverse = inverse_rms(x, eps);
+                    let dot = sum(columns, |i| dy[i] * weight[i] * x[i]);
+                    let factor = dot * inverse * inverse / columns as f32;
+                    for i in 0..columns {
+                        dx[i] = inverse * (dy[i] * weight[i] - x[i] * factor);
+                    }
                 }
-            }
-        });
+            },
+        );
     });
     dx
 }
@@ -88,14 +100,17 @@ pub fn rms_norm_dx(x: &[f32], weight: &[f32], eps: f32, dy: &[f32]) -> Vec<f32> 
 /// Gradient of [`rms_norm`] to the weight.
 pub fn rms_norm_dweight(x: &[f32], columns: usize, eps: f32, dy: &[f32]) -> Vec<f32> {
     let mut dweight = vec![0.0; columns];
-    vectorised(|| {
-        for (x, dy) in x.chunks_exact(columns).zip(dy.chunks_exact(columns)) {
-            let inverse = inverse_rms(x, eps);
-            for ((dw, x), dy) in dweight.iter_mut().zip(x).zip(dy) {
-                *dw += dy * x * inverse;
+    vectorised(
+        #[inline(always)]
+        || {
+            for (x, dy) in x.chunks_exact(columns).zip(dy.chunks_exact(columns)) {
+                let inverse = inverse_rms(x, eps);
+                for ((dw, x), dy) in dweight.iter_mut().zip(x).zip(dy) {
+                    *dw += dy * x * inverse;
+                }
             }
-        }
-    });
+        },
+    );
     dweight
 }
 
@@ -115,10 +130,13 @@ pub fn dropped(x: &[f32], dropout: Dropout) -> Vec<f32> {
 /// `out += dropout(x)`.
 pub fn add_dropped(out: &mut [f32], x: &[f32], dropout: Dropout) {
     out.par_chunks_mut(BLOCK).zip(x.par_chunks(BLOCK)).enumerate().for_each(|(block, (out, x))| {
-        vectorised(|| {
-            for (i, (out, x)) in out.iter_mut().zip(x).enumerate() {
-                *out += x * dropout.factor(block * BLOCK + i);
-            }
-        });
+        vectorised(
+            #[inline(always)]
+            || {
+                for (i, (out, x)) in out.iter_mut().zip(x).enumerate() {
+                    *out += x * dropout.factor(block * BLOCK + i);
+                }
+            },
+        );
     });
 }

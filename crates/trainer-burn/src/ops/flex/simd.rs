@@ -3,6 +3,9 @@
 use pulp::{Arch, Simd, WithSimd};
 
 /// Runs `kernel` with the widest vector instructions that this processor has.
+///
+/// The closure must be `#[inline(always)]`: one that the compiler does not inline into the dispatched function is
+/// compiled for the oldest processor, scalar, and runs several times slower.
 #[inline]
 pub fn vectorised<R>(kernel: impl FnOnce() -> R) -> R {
     struct Kernel<F>(F);
@@ -59,6 +62,25 @@ pub fn sum(length: usize, term: impl Fn(usize) -> f32) -> f32 {
     }
     let rest: f32 = (whole..length).map(&term).sum();
     lanes.iter().sum::<f32>() + rest
+}
+
+/// Replaces each value by `e^(value − shift)`; their sum, in the order of [`sum`].
+#[inline(always)]
+pub fn exponentiate(values: &mut [f32], shift: f32) -> f32 {
+    let mut lanes = [0.0f32; LANES];
+    let (whole, rest) = values.as_chunks_mut::<LANES>();
+    for chunk in whole {
+        for (lane, value) in lanes.iter_mut().zip(chunk) {
+            *value = exp(*value - shift);
+            *lane += *value;
+        }
+    }
+    let mut total = 0.0;
+    for value in rest {
+        *value = exp(*value - shift);
+        total += *value;
+    }
+    lanes.iter().sum::<f32>() + total
 }
 
 /// Largest of `values`.

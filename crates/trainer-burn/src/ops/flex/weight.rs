@@ -121,13 +121,16 @@ impl PackedRows {
         let all_scales = self.scales.as_ref().map_or(&[][..], Buffer::values);
         let rows_per_task = (TASK / self.columns.max(1)).max(1);
         values.par_chunks_mut(rows_per_task * self.columns).enumerate().for_each(|(task, values)| {
-            vectorised(|| {
-                for (index, row) in values.chunks_exact_mut(self.columns).enumerate() {
-                    let at = first + task * rows_per_task + index;
-                    let scales = &all_scales[at * scales..(at + 1) * scales];
-                    self.format.unpack(&codes[at * words..(at + 1) * words], scales, row);
-                }
-            });
+            vectorised(
+                #[inline(always)]
+                || {
+                    for (index, row) in values.chunks_exact_mut(self.columns).enumerate() {
+                        let at = first + task * rows_per_task + index;
+                        let scales = &all_scales[at * scales..(at + 1) * scales];
+                        self.format.unpack(&codes[at * words..(at + 1) * words], scales, row);
+                    }
+                },
+            );
         });
     }
 }
