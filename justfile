@@ -23,17 +23,21 @@ base-model steps="1200":
 # What PyTorch, transformers and PEFT compute (needs them: a virtual environment with torch, transformers, peft)
 reference python=(peers / "venvs/torch/bin/python"):
     {{python}} fixtures/reference/make_reference.py
+    {{python}} fixtures/reference/make_families.py
 
 # Against the real peers: PEFT, transformers, the official clients of MCP and the Hub, CodeCarbon
 interop:
-    cargo build --release -p greentune-cli -p greentune-test-support
+    cargo build --release --workspace
     bash .ci/interop-light
+    python3 fixtures/interop/kill_and_resume.py {{target}}/release/greentune
     bash fixtures/interop/exports.sh {{target}}/release/greentune {{peers}}/venvs/torch/bin/python
 
-# A training step beside PyTorch + transformers + PEFT, in one run
+# Training beside PyTorch + transformers + PEFT: steps, memory, context, loss curve, start-up (about 20 minutes)
 bench-train python=(peers / "venvs/torch/bin/python"):
-    cargo build --release --workspace --example train_step
+    cargo build --release --workspace --examples --bins
     python3 fixtures/bench/compare.py --python {{python}} --binary {{target}}/release/examples/train_step
+    {{python}} fixtures/bench/loss_curve.py --binary {{target}}/release/examples/train_step
+    {{python}} fixtures/bench/startup.py --python {{python}} --binary {{target}}/release/greentune
 
 # How far off plans are: planned and actual memory, time and energy of five runs (about 10 minutes on 2 cores)
 bench-plan:

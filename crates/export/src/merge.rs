@@ -80,7 +80,9 @@ impl Scratch {
         if let Some(magnitude) = &pair.magnitude {
             let norm = update.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
             let factor = f64::from(magnitude[index]) / norm;
-            update.iter_mut().for_each(|value| *value = (f64::from(*value) * factor) as f32);
+            for value in update.iter_mut() {
+                *value = (f64::from(*value) * factor) as f32;
+            }
         }
         float.encode(update, row);
         float.decode(row, weights);

@@ -278,9 +278,10 @@ impl Adapters {
             out_features,
             a: a.read_f32()?,
             b: b.read_f32()?,
-            magnitude: match self.config.use_dora {
-                true => Some(self.file.tensor(&magnitude_key(module))?.read_f32()?),
-                false => None,
+            magnitude: if self.config.use_dora {
+                Some(self.file.tensor(&magnitude_key(module))?.read_f32()?)
+            } else {
+                None
             },
         })
     }
