@@ -114,12 +114,13 @@ pub fn devices() -> Vec<DeviceReport> {
         .collect()
 }
 
-/// The device for a run's settings; `auto` takes CUDA, Metal, a GPU through wgpu or the processor, the first that is
-/// present.
+/// The device for a run's settings; `auto` takes CUDA, Metal or the processor, the first that is present. wgpu is taken
+/// when it is asked for: a driver that computes in software answers as a GPU does, and is many times slower than the
+/// processor's own kernels.
 fn choose(settings: &Settings) -> Result<Chosen, TrainError> {
     let device = settings.training.device;
     let chosen = if device == Device::Auto {
-        let gpus = [Device::Cuda, Device::Metal, Device::Wgpu];
+        let gpus = [Device::Cuda, Device::Metal];
         gpus.into_iter().find_map(|device| probe(device).ok()).unwrap_or(Chosen::Cpu)
     } else {
         probe(device).map_err(|found| TrainError::Device { device: device.to_string(), found })?
