@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use greentune_core_config::settings::Settings;
+use greentune_core_config::settings::{DatasetSchema, Settings};
 use jiff::Timestamp;
 
 use super::{
@@ -45,6 +45,14 @@ impl Encoder {
     /// The prompt's form.
     pub fn template(&self) -> &PromptTemplate {
         &self.template
+    }
+
+    /// Where the prompt's form of records of `schema` comes from; plain text has none.
+    pub fn template_source(&self, schema: DatasetSchema) -> &'static str {
+        match schema {
+            DatasetSchema::Completion => "none",
+            _ => self.template.source(),
+        }
     }
 
     /// Tokens per record at most: `training.max_seq_length`, or what the model can attend to if that is less.

@@ -2,9 +2,8 @@
 
 use std::ops::Range;
 
-use greentune_core_config::{
-    settings::DatasetSchema,
-    task::{DatasetCounts, DatasetInspection, InspectTask, InspectedPiece, InspectedRecord},
+use greentune_core_config::task::{
+    DatasetCounts, DatasetInspection, InspectTask, InspectedPiece, InspectedRecord,
 };
 use jiff::Timestamp;
 
@@ -37,11 +36,7 @@ pub fn inspect(task: &InspectTask) -> Result<DatasetInspection, DataError> {
         dataset: task.dataset.clone(),
         format,
         schema,
-        template_source: match schema {
-            DatasetSchema::Completion => "none",
-            _ => encoder.template().source(),
-        }
-        .to_owned(),
+        template_source: encoder.template_source(schema).to_owned(),
         counts,
         high_quality_records,
         tokens_per_record: [0.0, 0.5, 0.95, 1.0].map(|share| quantile(&lengths, share)),

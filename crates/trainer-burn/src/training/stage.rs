@@ -130,7 +130,7 @@ impl<A: Ops + AutodiffBackend<InnerBackend: Ops>> Run<'_, A> {
             })
         };
         let summary = json!({
-            "template_source": self.encoder.template().source(),
+            "template_source": self.encoder.template_source(train.schema),
             "train": of(train),
             "validation": of(validation),
         });
