@@ -93,6 +93,17 @@ fn adapter_gradients_equal_peft_however_activations_are_kept() {
 }
 
 #[test]
+fn recomputed_activations_give_the_same_gradients_bit_for_bit() {
+    for folder in families() {
+        let family = Family::load(&folder, None);
+        let (kept, recomputed) =
+            (family.gradients(Activations::Kept), family.gradients(Activations::Recomputed));
+        assert_eq!(kept.loss.to_bits(), recomputed.loss.to_bits(), "{}", family.name);
+        assert_eq!(kept.gradients.to_host(), recomputed.gradients.to_host(), "{}", family.name);
+    }
+}
+
+#[test]
 fn generation_token_by_token_equals_the_forward_pass_of_the_whole() {
     for folder in families() {
         let family = Family::load(&folder, None);
