@@ -291,12 +291,15 @@ section! {
     }
 }
 
-/// Projections of a decoder that can get an adapter.
-pub const LORA_TARGETS: &[&str] =
-    &["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
-
 /// What stands for all of [`LORA_TARGETS`], as in PEFT.
 pub const ALL_LINEAR: &str = "all-linear";
+
+/// What `target_modules` may name: every projection, then [`ALL_LINEAR`].
+pub const LORA_WORDS: &[&str] =
+    &["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", ALL_LINEAR];
+
+/// Projections of a decoder that can get an adapter.
+pub const LORA_TARGETS: &[&str] = LORA_WORDS.split_at(LORA_WORDS.len() - 1).0;
 
 impl LoraSettings {
     /// The projections that get an adapter, each by its name.

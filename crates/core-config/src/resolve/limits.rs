@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{KeyDoc, KeyType, Source, reading::Reading};
 use crate::{
     Problem, ProblemKind,
-    settings::{ALL_LINEAR, Settings},
+    settings::{LORA_WORDS, Settings},
 };
 
 /// What a value may be, beyond its type.
@@ -29,9 +29,6 @@ enum Limit {
 use Limit::{CountryCode, CurrencyCode, NotEmpty, OneOrMoreOf, Range, SomeOf};
 
 const METRICS: &[&str] = &["perplexity", "accuracy", "exact_match", "bleu"];
-
-const LORA_WORDS: &[&str] =
-    &["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", ALL_LINEAR];
 
 const AT_LEAST_1: Limit = Range(Included(1.0), Unbounded);
 const NOT_NEGATIVE: Limit = Range(Included(0.0), Unbounded);

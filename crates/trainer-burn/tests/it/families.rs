@@ -95,7 +95,8 @@ fn adapter_gradients_equal_peft_however_activations_are_kept() {
 #[test]
 fn recomputed_activations_give_the_same_gradients_bit_for_bit() {
     for folder in families() {
-        let family = Family::load(&folder, None);
+        let mut family = Family::load(&folder, None);
+        family.adapters.settings.dropout = 0.3;
         let (kept, recomputed) =
             (family.gradients(Activations::Kept), family.gradients(Activations::Recomputed));
         assert_eq!(kept.loss.to_bits(), recomputed.loss.to_bits(), "{}", family.name);
