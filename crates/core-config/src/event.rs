@@ -109,12 +109,15 @@ pub enum EventKind {
         /// Why.
         problem: Problem,
     },
-    /// Terminal: the run ended on request, at a step boundary, with a checkpoint.
+    /// Terminal: the run ended on request or with its budget, at a step boundary, with a checkpoint.
     Cancelled {
         /// Stage, from 1.
         stage: u8,
         /// Optimizer steps done in it.
         step: u64,
+        /// Why, when nobody asked for it, such as a budget that is spent.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        reason: Option<String>,
     },
 }
 

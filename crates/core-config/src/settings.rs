@@ -413,6 +413,18 @@ choice! {
     }
 }
 
+choice! {
+    /// A cloud whose regions have figures of carbon intensity.
+    CloudProvider {
+        /// Amazon Web Services.
+        Aws = "aws",
+        /// Microsoft Azure.
+        Azure = "azure",
+        /// Google Cloud.
+        Gcp = "gcp",
+    }
+}
+
 section! {
     /// `[carbon]`: metering.
     CarbonSettings {
@@ -430,6 +442,10 @@ section! {
         emissions_endpoint: Option<String> = None,
         /// Seconds between samples.
         measure_interval_seconds: f64 = 5.0,
+        /// Cloud in whose data centre it trains; the grid of `cloud_region` is used then.
+        cloud_provider: Option<CloudProvider> = None,
+        /// Region of the cloud, such as europe-west1.
+        cloud_region: Option<String> = None,
         /// Power usage effectiveness of the data centre; at least 1.
         pue: f64 = 1.0,
         /// Price of a kWh of electricity, for the cost in a plan; no cost is named when absent.
@@ -438,6 +454,14 @@ section! {
         electricity_currency: Option<String> = None,
         /// Whose energy is counted.
         tracking_mode: TrackingMode = TrackingMode::Machine,
+        /// File that says how a wall meter compares to this machine's counters (`greentune emissions calibrate`).
+        calibration_file: Option<PathBuf> = None,
+        /// File with own factors of the everyday equivalents, in place of the built-in ones.
+        equivalences_file: Option<PathBuf> = None,
+        /// Emissions after which a run stops at the next step, with a checkpoint, in kg CO2-equivalent.
+        budget_kg: Option<f64> = None,
+        /// Energy after which a run stops at the next step, with a checkpoint, in kWh.
+        budget_kwh: Option<f64> = None,
         /// `[carbon.alerts]`.
         alerts: CarbonAlerts = CarbonAlerts::default(),
     }

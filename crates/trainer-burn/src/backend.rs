@@ -114,14 +114,13 @@ pub fn devices() -> Vec<DeviceReport> {
         .collect()
 }
 
-/// The device for a run's settings; `auto` takes CUDA, Metal or the processor, the first that is present. wgpu is taken
-/// when it is asked for: a driver that computes in software answers as a GPU does, and is many times slower than the
-/// processor's own kernels.
+/// The device for a run's settings; `auto` takes CUDA, Metal, wgpu or the processor, the first that is present.
 fn choose(settings: &Settings) -> Result<Chosen, TrainError> {
     let device = settings.training.device;
     let chosen = if device == Device::Auto {
-        let gpus = [Device::Cuda, Device::Metal];
-        gpus.into_iter().find_map(|device| probe(device).ok()).unwrap_or(Chosen::Cpu)
+        let gpus = [Device::Cuda, Device::Metal, Device::Wgpu];
+        let present = |device| probe(device).ok().filter(|chosen| !computes_in_software(*chosen));
+        gpus.into_iter().find_map(present).unwrap_or(Chosen::Cpu)
     } else {
         probe(device).map_err(|found| TrainError::Device { device: device.to_string(), found })?
     };
@@ -130,6 +129,26 @@ fn choose(settings: &Settings) -> Result<Chosen, TrainError> {
         Some(packing) if !unpacks(chosen) => Err(TrainError::Packing { device: name_of(chosen), packing }),
         _ => Ok(chosen),
     }
+}
+
+/// Whether a device is a driver that computes on the processor: it answers as a GPU does, and is many times slower
+/// than the processor's own kernels.
+fn computes_in_software(chosen: Chosen) -> bool {
+    match chosen {
+        #[cfg(any(feature = "wgpu", feature = "metal"))]
+        Chosen::Wgpu => wgpu_adapter().device_type == wgpu::DeviceType::Cpu,
+        _ => false,
+    }
+}
+
+/// What wgpu's default device is. Sets it up the first time, and panics where there is none.
+#[cfg(any(feature = "wgpu", feature = "metal"))]
+fn wgpu_adapter() -> &'static wgpu::AdapterInfo {
+    use burn::backend::wgpu::{WgpuDevice, graphics::AutoGraphicsApi, init_setup};
+    static ADAPTER: std::sync::OnceLock<wgpu::AdapterInfo> = std::sync::OnceLock::new();
+    ADAPTER.get_or_init(|| {
+        init_setup::<AutoGraphicsApi>(&WgpuDevice::default(), Default::default()).adapter.get_info()
+    })
 }
 
 /// Whether a device can compute with packed weights.
@@ -150,6 +169,10 @@ fn probe(device: Device) -> Result<Chosen, String> {
         return Ok(chosen);
     }
     std::thread::spawn(move || {
+        #[cfg(any(feature = "wgpu", feature = "metal"))]
+        if chosen == Chosen::Wgpu {
+            wgpu_adapter();
+        }
         on!(chosen, |B, device| {
             use burn::tensor::{Tensor, backend::AutodiffBackend};
             type Inner = <B as AutodiffBackend>::InnerBackend;
@@ -198,8 +221,31 @@ fn name_of(chosen: Chosen) -> String {
         #[cfg(feature = "candle")]
         Chosen::Candle => String::from("cpu (candle)"),
         #[cfg(any(feature = "wgpu", feature = "metal"))]
-        Chosen::Wgpu => String::from("gpu (wgpu)"),
+        Chosen::Wgpu => {
+            let adapter = wgpu_adapter();
+            let kind = if computes_in_software(chosen) { "cpu" } else { "gpu" };
+            format!("{kind} (wgpu: {}, {})", adapter.name, adapter.backend)
+        }
         #[cfg(feature = "cuda")]
         Chosen::Cuda => String::from("gpu (cuda)"),
+    }
+}
+
+#[cfg(all(test, feature = "wgpu"))]
+mod tests {
+    use super::*;
+
+    /// Needs a Vulkan driver, as `tests/it/backends.rs` does.
+    #[test]
+    fn auto_passes_over_a_driver_that_computes_in_software() {
+        let wgpu = probe(Device::Wgpu).unwrap();
+        let auto = choose(&Settings::default()).unwrap();
+        let name = name_of(wgpu);
+        assert_eq!(computes_in_software(wgpu), name.starts_with("cpu"), "{name}");
+        if computes_in_software(wgpu) {
+            assert_ne!(auto, wgpu, "{name}");
+        } else {
+            assert_ne!(auto, Chosen::Cpu, "{name}");
+        }
     }
 }

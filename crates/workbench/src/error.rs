@@ -172,6 +172,14 @@ pub enum WorkbenchError {
     /// The run ended on request.
     #[error("the run {0} was cancelled")]
     Cancelled(String),
+    /// The run has used what its budget allows.
+    #[error("{message}")]
+    BudgetSpent {
+        /// The run.
+        run_id: String,
+        /// What it used, and of what budget.
+        message: String,
+    },
     /// A defect of greentune.
     #[error("{0}")]
     Internal(String),
@@ -248,6 +256,7 @@ impl WorkbenchError {
             Self::AlreadyRunning { .. } => (Conflict, "run.already_running"),
             Self::AlreadyCompleted(_) => (Conflict, "run.completed"),
             Self::NotStarted(_) => (Conflict, "run.not_started"),
+            Self::BudgetSpent { .. } => (Conflict, "carbon.budget_spent"),
             Self::StageNotTrained { .. } => (Conflict, "run.stage_not_trained"),
             Self::Damaged { .. } => (Internal, "file.damaged"),
             Self::WorkerStart { .. } => (Internal, "worker.start"),
@@ -300,6 +309,10 @@ impl WorkbenchError {
             Self::Store { .. } => {
                 String::from("the index can be deleted: it is rebuilt from the run folders")
             }
+            Self::BudgetSpent { run_id, .. } => format!(
+                "nothing is lost: go on from the last checkpoint with a larger budget, `greentune resume {run_id} \
+                 --budget-kg KG` or `--budget-kwh KWH`"
+            ),
             Self::Cancelled(run_id) => format!("go on with `greentune resume {run_id}`"),
             _ => return None,
         };

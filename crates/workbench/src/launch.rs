@@ -13,7 +13,7 @@ use greentune_core_config::{
 use jiff::Timestamp;
 
 use crate::{
-    Result, Workbench, WorkbenchError, atomic_file, events,
+    Result, Workbench, WorkbenchError, atomic_file, carbon_watch, events,
     local::LocalWorker,
     lock, out_of_memory, progress,
     run::{Run, is_active, status_of},
@@ -36,6 +36,37 @@ pub(crate) enum Demand {
     Again,
 }
 
+/// Settings of a run that its start may change.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Overrides {
+    /// `training.memory_check`.
+    pub memory_check: Option<bool>,
+    /// `carbon.budget_kg`.
+    pub budget_kg: Option<f64>,
+    /// `carbon.budget_kwh`.
+    pub budget_kwh: Option<f64>,
+}
+
+impl Overrides {
+    fn apply(self, manifest: &mut RunManifest) {
+        let mut changed = Vec::new();
+        if let Some(memory_check) = self.memory_check {
+            manifest.settings.training.memory_check = memory_check;
+            changed.push("training.memory_check");
+        }
+        if self.budget_kg.is_some() {
+            manifest.settings.carbon.budget_kg = self.budget_kg;
+            changed.push("carbon.budget_kg");
+        }
+        if self.budget_kwh.is_some() {
+            manifest.settings.carbon.budget_kwh = self.budget_kwh;
+            changed.push("carbon.budget_kwh");
+        }
+        let source = String::from("start of training");
+        manifest.sources.extend(changed.into_iter().map(|key| (key.to_owned(), source.clone())));
+    }
+}
+
 /// A run that was handed to a worker.
 #[derive(Debug)]
 pub(crate) struct Launched {
@@ -54,13 +85,13 @@ pub(crate) struct Launched {
 impl Workbench {
     /// Queues the run and starts a worker on it. Nobody else can do the same meanwhile.
     ///
-    /// `memory_check` overrides the run's setting of that name from now on.
+    /// `overrides` change the run's settings from now on.
     pub(crate) fn launch(
         &self,
         project: Option<&Path>,
         run_id: &str,
         demand: Demand,
-        memory_check: Option<bool>,
+        overrides: Overrides,
     ) -> Result<Launched> {
         let layout = self.find_run(project, run_id)?;
         if is_active(status_of(&layout)?) {
@@ -76,10 +107,8 @@ impl Workbench {
         let mut queued = RunManifest { requested_stages, status: RunStatus::Queued, ..run.manifest.clone() };
         queued.pid = None;
         queued.problem = None;
-        if let Some(memory_check) = memory_check {
-            queued.settings.training.memory_check = memory_check;
-            queued.sources.insert(String::from("training.memory_check"), String::from("start of training"));
-        }
+        overrides.apply(&mut queued);
+        carbon_watch::refuse_spent(&queued)?;
         out_of_memory::refuse_too_large(&queued)?;
         write(&run.layout, &mut queued)?;
         let worker = LocalWorker::spawn(self.config(), &run.layout).or_else(|error| {
@@ -138,13 +167,12 @@ impl Launched {
 
     /// The status that `status` is an error for: a failed run's problem, a cancelled or interrupted run.
     pub(crate) fn check(&mut self, status: RunStatus) -> Result<RunStatus> {
-        let run_id = self.layout.run_id();
         match status {
             RunStatus::Failed => {
                 let problem = Run::read(self.layout.clone())?.manifest.problem;
                 Err(problem.map_or_else(|| self.worker.died(&self.layout), WorkbenchError::from))
             }
-            RunStatus::Cancelled => Err(WorkbenchError::Cancelled(run_id)),
+            RunStatus::Cancelled => Err(carbon_watch::end_of(&Run::read(self.layout.clone())?.manifest)),
             RunStatus::Interrupted => {
                 self.worker.has_exited();
                 Err(self.worker.died(&self.layout))

@@ -6,6 +6,7 @@
 
 mod atomic_file;
 mod base_model;
+mod carbon_watch;
 mod config;
 mod engine;
 mod error;

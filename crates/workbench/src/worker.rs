@@ -24,6 +24,7 @@ use serde::Serialize;
 
 use crate::{
     Result, WorkbenchError, atomic_file,
+    carbon_watch::{self, CarbonWatch},
     events::EventLog,
     fold::{fold, fold_all, note_artifacts},
     lock,
@@ -52,6 +53,7 @@ pub struct WorkerSession {
     layout: RunLayout,
     manifest: RunManifest,
     log: EventLog,
+    carbon: CarbonWatch,
     ended: bool,
     began: Instant,
     heartbeat: Heartbeat,
@@ -78,8 +80,16 @@ impl WorkerSession {
         manifest.problem = None;
         manifest.pid = Some(std::process::id());
         let heartbeat = Heartbeat::start(&layout)?;
-        let mut session =
-            Self { layout, manifest, log, ended: false, began: Instant::now(), heartbeat, _lock: lock };
+        let mut session = Self {
+            layout,
+            manifest,
+            log,
+            carbon: CarbonWatch::after(&events),
+            ended: false,
+            began: Instant::now(),
+            heartbeat,
+            _lock: lock,
+        };
         session.write_manifest()?;
         Ok(session)
     }
@@ -123,7 +133,9 @@ impl WorkerSession {
             Ok(Outcome::Finished) => {
                 EventKind::Finished { duration_seconds: self.began.elapsed().as_secs_f64() }
             }
-            Ok(Outcome::Cancelled { stage, step }) => EventKind::Cancelled { stage, step },
+            Ok(Outcome::Cancelled { stage, step }) => {
+                EventKind::Cancelled { stage, step, reason: carbon_watch::budget_spent(&self.manifest) }
+            }
             Err(problem) => EventKind::Failed { problem },
         }
     }
@@ -149,11 +161,14 @@ impl RunReporter for WorkerSession {
             let message = "an event was reported after the terminal one";
             return Err(Problem::new(ProblemKind::Internal, "worker.ended", message));
         }
-        self.append(event).map_err(|error| error.problem())
+        let is_about_carbon = matches!(event, EventKind::Emissions(_) | EventKind::StageFinished { .. });
+        self.append(event).map_err(|error| error.problem())?;
+        let warnings = if is_about_carbon { self.carbon.look(&self.manifest) } else { Vec::new() };
+        warnings.into_iter().try_for_each(|warning| self.append(warning)).map_err(|error| error.problem())
     }
 
     fn cancel_requested(&self) -> bool {
-        self.layout.cancel_request().exists()
+        self.layout.cancel_request().exists() || carbon_watch::budget_spent(&self.manifest).is_some()
     }
 }
 

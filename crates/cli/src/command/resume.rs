@@ -17,6 +17,12 @@ pub struct Resume {
     /// Train even what does not seem to fit into memory
     #[arg(long)]
     no_memory_check: bool,
+    /// A new budget of the run, in kg CO2e over all its stages and attempts
+    #[arg(long, value_name = "KG")]
+    budget_kg: Option<f64>,
+    /// A new budget of the run, in kWh over all its stages and attempts
+    #[arg(long, value_name = "KWH")]
+    budget_kwh: Option<f64>,
 }
 
 impl Resume {
@@ -26,6 +32,8 @@ impl Resume {
             run_id: self.run.clone(),
             async_mode: Some(self.detach),
             memory_check: self.no_memory_check.then_some(false),
+            budget_kg: self.budget_kg,
+            budget_kwh: self.budget_kwh,
         };
         let workbench = session.workbench()?;
         let training = workbench.resume_training(request);

@@ -5,26 +5,36 @@ use std::path::{Component, Path, PathBuf};
 use super::{Layers, Source, reading::Reading};
 use crate::{Problem, ProblemKind, settings::Settings};
 
-const KEY: &str = "base_model.local_path";
-
 /// Makes the paths in `settings` start from the home folder or the project's.
 pub(super) fn absolute(settings: &mut Settings, layers: &Layers, reading: &Reading) -> Result<(), Problem> {
-    let Some(path) = settings.base_model.local_path.take() else { return Ok(()) };
-    let absolute = match (path.strip_prefix("~"), &layers.home, &layers.project_root) {
-        (Ok(rest), Some(home), _) => home.join(rest),
-        (Ok(_), None, _) => return Err(no_home(&path, reading)),
-        (Err(_), _, Some(root)) => root.join(path),
-        (Err(_), _, None) => path,
-    };
-    settings.base_model.local_path = Some(without_dots(&absolute));
+    let Settings { base_model, carbon, .. } = settings;
+    for (key, path) in [
+        ("base_model.local_path", &mut base_model.local_path),
+        ("carbon.calibration_file", &mut carbon.calibration_file),
+        ("carbon.equivalences_file", &mut carbon.equivalences_file),
+    ] {
+        if let Some(path) = path {
+            *path = absolute_path(key, path, layers, reading)?;
+        }
+    }
     Ok(())
 }
 
-fn no_home(path: &Path, reading: &Reading) -> Problem {
-    let source = reading.values.get(KEY).map_or(&Source::BuiltIn, |(_, source)| source);
+fn absolute_path(key: &str, path: &Path, layers: &Layers, reading: &Reading) -> Result<PathBuf, Problem> {
+    let absolute = match (path.strip_prefix("~"), &layers.home, &layers.project_root) {
+        (Ok(rest), Some(home), _) => home.join(rest),
+        (Ok(_), None, _) => return Err(no_home(key, path, reading)),
+        (Err(_), _, Some(root)) => root.join(path),
+        (Err(_), _, None) => path.to_owned(),
+    };
+    Ok(without_dots(&absolute))
+}
+
+fn no_home(key: &str, path: &Path, reading: &Reading) -> Problem {
+    let source = reading.values.get(key).map_or(&Source::BuiltIn, |(_, source)| source);
     let message =
         format!("found {}, but no home folder is known here; allowed: a path without `~`", path.display());
-    Problem::new(ProblemKind::InvalidInput, "config.out_of_range", message).at(source.location(KEY))
+    Problem::new(ProblemKind::InvalidInput, "config.out_of_range", message).at(source.location(key))
 }
 
 /// `path` without `.`, and without each `..` that follows a name.

@@ -109,7 +109,10 @@ fn members(section: &str) -> impl Iterator<Item = &'static str> {
 fn collect(section: &str, schema: &Value, definitions: &Value, defaults: &Value, keys: &mut Vec<KeyDoc>) {
     for (name, property) in schema["properties"].as_object().into_iter().flatten() {
         let key = join(section, name);
-        let target = property["$ref"]
+        // An optional choice is a reference or null.
+        let either = property["anyOf"].as_array();
+        let named = either.and_then(|either| either.iter().find(|one| one["$ref"].is_string()));
+        let target = named.unwrap_or(property)["$ref"]
             .as_str()
             .and_then(|reference| definitions.get(reference.trim_start_matches("#/$defs/")))
             .unwrap_or(property);
@@ -122,7 +125,7 @@ fn collect(section: &str, schema: &Value, definitions: &Value, defaults: &Value,
             one => one.as_str().into_iter().collect(),
         };
         let kind = kind(&types, target);
-        let optional = types.contains(&"null");
+        let optional = types.contains(&"null") || named.is_some();
         keys.push(KeyDoc {
             allowed: limits::allowed(&key, &kind, optional),
             kind,
@@ -182,6 +185,8 @@ mod tests {
         assert_eq!(kind("wandb.project"), Some((KeyType::Text, true)));
         assert_eq!(kind("carbon.enabled"), Some((KeyType::Boolean, false)));
         let words = ["none", "q8", "q4"].map(str::to_owned).to_vec();
+        let clouds = ["aws", "azure", "gcp"].map(str::to_owned).to_vec();
+        assert_eq!(kind("carbon.cloud_provider"), Some((KeyType::Word(clouds), true)));
         assert_eq!(kind("base_model.quantization"), Some((KeyType::Word(words), false)));
         assert_eq!(kind("base_model.type").map(|(kind, _)| matches!(kind, KeyType::Word(_))), Some(true));
     }

@@ -6,7 +6,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::start_training::StartTrainingResponse;
-use crate::{Result, Workbench, launch::Demand};
+use crate::{
+    Result, Workbench, WorkbenchError,
+    launch::{Demand, Overrides},
+};
 
 /// Go on with a run.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -19,6 +22,10 @@ pub struct ResumeTraining {
     pub async_mode: Option<bool>,
     /// Refuse what does not fit into memory; the run's setting training.memory_check when absent.
     pub memory_check: Option<bool>,
+    /// A new carbon.budget_kg of the run, in kg CO2-equivalent, over all its stages and attempts.
+    pub budget_kg: Option<f64>,
+    /// A new carbon.budget_kwh of the run, in kWh, over all its stages and attempts.
+    pub budget_kwh: Option<f64>,
 }
 
 impl Workbench {
@@ -26,7 +33,18 @@ impl Workbench {
     ///
     /// Errors: as [`Workbench::start_training`]; a run that was never started is a conflict.
     pub async fn resume_training(&self, request: ResumeTraining) -> Result<StartTrainingResponse> {
-        let ResumeTraining { project_path, run_id, async_mode, memory_check } = request;
-        self.train(project_path, run_id, Demand::Again, async_mode, memory_check).await
+        let ResumeTraining { project_path, run_id, async_mode, memory_check, budget_kg, budget_kwh } =
+            request;
+        for (key, budget) in [("budget_kg", budget_kg), ("budget_kwh", budget_kwh)] {
+            if let Some(budget) = budget.filter(|budget| !budget.is_finite() || *budget <= 0.0) {
+                return Err(WorkbenchError::InvalidValue {
+                    key,
+                    found: budget.to_string(),
+                    allowed: String::from("a number above 0"),
+                });
+            }
+        }
+        let overrides = Overrides { memory_check, budget_kg, budget_kwh };
+        self.train(project_path, run_id, Demand::Again, async_mode, overrides).await
     }
 }

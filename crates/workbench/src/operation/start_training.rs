@@ -6,7 +6,11 @@ use greentune_core_config::manifest::RunStatus;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Result, Workbench, WorkbenchError, launch::Demand, run::status_of};
+use crate::{
+    Result, Workbench, WorkbenchError,
+    launch::{Demand, Overrides},
+    run::status_of,
+};
 
 /// The platform that is this machine.
 pub(crate) const LOCAL: &str = "local";
@@ -72,7 +76,8 @@ impl Workbench {
             });
         }
         let demand = stage.map_or(Demand::All, Demand::Stage);
-        self.train(project_path, run_id, demand, async_mode, memory_check).await
+        let overrides = Overrides { memory_check, ..Overrides::default() };
+        self.train(project_path, run_id, demand, async_mode, overrides).await
     }
 
     /// Launches the run and waits for its beginning, or its end unless `async_mode`.
@@ -82,12 +87,10 @@ impl Workbench {
         run_id: String,
         demand: Demand,
         async_mode: Option<bool>,
-        memory_check: Option<bool>,
+        overrides: Overrides,
     ) -> Result<StartTrainingResponse> {
         let mut launched = self
-            .blocking(move |workbench| {
-                workbench.launch(project_path.as_deref(), &run_id, demand, memory_check)
-            })
+            .blocking(move |workbench| workbench.launch(project_path.as_deref(), &run_id, demand, overrides))
             .await?;
         launched.begun().await?;
         let status =

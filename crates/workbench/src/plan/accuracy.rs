@@ -90,7 +90,7 @@ mod tests {
         let started = || EventKind::Started { pid: 1, device: String::from("cpu"), resumed: false };
         let events = [
             event(100, started()),
-            event(110, EventKind::Cancelled { stage: 1, step: 3 }),
+            event(110, EventKind::Cancelled { stage: 1, step: 3, reason: None }),
             event(500, started()),
             event(505, EventKind::Finished { duration_seconds: 5.0 }),
         ];

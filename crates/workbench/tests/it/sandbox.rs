@@ -71,7 +71,14 @@ impl Sandbox {
     }
 
     pub async fn configured(&self) -> RunLayout {
-        let response = self.workbench.configure_training_run(self.request()).await.unwrap();
+        self.configured_with(json!({})).await
+    }
+
+    /// A run with further settings.
+    pub async fn configured_with(&self, settings: serde_json::Value) -> RunLayout {
+        let mut request = self.request();
+        request.override_params.get_or_insert_default().extend(overrides(settings).unwrap_or_default());
+        let response = self.workbench.configure_training_run(request).await.unwrap();
         RunLayout::at(response.run_directory).unwrap()
     }
 
