@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Mutex, PoisonError},
 };
 
@@ -32,8 +32,8 @@ struct Contents {
 }
 
 impl Cache {
-    pub(super) fn new(file: &Path) -> Self {
-        Self { file: file.to_path_buf() }
+    pub(super) fn new(file: PathBuf) -> Self {
+        Self { file }
     }
 
     /// The figure for `key` that can still be used.

@@ -119,8 +119,8 @@ mod tests {
 
     fn forecast(figures: &[f64]) -> Forecast {
         let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-        let hours = figures.iter().enumerate().map(|(hour, g_per_kwh)| ForecastHour {
-            start: start + SignedDuration::from_hours(hour as i64),
+        let hours = (0..).zip(figures).map(|(hour, g_per_kwh)| ForecastHour {
+            start: start + SignedDuration::from_hours(hour),
             g_per_kwh: *g_per_kwh,
         });
         Forecast { zone: "FR".into(), hours: hours.collect() }
@@ -153,8 +153,8 @@ mod tests {
         let steps = Steps::of(&forecast.hours).unwrap();
         for length in [17, 60, 95, 180, 301, 480] {
             let best = cleaner_hours(&forecast, minutes(length)).unwrap();
-            let job = SignedDuration::from_mins(length as i64);
-            for minute in 0..=(480 - length as i64) {
+            let job = SignedDuration::try_from(minutes(length)).unwrap();
+            for minute in 0..=480 - job.as_mins() {
                 let start = steps.start() + SignedDuration::from_mins(minute);
                 assert!(best.mean_g_per_kwh <= steps.mean(start, start + job) + 1e-9, "{length} {minute}");
             }

@@ -89,13 +89,13 @@ pub(super) struct State {
 
 impl Live {
     pub(super) fn start(place: &Place, config: LiveConfig) -> Self {
-        Self::start_within(place, &config, ANSWER_WITHIN)
+        Self::start_within(place, config, ANSWER_WITHIN)
     }
 
-    pub(super) fn start_within(place: &Place, config: &LiveConfig, within: Duration) -> Self {
+    pub(super) fn start_within(place: &Place, config: LiveConfig, within: Duration) -> Self {
         let (stop, stopped) = mpsc::channel();
-        let state = match Service::new(place, config, within) {
-            Ok(service) => fetch_beside(service, config, stopped),
+        let state = match Service::new(place, &config, within) {
+            Ok(service) => fetch_beside(service, Cache::new(config.cache), config.refresh, stopped),
             Err(trouble) => Arc::new(Mutex::new(State { trouble: Some(trouble), ..State::default() })),
         };
         Self { state, _stop: stop }
@@ -119,8 +119,12 @@ impl Live {
     }
 }
 
-fn fetch_beside(service: Service, config: &LiveConfig, stopped: mpsc::Receiver<()>) -> Arc<Mutex<State>> {
-    let cache = Cache::new(&config.cache);
+fn fetch_beside(
+    service: Service,
+    cache: Cache,
+    refresh: Duration,
+    stopped: mpsc::Receiver<()>,
+) -> Arc<Mutex<State>> {
     let host = service.host().to_owned();
     let state = Arc::new(Mutex::new(State {
         host: host.clone(),
@@ -128,7 +132,7 @@ fn fetch_beside(service: Service, config: &LiveConfig, stopped: mpsc::Receiver<(
         reading: cache.get(&service.key()),
         ..State::default()
     }));
-    let fetcher = Fetcher { service, cache, refresh: config.refresh, state: Arc::clone(&state) };
+    let fetcher = Fetcher { service, cache, refresh, state: Arc::clone(&state) };
     let spawned = thread::Builder::new().name("carbon-intensity".into()).spawn(move || fetcher.run(&stopped));
     if let Err(error) = spawned {
         lock(&state).trouble = Some(Trouble { host, what: What::NoThread(error.kind()) });

@@ -55,7 +55,8 @@ impl Place {
         }
         let nearest =
             nearest(rows.into_iter().map(|row| (likeness_of_region(row, region), row.region.clone())));
-        let examples = table::regions(&country.iso3).take(NEAREST).map(|row| row.region.clone()).collect();
+        let examples: Vec<_> =
+            table::regions(&country.iso3).take(NEAREST).map(|row| row.region.clone()).collect();
         Err(CarbonError::UnknownPlace {
             key: "carbon.region",
             code: "carbon.unknown_region",
@@ -63,7 +64,10 @@ impl Place {
                 "carbon.region is {region:?}; no region of {} is called so",
                 country.country_name
             ),
-            hint: format!("{} Without a region the country's figure is used.", suggestion(nearest, examples)),
+            hint: format!(
+                "{} Without a region the country's figure is used.",
+                suggestion(&nearest, &examples)
+            ),
         })
     }
 }
@@ -86,14 +90,14 @@ impl Cloud {
         }
         let nearest =
             nearest(rows().map(|row| (likeness(&row.region_code, region), row.region_code.clone())));
-        let examples = rows().take(NEAREST).map(|row| row.region_code.clone()).collect();
+        let examples: Vec<_> = rows().take(NEAREST).map(|row| row.region_code.clone()).collect();
         Err(CarbonError::UnknownPlace {
             key: "carbon.cloud_region",
             code: "carbon.unknown_cloud_region",
             message: format!(
                 "the cloud region is {region:?}; no region of {provider} with a figure is called so"
             ),
-            hint: suggestion(nearest, examples),
+            hint: suggestion(&nearest, &examples),
         })
     }
 }
@@ -110,7 +114,7 @@ fn unknown_country(found: &str) -> CarbonError {
         message: format!(
             "carbon.country_iso_code is {found:?}; allowed is an ISO 3166-1 alpha-3 code of a country with a figure"
         ),
-        hint: suggestion(nearest(candidates), vec!["DEU (Germany)".into(), "USA (United States)".into()]),
+        hint: suggestion(&nearest(candidates), &["DEU (Germany)".into(), "USA (United States)".into()]),
     }
 }
 
@@ -142,7 +146,7 @@ fn nearest(candidates: impl Iterator<Item = (f64, String)>) -> Vec<String> {
     alike.into_iter().take(NEAREST).map(|(_, name)| name).collect()
 }
 
-fn suggestion(nearest: Vec<String>, examples: Vec<String>) -> String {
+fn suggestion(nearest: &[String], examples: &[String]) -> String {
     if nearest.is_empty() {
         format!("Known are for example {}.", examples.join(", "))
     } else {

@@ -97,18 +97,20 @@ pub(super) fn look_up(place: &Place) -> Found {
     let on_the_ground = || find(&place.country_iso_code, place.region.as_deref());
     let Some(cloud) = &place.cloud else { return on_the_ground() };
     let provider = cloud.provider.trim();
-    match cloud_regions(provider).find(|row| row.region_code.eq_ignore_ascii_case(cloud.region.trim())) {
-        Some(row) => Found { intensity: row, note: None },
-        None => {
-            let Found { intensity, note } = on_the_ground();
-            let why = format!(
-                "carbon intensity: no figure for {provider} {:?}; that of {} is used",
-                cloud.region,
-                intensity.name()
-            );
-            Found { intensity, note: Some(note.map_or(why.clone(), |note| format!("{why} ({note})"))) }
-        }
+    let known = cloud_regions(provider).find(|row| row.region_code.eq_ignore_ascii_case(cloud.region.trim()));
+    if let Some(intensity) = known {
+        return Found { intensity, note: None };
     }
+    let Found { intensity, note } = on_the_ground();
+    let mut why = format!(
+        "carbon intensity: no figure for {provider} {:?}; that of {} is used",
+        cloud.region,
+        intensity.name()
+    );
+    if let Some(note) = note {
+        why = format!("{why} ({note})");
+    }
+    Found { intensity, note: Some(why) }
 }
 
 /// The region of `country_iso_code` whose electricity emits least.

@@ -79,7 +79,7 @@ fn latest(g_per_kwh: &str, zone: &str, age_hours: i64) -> String {
 }
 
 fn start(place: &Place, config: &LiveConfig) -> (Live, Grid) {
-    let live = Live::start_within(place, config, Duration::from_millis(500));
+    let live = Live::start_within(place, config.clone(), Duration::from_millis(500));
     (live, GridSource::yearly(place).now())
 }
 
@@ -228,7 +228,7 @@ fn an_old_figure_outlives_a_failure_for_a_day() {
         let then = Timestamp::now() - SignedDuration::from_hours(age_hours);
         let reading =
             Reading { zone: "FR".into(), g_per_kwh: 70.0, datetime: then, estimated: true, fetched_at: then };
-        Cache::new(&config.cache).put(&key, &reading).unwrap();
+        Cache::new(config.cache.clone()).put(&key, &reading).unwrap();
         let (live, yearly) = start(&france(), &config);
         let grid = wait_for(&live, &yearly, |grid| grid.notes.iter().any(|note| note.contains("503")));
         if kept {
