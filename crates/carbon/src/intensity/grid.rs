@@ -5,8 +5,8 @@ use super::{
     table::{self, CarbonIntensity, Found, Scope},
 };
 
-/// A yearly mean that stands for the hours of a run: annual accounts are off by up to 35 % against hourly ones (Miller,
-/// Novan and Jenn 2022, Environ. Res. Lett. 17 044073; facilities in the United States).
+/// A yearly mean that stands for the hours of a run: annual accounts of facilities in the United States are off by up to
+/// 35 % against hourly ones (Miller, Novan and Jenn 2022, Environ. Res. Lett. 17 044073; 30 % in the authors' repository).
 pub(super) const YEAR_FOR_HOURS: f64 = 0.35;
 /// Factors of the life cycle: gas 410 to 650 about 490 g/kWh, coal 740 to 910 about 820 (IPCC AR5 WG3 annex III, table 2).
 pub(super) const LIFE_CYCLE_FACTORS: f64 = 0.25;
