@@ -44,6 +44,26 @@ pub enum CarbonError {
         /// Where they were looked for.
         folder: PathBuf,
     },
+    /// A place in the settings is not known.
+    #[error("{message}")]
+    UnknownPlace {
+        /// Dotted key of the setting.
+        key: &'static str,
+        /// Stable code, such as `carbon.unknown_country`.
+        code: &'static str,
+        /// What was found and what is allowed.
+        message: String,
+        /// The nearest names.
+        hint: String,
+    },
+    /// The service for live carbon intensity gave no figure.
+    #[error("no live carbon intensity: {message}")]
+    Live {
+        /// Who has to act.
+        kind: ProblemKind,
+        /// Why.
+        message: String,
+    },
     /// The sampling thread could not be started.
     #[error("cannot start the sampling thread: {0}")]
     Thread(std::io::Error),
@@ -76,6 +96,11 @@ impl Diagnostic for CarbonError {
             }
             Self::NoEmissions { .. } => Problem::new(ProblemKind::NotFound, "carbon.no_emissions", message)
                 .with_hint("Emissions appear once a stage is being trained with carbon.enabled = true."),
+            Self::UnknownPlace { key, code, hint, .. } => {
+                Problem::new(ProblemKind::InvalidInput, *code, message).with_hint(hint).at_key(*key)
+            }
+            Self::Live { kind, .. } => Problem::new(*kind, "carbon.live_intensity", message)
+                .with_hint("docs/carbon-intensity.md says what each answer means."),
             Self::Thread(_) => Problem::new(ProblemKind::Unavailable, "carbon.thread", message)
                 .with_hint("Raise the limit on threads of this user, or set carbon.enabled = false."),
         }

@@ -1,151 +1,27 @@
-//! Carbon intensity of electricity: yearly figures by country and region, compiled in (`data/README.md`).
+//! Carbon intensity of electricity: yearly figures by country, region and cloud region, compiled in (`data/README.md`),
+//! and the figure of the hour from Electricity Maps (feature `online`).
+//!
+//! A [`Place`] says where, a [`GridSource`] answers with a [`Grid`]: the figure, how far it may be off, where it comes from.
 
-use std::sync::LazyLock;
+mod grid;
+mod place;
+mod table;
 
-use serde::Deserialize;
+#[cfg(feature = "online")]
+mod cache;
+mod forecast;
+#[cfg(feature = "online")]
+mod live;
+#[cfg(feature = "online")]
+mod service;
+#[cfg(feature = "online")]
+mod zone;
 
-const TABLE: &str = include_str!("../data/carbon_intensity.csv");
-
-/// Carbon intensity of the electricity of a place.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-pub struct CarbonIntensity {
-    /// ISO 3166-1 alpha-3 code; empty for the world average.
-    pub iso3: String,
-    /// Country in English.
-    pub country_name: String,
-    /// State, province or zone in lower case; empty for the whole country.
-    pub region: String,
-    /// Short code of the region where it has one, such as `CA` or `NO4`.
-    pub region_code: String,
-    /// g CO2-equivalent per kWh.
-    pub g_per_kwh: f64,
-    /// Year of the figure.
-    pub year: u16,
-    /// Where it comes from, with the licence.
-    pub source: String,
-}
-
-impl CarbonIntensity {
-    /// The place in words, such as `United States (california)`.
-    pub fn name(&self) -> String {
-        match self.region.as_str() {
-            "" => self.country_name.clone(),
-            region => format!("{} ({region})", self.country_name),
-        }
-    }
-}
-
-/// The figure for a place, and what had to be assumed to find one.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Found {
-    /// The figure.
-    pub intensity: &'static CarbonIntensity,
-    /// Why it is not the figure of the place that was asked for.
-    pub note: Option<String>,
-}
-
-/// The intensity for a country (ISO 3166-1 alpha-3) and a region of it, by name or code, in any case.
-///
-/// A region without a figure gets the country's, a country without one the world average; a note says so.
-pub fn find(country_iso_code: &str, region: Option<&str>) -> Found {
-    let iso3 = country_iso_code.trim().to_uppercase();
-    let mut country = all().iter().filter(|row| row.iso3 == iso3 && !iso3.is_empty());
-    let Some(whole) = country.clone().find(|row| row.region.is_empty()) else {
-        let note = format!(
-            "carbon intensity: no figure for country {country_iso_code:?}; the world average of {} g/kWh is used",
-            WORLD.g_per_kwh
-        );
-        return Found { intensity: &WORLD, note: Some(note) };
-    };
-    let Some(region) = region.map(str::trim).filter(|region| !region.is_empty()) else {
-        return Found { intensity: whole, note: None };
-    };
-    match country.find(|row| is_region(row, region)) {
-        Some(row) => Found { intensity: row, note: None },
-        None => Found {
-            intensity: whole,
-            note: Some(format!(
-                "carbon intensity: no figure for region {region:?} of {iso3}; the country's is used"
-            )),
-        },
-    }
-}
-
-/// The region of `country_iso_code` whose electricity emits least.
-pub fn cleanest_region(country_iso_code: &str) -> Option<&'static CarbonIntensity> {
-    all()
-        .iter()
-        .filter(|row| row.iso3 == country_iso_code && !row.region.is_empty())
-        .min_by(|a, b| a.g_per_kwh.total_cmp(&b.g_per_kwh))
-}
-
-/// Every row of the table.
-pub fn all() -> &'static [CarbonIntensity] {
-    static ROWS: LazyLock<Vec<CarbonIntensity>> = LazyLock::new(|| {
-        // A row that does not parse is a defect of the table; the tests compare the count with the file's.
-        let mut reader = csv::ReaderBuilder::new().comment(Some(b'#')).from_reader(TABLE.as_bytes());
-        reader.deserialize().filter_map(Result::ok).collect()
-    });
-    &ROWS
-}
-
-fn is_region(row: &CarbonIntensity, region: &str) -> bool {
-    !row.region.is_empty()
-        && (row.region.eq_ignore_ascii_case(region) || row.region_code.eq_ignore_ascii_case(region))
-}
-
-/// IEA 2019, the figure that CodeCarbon falls back to (its `carbon_intensity_per_source.json`).
-static WORLD: LazyLock<CarbonIntensity> = LazyLock::new(|| CarbonIntensity {
-    iso3: String::new(),
-    country_name: "World".into(),
-    region: String::new(),
-    region_code: String::new(),
-    g_per_kwh: 475.0,
-    year: 2019,
-    source: "IEA 2019 world average, by way of codecarbon 3.3.2 (MIT)".into(),
-});
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_row_of_the_table_is_read() {
-        let lines = TABLE.lines().filter(|line| !line.starts_with('#')).count();
-        assert_eq!(all().len(), lines - 1);
-        assert!(all().iter().filter(|row| row.region.is_empty()).count() > 200);
-        assert!(all().contains(&WORLD));
-        for row in all() {
-            assert!((0.0..2000.0).contains(&row.g_per_kwh), "{row:?}");
-            assert!((2009..=2026).contains(&row.year) && !row.source.is_empty(), "{row:?}");
-        }
-    }
-
-    #[test]
-    fn countries_and_regions_are_found_by_name_and_code() {
-        // Values that codecarbon 3.3.2 uses for the same places.
-        assert!((find("FRA", None).intensity.g_per_kwh - 56.039).abs() < 1e-9);
-        let california = find("usa", Some("California"));
-        assert!((california.intensity.g_per_kwh - 394.769 * 0.453_592_37).abs() < 1e-3);
-        assert_eq!(california.note, None);
-        assert_eq!(find("USA", Some("CA")), california);
-        assert!((find("NOR", Some("NO4")).intensity.g_per_kwh - 51.7).abs() < 1e-9);
-    }
-
-    #[test]
-    fn unknown_places_are_labelled() {
-        let nowhere = find("XXX", Some("california"));
-        assert!((nowhere.intensity.g_per_kwh - 475.0).abs() < 1e-9);
-        assert!(nowhere.note.is_some_and(|note| note.contains("world average") && note.contains("XXX")));
-        assert!(find("", None).note.is_some());
-        let country = find("DEU", Some("bavaria"));
-        assert_eq!(country.intensity, find("DEU", None).intensity);
-        assert!(country.note.is_some_and(|note| note.contains("bavaria")));
-    }
-
-    #[test]
-    fn cleanest_region_is_one_of_the_country() {
-        assert_eq!(cleanest_region("USA").map(|row| row.region.as_str()), Some("vermont"));
-        assert_eq!(cleanest_region("FRA"), None);
-    }
-}
+#[cfg(feature = "online")]
+pub use forecast::fetch_forecast;
+pub use forecast::{Forecast, ForecastHour, Window, cleaner_hours};
+pub use grid::{Grid, GridSource};
+#[cfg(feature = "online")]
+pub use live::{DEFAULT_ENDPOINT, LiveConfig, Secret};
+pub use place::{Cloud, Place};
+pub use table::{CarbonIntensity, Found, Scope, all, cleanest, cleanest_region, find};

@@ -275,16 +275,16 @@ mod tests {
     #[test]
     fn figures_fit_together() {
         let Carried { record, provenance } = used(3600.0, 1.0, None);
-        // 16 W x (0.1 + 0.9 / 8) and 10 W of memory (3 W on ARM) for an hour, at France's 56.039 g/kWh.
+        // 16 W x (0.1 + 0.9 / 8) and 10 W of memory (3 W on ARM) for an hour, at France's 44.18 g/kWh.
         assert!(close(record.cpu_power, 3.4) && close(record.cpu_energy, 0.0034), "{record:?}");
         assert!(close(record.energy_consumed, record.cpu_energy + record.ram_energy));
-        assert!(close(record.emissions, record.energy_consumed * 0.056_039));
+        assert!(close(record.emissions, record.energy_consumed * 0.044_18));
         assert!(close(record.emissions_rate, record.emissions / 3600.0));
         assert!(close(record.cpu_utilization_percent, 50.0));
         assert!(record.gpu_power.is_sign_positive(), "no GPU is 0 and not -0");
         let energy: f64 = provenance.components.iter().map(|component| component.energy_kwh).sum();
         assert!(close(energy, record.energy_consumed));
-        assert!(provenance.carbon_intensity_source.contains("France, 2023"), "{provenance:?}");
+        assert!(provenance.carbon_intensity_source.contains("France, 2024"), "{provenance:?}");
         assert!(provenance.notes.iter().any(|note| note.starts_with("RAPL")), "{provenance:?}");
         assert_eq!(provenance.attempts, 1);
     }
