@@ -31,6 +31,13 @@ interop:
     bash .ci/interop-light
     python3 fixtures/interop/kill_and_resume.py {{target}}/release/greentune
     bash fixtures/interop/exports.sh {{target}}/release/greentune {{peers}}/venvs/torch/bin/python
+    just tracking
+
+# Tracking against a real MLflow server and the real wandb client (virtual environments with mlflow and with wandb)
+tracking:
+    cargo build --release --workspace --example sync
+    {{peers}}/venvs/mlflow/bin/python fixtures/interop/mlflow_tracking.py {{target}}/release/examples/sync
+    {{peers}}/venvs/wandb/bin/python fixtures/interop/wandb_sync.py {{target}}/release/examples/sync
 
 # Training beside PyTorch + transformers + PEFT: steps, memory, context, loss curve, start-up (about 20 minutes)
 bench-train python=(peers / "venvs/torch/bin/python"):

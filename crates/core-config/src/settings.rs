@@ -482,7 +482,7 @@ section! {
     MlflowSettings {
         /// Log runs to MLflow.
         enabled: bool = false,
-        /// Where the tracking server is.
+        /// Address of the tracking server, without credentials.
         tracking_uri: String = String::from("http://localhost:5000"),
         /// Experiment; `{project}-training` when absent.
         experiment_name: Option<String> = None,
@@ -496,6 +496,8 @@ section! {
     WandbSettings {
         /// Project there; nothing is logged when absent.
         project: Option<String> = None,
+        /// User or team that the project belongs to; the account's default when absent.
+        entity: Option<String> = None,
     }
 }
 

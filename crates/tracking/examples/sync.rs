@@ -1,0 +1,39 @@
+//! Sends a run folder to the MLflow server and the Weights & Biases project that are named.
+//!
+//! usage: `sync RUN_FOLDER [--mlflow URI] [--wandb PROJECT] [--follow SECONDS]`; prints the report as JSON.
+//! With `--follow` the run is followed for so long, as beside training, and the problems are printed.
+
+#![allow(clippy::print_stdout)]
+
+use std::{error::Error, fs, thread, time::Duration};
+
+use greentune_core_config::{layout::RunLayout, manifest::RunManifest};
+use greentune_tracking::{Credentials, Tracking, sync};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let folder = fs::canonicalize(arguments.next().ok_or("which run folder?")?)?;
+    let layout = RunLayout::at(folder).ok_or("a run folder lies at PROJECT/runs/ID")?;
+    let manifest: RunManifest = serde_json::from_slice(&fs::read(layout.manifest())?)?;
+    let mut settings = manifest.settings;
+    let mut follow = None;
+    while let (Some(option), Some(value)) = (arguments.next(), arguments.next()) {
+        match option.as_str() {
+            "--mlflow" => (settings.mlflow.enabled, settings.mlflow.tracking_uri) = (true, value),
+            "--wandb" => settings.wandb.project = Some(value),
+            "--follow" => follow = Some(Duration::from_secs_f64(value.parse()?)),
+            _ => return Err(format!("unknown option {option}").into()),
+        }
+    }
+    let credentials = Credentials::default();
+    let Some(time) = follow else {
+        println!("{}", serde_json::to_string_pretty(&sync(&layout, &settings, &credentials)?)?);
+        return Ok(());
+    };
+    let mut tracking = Tracking::start(&layout, &settings, &credentials)?;
+    thread::sleep(time);
+    let mut problems = tracking.problems();
+    problems.extend(tracking.finish(Duration::from_secs(10)));
+    println!("{}", serde_json::to_string_pretty(&problems)?);
+    Ok(())
+}

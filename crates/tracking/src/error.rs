@@ -1,0 +1,237 @@
+use std::path::{Path, PathBuf};
+
+use greentune_core_config::{Diagnostic, Location, Problem, ProblemKind};
+
+/// What can go wrong between a run and a tracking server. Nothing of it ends training.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrackingError {
+    /// A setting cannot be used.
+    #[error("{key} is {found}; allowed is {allowed}")]
+    Setting {
+        /// Dotted key of the setting.
+        key: &'static str,
+        /// The value, without credentials.
+        found: String,
+        /// What is allowed.
+        allowed: &'static str,
+    },
+    /// The settings name no tracking server.
+    #[error("the run is logged nowhere: mlflow.enabled is false and wandb.project is empty")]
+    NothingConfigured,
+    /// Another process sends this run.
+    #[error("run {0} is being sent by another process")]
+    Busy(String),
+    /// A file cannot be read or written.
+    #[error("cannot {action} {path}: {source}", path = path.display())]
+    File {
+        /// `read`, `write`, `create`.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file of the run does not hold what it should.
+    #[error("{path} is damaged: {reason}", path = path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        reason: String,
+    },
+    /// No thread could be started.
+    #[error("cannot start a thread for {tracker}: {source}")]
+    Thread {
+        /// The tracker.
+        tracker: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The server does not answer.
+    #[error("{address} does not answer: {reason}")]
+    Unreachable {
+        /// The server.
+        address: String,
+        /// Why.
+        reason: String,
+    },
+    /// The server answers that it cannot now.
+    #[error("{address} answered {status} to {call}: {message}")]
+    Unwell {
+        /// The server.
+        address: String,
+        /// HTTP status: 429 or from 500.
+        status: u16,
+        /// What was asked.
+        call: String,
+        /// What it said.
+        message: String,
+    },
+    /// The credentials are missing or refused.
+    #[error("{address} refused {call} with {status}: {message}")]
+    Refused {
+        /// The server.
+        address: String,
+        /// HTTP status: 401 or 403.
+        status: u16,
+        /// What was asked.
+        call: String,
+        /// What it said.
+        message: String,
+    },
+    /// The server sends elsewhere.
+    #[error("{address} redirects {call} to {to}")]
+    Redirected {
+        /// The server.
+        address: String,
+        /// What was asked.
+        call: String,
+        /// Where it sends, without query.
+        to: String,
+    },
+    /// Something else than MLflow answers.
+    #[error("{address} is not an MLflow server: {call} was answered with {found}")]
+    NotMlflow {
+        /// The server.
+        address: String,
+        /// What was asked.
+        call: String,
+        /// What came.
+        found: String,
+    },
+    /// The server understood and said no.
+    #[error("{address} rejected {call} with {code}: {message}")]
+    Rejected {
+        /// The server.
+        address: String,
+        /// What was asked.
+        call: String,
+        /// MLflow's error code, such as `INVALID_PARAMETER_VALUE`.
+        code: String,
+        /// What it said.
+        message: String,
+    },
+    /// The experiment or the run lies in the server's trash.
+    #[error("{what} is deleted on {address}")]
+    Deleted {
+        /// The server.
+        address: String,
+        /// Which one.
+        what: String,
+        /// The command that brings it back.
+        restore: String,
+    },
+    /// Files cannot be sent to where the server keeps them.
+    #[error("the server keeps artifacts at {uri}, where greentune cannot write")]
+    ArtifactStore {
+        /// The run's artifact URI.
+        uri: String,
+    },
+    /// Part of a run was not sent when it ended.
+    #[error("{left} events of run {run_id} are not sent to {tracker} yet{reason}")]
+    NotSent {
+        /// The run.
+        run_id: String,
+        /// The tracker.
+        tracker: &'static str,
+        /// How many.
+        left: u64,
+        /// `: ` and why, where it is known.
+        reason: String,
+    },
+}
+
+impl TrackingError {
+    pub(crate) fn file(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Self::File { action, path: path.to_path_buf(), source }
+    }
+
+    pub(crate) fn damaged(path: &Path, reason: impl std::fmt::Display) -> Self {
+        Self::Damaged { path: path.to_path_buf(), reason: reason.to_string() }
+    }
+
+    /// Whether the same may succeed a little later.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Unwell { .. })
+    }
+}
+
+impl Diagnostic for TrackingError {
+    fn problem(&self) -> Problem {
+        use ProblemKind as Kind;
+        let (kind, code, hint) = match self {
+            Self::Setting { .. } => (Kind::InvalidInput, "tracking.setting", None),
+            Self::NothingConfigured => (
+                Kind::InvalidInput,
+                "tracking.nothing_configured",
+                Some("set mlflow.enabled = true or wandb.project"),
+            ),
+            Self::Busy(_) => {
+                (Kind::Conflict, "tracking.busy", Some("a worker that trains the run sends it by itself"))
+            }
+            Self::File { .. } => (
+                Kind::Unavailable,
+                "tracking.file",
+                Some("check that the folder may be written and has space left"),
+            ),
+            Self::Damaged { .. } => (
+                Kind::InvalidInput,
+                "tracking.damaged_file",
+                Some("a file below tracking/ may be removed: the run is then sent from its first event"),
+            ),
+            Self::Thread { .. } => (Kind::Unavailable, "tracking.thread", None),
+            Self::Unreachable { .. } => (
+                Kind::Unavailable,
+                "tracking.unreachable",
+                Some(
+                    "nothing is lost: events.jsonl keeps every figure, and what is missing is sent when the server is back",
+                ),
+            ),
+            Self::Unwell { status: 429, .. } => (Kind::RateLimited, "tracking.rate_limited", None),
+            Self::Unwell { .. } => {
+                (Kind::Unavailable, "tracking.server_error", Some("the server's own log says more"))
+            }
+            Self::Refused { .. } => (
+                Kind::Credentials,
+                "tracking.refused",
+                Some("set MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"),
+            ),
+            Self::Redirected { .. } => (
+                Kind::InvalidInput,
+                "tracking.redirected",
+                Some("set mlflow.tracking_uri to where the server really is"),
+            ),
+            Self::NotMlflow { .. } => (
+                Kind::InvalidInput,
+                "tracking.not_mlflow",
+                Some("check mlflow.tracking_uri; a proxy or a page to log in may stand in between"),
+            ),
+            Self::Rejected { .. } => (Kind::InvalidInput, "tracking.rejected", None),
+            Self::Deleted { restore, .. } => {
+                let problem = Problem::new(Kind::Conflict, "tracking.deleted", self.to_string());
+                return problem.with_hint(format!("bring it back: {restore}"));
+            }
+            Self::ArtifactStore { .. } => (
+                Kind::Unsupported,
+                "tracking.artifact_store",
+                Some(
+                    "start the server with --artifacts-destination, so that it takes files itself; figures are sent all the same",
+                ),
+            ),
+            Self::NotSent { run_id, .. } => {
+                let problem = Problem::new(Kind::Unavailable, "tracking.not_sent", self.to_string());
+                return problem.with_hint(format!("send the rest later: greentune runs sync {run_id}"));
+            }
+        };
+        let mut problem = Problem::new(kind, code, self.to_string());
+        problem.hint = hint.map(String::from);
+        match self {
+            Self::Setting { key, .. } => problem.at_key(*key),
+            Self::File { path, .. } | Self::Damaged { path, .. } => {
+                problem.at(Location { file: Some(path.clone()), ..Location::default() })
+            }
+            _ => problem,
+        }
+    }
+}

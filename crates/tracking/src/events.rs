@@ -1,0 +1,119 @@
+//! A run's `events.jsonl` as the queue of what is to be sent.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, BufRead as _, BufReader, Seek as _, SeekFrom},
+    path::PathBuf,
+};
+
+use greentune_core_config::event::{Event, EventKind};
+
+use crate::TrackingError;
+
+/// An event, and what the events before it say of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Noted {
+    pub(crate) event: Event,
+    /// Optimizer steps done in the event's stage; 0 where it has none.
+    pub(crate) step: u64,
+    /// Whether an earlier attempt has been through this step already: a resumed run repeats what was after its last
+    /// checkpoint.
+    pub(crate) repeated: bool,
+}
+
+/// Reads events in order, each once.
+#[derive(Debug)]
+pub(crate) struct EventFile {
+    path: PathBuf,
+    offset: u64,
+    read: u64,
+    stages: BTreeMap<u8, Reached>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Reached {
+    step: u64,
+    furthest_step: Option<u64>,
+    furthest_evaluation: Option<u64>,
+}
+
+impl EventFile {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path, offset: 0, read: 0, stages: BTreeMap::new() }
+    }
+
+    /// Up to `limit` events from number `from` on. A line that is still being written is left for the next call.
+    pub(crate) fn next(&mut self, from: u64, limit: usize) -> Result<Vec<Noted>, TrackingError> {
+        let failed = || TrackingError::file("read", &self.path);
+        let file = match File::open(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            opened => opened.map_err(failed())?,
+        };
+        let mut reader = BufReader::new(file);
+        reader.seek(SeekFrom::Start(self.offset)).map_err(failed())?;
+        let mut events = Vec::new();
+        let mut line = Vec::new();
+        while events.len() < limit {
+            line.clear();
+            let length = reader.read_until(b'\n', &mut line).map_err(failed())?;
+            if !line.ends_with(b"\n") {
+                break;
+            }
+            let event: Event = serde_json::from_slice(&line).map_err(|error| {
+                TrackingError::damaged(&self.path, format!("line {}: {error}", self.read + 1))
+            })?;
+            self.offset += length as u64;
+            self.read += 1;
+            let noted = note(&mut self.stages, event);
+            if noted.event.seq >= from {
+                events.push(noted);
+            }
+        }
+        Ok(events)
+    }
+}
+
+fn note(stages: &mut BTreeMap<u8, Reached>, event: Event) -> Noted {
+    let (mut step, mut repeated) = (0, false);
+    if let Some(stage) = stage_of(&event.kind) {
+        let reached = stages.entry(stage).or_default();
+        match &event.kind {
+            EventKind::StageStarted { from_step, .. } => reached.step = *from_step,
+            EventKind::Step(metrics) => {
+                reached.step = metrics.step;
+                repeated = is_behind(&mut reached.furthest_step, metrics.step);
+            }
+            EventKind::Evaluated { step, .. } => {
+                repeated = is_behind(&mut reached.furthest_evaluation, *step);
+            }
+            _ => {}
+        }
+        step = reached.step;
+    }
+    Noted { event, step, repeated }
+}
+
+/// Whether `step` was reached before; it is from now on.
+fn is_behind(furthest: &mut Option<u64>, step: u64) -> bool {
+    let behind = furthest.is_some_and(|furthest| step <= furthest);
+    if !behind {
+        *furthest = Some(step);
+    }
+    behind
+}
+
+/// The stage that an event tells of.
+pub(crate) fn stage_of(kind: &EventKind) -> Option<u8> {
+    match kind {
+        EventKind::Step(metrics) => Some(metrics.stage),
+        EventKind::Emissions(so_far) => Some(so_far.stage),
+        EventKind::StageStarted { stage, .. }
+        | EventKind::Evaluated { stage, .. }
+        | EventKind::CheckpointSaved { stage, .. }
+        | EventKind::StageFinished { stage, .. }
+        | EventKind::ModelsEvaluated { stage, .. }
+        | EventKind::Cancelled { stage, .. } => Some(*stage),
+        _ => None,
+    }
+}

@@ -1,0 +1,316 @@
+//! Following a run: in threads beside training, or in the foreground until everything is sent.
+
+use std::{
+    collections::BTreeSet,
+    fs::File,
+    sync::{
+        Arc,
+        mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use greentune_core_config::{Diagnostic as _, Problem, layout::RunLayout, settings::Settings};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::{
+    Credentials, TrackingError,
+    events::EventFile,
+    sink::{self, Sink},
+    state,
+};
+
+/// Events in one go: their figures fit into a few calls.
+const BATCH: usize = 500;
+/// How often a run that trains is looked at.
+const POLL: Duration = Duration::from_secs(1);
+/// Longest pause between attempts at a server that does not answer.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Longest pause while the end of the run waits.
+const LONGEST_PAUSE_AT_END: Duration = Duration::from_secs(1);
+/// Attempts in a row before [`sync`] gives up.
+const SYNC_ATTEMPTS: u32 = 4;
+
+/// A run that is followed while it trains. Training never waits for it.
+#[derive(Debug)]
+pub struct Tracking {
+    layout: RunLayout,
+    followers: Vec<Follower>,
+}
+
+#[derive(Debug)]
+struct Follower {
+    tracker: &'static str,
+    stop: Sender<Instant>,
+    messages: Receiver<Message>,
+    acknowledged: u64,
+    reason: String,
+}
+
+enum Message {
+    /// Something to tell the user.
+    Problem(TrackingError),
+    /// So many events are there.
+    Acknowledged(u64),
+}
+
+impl Tracking {
+    /// Starts a thread for each tracker in `settings`; none when there is none.
+    ///
+    /// Errors: a setting cannot be used, a file of the run cannot be read, or another process sends the run.
+    /// A server that is away is none.
+    pub fn start(
+        layout: &RunLayout,
+        settings: &Settings,
+        credentials: &Credentials,
+    ) -> Result<Self, TrackingError> {
+        let sinks = sink::all(layout, settings, credentials)?;
+        let mut followers = Vec::new();
+        if !sinks.is_empty() {
+            let lock = Arc::new(state::lock(layout)?);
+            for sink in sinks {
+                followers.push(Follower::start(sink, layout, Arc::clone(&lock))?);
+            }
+        }
+        Ok(Self { layout: layout.clone(), followers })
+    }
+
+    /// What went wrong since the last call; each thing is told once.
+    pub fn problems(&mut self) -> Vec<Problem> {
+        self.followers.iter_mut().flat_map(|follower| follower.hear(Duration::ZERO)).collect()
+    }
+
+    /// Lets the threads send what is left for `grace` at most; what went wrong and was not told yet, and what was
+    /// not sent. What is left is sent by the next attempt, or by [`sync`].
+    pub fn finish(mut self, grace: Duration) -> Vec<Problem> {
+        let deadline = Instant::now() + grace;
+        for follower in &self.followers {
+            // A thread that gave up listens no more.
+            let _ = follower.stop.send(deadline);
+        }
+        let mut problems = Vec::new();
+        for follower in &mut self.followers {
+            // To the channel's end: a thread ends when all is sent or its time is over.
+            problems.extend(follower.hear(deadline.saturating_duration_since(Instant::now())));
+        }
+        problems.extend(self.followers.iter().filter_map(|follower| follower.left(&self.layout)));
+        problems
+    }
+}
+
+impl Follower {
+    fn start(sink: Box<dyn Sink>, layout: &RunLayout, lock: Arc<File>) -> Result<Self, TrackingError> {
+        let tracker = sink.tracker();
+        let acknowledged = sink.acknowledged();
+        let (stop, stopped) = mpsc::channel();
+        let (tell, messages) = mpsc::channel();
+        let course = Course::new(sink, layout);
+        thread::Builder::new()
+            .name(tracker.to_lowercase())
+            .spawn(move || {
+                follow(course, &stopped, &tell);
+                drop(lock);
+            })
+            .map_err(|source| TrackingError::Thread { tracker, source })?;
+        Ok(Self { tracker, stop, messages, acknowledged, reason: String::new() })
+    }
+
+    /// What the thread has told, waiting `patience` for its end.
+    fn hear(&mut self, patience: Duration) -> Vec<Problem> {
+        let until = Instant::now() + patience;
+        let mut problems = Vec::new();
+        while let Ok(message) = self.messages.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            match message {
+                Message::Acknowledged(count) => self.acknowledged = count,
+                Message::Problem(error) => {
+                    self.reason = format!(": {error}");
+                    problems.push(error.problem());
+                }
+            }
+        }
+        problems
+    }
+
+    fn left(&self, layout: &RunLayout) -> Option<Problem> {
+        let left = EventFile::new(layout.events())
+            .next(self.acknowledged, usize::MAX)
+            .map_or(0, |events| events.len());
+        let error = TrackingError::NotSent {
+            run_id: layout.run_id(),
+            tracker: self.tracker,
+            left: left as u64,
+            reason: self.reason.clone(),
+        };
+        (left > 0).then(|| error.problem())
+    }
+}
+
+/// The thread: sends what is new until it is told to end and nothing is left, its time is over, or nobody listens.
+fn follow(mut course: Course, stopped: &Receiver<Instant>, tell: &Sender<Message>) {
+    let mut told = BTreeSet::new();
+    let mut failures = 0;
+    let mut deadline = None;
+    loop {
+        let advanced = course.advance();
+        let mut errors = course.sink.notes();
+        let pause = match advanced {
+            Ok(progress) => {
+                failures = 0;
+                let _ = tell.send(Message::Acknowledged(course.sink.acknowledged()));
+                match progress {
+                    Progress::Sent => Some(Duration::ZERO),
+                    Progress::Nothing => deadline.is_none().then_some(POLL),
+                }
+            }
+            Err(error) => {
+                failures += 1;
+                let pause = error.is_passing().then(|| backoff(failures));
+                errors.push(error);
+                pause
+            }
+        };
+        for error in errors {
+            if told.insert(error.problem().code) && tell.send(Message::Problem(error)).is_err() {
+                return;
+            }
+        }
+        let Some(pause) = pause else { return };
+        match deadline {
+            None => match stopped.recv_timeout(pause) {
+                Ok(until) => deadline = Some(until),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            },
+            Some(until) => {
+                let pause = pause.min(LONGEST_PAUSE_AT_END);
+                if Instant::now() + pause >= until {
+                    return;
+                }
+                thread::sleep(pause);
+            }
+        }
+    }
+}
+
+/// 1, 2, 4, … seconds.
+fn backoff(failures: u32) -> Duration {
+    Duration::from_secs(1 << (failures - 1).min(10)).min(LONGEST_PAUSE)
+}
+
+/// One run on its way to one tracker.
+struct Course {
+    sink: Box<dyn Sink>,
+    layout: RunLayout,
+    events: Option<EventFile>,
+}
+
+#[derive(PartialEq)]
+enum Progress {
+    Sent,
+    Nothing,
+}
+
+impl Course {
+    fn new(sink: Box<dyn Sink>, layout: &RunLayout) -> Self {
+        Self { sink, layout: layout.clone(), events: None }
+    }
+
+    /// Sends the next events, if there are any.
+    fn advance(&mut self) -> Result<Progress, TrackingError> {
+        let events = match &mut self.events {
+            Some(events) => events,
+            missing => {
+                self.sink.open()?;
+                missing.insert(EventFile::new(self.layout.events()))
+            }
+        };
+        let batch = events.next(self.sink.acknowledged(), BATCH)?;
+        if batch.is_empty() {
+            return Ok(Progress::Nothing);
+        }
+        let sent = self.sink.send(&batch);
+        if sent.is_err() {
+            // The next attempt asks anew what is there.
+            self.events = None;
+        }
+        sent.map(|()| Progress::Sent)
+    }
+}
+
+/// What [`sync`] did.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct SyncReport {
+    /// One for each tracker in the settings.
+    pub trackers: Vec<TrackerReport>,
+}
+
+/// What a tracker has of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct TrackerReport {
+    /// The tracker: `MLflow`, `Weights & Biases`.
+    pub tracker: String,
+    /// Where the run is to be seen: an address, or a folder for `wandb sync`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
+    /// What is left to do for it to be seen there, as a command.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub then: Option<String>,
+    /// Events that were sent now.
+    pub sent: u64,
+    /// Events that are there in all.
+    pub total: u64,
+    /// What was not sent and why; empty when everything is there.
+    pub problems: Vec<Problem>,
+}
+
+/// Sends what trackers lack of a run that nobody trains; waits until it is done, or a server did not answer four times.
+///
+/// Errors: no tracker is set, a setting cannot be used, a file of the run cannot be read, or another process sends
+/// the run. What a tracker refused is in its report.
+pub fn sync(
+    layout: &RunLayout,
+    settings: &Settings,
+    credentials: &Credentials,
+) -> Result<SyncReport, TrackingError> {
+    let sinks = sink::all(layout, settings, credentials)?;
+    if sinks.is_empty() {
+        return Err(TrackingError::NothingConfigured);
+    }
+    let _lock = state::lock(layout)?;
+    Ok(SyncReport { trackers: sinks.into_iter().map(|sink| sync_one(Course::new(sink, layout))).collect() })
+}
+
+fn sync_one(mut course: Course) -> TrackerReport {
+    let mut failures = 0;
+    let mut problems = Vec::new();
+    let mut sent = 0;
+    loop {
+        let before = course.sink.acknowledged();
+        let advanced = course.advance();
+        problems.extend(course.sink.notes().iter().map(TrackingError::problem));
+        sent += course.sink.acknowledged().saturating_sub(before);
+        match advanced {
+            Ok(Progress::Sent) => failures = 0,
+            Ok(Progress::Nothing) => break,
+            Err(error) => {
+                failures += 1;
+                if !error.is_passing() || failures >= SYNC_ATTEMPTS {
+                    problems.push(error.problem());
+                    break;
+                }
+                thread::sleep(backoff(failures));
+            }
+        }
+    }
+    let sink = course.sink;
+    TrackerReport {
+        tracker: sink.tracker().to_owned(),
+        place: sink.place(),
+        then: sink.then(),
+        sent,
+        total: sink.acknowledged(),
+        problems,
+    }
+}

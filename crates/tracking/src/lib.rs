@@ -1,0 +1,44 @@
+//! Runs followed into MLflow and Weights & Biases.
+//!
+//! A run's `events.jsonl` is the queue: append-only, numbered, kept. [`Tracking`] reads it in threads of its own beside
+//! training and sends what is new; `tracking/{tracker}.json` in the run's folder says what was acknowledged. A server
+//! that is away costs training nothing: what is missing is sent when it is back, by a later attempt, or by [`sync`].
+
+mod error;
+mod events;
+mod follow;
+mod http;
+mod metrics;
+mod mlflow;
+mod proto;
+mod sink;
+mod state;
+mod wandb;
+
+pub use error::TrackingError;
+pub use follow::{SyncReport, TrackerReport, Tracking, sync};
+
+/// Who sends. Kept in memory alone.
+#[derive(Clone, Default)]
+pub struct Credentials {
+    /// `MLFLOW_TRACKING_TOKEN`: sent as bearer token.
+    pub mlflow_token: Option<String>,
+    /// `MLFLOW_TRACKING_USERNAME`: sent with the password, where there is no token.
+    pub mlflow_username: Option<String>,
+    /// `MLFLOW_TRACKING_PASSWORD`.
+    pub mlflow_password: Option<String>,
+    /// Name of the user, for the tag `mlflow.user`; no secret.
+    pub user: Option<String>,
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let set = |secret: &Option<String>| secret.as_ref().map(|_| "(set)");
+        f.debug_struct("Credentials")
+            .field("mlflow_token", &set(&self.mlflow_token))
+            .field("mlflow_username", &set(&self.mlflow_username))
+            .field("mlflow_password", &set(&self.mlflow_password))
+            .field("user", &self.user)
+            .finish()
+    }
+}
