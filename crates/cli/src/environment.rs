@@ -1,6 +1,8 @@
 //! What surrounds the process: the one place that reads environment, home and current folder.
 
+mod carbon;
 mod hub;
+mod tracking;
 
 use std::{
     env,
@@ -94,6 +96,7 @@ impl Environment {
         let unset = WORKER_ALLOCATOR.iter().filter(|(name, _)| self.variable(name).is_none());
         config.worker_environment = unset.map(|(name, value)| ((*name).into(), (*value).into())).collect();
         config.hub = hub;
+        config.tracking = self.tracking();
         config.state_url = self.variable(STATE_URL).map(str::to_owned);
         config.user_config =
             self.base_folder("XDG_CONFIG_HOME", "APPDATA", ".config").map(|f| f.join("config.toml"));

@@ -46,6 +46,11 @@ impl Session {
         Ok(Workbench::new(config))
     }
 
+    /// What surrounds the process.
+    pub fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
     /// How much a server says on standard error.
     pub fn log_level(&self) -> LevelFilter {
         self.environment.log_level()

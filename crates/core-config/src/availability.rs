@@ -6,7 +6,7 @@ use crate::{Problem, ProblemKind, settings::Settings};
 ///
 /// Each is of kind [`ProblemKind::Unsupported`] and has the code `config.not_available_yet`.
 pub fn unavailable(settings: &Settings) -> Vec<Problem> {
-    let Settings { ast, carbon, mlflow, wandb, huggingface, .. } = settings;
+    let Settings { ast, huggingface, .. } = settings;
     let mut problems = Vec::new();
     let mut refuse = |is_asked: bool, key: &str, found: &str, instead: &str| {
         if is_asked {
@@ -14,24 +14,6 @@ pub fn unavailable(settings: &Settings) -> Vec<Problem> {
         }
     };
     refuse(ast.enabled, "ast.enabled", "true", "set ast.enabled = false; every sample is trained on");
-    refuse(
-        carbon.emissions_endpoint.is_some(),
-        "carbon.emissions_endpoint",
-        "a service for live carbon intensity",
-        "leave it out; the yearly intensity of carbon.country_iso_code is used",
-    );
-    refuse(
-        mlflow.enabled,
-        "mlflow.enabled",
-        "true",
-        "set mlflow.enabled = false; the run's events.jsonl holds every figure",
-    );
-    refuse(
-        wandb.project.is_some(),
-        "wandb.project",
-        "logging to Weights & Biases",
-        "leave wandb.project out; the run's events.jsonl holds every figure",
-    );
     refuse(
         huggingface.enabled,
         "huggingface.enabled",
@@ -60,9 +42,9 @@ mod tests {
         let mut settings = Settings::default();
         settings.base_model.model_id = String::from("allenai/OLMo-2-0425-1B");
         assert_eq!(unavailable(&settings), [], "a model of the Hub is downloaded");
-        settings.mlflow.enabled = true;
+        settings.huggingface.enabled = true;
         let problems = unavailable(&settings);
-        insta::assert_snapshot!(problems[0], @"mlflow.enabled: true is not available yet; what works now: set mlflow.enabled = false; the run's events.jsonl holds every figure");
+        insta::assert_snapshot!(problems[0], @"huggingface.enabled: true is not available yet; what works now: set huggingface.enabled = false; export writes the Hub's layout to a folder");
         assert_eq!(
             (problems[0].kind, problems[0].code.as_str()),
             (ProblemKind::Unsupported, "config.not_available_yet")
@@ -73,16 +55,10 @@ mod tests {
     fn everything_that_is_missing_is_named_with_what_works() {
         let mut settings = Settings::default();
         settings.ast.enabled = true;
-        settings.carbon.emissions_endpoint = Some(String::from("https://user:secret@example.org"));
-        settings.mlflow.enabled = true;
-        settings.wandb.project = Some(String::from("adapters"));
         settings.huggingface.enabled = true;
         let lines: Vec<_> = unavailable(&settings).iter().map(Problem::to_string).collect();
         insta::assert_snapshot!(lines.join("\n"), @r#"
         ast.enabled: true is not available yet; what works now: set ast.enabled = false; every sample is trained on
-        carbon.emissions_endpoint: a service for live carbon intensity is not available yet; what works now: leave it out; the yearly intensity of carbon.country_iso_code is used
-        mlflow.enabled: true is not available yet; what works now: set mlflow.enabled = false; the run's events.jsonl holds every figure
-        wandb.project: logging to Weights & Biases is not available yet; what works now: leave wandb.project out; the run's events.jsonl holds every figure
         huggingface.enabled: true is not available yet; what works now: set huggingface.enabled = false; export writes the Hub's layout to a folder
         "#);
     }

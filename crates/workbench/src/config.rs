@@ -4,7 +4,7 @@ use std::{ffi::OsString, path::PathBuf};
 
 use greentune_core_config::resolve::Argument;
 
-use crate::HubSettings;
+use crate::{HubSettings, TrackingConfig};
 
 /// Everything that the workbench needs to know of its surroundings; it reads no environment itself.
 #[derive(Clone, Debug)]
@@ -29,6 +29,8 @@ pub struct WorkbenchConfig {
     pub user_home: Option<PathBuf>,
     /// The Hugging Face Hub, its cache and who asks; without more the public Hub and a cache in `home`.
     pub hub: HubSettings,
+    /// MLflow as the environment names it.
+    pub tracking: TrackingConfig,
 }
 
 impl WorkbenchConfig {
@@ -46,6 +48,7 @@ impl WorkbenchConfig {
             arguments: Vec::new(),
             allowed_roots: None,
             user_home: None,
+            tracking: TrackingConfig::default(),
         }
     }
 }

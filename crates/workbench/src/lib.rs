@@ -26,11 +26,14 @@ mod plan;
 mod progress;
 mod project;
 mod run;
+mod tracking;
 mod workbench;
 pub mod worker;
 
 pub use config::WorkbenchConfig;
 pub use error::{Result, WorkbenchError};
 pub use greentune_platforms_kaggle_hf::hub::{DEFAULT_ENDPOINT, HubSettings, Token};
+pub use greentune_tracking::{Credentials as TrackingCredentials, SyncReport};
 pub use run::{RunSummary, StageProgress};
+pub use tracking::TrackingConfig;
 pub use workbench::Workbench;

@@ -17,6 +17,7 @@ pub mod resume_training;
 pub mod show_config;
 pub mod show_run;
 pub mod start_training;
+pub mod sync_tracking;
 
 pub use cancel_training::{CancelTraining, CancelTrainingResponse};
 pub use configure_training_run::{
@@ -43,3 +44,4 @@ pub use resume_training::ResumeTraining;
 pub use show_config::{ShowConfig, ShowConfigResponse};
 pub use show_run::{ShowRun, ShowRunResponse};
 pub use start_training::{StartTraining, StartTrainingResponse};
+pub use sync_tracking::SyncTracking;

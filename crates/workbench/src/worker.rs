@@ -19,11 +19,12 @@ use greentune_core_config::{
     port::RunReporter,
     task::{WorkerAnswer, WorkerTask},
 };
+use greentune_tracking::Tracking;
 use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::{
-    Result, WorkbenchError, atomic_file,
+    Result, TrackingConfig, WorkbenchError, atomic_file,
     carbon_watch::{self, CarbonWatch},
     events::EventLog,
     fold::{fold, fold_all, note_artifacts},
@@ -54,6 +55,7 @@ pub struct WorkerSession {
     manifest: RunManifest,
     log: EventLog,
     carbon: CarbonWatch,
+    tracking: Option<Tracking>,
     ended: bool,
     began: Instant,
     heartbeat: Heartbeat,
@@ -85,6 +87,7 @@ impl WorkerSession {
             manifest,
             log,
             carbon: CarbonWatch::after(&events),
+            tracking: None,
             ended: false,
             began: Instant::now(),
             heartbeat,
@@ -111,6 +114,21 @@ impl WorkerSession {
         };
         let stages = self.manifest.stages.iter().filter(|stage| stage.status != RunStatus::Completed);
         stages.map(|stage| stage.stage).filter(|&stage| asked(stage)).collect()
+    }
+
+    /// Follows the run into its trackers from now on. A tracker that cannot be started must not keep a model from being
+    /// trained: it becomes a warning.
+    pub fn track(&mut self, config: &TrackingConfig) -> Result<()> {
+        match Tracking::start(&self.layout, &config.settings(&self.manifest.settings), &config.credentials) {
+            Ok(tracking) => self.tracking = Some(tracking),
+            Err(error) => self.append(warning(&error.problem()))?,
+        }
+        Ok(())
+    }
+
+    /// The trackers, to be ended once the run's last event is written.
+    pub fn take_tracking(&mut self) -> Option<Tracking> {
+        self.tracking.take()
     }
 
     /// Ends the attempt with its one terminal event, unless the trainer reported it already.
@@ -163,13 +181,20 @@ impl RunReporter for WorkerSession {
         }
         let is_about_carbon = matches!(event, EventKind::Emissions(_) | EventKind::StageFinished { .. });
         self.append(event).map_err(|error| error.problem())?;
-        let warnings = if is_about_carbon { self.carbon.look(&self.manifest) } else { Vec::new() };
+        let mut warnings = if is_about_carbon { self.carbon.look(&self.manifest) } else { Vec::new() };
+        let problems = self.tracking.as_mut().filter(|_| !self.ended).map(Tracking::problems);
+        warnings.extend(problems.iter().flatten().map(warning));
         warnings.into_iter().try_for_each(|warning| self.append(warning)).map_err(|error| error.problem())
     }
 
     fn cancel_requested(&self) -> bool {
         self.layout.cancel_request().exists() || carbon_watch::budget_spent(&self.manifest).is_some()
     }
+}
+
+fn warning(problem: &Problem) -> EventKind {
+    let hint = problem.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
+    EventKind::Warning { code: problem.code.clone(), message: format!("{}{hint}", problem.message) }
 }
 
 /// How much is done for an event.

@@ -81,7 +81,7 @@ impl Command {
             Self::Config(config) => config.run(session).await,
             Self::Completions(completions) => completions.run(session),
             Self::Mcp(mcp) => mcp.run(session).await,
-            Self::Worker(worker) => worker.run(),
+            Self::Worker(worker) => worker.run(session),
         }
     }
 }

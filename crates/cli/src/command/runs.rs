@@ -4,6 +4,7 @@ mod list;
 mod new;
 mod plan;
 mod show;
+mod sync;
 
 use clap::Subcommand;
 
@@ -20,6 +21,8 @@ pub enum Runs {
     List(list::List),
     /// Show everything about a run
     Show(show::Show),
+    /// Send what the trackers of a run (MLflow, Weights & Biases) have not got yet
+    Sync(sync::Sync),
 }
 
 impl Runs {
@@ -29,6 +32,7 @@ impl Runs {
             Self::Plan(plan) => plan.run(session).await,
             Self::List(list) => list.run(session).await,
             Self::Show(show) => show.run(session).await,
+            Self::Sync(sync) => sync.run(session).await,
         }
     }
 }

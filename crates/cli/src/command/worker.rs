@@ -6,6 +6,7 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use clap::Args;
@@ -13,7 +14,10 @@ use greentune_core_config::{Diagnostic, Problem, ProblemKind, task::WorkerAnswer
 use greentune_trainer_burn as trainer;
 use greentune_workbench::worker::{Outcome, WorkerSession, read_task, write_answer};
 
-use crate::failure::Failure;
+use crate::{failure::Failure, session::Session};
+
+/// Time that trackers get for what they have not sent when a run ends; `greentune runs sync` sends the rest.
+const TRACKING_GRACE: Duration = Duration::from_secs(10);
 
 /// Arguments of `worker`: a run's folder, or a task.
 #[derive(Args, Debug)]
@@ -27,11 +31,11 @@ pub struct Worker {
 }
 
 impl Worker {
-    pub(super) fn run(self) -> Result<(), Failure> {
+    pub(super) fn run(self, session: &Session) -> Result<(), Failure> {
         match self {
             Self { run_folder: Some(run_folder), .. } => {
                 leave_terminal();
-                train(&run_folder)
+                train(&run_folder, session)
             }
             Self { task: Some(task), answer: Some(answer), .. } => do_task(&task, &answer),
             _ => Ok(()), // clap asks for one of the two
@@ -39,8 +43,9 @@ impl Worker {
     }
 }
 
-fn train(run_folder: &Path) -> Result<(), Failure> {
+fn train(run_folder: &Path, surroundings: &Session) -> Result<(), Failure> {
     let mut session = WorkerSession::begin(run_folder)?;
+    session.track(&surroundings.environment().tracking())?;
     let (manifest, layout) = (session.manifest().clone(), session.layout().clone());
     let stages = session.stages();
     let result = guarded(|| match trainer::train(&manifest, &layout, &stages, &mut session) {
@@ -49,7 +54,12 @@ fn train(run_folder: &Path) -> Result<(), Failure> {
         Err(error) => Err(error.problem()),
     });
     let failure = result.clone().err();
+    let tracking = session.take_tracking();
     session.finish(result)?;
+    // No event may follow the last one, so what the trackers did not get is said in the log.
+    for problem in tracking.into_iter().flat_map(|tracking| tracking.finish(TRACKING_GRACE)) {
+        surroundings.output.fail(&problem);
+    }
     // The log ends with what went wrong.
     failure.map_or(Ok(()), |problem| Err(Failure(problem)))
 }

@@ -146,7 +146,7 @@ pub struct ProjectFeatures {
     pub enable_quality_weighting: Option<bool>,
     /// Meter energy and emissions; true when absent.
     pub enable_carbontracking: Option<bool>,
-    /// Log runs to MLflow; not available yet.
+    /// Log runs to MLflow; on when a tracking URI is given, else off, when absent.
     pub enable_mlflow: Option<bool>,
     /// Upload finished models; not available yet.
     pub enable_huggingface_upload: Option<bool>,
@@ -176,7 +176,7 @@ pub struct Integrations {
     pub mlflow_tracking_uri: Option<String>,
     /// Name in the emissions files, when `carbon_config.project_name` is absent.
     pub codecarbon_project_name: Option<String>,
-    /// Project at Weights & Biases.
+    /// Project at Weights & Biases: runs are written as folders that its client sends (`wandb sync`).
     pub wandb_project: Option<String>,
 }
 
@@ -278,7 +278,11 @@ fn settings_asked_for(request: &GenerateFineTuningProject) -> Result<Map<String,
         "lora": given["lora_config"],
         "dataset": given["dataset_config"],
         "carbon": carbon,
-        "mlflow": { "tracking_uri": other.mlflow_tracking_uri },
+        "mlflow": {
+            "enabled": features.enable_mlflow.unwrap_or(other.mlflow_tracking_uri.is_some()),
+            "tracking_uri": other.mlflow_tracking_uri,
+        },
+        "wandb": { "project": other.wandb_project },
     });
     Ok(without_nulls(settings).as_object().cloned().unwrap_or_default())
 }
@@ -316,15 +320,13 @@ fn response(
     let features_enabled = FeaturesEnabled {
         quality_weighting: settings.training.quality_weight_multiplier > 1.0,
         carbon_tracking: settings.carbon.enabled,
+        mlflow_tracking: settings.mlflow.enabled,
         ..FeaturesEnabled::default()
     };
     let mut not_available_yet: Vec<_> =
         unavailable(settings).into_iter().map(|problem| problem.message).collect();
-    let wandb = request.integrations.as_ref().is_some_and(|other| other.wandb_project.is_some());
     for (asked, feature) in [
         (features.enable_mlx_optimization == Some(true), "MLX trainer: left off"),
-        (features.enable_mlflow == Some(true), "logging to MLflow: left off"),
-        (wandb, "logging to Weights & Biases: left off"),
         (features.enable_huggingface_upload == Some(true), "uploading to the Hugging Face Hub: left off"),
     ] {
         if asked {
