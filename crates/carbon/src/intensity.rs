@@ -5,6 +5,7 @@
 
 mod grid;
 mod place;
+mod settings;
 mod table;
 
 #[cfg(feature = "online")]
@@ -24,4 +25,7 @@ pub use grid::{Grid, GridSource};
 #[cfg(feature = "online")]
 pub use live::{DEFAULT_ENDPOINT, LiveConfig, Secret};
 pub use place::{Cloud, Place};
+pub use settings::LiveAccess;
+#[cfg(feature = "online")]
+pub use settings::live_config;
 pub use table::{CarbonIntensity, Found, Scope, all, cleanest, cleanest_region, find};

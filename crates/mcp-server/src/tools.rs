@@ -5,6 +5,7 @@ mod configure_training_run;
 mod evaluate_model;
 mod export_model;
 mod generate_fine_tuning_project;
+mod get_aggregate_emissions;
 mod get_emissions_summary;
 mod inspect_dataset;
 mod list_runs;
@@ -18,7 +19,7 @@ use std::sync::LazyLock;
 
 use greentune_workbench::operation::{
     CancelTraining, ConfigureTrainingRun, EvaluateModel, ExportModel, GenerateFineTuningProject,
-    GetEmissionsSummary, InspectDataset, ListRuns, MonitorTrainingProgress, PlanTraining, PrepareDataset,
+    GetAggregateEmissions, GetEmissionsSummary, InspectDataset, ListRuns, MonitorTrainingProgress, PlanTraining, PrepareDataset,
     ResumeTraining, StartTraining,
 };
 
@@ -37,6 +38,7 @@ pub(crate) static ALL: LazyLock<Vec<Entry>> = LazyLock::new(|| {
         Entry::of::<ResumeTraining>(),
         Entry::of::<ListRuns>(),
         Entry::of::<GetEmissionsSummary>(),
+        Entry::of::<GetAggregateEmissions>(),
         Entry::of::<InspectDataset>(),
         Entry::of::<PrepareDataset>(),
         Entry::of::<PlanTraining>(),

@@ -1,17 +1,20 @@
 //! The operations: one file each, with its request, its response and the operation itself.
 
 pub mod cancel_training;
+pub mod compare_emissions;
 pub mod configure_training_run;
 pub mod diagnose;
 pub mod evaluate_model;
 pub mod export_model;
 pub mod follow_events;
 pub mod generate_fine_tuning_project;
+pub mod get_aggregate_emissions;
 pub mod get_emissions_summary;
 pub mod inspect_dataset;
 pub mod list_runs;
 pub mod monitor_training_progress;
 pub mod plan_training;
+pub mod plot_emissions;
 pub mod prepare_dataset;
 pub mod resume_training;
 pub mod show_config;
@@ -20,6 +23,7 @@ pub mod start_training;
 pub mod sync_tracking;
 
 pub use cancel_training::{CancelTraining, CancelTrainingResponse};
+pub use compare_emissions::CompareEmissions;
 pub use configure_training_run::{
     ConfigurationSummary, ConfigureTrainingRun, ConfigureTrainingRunResponse, StageSummary, TrainingData,
 };
@@ -32,13 +36,15 @@ pub use generate_fine_tuning_project::{
     GenerateFineTuningProjectResponse, Integrations, LoraConfig, ProjectFeatures, StageConfig,
     TrainingConfig,
 };
-pub use get_emissions_summary::GetEmissionsSummary;
+pub use get_aggregate_emissions::GetAggregateEmissions;
+pub use get_emissions_summary::{GetCurrentEmissions, GetEmissionsSummary};
 pub use inspect_dataset::InspectDataset;
 pub use list_runs::{ListRuns, ListRunsResponse};
 pub use monitor_training_progress::{
     MonitorTrainingProgress, MonitorTrainingProgressResponse, TrainingMetrics,
 };
 pub use plan_training::{PlanTraining, PlanTrainingResponse};
+pub use plot_emissions::{PlotEmissions, PlotEmissionsResponse};
 pub use prepare_dataset::PrepareDataset;
 pub use resume_training::ResumeTraining;
 pub use show_config::{ShowConfig, ShowConfigResponse};

@@ -3,17 +3,29 @@
 use std::path::PathBuf;
 
 use greentune_carbon::{
+    aggregate::aggregate,
     equivalence::EquivalenceTable,
-    summary::{EmissionsSummary, summarize},
+    sci::FunctionalUnit,
+    summary::{CurrentEmissions, EmissionsSummary, RunFacts, current, summarize_with},
 };
+use greentune_core_config::event::EventKind;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Result, Workbench, WorkbenchError};
+use crate::{Result, Workbench, WorkbenchError, run::Run};
 
 /// Ask for a run's emissions.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct GetEmissionsSummary {
+    /// Path of the project; the index of runs is asked when absent.
+    pub project_path: Option<PathBuf>,
+    /// Id of the run.
+    pub run_id: String,
+}
+
+/// Ask for the latest figures of a run's stage.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct GetCurrentEmissions {
     /// Path of the project; the index of runs is asked when absent.
     pub project_path: Option<PathBuf>,
     /// Id of the run.
@@ -26,9 +38,58 @@ impl Workbench {
     /// Errors: the run is unknown, or nothing was metered yet.
     pub async fn get_emissions_summary(&self, request: GetEmissionsSummary) -> Result<EmissionsSummary> {
         self.blocking(move |workbench| {
-            let run = workbench.find_run(request.project_path.as_deref(), &request.run_id)?;
-            summarize(&run, &EquivalenceTable::default()).map_err(WorkbenchError::reported)
+            let run = workbench.read_run(request.project_path.as_deref(), &request.run_id)?;
+            let factors = factors(run.manifest.settings.carbon.equivalences_file.as_deref())?;
+            let facts = facts(&run, &factors)?;
+            summarize_with(&run.layout, &factors, &facts).map_err(WorkbenchError::reported)
         })
         .await
     }
+
+    /// The last row of the stage that was metered last.
+    ///
+    /// Errors: the run is unknown, or nothing was metered yet.
+    pub async fn get_current_emissions(&self, request: GetCurrentEmissions) -> Result<CurrentEmissions> {
+        self.blocking(move |workbench| {
+            let run = workbench.find_run(request.project_path.as_deref(), &request.run_id)?;
+            current(&run).map_err(WorkbenchError::reported)
+        })
+        .await
+    }
+}
+
+/// The factors of the file that the settings name, else the built-in ones.
+pub(crate) fn factors(file: Option<&std::path::Path>) -> Result<EquivalenceTable> {
+    file.map_or_else(|| Ok(EquivalenceTable::default()), EquivalenceTable::read).map_err(WorkbenchError::reported)
+}
+
+/// What the run's events say beside its emissions.
+fn facts(run: &Run, factors: &EquivalenceTable) -> Result<RunFacts> {
+    let of_step = |kind: &EventKind| if let EventKind::Step(step) = kind { step.tokens } else { 0 };
+    let tokens: u64 = run.events.iter().map(|event| of_step(&event.kind)).sum();
+    let all_runs = aggregate(&run.layout.project().emissions(), factors).map_err(WorkbenchError::reported)?;
+    Ok(RunFacts {
+        steps_after_best_validation: after_best_validation(run),
+        functional_unit: (tokens > 0)
+            .then(|| FunctionalUnit { count: tokens as f64 / 1e6, unit: String::from("million tokens trained") }),
+        all_runs: Some(all_runs),
+        ..RunFacts::default()
+    })
+}
+
+/// Steps of all stages after the one with its stage's best validation loss, and steps in all.
+fn after_best_validation(run: &Run) -> Option<(u64, u64)> {
+    let (mut after, mut all) = (0, 0);
+    for stage in &run.manifest.stages {
+        let evaluated = run.events.iter().filter_map(|event| match event.kind {
+            EventKind::Evaluated { stage: of, step, validation_loss, .. } if of == stage.stage => {
+                Some((step, validation_loss))
+            }
+            _ => None,
+        });
+        let (best, _) = evaluated.min_by(|a, b| a.1.total_cmp(&b.1))?;
+        after += stage.steps_done.saturating_sub(best);
+        all += stage.steps_done;
+    }
+    Some((after, all))
 }
