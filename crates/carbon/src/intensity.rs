@@ -105,6 +105,74 @@ static WORLD: LazyLock<CarbonIntensity> = LazyLock::new(|| CarbonIntensity {
     source: "IEA 2019 world average, by way of codecarbon 3.3.2 (MIT)".into(),
 });
 
+/// A region of a cloud provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cloud {
+    /// Such as `aws`.
+    pub provider: String,
+    /// Such as `eu-west-1`.
+    pub region: String,
+}
+
+/// Where electricity is drawn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// ISO 3166-1 alpha-3.
+    pub country_iso_code: String,
+    /// State, province or zone, by name or code.
+    pub region: Option<String>,
+    /// Region of a cloud provider.
+    pub cloud: Option<Cloud>,
+}
+
+/// The grid's figure at one moment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Grid {
+    /// Where.
+    pub place: Place,
+    /// Country in English.
+    pub country_name: String,
+    /// g CO2-equivalent per kWh.
+    pub g_per_kwh: f64,
+    /// Relative half-width of the figure's interval.
+    pub uncertainty: f64,
+    /// Where the figure comes from.
+    pub source: String,
+    /// What had to be assumed.
+    pub notes: Vec<String>,
+    /// Degrees east.
+    pub longitude: Option<f64>,
+    /// Degrees north.
+    pub latitude: Option<f64>,
+}
+
+/// Where the intensity comes from while a meter runs.
+#[derive(Clone, Debug)]
+pub struct GridSource(Grid);
+
+impl GridSource {
+    /// The yearly figure of a place.
+    pub fn yearly(place: &Place) -> Self {
+        let found = find(&place.country_iso_code, place.region.as_deref());
+        let row = found.intensity;
+        Self(Grid {
+            place: place.clone(),
+            country_name: row.country_name.clone(),
+            g_per_kwh: row.g_per_kwh,
+            uncertainty: 0.2,
+            source: format!("{}, {}, {}", row.name(), row.year, row.source),
+            notes: found.note.into_iter().collect(),
+            longitude: None,
+            latitude: None,
+        })
+    }
+
+    /// The figure now.
+    pub fn now(&self) -> Grid {
+        self.0.clone()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
