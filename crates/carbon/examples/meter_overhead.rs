@@ -1,7 +1,8 @@
-//! What metering this machine each second costs: `cargo run --release --example meter_overhead -- SECONDS [LOAD_THREADS]`.
+//! What metering this machine each second costs: `meter_overhead SECONDS [LOAD_THREADS [process | PID]]`.
 //!
 //! Prints JSON: processor time of the meter's thread, growth of resident memory, time to start, and the energy.
-//! The load keeps LOAD_THREADS threads busy (none by default).
+//! The load keeps LOAD_THREADS threads busy (none by default); the process is this one, or PID, where
+//! the share of one is wanted.
 
 use std::{
     fs, hint,
@@ -41,7 +42,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let before = resident();
     let place = Place { country_iso_code: "FRA".into(), region: None, cloud: None };
     let mut config = MeterConfig::new("overhead", "overhead", GridSource::yearly(&place));
-    if mode == "process" {
+    config.process = mode.parse().ok();
+    if mode == "process" || config.process.is_some() {
         config.tracking_mode = TrackingMode::Process;
     }
     let begin = Instant::now();

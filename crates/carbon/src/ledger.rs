@@ -74,9 +74,9 @@ pub struct ComponentPower {
 /// Energy by component, in µJ.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Energy {
-    cpu_uj: f64,
-    gpu_uj: f64,
-    ram_uj: f64,
+    cpu: f64,
+    gpu: f64,
+    ram: f64,
 }
 
 /// Adds up what the readings of one machine say.
@@ -222,19 +222,19 @@ impl Ledger {
         self.span.observe(seconds, readings.asleep_seconds);
         self.update_shares(readings.ticks, readings.tree.as_ref());
         let used = Energy {
-            cpu_uj: self.cpu_uj(readings, at, seconds),
-            gpu_uj: self.gpu_uj(readings, at),
-            ram_uj: self.ram_uj(readings, at, seconds),
+            cpu: self.cpu_uj(readings, at, seconds),
+            gpu: self.gpu_uj(readings, at),
+            ram: self.ram_uj(readings, at, seconds),
         };
         if is_counting {
             self.counted_seconds += seconds;
-            self.energy.cpu_uj += used.cpu_uj;
-            self.energy.gpu_uj += used.gpu_uj;
-            self.energy.ram_uj += used.ram_uj;
+            self.energy.cpu += used.cpu;
+            self.energy.gpu += used.gpu;
+            self.energy.ram += used.ram;
         }
-        self.totals.cpu_joules = self.energy.cpu_uj / 1e6;
-        self.totals.gpu_joules = self.energy.gpu_uj / 1e6;
-        self.totals.ram_joules = self.energy.ram_uj / 1e6;
+        self.totals.cpu_joules = self.energy.cpu / 1e6;
+        self.totals.gpu_joules = self.energy.gpu / 1e6;
+        self.totals.ram_joules = self.energy.ram / 1e6;
         self.add_utilisation(readings, seconds);
         self.update_power();
     }
@@ -298,11 +298,11 @@ impl Ledger {
         }
         let busy = now.busy.saturating_sub(last.busy);
         self.shares.busy = Some((busy as f64 / total as f64).min(1.0));
-        if let Some((now, last)) = tree.map(|tree| tree.ticks).zip(self.last_tree_ticks) {
-            let own = now.saturating_sub(last);
-            // The process's ticks are counted apart from the machine's and may run ahead of them.
-            self.shares.own = Some(if own == 0 { 0.0 } else { (own as f64 / busy.max(own) as f64).min(1.0) });
-        }
+        // A process that ended uses nothing.
+        let now_and_last = tree.map(|tree| tree.ticks).zip(self.last_tree_ticks);
+        let own = now_and_last.map_or(0, |(now, last)| now.saturating_sub(last));
+        // The process's ticks are counted apart from the machine's and may run ahead of them.
+        self.shares.own = Some(if own == 0 { 0.0 } else { own as f64 / busy.max(own) as f64 });
         self.last_ticks = ticks;
         self.last_tree_ticks = tree.map(|tree| tree.ticks).or(self.last_tree_ticks);
     }
@@ -367,9 +367,9 @@ impl Ledger {
         if seconds >= POWER_WINDOW_SECONDS || (since <= 0.0 && seconds > 0.0) {
             let watts = |now_uj: f64, before_uj: f64| (now_uj - before_uj) / 1e6 / seconds;
             self.power = ComponentPower {
-                cpu_w: watts(self.energy.cpu_uj, before.cpu_uj),
-                gpu_w: watts(self.energy.gpu_uj, before.gpu_uj),
-                ram_w: watts(self.energy.ram_uj, before.ram_uj),
+                cpu_w: watts(self.energy.cpu, before.cpu),
+                gpu_w: watts(self.energy.gpu, before.gpu),
+                ram_w: watts(self.energy.ram, before.ram),
             };
         }
         if seconds >= POWER_WINDOW_SECONDS {
@@ -423,7 +423,7 @@ impl GpuSource {
             Self::Power(last) => {
                 let Some(now_w) = reading.power_w else { return 0.0 };
                 let (before_w, since) = last.replace((now_w, at)).unwrap_or((now_w, at));
-                (before_w + now_w) / 2.0 * (at - since) * 1e6
+                f64::midpoint(before_w, now_w) * (at - since) * 1e6
             }
         }
     }

@@ -9,7 +9,7 @@ use jiff::Zoned;
 use crate::{
     Carried, JOULES_PER_KWH, MeterConfig,
     calibration::Fit,
-    carried, cpu,
+    carried, codecarbon, cpu,
     evidence::Evidence,
     gpu,
     intensity::Grid,
@@ -154,8 +154,9 @@ impl Reporter {
         let add = |now: [f64; 2], before: Option<[f64; 2]>| {
             before.map_or(now, |before| [now[0] + before[0], now[1] + before[1]])
         };
-        let intensity =
-            crate::codecarbon::carbon_intensity_g_per_kwh(&record).unwrap_or(self.emitted.mean_g_per_kwh());
+        // Of one attempt alone it is the grid's figure itself, without a quotient's rounding.
+        let of_all = earlier.and_then(|_| codecarbon::carbon_intensity_g_per_kwh(&record));
+        let intensity = of_all.unwrap_or(self.emitted.mean_g_per_kwh());
         EmissionsProvenance {
             format_version: sidecar::FORMAT_VERSION,
             meter: METER.into(),

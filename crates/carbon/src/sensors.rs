@@ -39,8 +39,9 @@ impl Host {
 #[derive(Debug)]
 pub(crate) struct Sensors {
     machine: Machine,
-    /// The process whose share is wanted; `None`: no share is wanted.
-    process: Option<Option<u32>>,
+    /// Whether a process's share is wanted, and whose: `None` is this one.
+    mode: TrackingMode,
+    process: Option<u32>,
     /// What does not change.
     pub identity: Identity,
     /// RAPL counters; none when they cannot be read.
@@ -94,19 +95,19 @@ impl Sensors {
         } else if identity.ram_total_gb.is_none() && domains.memory.is_empty() {
             notes.push("RAM: its size is unreadable, so it is not counted".into());
         }
-        let process = match config.tracking_mode {
-            TrackingMode::Machine => None,
-            TrackingMode::Process => Some(config.process),
-        };
-        Self { machine, process, identity, domains, gpus, notes }
+        Self { machine, mode: config.tracking_mode, process: config.process, identity, domains, gpus, notes }
     }
 
     pub fn read(&mut self, at_seconds: f64, asleep_seconds: f64) -> Readings {
-        let tree = self.process.and_then(|process| self.machine.tree(process));
+        let tree = match self.mode {
+            TrackingMode::Machine => None,
+            TrackingMode::Process => self.machine.tree(self.process),
+        };
         let gpus = self.gpus.read(tree.is_some());
-        let share = |gpu: &GpuReading| {
-            let own = tree.as_ref().map(|tree| tree.pids.as_slice()).unwrap_or_default();
-            gpu::own_share(gpu.processes.as_deref(), own, |pid| self.machine.sees(pid))
+        let share = |gpu: &GpuReading| match &tree {
+            // A process that ended uses nothing.
+            None => OwnShare::Known(0.0),
+            Some(tree) => gpu::own_share(gpu.processes.as_deref(), &tree.pids, |pid| self.machine.sees(pid)),
         };
         Readings {
             at_seconds,

@@ -18,22 +18,29 @@ pub(crate) struct Match {
 /// name and that has the most of them, if its power is not in doubt.
 pub(crate) fn find(model: &str) -> Option<Match> {
     let wanted = words(model);
+    if wanted.is_empty() {
+        return None;
+    }
     let mut best: Option<(usize, Match)> = None;
     let mut is_in_doubt = false;
     for row in rows() {
         let words = words(row.name);
-        if words == wanted {
+        if words.len() == wanted.len()
+            && words.iter().zip(&wanted).all(|(word, wanted)| is_same(word, wanted))
+        {
             return Some(row);
         }
         // A brand alone, or a number alone, is no name.
         let is_name =
             words.len() > 1 && words.iter().any(|word| word.bytes().any(|byte| byte.is_ascii_digit()));
-        if !is_name || !words.iter().all(|word| wanted.contains(word)) {
+        if !is_name || !words.iter().all(|word| wanted.iter().any(|wanted| is_same(word, wanted))) {
             continue;
         }
         match best {
             Some((most, _)) if words.len() < most => {}
-            Some((most, known)) if words.len() == most => is_in_doubt |= known.tdp_w != row.tdp_w,
+            Some((most, known)) if words.len() == most => {
+                is_in_doubt |= known.tdp_w.total_cmp(&row.tdp_w).is_ne();
+            }
             _ => (best, is_in_doubt) = (Some((words.len(), row)), false),
         }
     }
@@ -48,14 +55,22 @@ fn rows() -> impl Iterator<Item = Match> {
     })
 }
 
-/// The words of a name that tell processors apart, in lower case, without its frequency.
-fn words(name: &str) -> Vec<String> {
-    let name = name.split('@').next().unwrap_or_default().to_lowercase();
+/// The words of a name that tell processors apart, without its frequency.
+fn words(name: &str) -> Vec<&str> {
+    let name = name.split('@').next().unwrap_or_default();
     name.split(|letter: char| !letter.is_alphanumeric() && !"-.+".contains(letter))
-        .filter(|word| !word.is_empty() && !NOISE.contains(word))
-        .filter(|word| !word.ends_with("-core") && !word.ends_with("ghz"))
-        .map(String::from)
+        .filter(|word| !word.is_empty() && !NOISE.iter().any(|noise| is_same(noise, word)))
+        .filter(|word| !ends_with(word, "-core") && !ends_with(word, "ghz"))
         .collect()
+}
+
+fn is_same(a: &str, b: &str) -> bool {
+    a.eq_ignore_ascii_case(b)
+}
+
+fn ends_with(word: &str, end: &str) -> bool {
+    let (word, end) = (word.as_bytes(), end.as_bytes());
+    word.len() >= end.len() && word[word.len() - end.len()..].eq_ignore_ascii_case(end)
 }
 
 #[cfg(test)]

@@ -72,7 +72,7 @@ fn rapl_is_measured() {
     let snapshot = meter.so_far();
     assert_eq!(snapshot.basis, "measured");
     assert!(snapshot.power_w > 0.0);
-    assert_eq!(snapshot.power.cpu_w, snapshot.power_w);
+    assert!((snapshot.power.cpu_w - snapshot.power_w).abs() < 1e-9);
     let event = snapshot.so_far(2);
     assert_eq!((event.stage, event.energy_kwh), (2, snapshot.record.energy_consumed));
 
@@ -231,7 +231,7 @@ fn two_meters_of_one_host_count_it_once() {
     };
     let (first, second) = (rank("rank0"), rank("rank1"));
     set_energy(root.path(), 100_000_000);
-    assert_eq!(second.so_far().record.energy_consumed, 0.0);
+    assert!(second.so_far().record.energy_consumed.abs() < 1e-15);
     let (record, provenance) = first.finish();
     assert!((record.cpu_energy * 3.6e6 - 100.0).abs() < 1e-9);
     assert!(!provenance.notes.iter().any(|note| note.contains("counted it")), "{:?}", provenance.notes);
