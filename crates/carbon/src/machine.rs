@@ -1,7 +1,7 @@
 //! What `/proc` says of this machine: processor, memory, load, and the processes that are counted.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs::{self, File},
     io::{self, Read as _},
     num::NonZero,
@@ -48,6 +48,16 @@ pub(crate) struct Ticks {
 pub(crate) struct Memory {
     /// Not free and not to be freed at once.
     pub used_gb: f64,
+}
+
+/// Looks after which the processes outside the tree are looked at again: a number may have been given anew.
+const LOOKS_UNTIL_FORGOTTEN: u32 = 60;
+
+/// Processes that are known to be outside the tree, so that each look costs what the tree is large.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Outsiders {
+    pids: HashSet<u32>,
+    looks: u32,
 }
 
 /// A process and its descendants.
@@ -115,10 +125,10 @@ impl Machine {
     ///
     /// Children that ended are in their parent's time once it has waited for them. A descendant whose parent ended
     /// belongs to init and is no longer seen.
-    pub fn tree(&self, root: Option<u32>) -> Option<Tree> {
+    pub fn tree(&self, root: Option<u32>, outsiders: &mut Outsiders) -> Option<Tree> {
         let name = root.map_or_else(|| "self".to_owned(), |pid| pid.to_string());
         let first = self.stat(&name)?;
-        let found = self.walk(first).unwrap_or_else(|| self.scan(first));
+        let found = self.walk(first).unwrap_or_else(|| self.scan(first, outsiders));
         let page_gb = rustix::param::page_size() as f64 / BYTES_PER_GB;
         Some(Tree {
             pids: found.iter().map(|stat| stat.pid).collect(),
@@ -162,12 +172,18 @@ impl Machine {
     }
 
     /// The tree by every process's parent.
-    fn scan(&self, first: Stat) -> Vec<Stat> {
+    fn scan(&self, first: Stat, outsiders: &mut Outsiders) -> Vec<Stat> {
         let Ok(entries) = fs::read_dir(self.root.join("proc")) else { return vec![first] };
-        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let listed = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+        let listed: HashSet<u32> = listed.collect();
+        outsiders.looks += 1;
+        if outsiders.looks.is_multiple_of(LOOKS_UNTIL_FORGOTTEN) {
+            outsiders.pids.clear();
+        }
+        outsiders.pids.retain(|pid| listed.contains(pid));
         let mut children: HashMap<u32, Vec<Stat>> = HashMap::new();
-        for name in names.filter(|name| name.bytes().all(|byte| byte.is_ascii_digit())) {
-            if let Some(stat) = self.stat(&name) {
+        for pid in listed.difference(&outsiders.pids) {
+            if let Some(stat) = self.stat(&pid.to_string()) {
                 children.entry(stat.parent).or_default().push(stat);
             }
         }
@@ -178,6 +194,9 @@ impl Machine {
             // Each list is taken once, so that no circle of parents goes round for ever.
             found.extend(children.remove(&stat.pid).unwrap_or_default());
         }
+        outsiders
+            .pids
+            .extend(children.values().flatten().map(|stat| stat.pid).filter(|pid| *pid != first.pid));
         found
     }
 
@@ -269,11 +288,22 @@ mod tests {
             process(root.path(), pid, parent, ticks);
         }
         let machine = Machine::new(root.path());
-        let tree = machine.tree(Some(10)).unwrap();
+        let outsiders = &mut Outsiders::default();
+        let tree = machine.tree(Some(10), outsiders).unwrap();
         assert_eq!((tree.pids.clone(), tree.ticks), (vec![10, 11, 12], 7));
         assert!(tree.resident_gb > 0.0);
-        assert_eq!(machine.tree(Some(99)), None);
-        assert_eq!(machine.tree(None), None);
+        assert_eq!(machine.tree(Some(99), outsiders), None);
+        assert_eq!(machine.tree(None, outsiders), None);
+
+        // Those outside are not looked at again; a new child is seen, and so is a number that was given anew.
+        assert_eq!(outsiders.pids, HashSet::from([1, 20]));
+        process(root.path(), 13, 12, 8);
+        assert_eq!(machine.tree(Some(10), outsiders).unwrap().ticks, 15);
+        process(root.path(), 20, 10, 16);
+        let looks = (0..LOOKS_UNTIL_FORGOTTEN).map(|_| machine.tree(Some(10), outsiders).unwrap().ticks);
+        assert_eq!(looks.max(), Some(31));
+        fs::remove_dir_all(root.path().join("proc/13")).unwrap();
+        process(root.path(), 20, 1, 500);
         assert!(machine.sees(20) && !machine.sees(99));
 
         // The kernel's lists of children say the same, whichever thread started them.
@@ -282,14 +312,14 @@ mod tests {
             fs::create_dir_all(&folder).unwrap();
             fs::write(folder.join("children"), list).unwrap();
         }
-        assert_eq!(machine.tree(Some(10)).unwrap(), tree);
+        assert_eq!(machine.tree(Some(10), &mut Outsiders::default()).unwrap(), tree);
     }
 
     #[cfg(target_os = "linux")]
     #[test]
     fn children_of_this_very_process_are_seen() {
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-        let tree = Machine::new(Path::new("/")).tree(None).unwrap();
+        let tree = Machine::new(Path::new("/")).tree(None, &mut Outsiders::default()).unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(tree.pids.contains(&std::process::id()) && tree.pids.contains(&child.id()), "{tree:?}");

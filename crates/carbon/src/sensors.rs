@@ -7,7 +7,7 @@ use greentune_core_config::settings::TrackingMode;
 use crate::{
     MeterConfig,
     gpu::{self, GpuReading, Gpus, OwnShare},
-    machine::{Identity, Machine, Memory, Ticks, Tree},
+    machine::{Identity, Machine, Memory, Outsiders, Ticks, Tree},
     rapl::{self, Domain, Domains},
 };
 
@@ -42,6 +42,7 @@ pub(crate) struct Sensors {
     /// Whether a process's share is wanted, and whose: `None` is this one.
     mode: TrackingMode,
     process: Option<u32>,
+    outsiders: Outsiders,
     /// What does not change.
     pub identity: Identity,
     /// RAPL counters; none when they cannot be read.
@@ -95,13 +96,15 @@ impl Sensors {
         } else if identity.ram_total_gb.is_none() && domains.memory.is_empty() {
             notes.push("RAM: its size is unreadable, so it is not counted".into());
         }
-        Self { machine, mode: config.tracking_mode, process: config.process, identity, domains, gpus, notes }
+        let outsiders = Outsiders::default();
+        let (mode, process) = (config.tracking_mode, config.process);
+        Self { machine, mode, process, outsiders, identity, domains, gpus, notes }
     }
 
     pub fn read(&mut self, at_seconds: f64, asleep_seconds: f64) -> Readings {
         let tree = match self.mode {
             TrackingMode::Machine => None,
-            TrackingMode::Process => self.machine.tree(self.process),
+            TrackingMode::Process => self.machine.tree(self.process, &mut self.outsiders),
         };
         let gpus = self.gpus.read(tree.is_some());
         let share = |gpu: &GpuReading| match &tree {
