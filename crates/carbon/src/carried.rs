@@ -6,7 +6,7 @@ use greentune_core_config::emissions::{
     ComponentProvenance, EmissionsProvenance, EmissionsRecord, EnergyBasis,
 };
 
-use crate::{CarbonError, codecarbon, cpu, ledger::Totals, sidecar};
+use crate::{CarbonError, codecarbon, cpu, ledger::Totals, report, sidecar};
 
 /// What earlier attempts of the same stage used.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +29,23 @@ impl Carried {
             None => without_sidecar(&record),
         };
         Ok(Some(Self { record, provenance }))
+    }
+
+    /// Bounds of their energy; the row may be a moment newer than the sidecar.
+    pub(crate) fn energy_range_kwh(&self) -> [f64; 2] {
+        let components = &self.provenance.components;
+        let known: f64 = components.iter().map(|component| component.energy_kwh).sum();
+        let range = self.provenance.energy_range_kwh.unwrap_or_else(|| report::sum_of_ranges(components));
+        let scale = if known > 0.0 { self.record.energy_consumed / known } else { 1.0 };
+        range.map(|bound| bound * scale)
+    }
+
+    /// Bounds of their emissions; those of format 1 know of the energy's alone.
+    pub(crate) fn emissions_range_kg(&self) -> [f64; 2] {
+        let (kg, kwh) = (self.record.emissions, self.record.energy_consumed);
+        let intensity = if kwh > 0.0 { kg / kwh } else { 0.0 };
+        let range = self.energy_range_kwh().map(|bound| bound * intensity);
+        self.provenance.emissions_range_kg.unwrap_or(range)
     }
 
     /// The earlier attempts as sums over time, energy as drawn (mean power times duration knows no PUE).
@@ -54,7 +71,9 @@ pub(crate) fn add_components(now: Vec<ComponentProvenance>, earlier: &Carried) -
     for before in &earlier.provenance.components {
         // The row is written before the sidecar, so its energy is the truer one.
         let energy_kwh = energy_kwh(&earlier.record, &before.component).unwrap_or(before.energy_kwh);
-        let before = ComponentProvenance { energy_kwh, ..before.clone() };
+        let scale = if before.energy_kwh > 0.0 { energy_kwh / before.energy_kwh } else { 1.0 };
+        let range_kwh = before.range_kwh.map(|range| range.map(|bound| bound * scale));
+        let before = ComponentProvenance { energy_kwh, range_kwh, ..before.clone() };
         match components.iter_mut().find(|component| component.component == before.component) {
             Some(component) => *component = add(component, &before),
             None => components.push(before),
@@ -65,7 +84,8 @@ pub(crate) fn add_components(now: Vec<ComponentProvenance>, earlier: &Carried) -
 
 fn add(now: &ComponentProvenance, before: &ComponentProvenance) -> ComponentProvenance {
     let energy_kwh = now.energy_kwh + before.energy_kwh;
-    let half_width = now.uncertainty * now.energy_kwh + before.uncertainty * before.energy_kwh;
+    let [low, high] = report::sum_of_ranges(&[now.clone(), before.clone()]);
+    let farther = (energy_kwh - low).max(high - energy_kwh);
     ComponentProvenance {
         component: now.component.clone(),
         // A sum of which a part is modelled is modelled.
@@ -73,8 +93,10 @@ fn add(now: &ComponentProvenance, before: &ComponentProvenance) -> ComponentProv
         method: either(&now.method, &before.method),
         source: either(&now.source, &before.source),
         energy_kwh,
-        uncertainty: if energy_kwh > 0.0 { half_width / energy_kwh } else { now.uncertainty },
+        uncertainty: if energy_kwh > 0.0 { farther / energy_kwh } else { now.uncertainty },
         scope: either(&now.scope, &before.scope),
+        range_kwh: Some([low, high]),
+        year: now.year,
     }
 }
 
@@ -90,14 +112,20 @@ fn either(now: &str, before: &str) -> String {
 const EARLIER: &str = "; earlier attempts: ";
 
 fn without_sidecar(record: &EmissionsRecord) -> EmissionsProvenance {
-    let component = |name: &str| ComponentProvenance {
-        component: name.to_owned(),
-        basis: EnergyBasis::Modelled,
-        method: "unknown: the attempt left no provenance".into(),
-        source: "the stage's emissions file".into(),
-        energy_kwh: energy_kwh(record, name).unwrap_or_default(),
-        uncertainty: cpu::UNCERTAINTY,
-        scope: "unknown".into(),
+    let [low, high] = cpu::EVIDENCE.factors;
+    let component = |name: &str| {
+        let energy_kwh = energy_kwh(record, name).unwrap_or_default();
+        ComponentProvenance {
+            component: name.to_owned(),
+            basis: EnergyBasis::Modelled,
+            method: "unknown: the attempt left no provenance".into(),
+            source: "the stage's emissions file".into(),
+            energy_kwh,
+            uncertainty: high - 1.0,
+            scope: "unknown".into(),
+            range_kwh: Some([energy_kwh * low, energy_kwh * high]),
+            year: None,
+        }
     };
     let names = ["cpu", "gpu", "ram"].into_iter();
     EmissionsProvenance {
@@ -109,6 +137,7 @@ fn without_sidecar(record: &EmissionsRecord) -> EmissionsProvenance {
         pue: record.pue,
         notes: vec!["an earlier attempt left no provenance; how its energy was got is unknown".into()],
         attempts: 1,
+        ..EmissionsProvenance::default()
     }
 }
 

@@ -1,20 +1,27 @@
-//! Readings in, joules out. No clock and no IO, so that its laws can be tested.
+//! Readings in, energy out. No clock and no IO, so that its laws can be tested.
+//!
+//! Energy is summed in µJ as `f64`: whole numbers are exact up to 2^53 µJ, which is 2500 kWh.
+
+use std::mem;
 
 use greentune_core_config::settings::TrackingMode;
 
 use crate::{
+    counter::{Counter, CounterSet},
     cpu::LoadModel,
-    gpu::GpuReading,
-    machine::Ticks,
+    gpu::{GpuReading, OwnShare},
+    machine::{Ticks, Tree},
     ram,
+    rapl::Domain,
     sensors::{Readings, Sensors},
 };
 
 /// Seconds over which the power "now" is averaged: NVML's counter moves about every 100 ms.
 const POWER_WINDOW_SECONDS: f64 = 1.0;
-/// Counters this close, in µJ, are taken for one counter seen twice: some multi-die processors show the package's
-/// counter once per die. One joule covers the milliseconds between two reads (CodeCarbon's tolerance, `core/rapl.py`).
-const MIRROR_UJ: u64 = 1_000_000;
+/// Samples this many intervals apart are worth a note.
+const LATE_INTERVALS: f64 = 3.0;
+/// Sleep shorter than this is not told from the two clocks' jitter.
+const LEAST_SLEEP_SECONDS: f64 = 0.1;
 
 /// Energy as drawn (no PUE) and utilisation, as sums over time; sums of separate spans add up.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -53,100 +60,182 @@ impl std::ops::Add for Totals {
     }
 }
 
+/// Power by component, in W without PUE.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ComponentPower {
+    /// The processor.
+    pub cpu_w: f64,
+    /// All GPUs.
+    pub gpu_w: f64,
+    /// Memory.
+    pub ram_w: f64,
+}
+
+/// Energy by component, in µJ.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Energy {
+    cpu: f64,
+    gpu: f64,
+    ram: f64,
+}
+
 /// Adds up what the readings of one machine say.
 #[derive(Debug)]
 pub(crate) struct Ledger {
-    cpu: Cpu,
+    cpu: Source<LoadModel>,
+    ram: Option<Source<f64>>,
     gpus: Vec<Gpu>,
-    ram: Option<Ram>,
+    apportioned: Apportioned,
+    cpu_unsettled: Unsettled,
+    ram_unsettled: Unsettled,
+    ram_total_gb: Option<f64>,
     last_at: f64,
     last_ticks: Option<Ticks>,
-    shares: Option<Shares>,
+    last_tree_ticks: Option<u64>,
+    shares: Shares,
+    energy: Energy,
     totals: Totals,
-    window: (f64, f64),
-    power_w: f64,
+    counted_seconds: f64,
+    window: (f64, Energy),
+    power: ComponentPower,
+    span: Span,
 }
 
-/// How the processor's energy is got.
+/// How a component's energy is got: counters, or a model of the power.
 #[derive(Debug)]
-pub(crate) enum Cpu {
-    Counters(Vec<PackageCounter>),
-    Model(LoadModel),
+pub(crate) enum Source<Model> {
+    Counters { set: CounterSet, names: Vec<String> },
+    Model(Model),
 }
 
-/// A RAPL counter; all fields in µJ.
-#[derive(Debug)]
-pub(crate) struct PackageCounter {
-    start: u64,
-    last: u64,
-    range: u64,
-    total: u64,
+/// The components of which only the process's share is counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Apportioned {
+    pub cpu: bool,
+    pub ram: bool,
+    pub gpu: bool,
 }
+
+/// Energy that waits for a share to be known.
+#[derive(Clone, Copy, Debug, Default)]
+struct Unsettled(f64);
 
 #[derive(Debug)]
 struct Gpu {
-    last_mj: Option<u64>,
-    joules: f64,
+    source: GpuSource,
+    share: Option<f64>,
+    unsettled: Unsettled,
 }
 
 #[derive(Debug)]
-struct Ram {
-    total_gb: f64,
-    mode: TrackingMode,
+enum GpuSource {
+    Counter(Counter),
+    /// Power that was read last, in W, and when.
+    Power(Option<(f64, f64)>),
 }
 
-/// Shares of the processor's time between two readings, in `[0, 1]`.
-#[derive(Clone, Copy, Debug)]
+/// Shares between two readings, in `[0, 1]`.
+#[derive(Clone, Copy, Debug, Default)]
 struct Shares {
-    busy: f64,
+    /// Of the processor's time, what was busy.
+    busy: Option<f64>,
+    /// Of the busy time, the process's.
     own: Option<f64>,
+}
+
+/// What came between readings.
+#[derive(Clone, Copy, Debug, Default)]
+struct Span {
+    interval_seconds: f64,
+    late: u64,
+    longest_seconds: f64,
+    asleep_seconds: f64,
+    slept: u64,
+    unknown_gpu_shares: u64,
 }
 
 impl Ledger {
     /// A ledger for the machine that `sensors` found, opened at `first`.
-    pub fn open(sensors: &Sensors, mode: TrackingMode, first: &Readings) -> Self {
-        let counters: Option<Vec<PackageCounter>> = sensors
-            .packages
-            .iter()
-            .zip(&first.packages_uj)
-            .map(|(package, uj)| uj.map(|uj| PackageCounter::new(uj, package.range_uj)))
-            .collect();
-        let cpu = match counters {
-            Some(counters) if !counters.is_empty() => Cpu::Counters(counters),
-            _ => {
-                let load_known =
-                    first.ticks.is_some_and(|ticks| mode == TrackingMode::Machine || ticks.own.is_some());
-                Cpu::Model(LoadModel::new(sensors.identity.threads, mode, load_known))
-            }
+    pub fn open(sensors: &Sensors, mode: TrackingMode, interval_seconds: f64, first: &Readings) -> Self {
+        let identity = &sensors.identity;
+        let cpu = counters(&sensors.domains.processor, &first.processor_uj, first.at_seconds)
+            .unwrap_or_else(|| Source::Model(LoadModel::new(identity, first.ticks.is_some())));
+        let arm = cfg!(any(target_arch = "aarch64", target_arch = "arm"));
+        let modelled = identity.ram_total_gb.map(|gb| Source::Model(ram::power_w(gb, arm)));
+        let ram = if sensors.domains.is_platform {
+            None
+        } else {
+            counters(&sensors.domains.memory, &first.memory_uj, first.at_seconds).or(modelled)
         };
-        let gpus = first.gpus.iter().map(|gpu| Gpu { last_mj: gpu.energy_mj, joules: 0.0 }).collect();
-        let ram = sensors.identity.ram_total_gb.map(|total_gb| Ram { total_gb, mode });
-        Self::new(cpu, gpus, ram, first)
+        let of_process = mode == TrackingMode::Process;
+        let tree = of_process && first.tree.is_some();
+        let apportioned = Apportioned {
+            cpu: tree && first.ticks.is_some(),
+            ram: tree && first.memory.is_some(),
+            gpu: tree && !first.gpus.is_empty() && first.gpus.iter().all(|gpu| gpu.processes.is_some()),
+        };
+        let mut ledger = Self::new(cpu, ram, identity.ram_total_gb, first);
+        ledger.apportioned = apportioned;
+        ledger.span.interval_seconds = interval_seconds;
+        ledger
     }
 
-    fn new(cpu: Cpu, gpus: Vec<Gpu>, ram: Option<Ram>, first: &Readings) -> Self {
+    fn new(
+        cpu: Source<LoadModel>,
+        ram: Option<Source<f64>>,
+        ram_total_gb: Option<f64>,
+        first: &Readings,
+    ) -> Self {
         Self {
             cpu,
-            gpus,
             ram,
+            gpus: first.gpus.iter().enumerate().map(|(n, gpu)| Gpu::new(n, gpu, first.at_seconds)).collect(),
+            apportioned: Apportioned::default(),
+            cpu_unsettled: Unsettled::default(),
+            ram_unsettled: Unsettled::default(),
+            ram_total_gb,
             last_at: first.at_seconds,
             last_ticks: first.ticks,
-            shares: None,
+            last_tree_ticks: first.tree.as_ref().map(|tree| tree.ticks),
+            shares: Shares::default(),
+            energy: Energy::default(),
             totals: Totals::default(),
-            window: (first.at_seconds, 0.0),
-            power_w: 0.0,
+            counted_seconds: 0.0,
+            window: (first.at_seconds, Energy::default()),
+            power: ComponentPower::default(),
+            span: Span {
+                interval_seconds: f64::INFINITY,
+                asleep_seconds: first.asleep_seconds,
+                ..Span::default()
+            },
         }
     }
 
-    /// Adds the span between the last readings and these.
-    pub fn add(&mut self, readings: &Readings) {
-        let seconds = (readings.at_seconds - self.last_at).max(0.0);
-        self.last_at = self.last_at.max(readings.at_seconds);
+    /// Adds the span between the last readings and these. Its energy is left out where another meter of this host
+    /// counts it (`is_counting` is false).
+    pub fn add(&mut self, readings: &Readings, is_counting: bool) {
+        // Time that goes backwards is none.
+        let at = readings.at_seconds.max(self.last_at);
+        let seconds = at - self.last_at;
+        self.last_at = at;
         self.totals.seconds += seconds;
-        self.add_load(readings.ticks, seconds);
-        self.add_cpu(&readings.packages_uj, seconds);
-        self.add_gpus(&readings.gpus, seconds);
-        self.add_ram(readings, seconds);
+        self.span.observe(seconds, readings.asleep_seconds);
+        self.update_shares(readings.ticks, readings.tree.as_ref());
+        let used = Energy {
+            cpu: self.cpu_uj(readings, at, seconds),
+            gpu: self.gpu_uj(readings, at),
+            ram: self.ram_uj(readings, at, seconds),
+        };
+        if is_counting {
+            self.counted_seconds += seconds;
+            self.energy.cpu += used.cpu;
+            self.energy.gpu += used.gpu;
+            self.energy.ram += used.ram;
+        }
+        self.totals.cpu_joules = self.energy.cpu / 1e6;
+        self.totals.gpu_joules = self.energy.gpu / 1e6;
+        self.totals.ram_joules = self.energy.ram / 1e6;
+        self.add_utilisation(readings, seconds);
         self.update_power();
     }
 
@@ -154,276 +243,229 @@ impl Ledger {
         self.totals
     }
 
-    /// W over the last second or more, all components together, without PUE.
-    pub fn power_w(&self) -> f64 {
-        self.power_w
+    /// Seconds whose energy was counted here.
+    pub fn counted_seconds(&self) -> f64 {
+        self.counted_seconds
     }
 
-    pub fn cpu(&self) -> &Cpu {
+    /// W over the last second or more, without PUE.
+    pub fn power(&self) -> ComponentPower {
+        self.power
+    }
+
+    pub fn cpu(&self) -> &Source<LoadModel> {
         &self.cpu
     }
 
-    /// GPUs whose energy is a counter's difference (the others' is sampled power), and GPUs in all.
+    /// How memory is counted, if it is.
+    pub fn ram(&self) -> Option<&Source<f64>> {
+        self.ram.as_ref()
+    }
+
+    pub fn apportioned(&self) -> Apportioned {
+        self.apportioned
+    }
+
+    /// GPUs whose energy is a counter's difference (the others' is integrated power), and GPUs in all.
     pub fn gpus_with_counter(&self) -> (usize, usize) {
-        (self.gpus.iter().filter(|gpu| gpu.last_mj.is_some()).count(), self.gpus.len())
+        let with_counter = self.gpus.iter().filter(|gpu| matches!(gpu.source, GpuSource::Counter(_))).count();
+        (with_counter, self.gpus.len())
     }
 
-    /// Whether memory is counted.
-    pub fn counts_ram(&self) -> bool {
-        self.ram.is_some()
-    }
-
-    fn add_load(&mut self, ticks: Option<Ticks>, seconds: f64) {
-        if let (Some(now), Some(last)) = (ticks, self.last_ticks) {
-            let total = now.total.saturating_sub(last.total);
-            // A tick is 10 ms: between two quick looks none may have passed, and the last shares stand.
-            if total > 0 {
-                let share = |ticks: u64| (ticks as f64 / total as f64).min(1.0);
-                self.shares = Some(Shares {
-                    busy: share(now.busy.saturating_sub(last.busy)),
-                    own: now.own.zip(last.own).map(|(now, last)| share(now.saturating_sub(last))),
-                });
-                self.last_ticks = ticks;
+    /// What happened to the counters and the clock, in words.
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = self.span.notes();
+        if let Source::Counters { set, .. } = &self.cpu {
+            notes.extend(set.notes());
+        }
+        if let Some(Source::Counters { set, .. }) = &self.ram {
+            notes.extend(set.notes());
+        }
+        for gpu in &self.gpus {
+            if let GpuSource::Counter(counter) = &gpu.source {
+                notes.extend(counter.notes());
             }
         }
-        self.totals.cpu_load_seconds += self.shares.map_or(0.0, |shares| shares.busy) * seconds;
+        notes
     }
 
-    fn add_cpu(&mut self, packages_uj: &[Option<u64>], seconds: f64) {
-        match &mut self.cpu {
-            Cpu::Counters(counters) => {
-                for (counter, uj) in counters.iter_mut().zip(packages_uj) {
-                    counter.advance(*uj);
+    fn update_shares(&mut self, ticks: Option<Ticks>, tree: Option<&Tree>) {
+        let (Some(now), Some(last)) = (ticks, self.last_ticks) else { return };
+        let total = now.total.saturating_sub(last.total);
+        // A tick is 10 ms: between two quick looks none may have passed, and the last shares stand.
+        if total == 0 {
+            return;
+        }
+        let busy = now.busy.saturating_sub(last.busy);
+        self.shares.busy = Some((busy as f64 / total as f64).min(1.0));
+        // A process that ended uses nothing.
+        let now_and_last = tree.map(|tree| tree.ticks).zip(self.last_tree_ticks);
+        let own = now_and_last.map_or(0, |(now, last)| now.saturating_sub(last));
+        // The process's ticks are counted apart from the machine's and may run ahead of them.
+        self.shares.own = Some(if own == 0 { 0.0 } else { own as f64 / busy.max(own) as f64 });
+        self.last_ticks = ticks;
+        self.last_tree_ticks = tree.map(|tree| tree.ticks).or(self.last_tree_ticks);
+    }
+
+    fn cpu_uj(&mut self, readings: &Readings, at: f64, seconds: f64) -> f64 {
+        let uj = match &mut self.cpu {
+            Source::Counters { set, .. } => set.advance(&readings.processor_uj, at) as f64,
+            Source::Model(model) => model.power_w(self.shares.busy) * seconds * 1e6,
+        };
+        let share = if self.apportioned.cpu { self.shares.own } else { Some(1.0) };
+        self.cpu_unsettled.settle(uj, share)
+    }
+
+    fn ram_uj(&mut self, readings: &Readings, at: f64, seconds: f64) -> f64 {
+        let uj = match &mut self.ram {
+            None => return 0.0,
+            Some(Source::Counters { set, .. }) => set.advance(&readings.memory_uj, at) as f64,
+            Some(Source::Model(watts)) => *watts * seconds * 1e6,
+        };
+        let share = if self.apportioned.ram { own_memory(readings) } else { Some(1.0) };
+        self.ram_unsettled.settle(uj, share)
+    }
+
+    fn gpu_uj(&mut self, readings: &Readings, at: f64) -> f64 {
+        let mut sum_uj = 0.0;
+        for (n, (gpu, reading)) in self.gpus.iter_mut().zip(&readings.gpus).enumerate() {
+            let uj = gpu.source.advance(reading, at);
+            let share = match readings.gpu_shares.get(n) {
+                _ if !self.apportioned.gpu => Some(1.0),
+                Some(OwnShare::Known(share)) => {
+                    gpu.share = Some(*share);
+                    gpu.share
                 }
-                self.totals.cpu_joules = distinct_uj(counters) as f64 / 1e6;
-            }
-            Cpu::Model(model) => {
-                let share = self.shares.and_then(|shares| model.share_of(shares.busy, shares.own));
-                self.totals.cpu_joules += model.power_w(share) * seconds;
-            }
+                // Who used it last holds it, and what it draws idle.
+                Some(OwnShare::Idle) => gpu.share,
+                Some(OwnShare::Unknown) | None => {
+                    self.span.unknown_gpu_shares += 1;
+                    Some(1.0)
+                }
+            };
+            sum_uj += gpu.unsettled.settle(uj, share);
         }
+        sum_uj
     }
 
-    fn add_gpus(&mut self, readings: &[GpuReading], seconds: f64) {
-        for (gpu, reading) in self.gpus.iter_mut().zip(readings) {
-            gpu.add(reading, seconds);
-        }
-        // A fold, because the sum of no floats is -0.
-        self.totals.gpu_joules = self.gpus.iter().fold(0.0, |joules, gpu| joules + gpu.joules);
-        let loads = readings.iter().filter_map(|reading| reading.load).fold(0.0, |loads, load| loads + load);
-        self.totals.gpu_load_seconds += loads / (readings.len().max(1) as f64) * seconds;
-    }
-
-    fn add_ram(&mut self, readings: &Readings, seconds: f64) {
-        let Some(ram) = &self.ram else { return };
-        let own_gb = readings.memory.and_then(|memory| memory.own_gb);
-        self.totals.ram_joules += ram.power_w(own_gb) * seconds;
+    fn add_utilisation(&mut self, readings: &Readings, seconds: f64) {
+        self.totals.cpu_load_seconds += self.shares.busy.unwrap_or(0.0) * seconds;
+        let loads = readings.gpus.iter().filter_map(|gpu| gpu.load).fold(0.0, |loads, load| loads + load);
+        self.totals.gpu_load_seconds += loads / (readings.gpus.len().max(1) as f64) * seconds;
         if let Some(memory) = readings.memory {
             self.totals.ram_gb_seconds += memory.used_gb * seconds;
-            self.totals.ram_load_seconds += memory.used_gb / ram.total_gb * seconds;
+            let total_gb = self.ram_total_gb.filter(|total_gb| *total_gb > 0.0);
+            self.totals.ram_load_seconds +=
+                total_gb.map_or(0.0, |total_gb| memory.used_gb / total_gb * seconds);
         }
     }
 
     fn update_power(&mut self) {
-        let (since, joules) = self.window;
+        let (since, before) = self.window;
         let seconds = self.last_at - since;
         // The first window may be shorter, so that there is a figure from the start.
         if seconds >= POWER_WINDOW_SECONDS || (since <= 0.0 && seconds > 0.0) {
-            self.power_w = (self.totals.joules() - joules) / seconds;
+            let watts = |now_uj: f64, before_uj: f64| (now_uj - before_uj) / 1e6 / seconds;
+            self.power = ComponentPower {
+                cpu_w: watts(self.energy.cpu, before.cpu),
+                gpu_w: watts(self.energy.gpu, before.gpu),
+                ram_w: watts(self.energy.ram, before.ram),
+            };
         }
         if seconds >= POWER_WINDOW_SECONDS {
-            self.window = (self.last_at, self.totals.joules());
+            self.window = (self.last_at, self.energy);
         }
     }
 }
 
-impl PackageCounter {
-    fn new(start_uj: u64, range_uj: u64) -> Self {
-        Self { start: start_uj, last: start_uj, range: range_uj, total: 0 }
-    }
-
-    /// A read that failed changes nothing: the next one's difference covers the gap.
-    fn advance(&mut self, now_uj: Option<u64>) {
-        let Some(now_uj) = now_uj else { return };
-        self.total += if now_uj >= self.last {
-            now_uj - self.last
-        } else {
-            self.range.saturating_sub(self.last) + now_uj
-        };
-        self.last = now_uj;
-    }
-
-    fn mirrors(&self, other: &Self) -> bool {
-        self.start.abs_diff(other.start) <= MIRROR_UJ && self.total.abs_diff(other.total) <= MIRROR_UJ
-    }
+/// Counters that can all be read; `None` where one cannot, or there is none.
+fn counters<Model>(domains: &[Domain], first_uj: &[Option<u64>], at: f64) -> Option<Source<Model>> {
+    let counter = |(domain, uj): (&Domain, &Option<u64>)| {
+        uj.map(|uj| Counter::new(&format!("RAPL {}", domain.name), Some(domain.range_uj), uj, at))
+    };
+    let counters: Vec<Counter> = domains.iter().zip(first_uj).map(counter).collect::<Option<_>>()?;
+    let names = domains.iter().map(|domain| domain.name.clone()).collect();
+    (!counters.is_empty()).then(|| Source::Counters { set: CounterSet::new(counters), names })
 }
 
-/// Sum of the counters, each mirrored one once.
-fn distinct_uj(counters: &[PackageCounter]) -> u64 {
-    let is_first = |index: usize| !counters[..index].iter().any(|earlier| counters[index].mirrors(earlier));
-    counters.iter().enumerate().filter(|(index, _)| is_first(*index)).map(|(_, counter)| counter.total).sum()
+/// The process's share of the memory in use: the shares of all processes together are the machine's.
+fn own_memory(readings: &Readings) -> Option<f64> {
+    let used_gb = readings.memory?.used_gb;
+    let own_gb = readings.tree.as_ref()?.resident_gb;
+    // Pages that are shared count for each who has them, so the sum may pass what is in use.
+    (used_gb > 0.0).then(|| (own_gb / used_gb).min(1.0))
+}
+
+impl Unsettled {
+    /// The share of `uj` and of what waited before, once there is one.
+    fn settle(&mut self, uj: f64, share: Option<f64>) -> f64 {
+        self.0 += uj;
+        share.map_or(0.0, |share| mem::take(&mut self.0) * share)
+    }
 }
 
 impl Gpu {
-    fn add(&mut self, reading: &GpuReading, seconds: f64) {
-        match (self.last_mj, reading.energy_mj) {
-            (Some(last), Some(now)) => {
-                // The counter starts again from 0 when the driver is loaded again.
-                let difference = if now >= last { now - last } else { now };
-                self.joules += difference as f64 / 1e3;
-                self.last_mj = Some(now);
+    fn new(number: usize, first: &GpuReading, at: f64) -> Self {
+        let source = match first.energy_uj {
+            Some(uj) => GpuSource::Counter(Counter::new(&format!("GPU {number}"), None, uj, at)),
+            None => GpuSource::Power(first.power_w.map(|watts| (watts, at))),
+        };
+        Self { source, share: None, unsettled: Unsettled::default() }
+    }
+}
+
+impl GpuSource {
+    /// Energy since the last reading, in µJ.
+    fn advance(&mut self, reading: &GpuReading, at: f64) -> f64 {
+        match self {
+            Self::Counter(counter) => counter.advance(reading.energy_uj, at) as f64,
+            // The trapezoid rule; the next reading covers one that failed.
+            Self::Power(last) => {
+                let Some(now_w) = reading.power_w else { return 0.0 };
+                let (before_w, since) = last.replace((now_w, at)).unwrap_or((now_w, at));
+                f64::midpoint(before_w, now_w) * (at - since) * 1e6
             }
-            // The next difference covers the gap.
-            (Some(_), None) => {}
-            (None, _) => self.joules += reading.power_w.unwrap_or(0.0) * seconds,
         }
     }
 }
 
-impl Ram {
-    fn power_w(&self, own_gb: Option<f64>) -> f64 {
-        let gb = match self.mode {
-            TrackingMode::Machine => self.total_gb,
-            TrackingMode::Process => own_gb.unwrap_or(self.total_gb),
-        };
-        ram::power_w(gb, cfg!(any(target_arch = "aarch64", target_arch = "arm")))
+impl Span {
+    fn observe(&mut self, seconds: f64, asleep_seconds: f64) {
+        if seconds > LATE_INTERVALS * self.interval_seconds {
+            self.late += 1;
+            self.longest_seconds = self.longest_seconds.max(seconds);
+        }
+        if asleep_seconds > self.asleep_seconds + LEAST_SLEEP_SECONDS {
+            self.slept += 1;
+            self.asleep_seconds = asleep_seconds;
+        }
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.late > 0 {
+            notes.push(format!(
+                "sampling: {} sample(s) came more than {LATE_INTERVALS} intervals late, the latest after {:.1} s; counters \
+                 cover the gaps, models take the load before and after for the load within",
+                self.late, self.longest_seconds
+            ));
+        }
+        if self.slept > 0 {
+            notes.push(format!(
+                "sleep: the machine slept {} time(s), {:.0} s in all; modelled components are taken to draw nothing then",
+                self.slept, self.asleep_seconds
+            ));
+        }
+        if self.unknown_gpu_shares > 0 {
+            notes.push(format!(
+                "GPU: in {} reading(s) the driver named no process that can be seen from here (a container, or no right \
+                 to see it); the whole GPU was counted then",
+                self.unknown_gpu_shares
+            ));
+        }
+        notes
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    const RANGE: u64 = 262_143_328_850;
-
-    fn package(start_uj: u64) -> PackageCounter {
-        PackageCounter::new(start_uj, RANGE)
-    }
-
-    fn ticks(total: u64, busy: u64) -> Ticks {
-        Ticks { total, busy, own: Some(0) }
-    }
-
-    fn modelled(first: &Readings) -> Ledger {
-        let cpu = Cpu::Model(LoadModel::new(Some(2), TrackingMode::Machine, true));
-        Ledger::new(cpu, vec![], Some(Ram { total_gb: 8.0, mode: TrackingMode::Machine }), first)
-    }
-
-    fn close(a: f64, b: f64) -> bool {
-        (a - b).abs() <= 1e-9 * (1.0 + a.abs().max(b.abs()))
-    }
-
-    #[test]
-    fn model_is_power_times_time() {
-        let mut ledger = modelled(&Readings { ticks: Some(ticks(0, 0)), ..Readings::default() });
-        ledger.add(&Readings { at_seconds: 10.0, ticks: Some(ticks(2000, 1000)), ..Readings::default() });
-        let totals = ledger.totals();
-        // 8 W x (0.1 + 0.9 / 8) and 10 W of memory, for 10 s.
-        assert!(close(totals.cpu_joules, 17.0) && close(totals.ram_joules, 100.0), "{totals:?}");
-        assert!(close(totals.cpu_load_seconds, 5.0));
-        assert!(close(ledger.power_w(), 11.7));
-    }
-
-    #[test]
-    fn a_quick_second_look_keeps_the_load() {
-        let mut ledger = modelled(&Readings { ticks: Some(ticks(0, 0)), ..Readings::default() });
-        ledger.add(&Readings { at_seconds: 10.0, ticks: Some(ticks(2000, 2000)), ..Readings::default() });
-        ledger.add(&Readings { at_seconds: 10.001, ticks: Some(ticks(2000, 2000)), ..Readings::default() });
-        assert!(close(ledger.totals().cpu_joules, 8.0 * 10.001));
-        assert!(close(ledger.power_w(), 18.0), "{}", ledger.power_w());
-    }
-
-    #[test]
-    fn unreadable_load_is_not_zero_power() {
-        let mut ledger = modelled(&Readings::default());
-        ledger.add(&Readings { at_seconds: 2.0, ..Readings::default() });
-        assert!(close(ledger.totals().cpu_joules, 8.0));
-    }
-
-    #[test]
-    fn counters_wrap_and_survive_a_failed_read() {
-        let mut ledger =
-            Ledger::new(Cpu::Counters(vec![package(RANGE - 2_000_000)]), vec![], None, &Readings::default());
-        let at = |at_seconds, uj| Readings { at_seconds, packages_uj: vec![uj], ..Readings::default() };
-        ledger.add(&at(1.0, None));
-        assert!(close(ledger.totals().cpu_joules, 0.0));
-        ledger.add(&at(2.0, Some(3_000_000)));
-        assert!(close(ledger.totals().cpu_joules, 5.0));
-        assert!(!ledger.counts_ram());
-    }
-
-    #[test]
-    fn mirrored_packages_count_once_and_independent_ones_twice() {
-        let read =
-            |a, b| Readings { at_seconds: 1.0, packages_uj: vec![Some(a), Some(b)], ..Readings::default() };
-        let start = 50_000_000;
-        let open = || {
-            let packages = vec![package(start), package(start + 200)];
-            Ledger::new(Cpu::Counters(packages), vec![], None, &Readings::default())
-        };
-        let mut mirrored = open();
-        mirrored.add(&read(start + 80_000_000, start + 80_000_400));
-        assert!(close(mirrored.totals().cpu_joules, 80.0));
-        let mut independent = open();
-        independent.add(&read(start + 80_000_000, start + 60_000_200));
-        assert!(close(independent.totals().cpu_joules, 140.0));
-    }
-
-    #[test]
-    fn gpus_use_the_counter_and_else_sampled_power() {
-        let gpus = vec![Gpu { last_mj: Some(1000), joules: 0.0 }, Gpu { last_mj: None, joules: 0.0 }];
-        let mut ledger = Ledger::new(Cpu::Counters(vec![]), gpus, None, &Readings::default());
-        let with_counter = GpuReading { energy_mj: Some(4000), power_w: Some(999.0), load: Some(0.5) };
-        let with_power = GpuReading { energy_mj: None, power_w: Some(70.0), load: Some(1.0) };
-        ledger.add(&Readings {
-            at_seconds: 2.0,
-            gpus: vec![with_counter, with_power],
-            ..Readings::default()
-        });
-        assert!(close(ledger.totals().gpu_joules, 3.0 + 140.0));
-        assert!(close(ledger.totals().gpu_load_seconds, 1.5));
-        assert_eq!(ledger.gpus_with_counter(), (1, 2));
-        let reloaded = GpuReading { energy_mj: Some(500), ..with_counter };
-        ledger.add(&Readings { at_seconds: 3.0, gpus: vec![reloaded, with_power], ..Readings::default() });
-        assert!(close(ledger.totals().gpu_joules, 143.5 + 70.0));
-    }
-
-    proptest! {
-        #[test]
-        fn counters_sum_to_what_was_drawn(
-            start in 0..RANGE,
-            spans in prop::collection::vec(0..RANGE, 1..30),
-        ) {
-            let mut counter = package(start);
-            let mut now = start;
-            for span in &spans {
-                now = (now + span) % RANGE;
-                counter.advance(Some(now));
-            }
-            prop_assert_eq!(counter.total, spans.iter().sum::<u64>());
-        }
-
-        #[test]
-        fn energy_adds_up_over_splits(
-            load in 0u64..=100,
-            splits in prop::collection::vec(1u64..1000, 1..20),
-        ) {
-            let at = |seconds: u64| Readings {
-                at_seconds: seconds as f64,
-                ticks: Some(ticks(seconds * 200, seconds * 2 * load)),
-                ..Readings::default()
-            };
-            let (mut split, mut whole) = (modelled(&at(0)), modelled(&at(0)));
-            let mut seconds = 0;
-            for span in splits {
-                seconds += span;
-                split.add(&at(seconds));
-            }
-            whole.add(&at(seconds));
-            prop_assert!(close(split.totals().joules(), whole.totals().joules()));
-            prop_assert!(close(split.totals().seconds, whole.totals().seconds));
-            prop_assert!(close(split.power_w(), whole.power_w()));
-        }
-    }
-}
+mod tests;

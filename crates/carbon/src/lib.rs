@@ -1,9 +1,10 @@
 //! Energy and carbon of a program that runs: what it draws, what that emits, and how well that is known.
 //!
-//! A [`Meter`] samples the processor (RAPL, else a load model), NVIDIA GPUs (NVML) and memory (a model) in a thread of its
-//! own. Its figures go to CodeCarbon's CSV ([`codecarbon`]); what that format cannot say (counter or formula, source,
+//! A [`Meter`] samples the processor (RAPL, else a load model), GPUs (NVML, or AMD's driver) and memory (RAPL, else a model)
+//! in a thread of its own; a [`calibration`] by a wall meter scales them to what is drawn from it. Its figures go to CodeCarbon's CSV ([`codecarbon`]); what that format cannot say (counter or formula, source,
 //! uncertainty) goes to a sidecar ([`sidecar`]). [`summary`] answers for a whole run from these files.
 
+pub mod calibration;
 pub mod codecarbon;
 pub mod equivalence;
 pub mod intensity;
@@ -11,21 +12,28 @@ pub mod memory;
 pub mod sidecar;
 pub mod summary;
 
+mod amd;
 mod carried;
+mod counter;
 mod cpu;
 mod durable;
 mod error;
+mod evidence;
 mod gpu;
+mod host_lock;
 mod ledger;
 mod machine;
 mod meter;
+mod nvidia;
 mod ram;
 mod rapl;
 mod report;
 mod sensors;
+mod tdp;
 
 pub use carried::Carried;
 pub use error::CarbonError;
+pub use ledger::ComponentPower;
 pub use meter::{Meter, MeterConfig, Snapshot};
 pub use sensors::Host;
 

@@ -1,4 +1,5 @@
 use std::{
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -10,7 +11,10 @@ use greentune_core_config::{
     settings::TrackingMode,
 };
 
-use crate::{CarbonError, Carried, Host, ledger::Ledger, report::Reporter, sensors::Sensors};
+use crate::{
+    CarbonError, Carried, ComponentPower, Host, calibration::Calibration, host_lock::HostLock,
+    intensity::GridSource, ledger::Ledger, report::Reporter, sensors::Sensors,
+};
 
 /// The longest interval: a RAPL counter of 262 kJ may wrap unseen after four minutes at 1 kW.
 const MAX_INTERVAL: Duration = Duration::from_mins(1);
@@ -24,18 +28,46 @@ pub struct MeterConfig {
     pub run_id: String,
     /// CodeCarbon's `experiment_id`.
     pub experiment_id: String,
-    /// Country whose grid is used, ISO 3166-1 alpha-3.
-    pub country_iso_code: String,
-    /// State, province or zone in that country, by name or code.
-    pub region: Option<String>,
+    /// Where the carbon intensity comes from, and with it the place.
+    pub grid: GridSource,
     /// Power usage effectiveness of the data centre, at least 1; multiplies energy.
     pub pue: f64,
     /// Time between samples, above 0 and at most 60 s.
     pub interval: Duration,
-    /// Whose energy is counted where a model can tell; counters always cover the whole machine.
+    /// Whose energy is counted: the machine's, or the estimated share of one process and its descendants.
     pub tracking_mode: TrackingMode,
     /// Earlier attempts of the same stage, to which this one adds.
     pub carried: Option<Carried>,
+    /// The process of `tracking_mode` process; `None`: this one.
+    pub process: Option<u32>,
+    /// The GPUs that are counted, by index or UUID as in `CUDA_VISIBLE_DEVICES` (whose indices are NVML's where
+    /// `CUDA_DEVICE_ORDER` is `PCI_BUS_ID`); `None`: all.
+    pub gpu_ids: Option<Vec<String>>,
+    /// A file that all meters of a job on this host name: the one that holds its lock counts the machine, the others
+    /// count no energy until it ends. Its GPUs should then be those of all. Has no meaning in mode process.
+    pub host_lock: Option<PathBuf>,
+    /// A wall meter's calibration, applied if it is of this machine.
+    pub calibration: Option<Calibration>,
+}
+
+impl MeterConfig {
+    /// A meter of the whole machine, each second, without anything else.
+    pub fn new(project_name: impl Into<String>, run_id: impl Into<String>, grid: GridSource) -> Self {
+        Self {
+            project_name: project_name.into(),
+            run_id: run_id.into(),
+            experiment_id: String::new(),
+            grid,
+            pue: 1.0,
+            interval: Duration::from_secs(1),
+            tracking_mode: TrackingMode::Machine,
+            carried: None,
+            process: None,
+            gpu_ids: None,
+            host_lock: None,
+            calibration: None,
+        }
+    }
 }
 
 /// Samples energy in a thread of its own from [`Meter::start`] to [`Meter::finish`] (or until it is dropped).
@@ -54,6 +86,8 @@ pub struct Snapshot {
     pub record: EmissionsRecord,
     /// Power of all components over the last second or more, in W, without PUE.
     pub power_w: f64,
+    /// The same by component.
+    pub power: ComponentPower,
     /// `measured`, `modelled`, or `mixed` where both went into the energy.
     pub basis: &'static str,
 }
@@ -111,7 +145,7 @@ impl Meter {
     /// How the figures are got, as of the last sample.
     pub fn provenance(&self) -> EmissionsProvenance {
         let sampler = lock(&self.sampler);
-        sampler.reporter.provenance(&sampler.ledger)
+        sampler.provenance()
     }
 
     /// Takes the last sample and ends the thread.
@@ -137,33 +171,87 @@ impl Drop for Meter {
 }
 
 struct Sampler {
-    started: Instant,
+    clock: Clock,
     sensors: Sensors,
     ledger: Ledger,
     reporter: Reporter,
+    host_lock: Option<HostLock>,
 }
 
 impl Sampler {
     fn new(config: MeterConfig, host: &Host) -> Self {
-        let sensors = Sensors::probe(host);
-        let started = Instant::now();
-        let ledger = Ledger::open(&sensors, config.tracking_mode, &sensors.read(0.0));
+        let mut sensors = Sensors::probe(host, &config);
+        let of_machine = config.tracking_mode == TrackingMode::Machine;
+        let host_lock = config.host_lock.as_deref().filter(|_| of_machine).map(|path| {
+            HostLock::open(path, format!("process {} (run {})", std::process::id(), config.run_id))
+        });
+        let clock = Clock::start();
+        let first = sensors.read(0.0, 0.0);
+        let ledger = Ledger::open(&sensors, config.tracking_mode, config.interval.as_secs_f64(), &first);
         let reporter = Reporter::new(config, &sensors);
-        Self { started, sensors, ledger, reporter }
+        Self { clock, sensors, ledger, reporter, host_lock }
     }
 
     fn sample(&mut self) {
-        let readings = self.sensors.read(self.started.elapsed().as_secs_f64());
-        self.ledger.add(&readings);
+        let readings = self.sensors.read(self.clock.awake_seconds(), self.clock.asleep_seconds());
+        let seconds = readings.at_seconds - self.ledger.totals().seconds;
+        let is_counting = self.host_lock.as_mut().is_none_or(|lock| lock.counts(seconds));
+        self.ledger.add(&readings, is_counting);
+        self.reporter.observe(&self.ledger);
     }
 
     fn snapshot(&self) -> Snapshot {
+        let power = self.reporter.power(&self.ledger);
         Snapshot {
             record: self.reporter.record(&self.ledger),
-            power_w: self.ledger.power_w(),
+            power_w: power.cpu_w + power.gpu_w + power.ram_w,
+            power,
             basis: self.reporter.basis(&self.ledger),
         }
     }
+
+    fn provenance(&self) -> EmissionsProvenance {
+        let notes = self.host_lock.as_ref().map(HostLock::notes).unwrap_or_default();
+        self.reporter.provenance(&self.ledger, notes)
+    }
+}
+
+/// Time since the start by two clocks, of which one stands still while the machine sleeps. Neither follows the wall
+/// clock, so a jump of that one touches the rows' timestamps alone.
+struct Clock {
+    started: Instant,
+    ahead_at_start: f64,
+}
+
+impl Clock {
+    fn start() -> Self {
+        Self { started: Instant::now(), ahead_at_start: boottime_ahead() }
+    }
+
+    fn awake_seconds(&self) -> f64 {
+        self.started.elapsed().as_secs_f64()
+    }
+
+    fn asleep_seconds(&self) -> f64 {
+        (boottime_ahead() - self.ahead_at_start).max(0.0)
+    }
+}
+
+/// Seconds by which the clock that counts sleep is ahead of the one that does not.
+#[cfg(target_os = "linux")]
+fn boottime_ahead() -> f64 {
+    use rustix::time::{ClockId, clock_gettime};
+    let seconds = |clock| {
+        let time = clock_gettime(clock);
+        time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+    };
+    seconds(ClockId::Boottime) - seconds(ClockId::Monotonic)
+}
+
+/// Elsewhere sleep is not told from time awake.
+#[cfg(not(target_os = "linux"))]
+fn boottime_ahead() -> f64 {
+    0.0
 }
 
 impl std::fmt::Debug for Sampler {

@@ -1,11 +1,14 @@
 //! Power of memory, guessed from its size: CodeCarbon's DIMM model (3.3, `external/ram.py`).
 
-/// What the model rests on.
-pub(crate) const SOURCE: &str = "CodeCarbon 3.3 memory model: 5 W per DIMM on x86, 1.5 W on ARM, DIMMs guessed from \
-     the size. Uncertainty: assumed; half or twice the guessed DIMMs would halve or double it";
+use crate::evidence::Evidence;
 
-/// See [`SOURCE`].
-pub(crate) const UNCERTAINTY: f64 = 1.0;
+/// What the model rests on.
+pub(crate) const EVIDENCE: Evidence = Evidence {
+    source: "CodeCarbon 3.3 memory model: 5 W per DIMM on x86, 1.5 W on ARM, DIMMs guessed from the size. Interval: \
+             assumed; half or twice the guessed DIMMs would halve or double it",
+    year: None,
+    factors: [0.5, 2.0],
+};
 
 /// Share of a DIMM's power that each further one adds: the n-th range of DIMMs and its factor.
 const MARGINAL: [(u32, f64); 4] = [(4, 1.0), (4, 0.9), (8, 0.8), (16, 0.7)];

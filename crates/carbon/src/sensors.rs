@@ -2,10 +2,13 @@
 
 use std::path::PathBuf;
 
+use greentune_core_config::settings::TrackingMode;
+
 use crate::{
-    gpu::{GpuReading, Gpus},
-    machine::{Identity, Machine, Memory, Ticks},
-    rapl::{self, Package},
+    MeterConfig,
+    gpu::{self, GpuReading, Gpus, OwnShare},
+    machine::{Identity, Machine, Memory, Outsiders, Ticks, Tree},
+    rapl::{self, Domain, Domains},
 };
 
 /// Where a meter looks.
@@ -36,11 +39,15 @@ impl Host {
 #[derive(Debug)]
 pub(crate) struct Sensors {
     machine: Machine,
+    /// Whether a process's share is wanted, and whose: `None` is this one.
+    mode: TrackingMode,
+    process: Option<u32>,
+    outsiders: Outsiders,
     /// What does not change.
     pub identity: Identity,
-    /// RAPL packages; empty when they cannot be read.
-    pub packages: Vec<Package>,
-    /// GPUs; none when there is no NVML.
+    /// RAPL counters; none when they cannot be read.
+    pub domains: Domains,
+    /// GPUs.
     pub gpus: Gpus,
     /// What was looked for and not found.
     pub notes: Vec<String>,
@@ -49,48 +56,71 @@ pub(crate) struct Sensors {
 /// One look at everything; what could not be read is `None`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Readings {
-    /// Seconds since the meter started.
+    /// Seconds since the meter started in which the machine was awake.
     pub at_seconds: f64,
-    /// RAPL counters in the order of the packages.
-    pub packages_uj: Vec<Option<u64>>,
+    /// Seconds since then in which it slept.
+    pub asleep_seconds: f64,
+    /// RAPL counters of the processor in the order of the domains.
+    pub processor_uj: Vec<Option<u64>>,
+    /// Likewise of memory.
+    pub memory_uj: Vec<Option<u64>>,
     /// Processor time.
     pub ticks: Option<Ticks>,
-    /// GPUs in NVML's order.
+    /// The counted process and its descendants; `None` too where no share is wanted.
+    pub tree: Option<Tree>,
+    /// GPUs in their order.
     pub gpus: Vec<GpuReading>,
+    /// Share of each GPU's use that the tree had.
+    pub gpu_shares: Vec<OwnShare>,
     /// Memory in use.
     pub memory: Option<Memory>,
 }
 
 impl Sensors {
-    pub fn probe(host: &Host) -> Self {
+    pub fn probe(host: &Host, config: &MeterConfig) -> Self {
         let machine = Machine::new(&host.root);
         let identity = machine.identity();
         let mut notes = Vec::new();
-        let packages = rapl::packages(&host.root).unwrap_or_else(|why| {
+        let domains = rapl::domains(&host.root).unwrap_or_else(|why| {
             notes.push(why);
-            Vec::new()
+            Domains::default()
         });
-        let gpus =
-            if host.nvml { Gpus::probe() } else { Err("NVML: not looked for; no GPU is counted".into()) };
-        let gpus = gpus.unwrap_or_else(|why| {
-            notes.push(why);
-            Gpus::default()
-        });
+        notes.extend(domains.notes.iter().cloned());
+        let gpus = Gpus::probe(&host.root, host.nvml, config.gpu_ids.as_deref());
+        notes.extend(gpus.notes.iter().cloned());
         if let Err(error) = machine.ticks() {
             notes.push(format!("processor load: {error}"));
         }
-        if identity.ram_total_gb.is_none() {
+        if domains.is_platform {
+            notes.push("RAPL: psys stands in for the packages; it holds memory and more of the board".into());
+        } else if identity.ram_total_gb.is_none() && domains.memory.is_empty() {
             notes.push("RAM: its size is unreadable, so it is not counted".into());
         }
-        Self { machine, identity, packages, gpus, notes }
+        let outsiders = Outsiders::default();
+        let (mode, process) = (config.tracking_mode, config.process);
+        Self { machine, mode, process, outsiders, identity, domains, gpus, notes }
     }
 
-    pub fn read(&self, at_seconds: f64) -> Readings {
+    pub fn read(&mut self, at_seconds: f64, asleep_seconds: f64) -> Readings {
+        let tree = match self.mode {
+            TrackingMode::Machine => None,
+            TrackingMode::Process => self.machine.tree(self.process, &mut self.outsiders),
+        };
+        let gpus = self.gpus.read(tree.is_some());
+        let share = |gpu: &GpuReading| match &tree {
+            // A process that ended uses nothing.
+            None => OwnShare::Known(0.0),
+            Some(tree) => gpu::own_share(gpu.processes.as_deref(), &tree.pids, |pid| self.machine.sees(pid)),
+        };
         Readings {
             at_seconds,
-            packages_uj: self.packages.iter().map(Package::read_uj).collect(),
+            asleep_seconds,
+            processor_uj: self.domains.processor.iter().map(Domain::read_uj).collect(),
+            memory_uj: self.domains.memory.iter().map(Domain::read_uj).collect(),
             ticks: self.machine.ticks().ok(),
-            gpus: self.gpus.read(),
+            gpu_shares: gpus.iter().map(share).collect(),
+            gpus,
+            tree,
             memory: self.machine.memory(),
         }
     }

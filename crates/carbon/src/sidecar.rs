@@ -6,8 +6,8 @@ use greentune_core_config::emissions::EmissionsProvenance;
 
 use crate::{CarbonError, durable};
 
-/// Version of the sidecar that this crate writes.
-pub const FORMAT_VERSION: u32 = 1;
+/// Version of the sidecar that this crate writes; version 1, without intervals, is read as well.
+pub const FORMAT_VERSION: u32 = 2;
 
 /// Writes the sidecar, replacing an older one in one step. Missing folders are created.
 pub fn write(path: &Path, provenance: &EmissionsProvenance) -> Result<(), CarbonError> {

@@ -50,17 +50,18 @@ pub struct EmissionsRecord {
 }
 
 /// How a component's energy was got.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EnergyBasis {
     /// Read from a hardware counter.
     Measured,
-    /// Computed from time, load and rated power.
+    /// Computed from time, load and rated power, or a process's estimated share of a counter.
+    #[default]
     Modelled,
 }
 
 /// How the energy of one component (cpu, gpu, ram) was got.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ComponentProvenance {
     /// `cpu`, `gpu` or `ram`.
     pub component: String,
@@ -72,14 +73,41 @@ pub struct ComponentProvenance {
     pub source: String,
     /// Energy in kWh.
     pub energy_kwh: f64,
-    /// Half-width of the interval in which the true value is believed to lie, as a fraction of `energy_kwh`.
+    /// Distance of the interval's farther end from `energy_kwh`, as a fraction of it.
     pub uncertainty: f64,
     /// Whether the counter covers the whole machine or this process alone.
     pub scope: String,
+    /// Interval in which the true value is believed to lie, in kWh; absent in format 1, where it is symmetric.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub range_kwh: Option<[f64; 2]>,
+    /// Year of the source, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub year: Option<u16>,
+}
+
+impl ComponentProvenance {
+    /// Interval in which the true value is believed to lie, in kWh; of a file of format 1 the symmetric one.
+    pub fn interval_kwh(&self) -> [f64; 2] {
+        self.range_kwh.unwrap_or_else(|| {
+            let half_width = self.energy_kwh * self.uncertainty;
+            [(self.energy_kwh - half_width).max(0.0), self.energy_kwh + half_width]
+        })
+    }
+}
+
+/// A wall meter's calibration that was applied to the energy.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AppliedCalibration {
+    /// The wall meter, the machine and the fit, in words.
+    pub name: String,
+    /// Energy as the counters and models had it, in kWh with PUE.
+    pub raw_energy_kwh: f64,
+    /// The same energy as the wall meter would have had it, in kWh with PUE.
+    pub energy_kwh: f64,
 }
 
 /// `{run_id}_stage{N}_provenance.json`: what CodeCarbon's format cannot say.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EmissionsProvenance {
     /// Version of this file's format.
     pub format_version: u32,
@@ -87,7 +115,7 @@ pub struct EmissionsProvenance {
     pub meter: String,
     /// Per component.
     pub components: Vec<ComponentProvenance>,
-    /// Carbon intensity used, in g CO2-equivalent per kWh.
+    /// Carbon intensity used, in g CO2-equivalent per kWh: where it changed, the mean weighted by energy.
     pub carbon_intensity_g_per_kwh: f64,
     /// Where the intensity comes from, its year and licence.
     pub carbon_intensity_source: String,
@@ -97,4 +125,19 @@ pub struct EmissionsProvenance {
     pub notes: Vec<String>,
     /// Attempts (worker starts) that the figures cover.
     pub attempts: u32,
+    /// Interval in which the true energy of all components is believed to lie, in kWh; absent in format 1.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub energy_range_kwh: Option<[f64; 2]>,
+    /// Interval in which the true emissions are believed to lie, in kg CO2-equivalent; absent in format 1.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub emissions_range_kg: Option<[f64; 2]>,
+    /// Least and greatest carbon intensity while energy was used, in g CO2-equivalent per kWh.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub carbon_intensity_range_g_per_kwh: Option<[f64; 2]>,
+    /// Relative half-width of the intensity's interval.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub carbon_intensity_uncertainty: Option<f64>,
+    /// The calibration that was applied.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub calibration: Option<AppliedCalibration>,
 }

@@ -93,6 +93,7 @@ mod tests {
             pue: record.pue,
             notes: notes.iter().map(ToString::to_string).collect(),
             attempts: 1,
+            ..EmissionsProvenance::default()
         };
         StageRow { stage: 1, file: PathBuf::new(), record, provenance: Some(provenance) }
     }

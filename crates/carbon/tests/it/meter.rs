@@ -4,7 +4,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use greentune_carbon::{CarbonError, Carried, Host, Meter, MeterConfig, codecarbon, sidecar};
+use greentune_carbon::{
+    CarbonError, Carried, Host, Meter, MeterConfig,
+    calibration::{Calibration, Measurement},
+    codecarbon,
+    intensity::{GridSource, Place},
+    sidecar,
+};
 use greentune_core_config::{
     Diagnostic,
     emissions::{EmissionsProvenance, EnergyBasis},
@@ -17,16 +23,15 @@ const NEVER: Duration = Duration::from_mins(1);
 
 fn config(interval: Duration) -> MeterConfig {
     MeterConfig {
-        project_name: "narratives".into(),
-        run_id: "v1-20260102-030405".into(),
         experiment_id: "e1".into(),
-        country_iso_code: "usa".into(),
-        region: Some("California".into()),
-        pue: 1.0,
         interval,
-        tracking_mode: TrackingMode::Machine,
-        carried: None,
+        ..MeterConfig::new("narratives", "v1-20260102-030405", grid())
     }
+}
+
+fn grid() -> GridSource {
+    let (country_iso_code, region) = ("usa".into(), Some("California".into()));
+    GridSource::yearly(&Place { country_iso_code, region, cloud: None })
 }
 
 /// A machine with one RAPL package at `energy_uj`, and no memory to be modelled.
@@ -67,6 +72,7 @@ fn rapl_is_measured() {
     let snapshot = meter.so_far();
     assert_eq!(snapshot.basis, "measured");
     assert!(snapshot.power_w > 0.0);
+    assert!((snapshot.power.cpu_w - snapshot.power_w).abs() < 1e-9);
     let event = snapshot.so_far(2);
     assert_eq!((event.stage, event.energy_kwh), (2, snapshot.record.energy_consumed));
 
@@ -147,6 +153,176 @@ fn a_resumed_stage_adds_up_through_its_files() {
     let carried = Carried::read(&csv, &json).unwrap().unwrap();
     assert_eq!(component(&carried.provenance, "cpu").unwrap().basis, EnergyBasis::Modelled);
     assert!(carried.provenance.notes[0].contains("no provenance"));
+}
+
+#[test]
+fn memory_is_measured_where_every_package_has_its_counter() {
+    let root = machine_with_rapl(0);
+    let dram = root.path().join("sys/class/powercap/intel-rapl:0:0");
+    fs::create_dir_all(&dram).unwrap();
+    for (file, text) in [("name", "dram\n"), ("max_energy_range_uj", "65712999613\n"), ("energy_uj", "0\n")] {
+        fs::write(dram.join(file), text).unwrap();
+    }
+    let meter = Meter::start_on(config(NEVER), &host(&root)).unwrap();
+    set_energy(root.path(), 36_000_000);
+    fs::write(dram.join("energy_uj"), "7200000\n").unwrap();
+    let (record, provenance) = meter.finish();
+    assert!(
+        (record.ram_energy - 2e-6).abs() < 1e-15 && (record.cpu_energy - 1e-5).abs() < 1e-15,
+        "{record:?}"
+    );
+    let ram = component(&provenance, "ram").unwrap();
+    assert_eq!(
+        (ram.basis, ram.method.as_str(), ram.year),
+        (EnergyBasis::Measured, "RAPL dram-0", Some(2016))
+    );
+}
+
+/// Gives the machine a process 42 that is this one, and a processor that was busy for `busy` ticks.
+fn set_process(root: &Path, own: u64, busy: u64) {
+    let stat = format!("42 (train) R 1 2 3 4 -1 0 0 0 0 0 {own} 0 0 0 20 0 1 0 1 1 1024");
+    for (file, text) in
+        [("proc/self/stat", stat), ("proc/stat", format!("cpu  {busy} 0 0 1000 0 0 0 0 0 0\n"))]
+    {
+        fs::write(root.join(file), text).unwrap();
+    }
+}
+
+#[test]
+fn a_process_has_its_share_of_counters_and_memory() {
+    let root = machine_with_rapl(0);
+    fs::write(root.path().join("proc/meminfo"), "MemTotal: 16777216 kB\nMemAvailable: 16760832 kB\n")
+        .unwrap();
+    let used = |tracking_mode| {
+        set_energy(root.path(), 0);
+        set_process(root.path(), 0, 0);
+        let meter = Meter::start_on(MeterConfig { tracking_mode, ..config(NEVER) }, &host(&root)).unwrap();
+        std::thread::sleep(Duration::from_millis(5));
+        set_energy(root.path(), 360_000_000);
+        set_process(root.path(), 250, 1000);
+        meter.finish()
+    };
+    let (machine, _) = used(TrackingMode::Machine);
+    let (process, provenance) = used(TrackingMode::Process);
+    assert!((machine.cpu_energy - 1e-4).abs() < 1e-15, "{machine:?}");
+    assert!((process.cpu_energy - 0.25e-4).abs() < 1e-15, "{process:?}");
+    // 1024 pages of the 16 MB in use.
+    let share = process.ram_power / machine.ram_power;
+    assert!((share - 0.25).abs() < 1e-6 || rustix::param::page_size() != 4096, "{share}");
+    for name in ["cpu", "ram"] {
+        let part = component(&provenance, name).unwrap();
+        assert_eq!(
+            (part.basis, part.scope.as_str()),
+            (EnergyBasis::Modelled, "this process and its descendants")
+        );
+        assert!(part.method.contains("share") && part.method.contains("estimate"), "{part:?}");
+        assert!(part.uncertainty > 1.0, "{part:?}");
+    }
+}
+
+#[test]
+fn two_meters_of_one_host_count_it_once() {
+    let root = machine_with_rapl(0);
+    let host = host(&root);
+    let rank = |run_id: &str| {
+        let host_lock = Some(root.path().join("meter.lock"));
+        let config = MeterConfig { host_lock, run_id: run_id.into(), ..config(NEVER) };
+        Meter::start_on(config, &host).unwrap()
+    };
+    let (first, second) = (rank("rank0"), rank("rank1"));
+    set_energy(root.path(), 100_000_000);
+    assert!(second.so_far().record.energy_consumed.abs() < 1e-15);
+    let (record, provenance) = first.finish();
+    assert!((record.cpu_energy * 3.6e6 - 100.0).abs() < 1e-9);
+    assert!(!provenance.notes.iter().any(|note| note.contains("counted it")), "{:?}", provenance.notes);
+
+    // The first one's time is over: the second takes the machine over with its next sample.
+    set_energy(root.path(), 130_000_000);
+    second.so_far();
+    set_energy(root.path(), 150_000_000);
+    let (record, provenance) = second.finish();
+    assert!((record.cpu_energy * 3.6e6 - 20.0).abs() < 1e-9, "{record:?}");
+    let note = provenance.notes.iter().find(|note| note.contains("counted it")).unwrap();
+    assert!(note.contains("run rank0") && note.contains("counts it since"), "{note}");
+}
+
+#[test]
+fn a_lock_that_cannot_be_had_is_said_and_the_machine_counted() {
+    let root = machine_with_rapl(0);
+    let host_lock = Some(root.path().join("no/such/folder/lock"));
+    let meter = Meter::start_on(MeterConfig { host_lock, ..config(NEVER) }, &host(&root)).unwrap();
+    set_energy(root.path(), 3_600_000);
+    let (record, provenance) = meter.finish();
+    assert!((record.energy_consumed - 1e-6).abs() < 1e-15);
+    assert!(provenance.notes.iter().any(|note| note.contains("no/such/folder")), "{:?}", provenance.notes);
+}
+
+#[test]
+fn a_calibration_of_this_machine_is_applied_and_named() {
+    let root = machine_with_rapl(0);
+    let path = root.path().join("calibration.json");
+    let measurement = |wall_wh, counters_wh| Measurement {
+        date: "2026-01-02".into(),
+        host: "bench".into(),
+        cpu_model: "Imaginary 9000".into(),
+        wall_meter: "Plug X".into(),
+        wall_wh,
+        counters_wh,
+        seconds: 3600.0,
+    };
+    Calibration::record(&path, measurement(130.0, 100.0)).unwrap();
+    let used = |calibration, tracking_mode| {
+        set_energy(root.path(), 0);
+        let config = MeterConfig { calibration: Some(calibration), tracking_mode, pue: 2.0, ..config(NEVER) };
+        let meter = Meter::start_on(config, &host(&root)).unwrap();
+        set_energy(root.path(), 3_600_000_000);
+        meter.finish()
+    };
+    let calibration = Calibration::read(&path).unwrap();
+    let (record, provenance) = used(calibration.clone(), TrackingMode::Machine);
+    assert!((record.cpu_energy - 0.0026).abs() < 1e-12, "{record:?}");
+    assert!((record.emissions - record.energy_consumed * 0.179_064).abs() < 1e-12);
+    let applied = provenance.calibration.unwrap();
+    assert!((applied.raw_energy_kwh - 0.002).abs() < 1e-12 && (applied.energy_kwh - 0.0026).abs() < 1e-12);
+    assert!(
+        applied.name.contains("Plug X") && applied.name.contains("1.3000 x counters"),
+        "{}",
+        applied.name
+    );
+    let [low, high] = provenance.energy_range_kwh.unwrap();
+    assert!((low - 0.0026 * 0.88).abs() < 1e-12 && (high - 0.0026 * 1.12).abs() < 1e-12, "{low} {high}");
+
+    let (record, provenance) = used(calibration, TrackingMode::Process);
+    assert_eq!((record.cpu_energy, provenance.calibration), (0.002, None));
+    let foreign = Measurement { cpu_model: "Other 1".into(), ..measurement(130.0, 100.0) };
+    let foreign = Calibration::record(&root.path().join("foreign.json"), foreign).unwrap();
+    let (record, provenance) = used(foreign, TrackingMode::Machine);
+    assert_eq!((record.cpu_energy, provenance.calibration), (0.002, None));
+    assert!(provenance.notes.iter().any(|note| note.contains("Other 1")), "{:?}", provenance.notes);
+}
+
+#[test]
+fn a_sidecar_of_the_first_format_is_carried_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let (csv, json) = (folder.path().join("s.csv"), folder.path().join("s.json"));
+    let root = machine_with_rapl(0);
+    let meter = Meter::start_on(config(NEVER), &host(&root)).unwrap();
+    set_energy(root.path(), 3_600_000_000);
+    codecarbon::append(&csv, &meter.finish().0).unwrap();
+    let old = r#"{"format_version":1,"meter":"greentune 0.1.0","components":[{"component":"cpu","basis":"measured",
+        "method":"RAPL package-0","source":"","energy_kwh":0.001,"uncertainty":0.1,"scope":"whole machine"}],
+        "carbon_intensity_g_per_kwh":179.064,"carbon_intensity_source":"","pue":1.0,"notes":[],"attempts":3}"#;
+    fs::write(&json, old).unwrap();
+    let carried = Carried::read(&csv, &json).unwrap();
+    set_energy(root.path(), 0);
+    let meter = Meter::start_on(MeterConfig { carried, ..config(NEVER) }, &host(&root)).unwrap();
+    set_energy(root.path(), 3_600_000_000);
+    let (_, provenance) = meter.finish();
+    assert_eq!((provenance.format_version, provenance.attempts), (2, 4));
+    let [low, high] = provenance.energy_range_kwh.unwrap();
+    assert!((low - 0.0018).abs() < 1e-12 && (high - 0.0022).abs() < 1e-12, "{low} {high}");
+    let [least, most] = provenance.emissions_range_kg.unwrap();
+    assert!(least < low * 0.179_064 && most > high * 0.179_064, "the grid's uncertainty widens it");
 }
 
 #[test]

@@ -112,6 +112,7 @@ fn the_range_follows_the_uncertainty_of_the_components() {
         energy_kwh,
         uncertainty,
         scope: String::new(),
+        ..ComponentProvenance::default()
     };
     let provenance = EmissionsProvenance {
         format_version: 1,
@@ -122,6 +123,7 @@ fn the_range_follows_the_uncertainty_of_the_components() {
         pue: 1.0,
         notes: vec![],
         attempts: 1,
+        ..EmissionsProvenance::default()
     };
     sidecar::write(&run.provenance(1), &provenance).unwrap();
     let summary = summary::summarize(&run, &EquivalenceTable::default()).unwrap();
@@ -147,10 +149,10 @@ fn a_sidecar_of_a_later_format_or_broken_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let run = run(&folder);
     codecarbon::write(&run.emissions_csv(1), &[row("now", 0.3, 1.0)]).unwrap();
-    let later = r#"{"format_version":2,"meter":"","components":[],"carbon_intensity_g_per_kwh":1,
+    let later = r#"{"format_version":3,"meter":"","components":[],"carbon_intensity_g_per_kwh":1,
         "carbon_intensity_source":"","pue":1,"notes":[],"attempts":1}"#;
     for (text, expected) in
-        [(later, "format_version 2"), ("{\n\"format_version\": 1", "not a provenance file")]
+        [(later, "format_version 3"), ("{\n\"format_version\": 1", "not a provenance file")]
     {
         fs::write(run.provenance(1), text).unwrap();
         let problem = summary::summarize(&run, &EquivalenceTable::default()).unwrap_err().problem();

@@ -2,7 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use greentune_carbon::{CarbonError, Carried, Meter, MeterConfig, codecarbon, sidecar};
+use greentune_carbon::{
+    CarbonError, Carried, Meter, MeterConfig, codecarbon,
+    intensity::{GridSource, Place},
+    sidecar,
+};
 use greentune_core_config::{
     Diagnostic, Problem, event::EmissionsSoFar, layout::RunLayout, settings::Settings,
 };
@@ -61,15 +65,17 @@ impl StageMeter {
 fn start(settings: &Settings, layout: &RunLayout, stage: u8) -> Result<Meter, CarbonError> {
     let carbon = &settings.carbon;
     let name = carbon.project_name.as_ref().unwrap_or(&settings.project.name);
-    Meter::start(MeterConfig {
-        project_name: format!("{name}-stage{stage}"),
-        run_id: layout.run_id(),
-        experiment_id: settings.project.name.clone(),
+    let place = Place {
         country_iso_code: carbon.country_iso_code.clone(),
         region: carbon.region.clone(),
+        cloud: None,
+    };
+    Meter::start(MeterConfig {
+        experiment_id: settings.project.name.clone(),
         pue: carbon.pue,
         interval: Duration::from_secs_f64(carbon.measure_interval_seconds),
         tracking_mode: carbon.tracking_mode,
         carried: Carried::read(&layout.emissions_csv(stage), &layout.provenance(stage))?,
+        ..MeterConfig::new(format!("{name}-stage{stage}"), layout.run_id(), GridSource::yearly(&place))
     })
 }

@@ -1,15 +1,15 @@
 //! What this installation can do here: `greentune doctor`.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::path::{Path, PathBuf};
 
-use greentune_carbon::{Meter, MeterConfig};
+use greentune_carbon::{
+    Meter, MeterConfig,
+    intensity::{GridSource, Place},
+};
 use greentune_core_config::{
     Diagnostic,
     emissions::{ComponentProvenance, EmissionsProvenance, EnergyBasis},
-    settings::{CarbonSettings, TrackingMode},
+    settings::CarbonSettings,
     task::{DeviceReport, WorkerAnswer, WorkerTask},
 };
 use schemars::JsonSchema;
@@ -188,16 +188,11 @@ impl Workbench {
 
 /// What the energy of this machine would be counted with.
 fn check_energy() -> Check {
+    let place =
+        Place { country_iso_code: CarbonSettings::default().country_iso_code, region: None, cloud: None };
     let config = MeterConfig {
-        project_name: String::from("doctor"),
-        run_id: String::from("doctor"),
         experiment_id: String::from("doctor"),
-        country_iso_code: CarbonSettings::default().country_iso_code,
-        region: None,
-        pue: 1.0,
-        interval: Duration::from_secs(1),
-        tracking_mode: TrackingMode::Machine,
-        carried: None,
+        ..MeterConfig::new("doctor", "doctor", GridSource::yearly(&place))
     };
     match Meter::start(config) {
         Ok(meter) => energy_found(&meter.provenance()),

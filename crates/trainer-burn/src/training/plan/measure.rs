@@ -3,7 +3,10 @@
 use std::time::{Duration, Instant};
 
 use burn::tensor::backend::AutodiffBackend;
-use greentune_carbon::{Meter, MeterConfig};
+use greentune_carbon::{
+    Meter, MeterConfig,
+    intensity::{GridSource, Place},
+};
 use greentune_core_config::{emissions::EmissionsProvenance, manifest::RunManifest, task::PlanMeasurement};
 
 use super::work::{StageWork, tokens_of};
@@ -138,16 +141,18 @@ fn evaluation_pace<B: Ops>(
 /// A meter as the run's own; none when metering is off or impossible, and then no energy is planned.
 fn start_meter(manifest: &RunManifest) -> Option<Meter> {
     let carbon = &manifest.settings.carbon;
-    let config = MeterConfig {
-        project_name: manifest.settings.project.name.clone(),
-        run_id: manifest.run_id.clone(),
-        experiment_id: String::from("plan"),
+    let place = Place {
         country_iso_code: carbon.country_iso_code.clone(),
         region: carbon.region.clone(),
+        cloud: None,
+    };
+    let (project, run_id) = (manifest.settings.project.name.clone(), manifest.run_id.clone());
+    let config = MeterConfig {
+        experiment_id: String::from("plan"),
         pue: carbon.pue,
         interval: Duration::from_millis(500),
         tracking_mode: carbon.tracking_mode,
-        carried: None,
+        ..MeterConfig::new(project, run_id, GridSource::yearly(&place))
     };
     if carbon.enabled { Meter::start(config).ok() } else { None }
 }
