@@ -44,6 +44,10 @@ pub enum CarbonError {
         /// Where they were looked for.
         folder: PathBuf,
     },
+    /// A chart cannot be drawn.
+    #[cfg(feature = "plots")]
+    #[error("cannot draw the chart: {0}")]
+    Plot(String),
     /// The sampling thread could not be started.
     #[error("cannot start the sampling thread: {0}")]
     Thread(std::io::Error),
@@ -76,6 +80,8 @@ impl Diagnostic for CarbonError {
             }
             Self::NoEmissions { .. } => Problem::new(ProblemKind::NotFound, "carbon.no_emissions", message)
                 .with_hint("Emissions appear once a stage is being trained with carbon.enabled = true."),
+            #[cfg(feature = "plots")]
+            Self::Plot(_) => Problem::new(ProblemKind::InvalidInput, "carbon.plot", message),
             Self::Thread(_) => Problem::new(ProblemKind::Unavailable, "carbon.thread", message)
                 .with_hint("Raise the limit on threads of this user, or set carbon.enabled = false."),
         }

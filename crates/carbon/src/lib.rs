@@ -2,12 +2,18 @@
 //!
 //! A [`Meter`] samples the processor (RAPL, else a load model), NVIDIA GPUs (NVML) and memory (a model) in a thread of its
 //! own. Its figures go to CodeCarbon's CSV ([`codecarbon`]); what that format cannot say (counter or formula, source,
-//! uncertainty) goes to a sidecar ([`sidecar`]). [`summary`] answers for a whole run from these files.
+//! uncertainty) goes to a sidecar ([`sidecar`]). From these files [`summary`] answers for a run, [`aggregate`] for all of
+//! them, [`compare`] for some beside each other; [`plots`] draws them (feature `plots`).
 
+pub mod aggregate;
 pub mod codecarbon;
+pub mod compare;
 pub mod equivalence;
 pub mod intensity;
 pub mod memory;
+#[cfg(feature = "plots")]
+pub mod plots;
+pub mod sci;
 pub mod sidecar;
 pub mod summary;
 
