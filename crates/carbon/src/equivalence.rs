@@ -180,6 +180,7 @@ mod tests {
         assert!((one.smartphones_charged - 80.645_161).abs() < 1e-6);
         assert!((one.trees_to_offset_1year - 0.166_667).abs() < 1e-6);
         assert!((one.gasoline_gallons - 0.112_524).abs() < 1e-6);
-        assert_eq!(EquivalenceTable::default().offset_usd(10.0), [0.01, 3.0]);
+        let [low, high] = EquivalenceTable::default().offset_usd(10.0);
+        assert!((low - 0.01).abs() < 1e-12 && (high - 3.0).abs() < 1e-12);
     }
 }

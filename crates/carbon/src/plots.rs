@@ -21,7 +21,7 @@ use crate::{CarbonError, aggregate::AggregateEmissions, durable, summary};
 
 mod svg;
 
-use svg::{Bar, Segment};
+use svg::{Bar, Line, Segment};
 
 /// Okabe and Ito's palette, which colour-blind people can tell apart: blue, orange, green.
 const COLOURS: [&str; 3] = ["#0072b2", "#e69f00", "#009e73"];
@@ -76,7 +76,7 @@ impl Plot {
 /// Power of a run over its metered time, from its `events.jsonl`; a gap between attempts is none in metered time.
 pub fn power_over_time(run: &RunLayout) -> Result<Plot, CarbonError> {
     let lines = power(run)?;
-    if lines.iter().all(|(_, points)| points.len() < 2) {
+    if lines.iter().all(|line| line.points.len() < 2) {
         return Err(CarbonError::NoEmissions { run_id: run.run_id(), folder: run.folder().to_path_buf() });
     }
     Ok(Plot { svg: svg::lines(&format!("Power of {}", run.run_id()), &lines) })
@@ -140,7 +140,7 @@ fn top(bars: &[Bar]) -> f64 {
 }
 
 /// Metered seconds and W, stage by stage, which stand one after another.
-fn power(run: &RunLayout) -> Result<Vec<(String, Vec<[f64; 2]>)>, CarbonError> {
+fn power(run: &RunLayout) -> Result<Vec<Line>, CarbonError> {
     let path = run.events();
     let file = File::open(&path).map_err(CarbonError::file("read", &path))?;
     let mut stages: Vec<(u8, Vec<[f64; 2]>)> = Vec::new();
@@ -159,7 +159,8 @@ fn power(run: &RunLayout) -> Result<Vec<(String, Vec<[f64; 2]>)>, CarbonError> {
             points.push([begin + sample.duration_seconds, sample.power_w]);
         }
     }
-    Ok(stages.into_iter().map(|(stage, points)| (format!("stage {stage}"), thinned(points))).collect())
+    let line = |(stage, points)| Line { name: format!("stage {stage}"), points: thinned(points) };
+    Ok(stages.into_iter().map(line).collect())
 }
 
 /// Means of neighbours, so that no more than `MOST_POINTS` are left.

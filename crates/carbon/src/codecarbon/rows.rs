@@ -48,7 +48,10 @@ const COLUMNS_2_3: [&str; 31] = [
 pub(super) fn all(path: &Path, header: &[u8], rows: &[u8]) -> Result<Vec<EmissionsRecord>, CarbonError> {
     let mut records = Vec::new();
     let mut parser = Parser::new(path, header)?;
-    parser.each(rows, |parser, row| Ok(records.push(parser.record(row)?)))?;
+    parser.each(rows, |parser, row| {
+        records.push(parser.record(row)?);
+        Ok(())
+    })?;
     Ok(records)
 }
 
@@ -56,13 +59,16 @@ pub(super) fn all(path: &Path, header: &[u8], rows: &[u8]) -> Result<Vec<Emissio
 pub(super) fn last(path: &Path, header: &[u8], rows: &[u8]) -> Result<Option<EmissionsRecord>, CarbonError> {
     let mut last = None;
     let mut parser = Parser::new(path, header)?;
-    parser.each(rows, |_, row| Ok(last = Some(row.clone())))?;
+    parser.each(rows, |_, row| {
+        last = Some(row.clone());
+        Ok(())
+    })?;
     last.map(|row| parser.record(&row)).transpose()
 }
 
 /// The delimiter of a file by its header.
 pub(super) fn delimiter(header: &[u8]) -> u8 {
-    let count = |delimiter: u8| header.iter().filter(|byte| **byte == delimiter).count();
+    let count = |delimiter: u8| header.split(|byte| *byte == delimiter).count();
     // The last of equals wins, so that a header without any gets the comma.
     b"\t;,".iter().copied().max_by_key(|delimiter| count(*delimiter)).unwrap_or(b',')
 }

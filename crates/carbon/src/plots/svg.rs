@@ -10,6 +10,13 @@ const RIGHT: f64 = 32.0;
 /// Longer labels are cut.
 const LABEL_CHARACTERS: usize = 28;
 
+/// One line of a chart.
+pub(super) struct Line {
+    pub name: String,
+    /// Seconds and W.
+    pub points: Vec<[f64; 2]>,
+}
+
 /// One bar and what it is made of.
 pub(super) struct Bar {
     pub label: String,
@@ -37,12 +44,11 @@ impl Bar {
 }
 
 /// A chart of lines: seconds across, W up.
-pub(super) fn lines(title: &str, lines: &[(String, Vec<[f64; 2]>)]) -> String {
+pub(super) fn lines(title: &str, lines: &[Line]) -> String {
     const HEIGHT: f64 = 420.0;
     let (left, bottom) = (76.0, HEIGHT - 60.0);
-    let most = |axis: usize| {
-        lines.iter().flat_map(|(_, points)| points).map(|point| point[axis]).fold(0.0, f64::max)
-    };
+    let most =
+        |axis: usize| lines.iter().flat_map(|line| &line.points).map(|point| point[axis]).fold(0.0, f64::max);
     let (unit, per_unit) = time_unit(most(0));
     let (across, up) = (Axis::new(most(0) / per_unit), Axis::new(most(1)));
     let x = |seconds: f64| left + (WIDTH - RIGHT - left) * across.share(seconds / per_unit);
@@ -63,7 +69,7 @@ pub(super) fn lines(title: &str, lines: &[(String, Vec<[f64; 2]>)]) -> String {
         &format!("metered time ({unit})"),
     );
     text(&mut body, [16.0, TOP - 14.0], "start", "power (W)");
-    for ((_, points), colour) in lines.iter().zip(COLOURS.iter().cycle()) {
+    for (Line { points, .. }, colour) in lines.iter().zip(COLOURS.iter().cycle()) {
         let path: Vec<String> =
             points.iter().map(|[seconds, watts]| format!("{:.1},{:.1}", x(*seconds), y(*watts))).collect();
         let _ = write!(
@@ -75,7 +81,7 @@ pub(super) fn lines(title: &str, lines: &[(String, Vec<[f64; 2]>)]) -> String {
     let names: Vec<(&str, &str)> = lines
         .iter()
         .zip(COLOURS.iter().cycle())
-        .map(|((name, _), colour)| (name.as_str(), *colour))
+        .map(|(line, colour)| (line.name.as_str(), *colour))
         .collect();
     if names.len() > 1 {
         legend(&mut body, &names);
@@ -228,7 +234,7 @@ struct Axis {
 impl Axis {
     fn new(most: f64) -> Self {
         let most = if most.is_finite() && most > 0.0 { most } else { 1.0 };
-        let rough = most / 5.0;
+        let rough = most / 7.0;
         let power = 10f64.powf(rough.log10().floor());
         let step = [1.0, 2.0, 5.0, 10.0].map(|nice| nice * power).into_iter().find(|step| *step >= rough);
         let step = step.unwrap_or(rough);
@@ -256,7 +262,7 @@ mod tests {
     #[test]
     fn axes_end_at_round_numbers_that_cover_the_figures() {
         for (most, last, count) in
-            [(0.73, "0.8", 5), (100.0, "100", 6), (3.0e-5, "0.00003", 4), (0.0, "1.0", 6)]
+            [(0.73, "0.8", 5), (100.0, "100", 6), (3.0e-5, "0.000030", 7), (0.0, "1.0", 6)]
         {
             let axis = Axis::new(most);
             let ticks: Vec<f64> = axis.ticks().collect();

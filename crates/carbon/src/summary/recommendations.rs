@@ -248,7 +248,7 @@ fn idle_gpu(row: &StageRow) -> Option<Recommendation> {
         share * 100.0
     );
     let saves_kg = record.emissions * share * (1.0 - busy / 100.0);
-    (share > 0.5 && busy < BUSY_GPU_PERCENT).then(|| Recommendation {
+    (share > 0.5 && busy < BUSY_GPU_PERCENT).then_some(Recommendation {
         kind: RecommendationKind::IdleGpu,
         text,
         saves_kg: Some(saves_kg),
