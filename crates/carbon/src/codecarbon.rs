@@ -6,6 +6,7 @@
 use std::{
     fs::File,
     path::{Path, PathBuf},
+    sync::LazyLock,
 };
 
 use greentune_core_config::emissions::EmissionsRecord;
@@ -57,6 +58,9 @@ pub const COLUMNS: [&str; 38] = [
     "pue",
     "wue",
 ];
+
+/// The columns as a file has them, without the line's end.
+static HEADER: LazyLock<String> = LazyLock::new(|| COLUMNS.join(","));
 
 /// Columns without which a file is not CodeCarbon's, and without whose figures a row says nothing.
 const REQUIRED: [&str; 3] = ["duration", "emissions", "energy_consumed"];

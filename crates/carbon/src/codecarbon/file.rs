@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{COLUMNS, rows};
+use super::{COLUMNS, HEADER, rows};
 use crate::CarbonError;
 
 /// What is read of the end of a long file to find its last row.
@@ -36,8 +36,7 @@ pub(super) fn state(path: &Path) -> Result<State, CarbonError> {
         None => return Ok(State::Empty),
     };
     let Some(line) = first_line(&start) else {
-        let ours = COLUMNS.join(",");
-        let is_torn = start.is_empty() || ours.as_bytes().starts_with(&start);
+        let is_torn = HEADER.as_bytes().starts_with(&start);
         return Ok(if is_torn { State::Empty } else { State::Foreign });
     };
     let mut reader = csv::Reader::from_reader(line);
@@ -53,7 +52,7 @@ pub(super) fn state(path: &Path) -> Result<State, CarbonError> {
 pub(super) fn contents(path: &Path, end_bytes: u64) -> Result<Option<Contents>, CarbonError> {
     let Some(file) = open(path)? else { return Ok(None) };
     let text = read(file, end_bytes).map_err(CarbonError::file("read", path))?;
-    Ok(text.filter(|text| !COLUMNS.join(",").as_bytes().starts_with(&text.header)))
+    Ok(text.filter(|text| !HEADER.as_bytes().starts_with(&text.header)))
 }
 
 fn read(mut file: File, end_bytes: u64) -> io::Result<Option<Contents>> {

@@ -1,10 +1,10 @@
 //! From the text of a file to records.
 
-use std::path::Path;
+use std::{borrow::Cow, path::Path, sync::LazyLock};
 
 use csv::StringRecord;
 use greentune_core_config::emissions::EmissionsRecord;
-use serde_json::{Map, Number, Value};
+use serde_json::Value;
 
 use super::{COLUMNS, REQUIRED, malformed_csv, values};
 use crate::CarbonError;
@@ -57,13 +57,29 @@ pub(super) fn all(path: &Path, header: &[u8], rows: &[u8]) -> Result<Vec<Emissio
 
 /// The last row alone; those before it are not looked into.
 pub(super) fn last(path: &Path, header: &[u8], rows: &[u8]) -> Result<Option<EmissionsRecord>, CarbonError> {
-    let mut last = None;
     let mut parser = Parser::new(path, header)?;
+    // The other lines are needed where this one is wrong: for its number, among others.
+    if let Some(row) = last_line(rows).and_then(|line| parser.split(line))
+        && let Ok(record) = parser.record(&row)
+    {
+        return Ok(Some(record));
+    }
+    let mut last = None;
     parser.each(rows, |_, row| {
         last = Some(row.clone());
         Ok(())
     })?;
     last.map(|row| parser.record(&row)).transpose()
+}
+
+/// The last line where it is for sure the last row, whole and under the first header: most files.
+fn last_line(rows: &[u8]) -> Option<&str> {
+    let rows = str::from_utf8(rows).ok()?;
+    let lines = rows.strip_suffix('\n')?;
+    let line = lines.rsplit('\n').next()?;
+    // A line that begins inside quotes and ends outside has an odd number of them.
+    let even = |text: &str| text.matches('"').count().is_multiple_of(2);
+    (!rows.contains(REQUIRED[2]) && even(line) && even(rows)).then_some(line)
 }
 
 /// The delimiter of a file by its header.
@@ -76,6 +92,9 @@ pub(super) fn delimiter(header: &[u8]) -> u8 {
 /// `text` without a last row that a crash cut short: one that lacks both its line's end and some of its columns.
 pub(super) fn whole(text: &[u8], columns: usize, delimiter: u8) -> &[u8] {
     let (rows, last) = text.split_at(end_of_last_line(text, delimiter));
+    if last.is_empty() {
+        return rows;
+    }
     let mut reader = csv::ReaderBuilder::new().has_headers(false).delimiter(delimiter).from_reader(last);
     let is_whole = matches!(reader.byte_records().next(), Some(Ok(row)) if row.len() == columns);
     if is_whole { text } else { rows }
@@ -97,16 +116,43 @@ fn end_of_last_line(text: &[u8], delimiter: u8) -> usize {
     end
 }
 
+/// What a column holds, and what CodeCarbon itself assumes where an older file lacks it.
+struct Column {
+    kind: Kind,
+    default: String,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Text,
+    Number,
+    Count,
+}
+
+static DEFAULTS: LazyLock<Vec<Column>> = LazyLock::new(|| {
+    let absent = EmissionsRecord { on_cloud: "N".into(), pue: 1.0, ..EmissionsRecord::default() };
+    let values = values(Path::new(""), &absent).unwrap_or_default();
+    let column = |name: &&str| match values.get(*name) {
+        Some(Value::String(text)) => Column { kind: Kind::Text, default: text.clone() },
+        Some(count) if count.is_u64() => Column { kind: Kind::Count, default: count.to_string() },
+        Some(number) if number.is_number() => Column { kind: Kind::Number, default: number.to_string() },
+        _ => Column { kind: Kind::Number, default: String::new() },
+    };
+    COLUMNS.iter().map(column).collect()
+});
+
 struct Parser<'a> {
     path: &'a Path,
     header: StringRecord,
     delimiter: u8,
-    /// The values that CodeCarbon itself assumes where an older file lacks the column.
-    defaults: Map<String, Value>,
 }
 
 impl<'a> Parser<'a> {
     fn new(path: &'a Path, header: &[u8]) -> Result<Self, CarbonError> {
+        // A CSV reader takes longer to set up than a file of a run takes to read.
+        if header.trim_ascii_end() == super::HEADER.as_bytes() {
+            return Ok(Self { path, header: COLUMNS.to_vec().into(), delimiter: b',' });
+        }
         let delimiter = delimiter(header);
         let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).from_reader(header);
         let header = reader.headers().map_err(|error| malformed_csv(path, &error))?.clone();
@@ -114,8 +160,17 @@ impl<'a> Parser<'a> {
             let message = format!("has no column {missing:?}, so it is not an emissions file of CodeCarbon");
             return Err(CarbonError::malformed(path, Some(1), message));
         }
-        let absent = EmissionsRecord { on_cloud: "N".into(), pue: 1.0, ..EmissionsRecord::default() };
-        Ok(Self { path, header, delimiter, defaults: values(path, &absent)? })
+        Ok(Self { path, header, delimiter })
+    }
+
+    /// The fields of a line.
+    fn split(&self, line: &str) -> Option<StringRecord> {
+        if !line.contains(['"', '\r']) {
+            return Some(line.split(char::from(self.delimiter)).collect::<Vec<_>>().into());
+        }
+        let mut reader = csv::ReaderBuilder::new();
+        let reader = reader.has_headers(false).delimiter(self.delimiter).from_reader(line.as_bytes());
+        reader.into_records().next()?.ok()
     }
 
     fn each(
@@ -151,22 +206,23 @@ impl<'a> Parser<'a> {
                 self.header.len()
             ))
         })?;
-        let mut values = self.defaults.clone();
-        for (column, text) in names.into_iter().zip(row) {
-            let Some(value) = values.get_mut(column) else { continue };
-            match value {
-                Value::String(known) => text.clone_into(known),
-                ref default => match self.number(text, default) {
-                    Some(number) => *value = number,
-                    None if is_absent(text) && !REQUIRED.contains(&column) => {}
-                    None => {
-                        let message = format!("column {column:?} is {text:?}; allowed is a finite number");
-                        return Err(malformed(message));
-                    }
-                },
+        let mut fields: Vec<Cow<str>> =
+            DEFAULTS.iter().map(|column| column.default.as_str().into()).collect();
+        for (at, (name, text)) in names.into_iter().zip(row).enumerate() {
+            let is_here = COLUMNS.get(at).is_some_and(|column| *column == name);
+            let place = if is_here { Some(at) } else { COLUMNS.iter().position(|column| *column == name) };
+            let Some(place) = place else { continue };
+            match self.field(text, DEFAULTS[place].kind) {
+                Some(field) => fields[place] = field,
+                None if is_absent(text) && !REQUIRED.contains(&name) => {}
+                None => {
+                    let message = format!("column {name:?} is {text:?}; allowed is a finite number");
+                    return Err(malformed(message));
+                }
             }
         }
-        serde_json::from_value(Value::Object(values)).map_err(|error| malformed(error.to_string()))
+        let fields: StringRecord = fields.iter().map(AsRef::as_ref).collect::<Vec<&str>>().into();
+        fields.deserialize(None).map_err(|error| malformed(error.to_string()))
     }
 
     /// The columns of a row by how many it has.
@@ -177,19 +233,23 @@ impl<'a> Parser<'a> {
         [&COLUMNS[..], &COLUMNS_2_3].into_iter().find(|known| known.len() == columns).map(<[_]>::to_vec)
     }
 
-    /// A finite number of the default's kind; a count may be written as `8.0`.
-    fn number(&self, text: &str, default: &Value) -> Option<Value> {
-        let text = text.trim();
-        let number: f64 = match self.delimiter {
-            b',' => text.parse().ok()?,
-            // The decimal comma of the locales whose lists need semicolons.
-            _ if text.contains('.') => text.parse().ok()?,
-            _ => text.replacen(',', ".", 1).parse().ok()?,
-        };
-        if default.is_u64() && number >= 0.0 && number.is_finite() {
-            return Some(Value::Number(Number::from(number.round() as u64)));
+    /// The text of a field as it is read into a record; `None` for what is no finite number where there must be one.
+    fn field<'t>(&self, text: &'t str, kind: Kind) -> Option<Cow<'t, str>> {
+        if kind == Kind::Text {
+            return Some(text.into());
         }
-        Number::from_f64(number).map(Value::Number)
+        let mut number: Cow<str> = text.trim().into();
+        // The decimal comma of the locales whose lists need semicolons.
+        if self.delimiter != b',' && !number.contains('.') {
+            number = number.replacen(',', ".", 1).into();
+        }
+        let value: f64 = number.parse().ok().filter(|value: &f64| value.is_finite())?;
+        match kind {
+            Kind::Count if value < 0.0 => None,
+            // A count may be written as `8.0`.
+            Kind::Count => Some(value.round().to_string().into()),
+            _ => Some(number),
+        }
     }
 }
 
