@@ -64,6 +64,10 @@ pub enum CarbonError {
         /// Why.
         message: String,
     },
+    /// A chart cannot be drawn.
+    #[cfg(feature = "plots")]
+    #[error("cannot draw the chart: {0}")]
+    Plot(String),
     /// The sampling thread could not be started.
     #[error("cannot start the sampling thread: {0}")]
     Thread(std::io::Error),
@@ -101,6 +105,8 @@ impl Diagnostic for CarbonError {
             }
             Self::Live { kind, .. } => Problem::new(*kind, "carbon.live_intensity", message)
                 .with_hint("docs/carbon-intensity.md says what each answer means."),
+            #[cfg(feature = "plots")]
+            Self::Plot(_) => Problem::new(ProblemKind::InvalidInput, "carbon.plot", message),
             Self::Thread(_) => Problem::new(ProblemKind::Unavailable, "carbon.thread", message)
                 .with_hint("Raise the limit on threads of this user, or set carbon.enabled = false."),
         }

@@ -1,16 +1,24 @@
 //! Energy and carbon of a program that runs: what it draws, what that emits, and how well that is known.
 //!
-//! A [`Meter`] samples the processor (RAPL, else a load model), GPUs (NVML, or AMD's driver) and memory (RAPL, else a model)
-//! in a thread of its own; a [`calibration`] by a wall meter scales them to what is drawn from it. Its figures go to CodeCarbon's CSV ([`codecarbon`]); what that format cannot say (counter or formula, source,
-//! uncertainty) goes to a sidecar ([`sidecar`]). [`summary`] answers for a whole run from these files.
+//! A [`Meter`] samples the processor (RAPL, else a load model), GPUs (NVML, or AMD's driver) and memory (RAPL, else a
+//! model) in a thread of its own; a [`calibration`] by a wall meter scales them to what is drawn from it. Its figures go
+//! to CodeCarbon's CSV ([`codecarbon`]); what that format cannot say (counter or formula, source, interval) goes to a
+//! sidecar ([`sidecar`]). [`track`] meters another program. From these files [`summary`] answers for a run,
+//! [`aggregate`] for all of them, [`compare`] for some beside each other; [`plots`] draws them (feature `plots`).
 
+pub mod aggregate;
 pub mod calibration;
 pub mod codecarbon;
+pub mod compare;
 pub mod equivalence;
 pub mod intensity;
 pub mod memory;
+#[cfg(feature = "plots")]
+pub mod plots;
+pub mod sci;
 pub mod sidecar;
 pub mod summary;
+pub mod track;
 
 mod amd;
 mod carried;

@@ -2,23 +2,60 @@
 
 use std::{
     fs,
+    iter::Sum,
     path::{Path, PathBuf},
 };
 
 use greentune_core_config::{
-    emissions::{EmissionsProvenance, EmissionsRecord},
+    emissions::{ComponentProvenance, EmissionsProvenance, EmissionsRecord},
     layout::RunLayout,
 };
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CarbonError, codecarbon,
+    CarbonError,
+    aggregate::AggregateEmissions,
+    codecarbon,
     equivalence::{EquivalenceTable, Equivalencies},
+    sci::{Embodied, FunctionalUnit, Sci, sci},
     sidecar,
 };
 
 mod recommendations;
+
+pub use recommendations::{Basis, Recommendation, RecommendationKind};
+
+/// What is known of a run beside its files of emissions; more of it makes more of a summary.
+#[derive(Clone, Debug, Default)]
+pub struct RunFacts {
+    /// Parameters of the model that was trained.
+    pub parameters: Option<u64>,
+    /// Steps after the one with the best validation loss, and steps in all.
+    pub steps_after_best_validation: Option<(u64, u64)>,
+    /// A forecast of hours with cleaner electricity.
+    pub cleaner_hours: Option<CleanerHours>,
+    /// What the run did, for its SCI figure.
+    pub functional_unit: Option<FunctionalUnit>,
+    /// What making the hardware emitted.
+    pub embodied: Option<Embodied>,
+    /// All runs, this one among them.
+    pub all_runs: Option<AggregateEmissions>,
+}
+
+/// Hours for which a forecast has cleaner electricity.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CleanerHours {
+    /// When they begin.
+    pub start: Timestamp,
+    /// When they end.
+    pub end: Timestamp,
+    /// Their mean, in g CO2-equivalent per kWh.
+    pub mean_g_per_kwh: f64,
+    /// The figure when the forecast was made, in g CO2-equivalent per kWh.
+    pub now_g_per_kwh: f64,
+}
 
 /// What a run used, over all its stages.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -35,6 +72,12 @@ pub struct EmissionsSummary {
     pub stages: Vec<StageEmissions>,
     /// What would lower the figure, or make it better known; true of this run, so there may be none.
     pub recommendations: Vec<String>,
+    /// The same, each with what it would save and how that is known.
+    #[serde(default)]
+    pub recommendation_details: Vec<Recommendation>,
+    /// Software Carbon Intensity, where it is known what the run did.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub sci: Option<Sci>,
     /// What offsetting would cost at the dear end of the usual prices, in USD.
     pub carbon_offset_cost_usd: f64,
     /// The same at both ends.
@@ -105,34 +148,38 @@ pub struct CurrentEmissions {
 }
 
 /// The last row of a stage and where it is from.
-struct StageRow {
-    stage: u8,
-    file: PathBuf,
-    record: EmissionsRecord,
-    provenance: Option<EmissionsProvenance>,
+pub(crate) struct StageRow {
+    pub stage: u8,
+    pub file: PathBuf,
+    pub record: EmissionsRecord,
+    pub provenance: Option<EmissionsProvenance>,
 }
 
 /// What the run used so far: the last row of each stage's file, because rows are cumulative.
 pub fn summarize(run: &RunLayout, factors: &EquivalenceTable) -> Result<EmissionsSummary, CarbonError> {
+    summarize_with(run, factors, &RunFacts::default())
+}
+
+/// The same, with what else is known of the run.
+pub fn summarize_with(
+    run: &RunLayout,
+    factors: &EquivalenceTable,
+    facts: &RunFacts,
+) -> Result<EmissionsSummary, CarbonError> {
     let rows = stage_rows(run)?;
-    let sum = |of: fn(&EmissionsRecord) -> f64| rows.iter().map(|row| of(&row.record)).sum::<f64>();
-    let kg = sum(|record| record.emissions);
-    let hours = sum(|record| record.duration) / 3600.0;
-    let summary = SummaryTotals {
-        total_emissions_kg_co2: kg,
-        total_duration_hours: hours,
-        emissions_per_hour_kg: if hours > 0.0 { kg / hours } else { 0.0 },
-        num_stages: rows.len(),
-        total_energy_kwh: sum(|record| record.energy_consumed),
-        energy_range_kwh: energy_range_kwh(&rows),
-    };
-    let offset_usd = factors.offset_usd_per_tonne.map(|usd_per_tonne| usd_per_tonne * kg / 1000.0);
+    let summary = totals(&rows);
+    let SummaryTotals { total_emissions_kg_co2: kg, total_energy_kwh: kwh, .. } = summary;
+    let details = recommendations::of(&rows, factors, facts);
+    let per_unit = |unit| sci(kwh, 1000.0 * kg / kwh, summary.total_duration_hours, facts.embodied, unit);
+    let offset_usd = factors.offset_usd(kg);
     Ok(EmissionsSummary {
         run_id: run.run_id(),
         summary,
         equivalencies: factors.of(kg),
         equivalence_factors: factors.clone(),
-        recommendations: recommendations::of(&rows),
+        recommendations: details.iter().map(|one| one.text.clone()).collect(),
+        recommendation_details: details,
+        sci: facts.functional_unit.as_ref().and_then(per_unit),
         stages: rows.into_iter().map(StageEmissions::from).collect(),
         carbon_offset_cost_usd: offset_usd[1],
         carbon_offset_cost_range_usd: offset_usd,
@@ -158,11 +205,25 @@ pub fn current(run: &RunLayout) -> Result<CurrentEmissions, CarbonError> {
     })
 }
 
+pub(crate) fn totals(rows: &[StageRow]) -> SummaryTotals {
+    let sum = |of: fn(&EmissionsRecord) -> f64| rows.iter().map(|row| of(&row.record)).sum::<f64>();
+    let kg = sum(|record| record.emissions);
+    let hours = sum(|record| record.duration) / 3600.0;
+    SummaryTotals {
+        total_emissions_kg_co2: kg,
+        total_duration_hours: hours,
+        emissions_per_hour_kg: if hours > 0.0 { kg / hours } else { 0.0 },
+        num_stages: rows.len(),
+        total_energy_kwh: sum(|record| record.energy_consumed),
+        energy_range_kwh: energy_range_kwh(rows),
+    }
+}
+
 /// The last row of every stage that has one, in the stages' order.
-fn stage_rows(run: &RunLayout) -> Result<Vec<StageRow>, CarbonError> {
+pub(crate) fn stage_rows(run: &RunLayout) -> Result<Vec<StageRow>, CarbonError> {
     let mut rows = Vec::new();
     for (stage, file) in stage_files(run)? {
-        let Some(record) = codecarbon::read(&file)?.pop() else { continue };
+        let Some(record) = codecarbon::last(&file)? else { continue };
         rows.push(StageRow { stage, record, provenance: sidecar::read(&run.provenance(stage))?, file });
     }
     if rows.is_empty() { Err(none(run)) } else { Ok(rows) }
@@ -195,16 +256,28 @@ fn none(run: &RunLayout) -> CarbonError {
     CarbonError::NoEmissions { run_id: run.run_id(), folder: run.project().emissions() }
 }
 
-/// Half-widths of the components add up (their errors may well go the same way); energy is not below 0.
 fn energy_range_kwh(rows: &[StageRow]) -> Option<[f64; 2]> {
-    let mut range = [0.0, 0.0];
-    for row in rows {
-        for component in &row.provenance.as_ref()?.components {
-            range[0] += component.energy_kwh * (1.0 - component.uncertainty).max(0.0);
-            range[1] += component.energy_kwh * (1.0 + component.uncertainty);
-        }
+    let ranges = rows.iter().map(|row| row.provenance.as_ref().map(range_kwh));
+    ranges.sum::<Option<Range>>().map(|range| range.0)
+}
+
+/// Bounds in kWh. Half-widths of the components add up (their errors may well go the same way); energy is not below 0.
+pub(crate) fn range_kwh(provenance: &EmissionsProvenance) -> Range {
+    let of = |component: &ComponentProvenance| {
+        let ComponentProvenance { energy_kwh, uncertainty, .. } = *component;
+        Range([energy_kwh * (1.0 - uncertainty).max(0.0), energy_kwh * (1.0 + uncertainty)])
+    };
+    provenance.components.iter().map(of).sum()
+}
+
+/// Lower and upper bound, in kWh.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Range(pub [f64; 2]);
+
+impl Sum for Range {
+    fn sum<I: Iterator<Item = Self>>(ranges: I) -> Self {
+        ranges.fold(Self::default(), |Self([low, high]), Self([a, b])| Self([low + a, high + b]))
     }
-    Some(range)
 }
 
 impl From<StageRow> for StageEmissions {

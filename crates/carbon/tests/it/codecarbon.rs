@@ -135,6 +135,120 @@ fn a_folder_in_the_way_is_named() {
     assert!(error.to_string().contains("emissions.csv"), "{error}");
 }
 
+#[test]
+fn what_is_not_ours_is_set_aside_whole() {
+    for foreign in [
+        &b"one line without an end"[..],
+        b"\x89PNG\r\n\x1a\n\0\xff",
+        b"timestamp;emissions\n",
+        b"loss,step\n1,2",
+    ] {
+        let (folder, path) = in_folder();
+        fs::write(&path, foreign).unwrap();
+        let aside = codecarbon::append(&path, &record("r", 1.0)).unwrap();
+        assert_eq!(aside, Some(folder.path().join("emissions.csv.bak")));
+        assert_eq!(fs::read(folder.path().join("emissions.csv.bak")).unwrap(), foreign);
+        assert_eq!(codecarbon::read(&path).unwrap(), [record("r", 1.0)]);
+    }
+}
+
+#[test]
+fn a_header_cut_short_is_written_again() {
+    let (folder, path) = in_folder();
+    fs::write(&path, &codecarbon::COLUMNS.join(",")[..40]).unwrap();
+    assert_eq!(codecarbon::read(&path).unwrap(), []);
+    assert_eq!(codecarbon::append(&path, &record("r", 1.0)).unwrap(), None);
+    assert_eq!(codecarbon::read(&path).unwrap(), [record("r", 1.0)]);
+    assert!(!folder.path().join("emissions.csv.bak").exists());
+}
+
+#[test]
+fn a_row_cut_short_anywhere_is_passed_over_and_replaced() {
+    let (_folder, path) = in_folder();
+    let two_lines = EmissionsRecord { cpu_model: "a \"chip\",\nof two lines".into(), ..record("r", 2.0) };
+    codecarbon::write(&path, &[record("r", 1.0)]).unwrap();
+    let start = fs::metadata(&path).unwrap().len() as usize;
+    codecarbon::append(&path, &two_lines).unwrap();
+    let whole = fs::read(&path).unwrap();
+    // Behind the last comma every column is there.
+    for end in start..whole.len() - "0.0\n".len() {
+        fs::write(&path, &whole[..end]).unwrap();
+        assert_eq!(codecarbon::last(&path).unwrap(), Some(record("r", 1.0)), "cut at {end}");
+        codecarbon::append(&path, &record("r", 3.0)).unwrap();
+        assert_eq!(codecarbon::read(&path).unwrap(), [record("r", 1.0), record("r", 3.0)], "cut at {end}");
+    }
+}
+
+#[test]
+fn other_locales_and_systems_are_read() {
+    let (_folder, path) = in_folder();
+    for text in [
+        "\u{feff}timestamp;emissions;duration;energy_consumed;cpu_model\r\nnow;0,5;60;1,5e-3;\"a; b, c\"\r\n",
+        "timestamp\temissions\tduration\tenergy_consumed\tcpu_model\nnow\t0.5\t60\t0,0015\ta; b, c\n",
+        "\u{feff}timestamp,emissions,duration,energy_consumed,cpu_model\r\nnow, 0.5,60,0.0015,\"a; b, c\"",
+    ] {
+        fs::write(&path, text).unwrap();
+        let row = codecarbon::read(&path).unwrap().pop().unwrap();
+        assert_eq!((row.emissions, row.duration, row.energy_consumed), (0.5, 60.0, 0.0015), "{text}");
+        assert_eq!((row.timestamp.as_str(), row.cpu_model.as_str()), ("now", "a; b, c"), "{text}");
+    }
+    fs::write(&path, "emissions;duration;energy_consumed\n1.234,5;60;1\n").unwrap();
+    let error = codecarbon::read(&path).unwrap_err();
+    assert!(error.to_string().contains("1.234,5"), "{error}");
+}
+
+/// CodeCarbon 2.3.4 wrote these columns.
+const OLD: &str = "timestamp,project_name,run_id,duration,emissions,emissions_rate,cpu_power,gpu_power,ram_power,cpu_energy,\
+    gpu_energy,ram_energy,energy_consumed,country_name,country_iso_code,region,cloud_provider,cloud_region,os,python_version,\
+    codecarbon_version,cpu_count,cpu_model,gpu_count,gpu_model,longitude,latitude,ram_total_size,tracking_mode,on_cloud,pue";
+const OLD_ROW: &str = "2024-01-02T03:04:05,p,old,60.0,0.5,0.1,1,0,3,0.1,0,0.2,0.3,France,FRA,,,,Linux,3.11,2.3.4,8,chip,,,\
+    2.3,48.8,15.6,machine,N,1.0";
+
+#[test]
+fn versions_may_follow_each_other_in_one_file() {
+    let (_folder, path) = in_folder();
+    codecarbon::write(&path, &[record("new", 1.0)]).unwrap();
+    let new = fs::read_to_string(&path).unwrap();
+    let (_, new_row) = new.split_once('\n').unwrap();
+    for text in [
+        format!("{OLD}\n{OLD_ROW}\n{new_row}"),
+        format!("{OLD}\n{OLD_ROW}\n{new}"),
+        format!("{}\n{OLD_ROW}\n{new_row}", codecarbon::COLUMNS.join(",")),
+    ] {
+        fs::write(&path, text).unwrap();
+        let rows = codecarbon::read(&path).unwrap();
+        assert_eq!((rows.len(), &rows[1]), (2, &record("new", 1.0)));
+        let old = &rows[0];
+        assert_eq!((old.run_id.as_str(), old.emissions, old.energy_consumed), ("old", 0.5, 0.3));
+        assert_eq!((old.cpu_count, old.gpu_count, old.longitude, old.pue), (8, 0, Some(2.3), 1.0));
+        assert_eq!(codecarbon::last(&path).unwrap(), Some(record("new", 1.0)));
+    }
+}
+
+#[test]
+fn absent_figures_are_defaults_only_where_a_row_does_without() {
+    let (_folder, path) = in_folder();
+    let header = "emissions,duration,energy_consumed,cpu_power,gpu_count,longitude,pue";
+    for absent in ["", "nan", "NaN", "None", "inf", "-inf", "<NA>"] {
+        fs::write(&path, format!("{header}\n1,2,3,{absent},{absent},{absent},{absent}\n")).unwrap();
+        let row = codecarbon::read(&path).unwrap().remove(0);
+        assert_eq!((row.cpu_power, row.gpu_count, row.longitude, row.pue), (0.0, 0, None, 1.0));
+        fs::write(&path, format!("{header}\n1,2,{absent},4,0,0,1\n")).unwrap();
+        let error = codecarbon::last(&path).unwrap_err();
+        assert!(matches!(&error, CarbonError::Malformed { line: Some(2), .. }), "{error:?}");
+        assert!(error.to_string().contains("energy_consumed"), "{error}");
+    }
+}
+
+#[test]
+fn the_last_row_of_a_long_file_is_found() {
+    let (_folder, path) = in_folder();
+    codecarbon::write(&path, &vec![record("many", 1.0); 30_000]).unwrap();
+    codecarbon::append(&path, &record("last", 2.0)).unwrap();
+    assert!(fs::metadata(&path).unwrap().len() > 2 << 20);
+    assert_eq!(codecarbon::last(&path).unwrap(), Some(record("last", 2.0)));
+}
+
 /// A record with any text and any finite numbers.
 fn any_record() -> impl Strategy<Value = EmissionsRecord> {
     let number = prop::num::f64::NORMAL | prop::num::f64::ZERO | prop::num::f64::SUBNORMAL;
