@@ -5,6 +5,7 @@ use std::{
     ffi::OsString,
     fs, io,
     num::NonZero,
+    panic,
     path::Path,
     thread,
 };
@@ -141,8 +142,11 @@ pub fn aggregate(folder: &Path, factors: &EquivalenceTable) -> Result<AggregateE
     let parts: Vec<(Vec<FileEmissions>, Vec<SkippedFile>)> = thread::scope(|scope| {
         let readers: Vec<_> =
             files.chunks(part).map(|files| scope.spawn(move || read_all(folder, files, known))).collect();
-        // A reader panics on no input; a part that is lost must not look like a smaller total.
-        readers.into_iter().filter_map(|reader| reader.join().ok()).collect()
+        // A part that is lost must not look like a smaller total.
+        readers
+            .into_iter()
+            .map(|reader| reader.join().unwrap_or_else(|panic| panic::resume_unwind(panic)))
+            .collect()
     });
     let (mut read, mut skipped) = (Vec::new(), Vec::new());
     for (files, unread) in parts {

@@ -132,9 +132,9 @@ fn text_is_drawn_without_any_font_of_the_system() {
         all.top_emitting_runs.iter_mut().for_each(|run| run.run_id = name.into());
         plots::emissions_by_run(&all).png().unwrap()
     };
-    assert_eq!(named("run-a"), named("run-a"));
+    assert!(named("run-a") == named("run-a"));
     // Were the font missing, both would be the same bars without a name.
-    assert_ne!(named("run-a"), named("run-b"));
+    assert!(named("run-a") != named("run-b"));
 }
 
 #[test]

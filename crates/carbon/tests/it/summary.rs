@@ -1,6 +1,12 @@
 use std::fs;
 
-use greentune_carbon::{codecarbon, equivalence::EquivalenceTable, sidecar, summary};
+use greentune_carbon::{
+    codecarbon,
+    equivalence::EquivalenceTable,
+    sci::FunctionalUnit,
+    sidecar,
+    summary::{self, Basis, RecommendationKind, RunFacts},
+};
 use greentune_core_config::{
     Diagnostic, ProblemKind,
     emissions::{ComponentProvenance, EmissionsProvenance, EmissionsRecord, EnergyBasis},
@@ -58,6 +64,29 @@ fn totals_come_from_the_last_row_of_each_stage() {
 }
 
 #[test]
+fn what_else_is_known_makes_more_of_a_summary() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = run(&folder);
+    codecarbon::write(&run.emissions_csv(1), &[row("now", 0.3, 1.0)]).unwrap();
+    let facts = RunFacts {
+        functional_unit: Some(FunctionalUnit { count: 1500.0, unit: "record trained".into() }),
+        steps_after_best_validation: Some((40, 100)),
+        ..RunFacts::default()
+    };
+    let summary = summary::summarize_with(&run, &EquivalenceTable::default(), &facts).unwrap();
+    let sci = summary.sci.unwrap();
+    assert!((sci.g_per_unit - 0.2).abs() < 1e-12 && sci.embodied_g.is_none(), "{sci:?}");
+    let texts: Vec<&String> = summary.recommendation_details.iter().map(|one| &one.text).collect();
+    assert_eq!(texts, summary.recommendations.iter().collect::<Vec<_>>());
+    let stopping = summary
+        .recommendation_details
+        .iter()
+        .find(|one| one.kind == RecommendationKind::EarlyStopping)
+        .unwrap();
+    assert!((stopping.saves_kg.unwrap() - 0.12).abs() < 1e-12 && stopping.basis == Basis::Modelled);
+}
+
+#[test]
 fn the_seeds_field_names_are_kept() {
     let folder = tempfile::tempdir().unwrap();
     let run = run(&folder);
@@ -77,6 +106,7 @@ fn the_seeds_field_names_are_kept() {
         "/stages/0/emissions_kg",
         "/stages/0/duration_hours",
         "/recommendations",
+        "/recommendation_details",
         "/carbon_offset_cost_usd",
     ] {
         assert!(summary.pointer(pointer).is_some(), "{pointer} is missing in {summary:#}");
