@@ -236,7 +236,7 @@ fn read_file(folder: &Path, name: &str, known: &HashSet<&str>) -> Result<Option<
         Some(provenance) => sidecar::read(&folder.join(provenance))?,
         None => None,
     };
-    let range_kwh = provenance.map(|provenance| summary::range_kwh(&provenance).0);
+    let range_kwh = provenance.map(|provenance| provenance.energy_interval_kwh());
     Ok(Some(FileEmissions { name: name.to_owned(), record, range_kwh }))
 }
 

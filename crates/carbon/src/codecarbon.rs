@@ -91,6 +91,24 @@ pub fn append(path: &Path, record: &EmissionsRecord) -> Result<Option<PathBuf>, 
     Ok(aside)
 }
 
+/// Puts `record` in the place of the row with its `run_id`, or appends it: CodeCarbon's `on_csv_write="update"`, for
+/// programs that share one file and are each one row of it.
+///
+/// As [`append`] otherwise. A row that another program wrote meanwhile is kept.
+pub fn update(path: &Path, record: &EmissionsRecord) -> Result<Option<PathBuf>, CarbonError> {
+    let lock = durable::lock(path)?;
+    if let file::State::Ours(_) = file::state(path)? {
+        let mut records = read(path)?;
+        if let Some(own) = records.iter_mut().rfind(|known| known.run_id == record.run_id) {
+            own.clone_from(record);
+            write_locked(path, &records, &lock)?;
+            return Ok(None);
+        }
+    }
+    drop(lock);
+    append(path, record)
+}
+
 /// The rows of `path`, by column name, in the file's order. A file that does not exist, or is empty, has no rows.
 ///
 /// Read are: files of older and newer versions (absent columns get CodeCarbon's defaults, unknown ones are passed over),

@@ -31,7 +31,7 @@ pub struct ComparedRun {
     pub energy_range_kwh: Option<[f64; 2]>,
     /// kg CO2-equivalent.
     pub emissions_kg: f64,
-    /// Bounds in kg from those of the energy; the grid's own uncertainty is not in them.
+    /// Bounds in kg, of energy and grid together; absent when a stage has no provenance.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub emissions_range_kg: Option<[f64; 2]>,
     /// Hours that were metered.
@@ -87,6 +87,7 @@ fn compared_run(run: &RunLayout, rows: &[StageRow]) -> ComparedRun {
         total_energy_kwh: kwh,
         total_duration_hours,
         energy_range_kwh,
+        emissions_range_kg,
         ..
     } = summary::totals(rows);
     ComparedRun {
@@ -94,9 +95,7 @@ fn compared_run(run: &RunLayout, rows: &[StageRow]) -> ComparedRun {
         energy_kwh: kwh,
         energy_range_kwh,
         emissions_kg: kg,
-        emissions_range_kg: energy_range_kwh
-            .filter(|_| kwh > 0.0)
-            .map(|range| range.map(|bound| bound * kg / kwh)),
+        emissions_range_kg,
         duration_hours: total_duration_hours,
         basis: basis(rows).to_owned(),
         difference: None,

@@ -68,6 +68,14 @@ pub enum CarbonError {
     #[cfg(feature = "plots")]
     #[error("cannot draw the chart: {0}")]
     Plot(String),
+    /// A program to be metered cannot be run.
+    #[error("cannot run {program}: {source}")]
+    Program {
+        /// The program.
+        program: String,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The sampling thread could not be started.
     #[error("cannot start the sampling thread: {0}")]
     Thread(std::io::Error),
@@ -107,6 +115,11 @@ impl Diagnostic for CarbonError {
                 .with_hint("docs/carbon-intensity.md says what each answer means."),
             #[cfg(feature = "plots")]
             Self::Plot(_) => Problem::new(ProblemKind::InvalidInput, "carbon.plot", message),
+            Self::Program { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+                Problem::new(ProblemKind::NotFound, "carbon.program", message)
+                    .with_hint("Check its spelling; it is looked for in PATH, without a shell.")
+            }
+            Self::Program { .. } => Problem::new(ProblemKind::Unavailable, "carbon.program", message),
             Self::Thread(_) => Problem::new(ProblemKind::Unavailable, "carbon.thread", message)
                 .with_hint("Raise the limit on threads of this user, or set carbon.enabled = false."),
         }

@@ -42,7 +42,7 @@ mod tdp;
 pub use carried::Carried;
 pub use error::CarbonError;
 pub use ledger::ComponentPower;
-pub use meter::{Meter, MeterConfig, Snapshot};
+pub use meter::{Meter, MeterConfig, Snapshot, Surroundings};
 pub use sensors::Host;
 
 /// Joules in a kWh.

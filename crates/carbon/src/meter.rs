@@ -8,12 +8,12 @@ use std::{
 use greentune_core_config::{
     emissions::{EmissionsProvenance, EmissionsRecord},
     event::EmissionsSoFar,
-    settings::TrackingMode,
+    settings::{CarbonSettings, TrackingMode},
 };
 
 use crate::{
     CarbonError, Carried, ComponentPower, Host, calibration::Calibration, host_lock::HostLock,
-    intensity::GridSource, ledger::Ledger, report::Reporter, sensors::Sensors,
+    intensity::{GridSource, LiveAccess}, ledger::Ledger, report::Reporter, sensors::Sensors,
 };
 
 /// The longest interval: a RAPL counter of 262 kJ may wrap unseen after four minutes at 1 kW.
@@ -50,7 +50,37 @@ pub struct MeterConfig {
     pub calibration: Option<Calibration>,
 }
 
+/// What a meter's settings do not say: what the edge of a program reads from its environment.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// Access to live figures of carbon intensity.
+    pub live: LiveAccess,
+    /// `CUDA_VISIBLE_DEVICES`; all GPUs count when absent.
+    pub gpu_ids: Option<Vec<String>>,
+}
+
 impl MeterConfig {
+    /// A meter as `settings` have it.
+    ///
+    /// # Errors
+    /// The calibration file cannot be read.
+    pub fn of(
+        settings: &CarbonSettings,
+        surroundings: &Surroundings,
+        project_name: impl Into<String>,
+        run_id: impl Into<String>,
+    ) -> Result<Self, CarbonError> {
+        let grid = GridSource::of(settings, &surroundings.live);
+        Ok(Self {
+            pue: settings.pue,
+            interval: Duration::from_secs_f64(settings.measure_interval_seconds),
+            tracking_mode: settings.tracking_mode,
+            gpu_ids: surroundings.gpu_ids.clone(),
+            calibration: settings.calibration_file.as_deref().map(Calibration::read).transpose()?,
+            ..Self::new(project_name, run_id, grid)
+        })
+    }
+
     /// A meter of the whole machine, each second, without anything else.
     pub fn new(project_name: impl Into<String>, run_id: impl Into<String>, grid: GridSource) -> Self {
         Self {

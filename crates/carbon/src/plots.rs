@@ -104,7 +104,7 @@ pub fn energy_by_component(run: &RunLayout) -> Result<Plot, CarbonError> {
                     .map(segment)
                     .filter(|part| part.value > 0.0)
                     .collect(),
-                range: row.provenance.as_ref().map(|known: &EmissionsProvenance| summary::range_kwh(known).0),
+                range: row.provenance.as_ref().map(EmissionsProvenance::energy_interval_kwh),
             }
         })
         .collect();

@@ -2,12 +2,11 @@
 
 use std::{
     fs,
-    iter::Sum,
     path::{Path, PathBuf},
 };
 
 use greentune_core_config::{
-    emissions::{ComponentProvenance, EmissionsProvenance, EmissionsRecord},
+    emissions::{EmissionsProvenance, EmissionsRecord},
     layout::RunLayout,
 };
 use jiff::Timestamp;
@@ -100,6 +99,9 @@ pub struct SummaryTotals {
     /// Bounds in which the true energy is believed to lie, in kWh; absent when a stage has no provenance.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub energy_range_kwh: Option<[f64; 2]>,
+    /// Bounds in which the true emissions are believed to lie, in kg; absent when a stage has no provenance.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub emissions_range_kg: Option<[f64; 2]>,
 }
 
 /// What one stage used.
@@ -215,7 +217,8 @@ pub(crate) fn totals(rows: &[StageRow]) -> SummaryTotals {
         emissions_per_hour_kg: if hours > 0.0 { kg / hours } else { 0.0 },
         num_stages: rows.len(),
         total_energy_kwh: sum(|record| record.energy_consumed),
-        energy_range_kwh: energy_range_kwh(rows),
+        energy_range_kwh: range(rows, EmissionsProvenance::energy_interval_kwh),
+        emissions_range_kg: range(rows, EmissionsProvenance::emissions_interval_kg),
     }
 }
 
@@ -256,28 +259,10 @@ fn none(run: &RunLayout) -> CarbonError {
     CarbonError::NoEmissions { run_id: run.run_id(), folder: run.project().emissions() }
 }
 
-fn energy_range_kwh(rows: &[StageRow]) -> Option<[f64; 2]> {
-    let ranges = rows.iter().map(|row| row.provenance.as_ref().map(range_kwh));
-    ranges.sum::<Option<Range>>().map(|range| range.0)
-}
-
-/// Bounds in kWh. Half-widths of the components add up (their errors may well go the same way); energy is not below 0.
-pub(crate) fn range_kwh(provenance: &EmissionsProvenance) -> Range {
-    let of = |component: &ComponentProvenance| {
-        let ComponentProvenance { energy_kwh, uncertainty, .. } = *component;
-        Range([energy_kwh * (1.0 - uncertainty).max(0.0), energy_kwh * (1.0 + uncertainty)])
-    };
-    provenance.components.iter().map(of).sum()
-}
-
-/// Lower and upper bound, in kWh.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Range(pub [f64; 2]);
-
-impl Sum for Range {
-    fn sum<I: Iterator<Item = Self>>(ranges: I) -> Self {
-        ranges.fold(Self::default(), |Self([low, high]), Self([a, b])| Self([low + a, high + b]))
-    }
+/// The sum of the stages' intervals (their errors may well go the same way); `None` when a stage has no provenance.
+fn range(rows: &[StageRow], of: fn(&EmissionsProvenance) -> [f64; 2]) -> Option<[f64; 2]> {
+    let add = |[low, high]: [f64; 2], [less, more]: [f64; 2]| [low + less, high + more];
+    rows.iter().try_fold([0.0, 0.0], |range, row| Some(add(range, of(row.provenance.as_ref()?))))
 }
 
 impl From<StageRow> for StageEmissions {

@@ -141,3 +141,21 @@ pub struct EmissionsProvenance {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub calibration: Option<AppliedCalibration>,
 }
+
+impl EmissionsProvenance {
+    /// Interval in which the true energy is believed to lie, in kWh; of a file of format 1 the sum of its components'.
+    pub fn energy_interval_kwh(&self) -> [f64; 2] {
+        self.energy_range_kwh.unwrap_or_else(|| {
+            let intervals = self.components.iter().map(ComponentProvenance::interval_kwh);
+            intervals.fold([0.0, 0.0], |[low, high], [less, more]| [low + less, high + more])
+        })
+    }
+
+    /// Interval in which the true emissions are believed to lie, in kg CO2-equivalent; of a file of format 1 that of the
+    /// energy alone, without the grid's own.
+    pub fn emissions_interval_kg(&self) -> [f64; 2] {
+        let g_per_kwh = self.carbon_intensity_g_per_kwh;
+        let of_energy = || self.energy_interval_kwh().map(|kwh| kwh * g_per_kwh / 1000.0);
+        self.emissions_range_kg.unwrap_or_else(of_energy)
+    }
+}

@@ -1,6 +1,7 @@
 //! The one place where backends are instantiated, and where the device is chosen at run time.
 
 use burn::backend::{Autodiff, Flex, flex::FlexDevice};
+use greentune_carbon::Surroundings;
 use greentune_core_config::{
     layout::RunLayout,
     manifest::RunManifest,
@@ -70,17 +71,26 @@ macro_rules! on {
     };
 }
 
-/// Trains `stages` of a run on the device that its settings ask for.
+/// Trains `stages` of a run on the device that its settings ask for; `surroundings` are its meter's.
 pub fn train(
     manifest: &RunManifest,
     layout: &RunLayout,
     stages: &[u8],
+    surroundings: &Surroundings,
     reporter: &mut dyn RunReporter,
 ) -> Result<Outcome, TrainError> {
     let chosen = choose(&manifest.settings)?;
     training::plan::check_memory(manifest, layout, stages, chosen == Chosen::Cpu)?;
     let name = name_of(chosen);
-    on!(chosen, |B, device| training::run::<B>(manifest, layout, stages, reporter, device, &name))
+    on!(chosen, |B, device| training::run::<B>(
+        manifest,
+        layout,
+        stages,
+        surroundings,
+        reporter,
+        device,
+        &name
+    ))
 }
 
 /// Evaluates on the device that the run's settings ask for.

@@ -2,11 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use greentune_carbon::{
-    CarbonError, Carried, Meter, MeterConfig, codecarbon,
-    intensity::{GridSource, Place},
-    sidecar,
-};
+use greentune_carbon::{CarbonError, Carried, Meter, MeterConfig, Surroundings, codecarbon, sidecar};
 use greentune_core_config::{
     Diagnostic, Problem, event::EmissionsSoFar, layout::RunLayout, settings::Settings,
 };
@@ -28,8 +24,13 @@ pub struct StageMeter {
 impl StageMeter {
     /// Starts metering `stage`, adding to what earlier attempts recorded. A meter that cannot start must not keep
     /// a model from being trained: the problem is returned beside a meter that measures nothing.
-    pub fn start(settings: &Settings, layout: &RunLayout, stage: u8) -> (Self, Option<Problem>) {
-        let meter = if settings.carbon.enabled { start(settings, layout, stage).map(Some) } else { Ok(None) };
+    pub fn start(
+        settings: &Settings,
+        layout: &RunLayout,
+        stage: u8,
+        surroundings: &Surroundings,
+    ) -> (Self, Option<Problem>) {
+        let meter = if settings.carbon.enabled { start(settings, layout, stage, surroundings).map(Some) } else { Ok(None) };
         let (meter, problem) = match meter {
             Ok(meter) => (meter, None),
             Err(error) => (None, Some(error.problem())),
@@ -62,20 +63,17 @@ impl StageMeter {
     }
 }
 
-fn start(settings: &Settings, layout: &RunLayout, stage: u8) -> Result<Meter, CarbonError> {
+fn start(
+    settings: &Settings,
+    layout: &RunLayout,
+    stage: u8,
+    surroundings: &Surroundings,
+) -> Result<Meter, CarbonError> {
     let carbon = &settings.carbon;
     let name = carbon.project_name.as_ref().unwrap_or(&settings.project.name);
-    let place = Place {
-        country_iso_code: carbon.country_iso_code.clone(),
-        region: carbon.region.clone(),
-        cloud: None,
-    };
     Meter::start(MeterConfig {
         experiment_id: settings.project.name.clone(),
-        pue: carbon.pue,
-        interval: Duration::from_secs_f64(carbon.measure_interval_seconds),
-        tracking_mode: carbon.tracking_mode,
         carried: Carried::read(&layout.emissions_csv(stage), &layout.provenance(stage))?,
-        ..MeterConfig::new(format!("{name}-stage{stage}"), layout.run_id(), GridSource::yearly(&place))
+        ..MeterConfig::of(carbon, surroundings, format!("{name}-stage{stage}"), layout.run_id())?
     })
 }

@@ -12,6 +12,7 @@ pub mod step;
 use std::path::Path;
 
 use burn::tensor::backend::AutodiffBackend;
+use greentune_carbon::Surroundings;
 use greentune_core_config::{
     event::EventKind, layout::RunLayout, manifest::RunManifest, port::RunReporter, settings::Settings,
 };
@@ -41,6 +42,7 @@ pub enum Outcome {
 struct Run<'a, A: AutodiffBackend<InnerBackend: Ops>> {
     manifest: &'a RunManifest,
     layout: &'a RunLayout,
+    surroundings: &'a Surroundings,
     encoder: Encoder,
     decoder: Decoder<A::InnerBackend>,
     lora: LoraSettings,
@@ -52,6 +54,7 @@ pub fn run<A>(
     manifest: &RunManifest,
     layout: &RunLayout,
     stages: &[u8],
+    surroundings: &Surroundings,
     reporter: &mut dyn RunReporter,
     device: A::Device,
     device_name: &str,
@@ -65,7 +68,7 @@ where
     reporter.report(started).map_err(TrainError::Reporter)?;
     let (encoder, decoder) = open::<A>(&manifest.base_model_path, settings, manifest.created_at, &device)?;
     let lora = LoraSettings::from(&settings.lora);
-    let run = Run::<A> { manifest, layout, encoder, decoder, lora, device };
+    let run = Run::<A> { manifest, layout, surroundings, encoder, decoder, lora, device };
     for stage in stages {
         if let Some(step) = run.train_stage(*stage, reporter)? {
             return Ok(Outcome::Cancelled { stage: *stage, step });

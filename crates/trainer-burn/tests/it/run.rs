@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use greentune_carbon::Surroundings;
 use greentune_core_config::{
     Problem, ProblemKind,
     evaluation::EvaluatedModel,
@@ -103,7 +104,7 @@ impl Fixture {
 
     pub fn train(&self, cancel_after: Option<usize>) -> (Result<Outcome, TrainError>, Vec<EventKind>) {
         let mut recorder = Recorder { cancel_after, ..Recorder::default() };
-        let outcome = train(&self.manifest, &self.layout, &[1, 2], &mut recorder);
+        let outcome = train(&self.manifest, &self.layout, &[1, 2], &Surroundings::default(), &mut recorder);
         (outcome, recorder.events)
     }
 
@@ -207,7 +208,7 @@ fn a_worker_that_dies_between_checkpoints_ends_bit_identical() {
     undisturbed.train(None).0.unwrap();
     let killed = Fixture::new();
     for steps in [2, 5, 4, 3, 6] {
-        let error = train(&killed.manifest, &killed.layout, &[1, 2], &mut Dies(steps));
+        let error = train(&killed.manifest, &killed.layout, &[1, 2], &Surroundings::default(), &mut Dies(steps));
         assert!(error.is_err() || steps > 3);
     }
     killed.train(None).0.unwrap();

@@ -1,0 +1,84 @@
+//! Another program, metered while it runs.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus},
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
+    time::Duration,
+};
+
+use greentune_core_config::emissions::{EmissionsProvenance, EmissionsRecord};
+
+use crate::{CarbonError, Meter, MeterConfig, codecarbon, sidecar};
+
+/// Time between rows; CodeCarbon's own interval.
+const WRITE_EVERY: Duration = Duration::from_secs(15);
+
+/// What a program used, and how it ended.
+#[derive(Clone, Debug)]
+pub struct Tracked {
+    /// How the program ended.
+    pub status: ExitStatus,
+    /// Its row.
+    pub record: EmissionsRecord,
+    /// How the figures are got.
+    pub provenance: EmissionsProvenance,
+    /// What went wrong with the files while it ran, such as a full disk; the row is then in `record` alone.
+    pub trouble: Option<String>,
+}
+
+/// Where the provenance of the run `run_id` lies, beside `csv`.
+pub fn provenance_file(csv: &Path, run_id: &str) -> PathBuf {
+    csv.with_file_name(format!("{run_id}_provenance.json"))
+}
+
+/// Runs `command` to its end and meters it meanwhile: one row of `csv`, brought up to date every 15 s and at the end, so
+/// that a tracker that is killed leaves what it knew. `on_start` is told the program's process id.
+///
+/// In mode process the program counts with all that it starts (and this process, which waits).
+///
+/// # Errors
+/// The program cannot be started, the meter's settings are out of range, or the first row cannot be written. A file that
+/// cannot be written later does not end the program: it is said in [`Tracked::trouble`].
+pub fn track(
+    command: &mut Command,
+    config: MeterConfig,
+    csv: &Path,
+    on_start: impl FnOnce(u32),
+) -> Result<Tracked, CarbonError> {
+    let run_id = config.run_id.clone();
+    let meter = Meter::start(config)?;
+    let program = command.get_program().to_string_lossy().into_owned();
+    codecarbon::update(csv, &meter.so_far().record)?;
+    let child = command.spawn().map_err(|source| CarbonError::Program { program: program.clone(), source })?;
+    on_start(child.id());
+    let mut trouble = None;
+    let status = wait(child, || {
+        let written = codecarbon::update(csv, &meter.so_far().record)
+            .and_then(|_| sidecar::write(&provenance_file(csv, &run_id), &meter.provenance()));
+        trouble = written.err().map(|error| error.to_string());
+    });
+    let status = status.map_err(|source| CarbonError::Program { program, source })?;
+    let (record, provenance) = meter.finish();
+    let written = codecarbon::update(csv, &record)
+        .and_then(|_| sidecar::write(&provenance_file(csv, &run_id), &provenance));
+    let trouble = written.err().map(|error| error.to_string());
+    Ok(Tracked { status, record, provenance, trouble })
+}
+
+/// Waits for `child`, and calls `now_and_then` meanwhile.
+fn wait(mut child: Child, mut now_and_then: impl FnMut()) -> io::Result<ExitStatus> {
+    let (tell, ended) = mpsc::channel();
+    let waiter = thread::Builder::new().name("tracked-program".into()).spawn(move || {
+        let status = child.wait();
+        // Nobody listens any more only when this function has ended.
+        let _ = tell.send(());
+        status
+    })?;
+    while ended.recv_timeout(WRITE_EVERY) == Err(RecvTimeoutError::Timeout) {
+        now_and_then();
+    }
+    waiter.join().unwrap_or_else(|_| Err(io::Error::other("the thread that waits for it broke off")))
+}
