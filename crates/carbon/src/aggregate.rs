@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     CarbonError, codecarbon,
     equivalence::{EquivalenceTable, Equivalencies},
-    sidecar, summary,
+    sidecar,
 };
 
 /// Runs that are listed one by one.

@@ -12,8 +12,13 @@ use greentune_core_config::{
 };
 
 use crate::{
-    CarbonError, Carried, ComponentPower, Host, calibration::Calibration, host_lock::HostLock,
-    intensity::{GridSource, LiveAccess}, ledger::Ledger, report::Reporter, sensors::Sensors,
+    CarbonError, Carried, ComponentPower, Host,
+    calibration::Calibration,
+    host_lock::HostLock,
+    intensity::{GridSource, LiveAccess},
+    ledger::Ledger,
+    report::Reporter,
+    sensors::Sensors,
 };
 
 /// The longest interval: a RAPL counter of 262 kJ may wrap unseen after four minutes at 1 kW.

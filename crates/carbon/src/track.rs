@@ -52,7 +52,8 @@ pub fn track(
     let meter = Meter::start(config)?;
     let program = command.get_program().to_string_lossy().into_owned();
     codecarbon::update(csv, &meter.so_far().record)?;
-    let child = command.spawn().map_err(|source| CarbonError::Program { program: program.clone(), source })?;
+    let child =
+        command.spawn().map_err(|source| CarbonError::Program { program: program.clone(), source })?;
     on_start(child.id());
     let mut trouble = None;
     let status = wait(child, || {

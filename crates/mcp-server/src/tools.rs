@@ -19,8 +19,8 @@ use std::sync::LazyLock;
 
 use greentune_workbench::operation::{
     CancelTraining, ConfigureTrainingRun, EvaluateModel, ExportModel, GenerateFineTuningProject,
-    GetAggregateEmissions, GetEmissionsSummary, InspectDataset, ListRuns, MonitorTrainingProgress, PlanTraining, PrepareDataset,
-    ResumeTraining, StartTraining,
+    GetAggregateEmissions, GetEmissionsSummary, InspectDataset, ListRuns, MonitorTrainingProgress,
+    PlanTraining, PrepareDataset, ResumeTraining, StartTraining,
 };
 
 use crate::operation::Entry;

@@ -6,12 +6,15 @@ use std::{
     sync::atomic::AtomicBool,
 };
 
+use greentune_carbon::{
+    CarbonError, calibration::Calibration, equivalence::EquivalenceTable, intensity::Place,
+};
 use greentune_core_config::{
     availability::unavailable,
     ids,
     layout::{ProjectLayout, RunLayout},
     resolve::{ConfigText, Layers, Resolved, resolve},
-    settings::Settings,
+    settings::{CarbonSettings, Settings},
 };
 use greentune_platforms_kaggle_hf::hub::Parts;
 use serde_json::{Map, Value};
@@ -72,9 +75,23 @@ impl Workbench {
         let resolved = self.resolve_settings(Some(project), overrides)?;
         let problems = unavailable(&resolved.settings);
         if problems.is_empty() {
+            check_carbon(&resolved.settings.carbon)?;
             return Ok(resolved);
         }
         Err(WorkbenchError::all("config.not_available_yet", "settings are not available yet", problems))
+    }
+
+    /// The settings of meters, in a project or outside of one.
+    ///
+    /// Errors: settings that are not possible; a place or a file of theirs that a meter cannot use.
+    pub async fn carbon_settings(&self, project_path: Option<PathBuf>) -> Result<CarbonSettings> {
+        self.blocking(move |workbench| {
+            let project = project_path.map(|path| workbench.open_project(&path)).transpose()?;
+            let carbon = workbench.resolve_settings(project.as_ref(), None)?.settings.carbon;
+            check_carbon(&carbon)?;
+            Ok(carbon)
+        })
+        .await
     }
 
     /// The base model that `settings` name: in a folder, or brought from the Hub into the cache.
@@ -201,6 +218,28 @@ pub(crate) fn without_links(path: &Path) -> Result<PathBuf> {
 fn config_text(path: &Path) -> Result<ConfigText> {
     let text = fs::read_to_string(path).map_err(WorkbenchError::file("read", path))?;
     Ok(ConfigText { path: path.to_owned(), text })
+}
+
+/// Refuses a place without a figure of carbon intensity, and files that a meter could not read.
+fn check_carbon(carbon: &CarbonSettings) -> Result<()> {
+    if carbon.cloud_provider.is_some() != carbon.cloud_region.is_some() {
+        let (key, other) = match carbon.cloud_region {
+            None => ("carbon.cloud_region", "carbon.cloud_provider"),
+            Some(_) => ("carbon.cloud_provider", "carbon.cloud_region"),
+        };
+        return Err(WorkbenchError::InvalidValue {
+            key,
+            found: String::from("nothing"),
+            allowed: format!("a value beside {other}, or neither of the two"),
+        });
+    }
+    let check = || -> std::result::Result<(), CarbonError> {
+        Place::from(carbon).check()?;
+        carbon.calibration_file.as_deref().map(Calibration::read).transpose()?;
+        carbon.equivalences_file.as_deref().map(EquivalenceTable::read).transpose()?;
+        Ok(())
+    };
+    check().map_err(WorkbenchError::reported)
 }
 
 #[cfg(test)]

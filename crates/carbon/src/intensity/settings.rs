@@ -48,7 +48,8 @@ impl GridSource {
 /// How the service is asked; `None` when it is not.
 #[cfg(feature = "online")]
 pub fn live_config(settings: &CarbonSettings, access: &LiveAccess) -> Option<super::LiveConfig> {
-    let is_asked = !settings.offline_mode && (access.token.is_some() || settings.emissions_endpoint.is_some());
+    let is_asked =
+        !settings.offline_mode && (access.token.is_some() || settings.emissions_endpoint.is_some());
     Some(super::LiveConfig {
         endpoint: settings.emissions_endpoint.clone().unwrap_or_else(|| super::DEFAULT_ENDPOINT.to_owned()),
         token: access.token.clone(),

@@ -126,6 +126,7 @@ fn bounds_are_of_the_files_that_have_them() {
         energy_kwh: 1.0,
         uncertainty: 0.5,
         scope: String::new(),
+        ..ComponentProvenance::default()
     };
     let provenance = EmissionsProvenance {
         format_version: 1,
@@ -136,6 +137,7 @@ fn bounds_are_of_the_files_that_have_them() {
         pue: 1.0,
         notes: vec![],
         attempts: 1,
+        ..EmissionsProvenance::default()
     };
     sidecar::write(&folder.join("a_stage1_provenance.json"), &provenance).unwrap();
     let known = all(folder).energy_with_provenance.unwrap();

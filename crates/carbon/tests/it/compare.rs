@@ -25,6 +25,7 @@ fn run(folder: &tempfile::TempDir, id: &str, kwh: f64, uncertainty: Option<f64>,
             energy_kwh: kwh,
             uncertainty,
             scope: String::new(),
+            ..ComponentProvenance::default()
         };
         let provenance = EmissionsProvenance {
             format_version: 1,
@@ -35,6 +36,7 @@ fn run(folder: &tempfile::TempDir, id: &str, kwh: f64, uncertainty: Option<f64>,
             pue: 1.0,
             notes: vec![],
             attempts: 1,
+            ..EmissionsProvenance::default()
         };
         sidecar::write(&run.provenance(1), &provenance).unwrap();
     }

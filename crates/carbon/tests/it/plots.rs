@@ -57,6 +57,7 @@ fn stages(run: &RunLayout) {
             energy_kwh,
             uncertainty,
             scope: String::new(),
+            ..ComponentProvenance::default()
         };
         let provenance = EmissionsProvenance {
             format_version: 1,
@@ -71,6 +72,7 @@ fn stages(run: &RunLayout) {
             pue: 1.0,
             notes: vec![],
             attempts: 1,
+            ..EmissionsProvenance::default()
         };
         codecarbon::write(&run.emissions_csv(stage), &[record]).unwrap();
         sidecar::write(&run.provenance(stage), &provenance).unwrap();

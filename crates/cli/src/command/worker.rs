@@ -48,7 +48,8 @@ fn train(run_folder: &Path, surroundings: &Session) -> Result<(), Failure> {
     session.track(&surroundings.environment().tracking())?;
     let (manifest, layout) = (session.manifest().clone(), session.layout().clone());
     let stages = session.stages();
-    let result = guarded(|| match trainer::train(&manifest, &layout, &stages, &mut session) {
+    let meter = surroundings.environment().meter();
+    let result = guarded(|| match trainer::train(&manifest, &layout, &stages, &meter, &mut session) {
         Ok(trainer::Outcome::Finished) => Ok(Outcome::Finished),
         Ok(trainer::Outcome::Cancelled { stage, step }) => Ok(Outcome::Cancelled { stage, step }),
         Err(error) => Err(error.problem()),

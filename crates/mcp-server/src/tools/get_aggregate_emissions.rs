@@ -23,9 +23,10 @@ impl Operation for GetAggregateEmissions {
     }
 
     fn text(response: &Self::Response) -> String {
-        let most = response.top_emitting_runs.first().map(|run| {
-            format!(" Most by {}: {}.", run.run_id, emissions(run.emissions_kg))
-        });
+        let most = response
+            .top_emitting_runs
+            .first()
+            .map(|run| format!(" Most by {}: {}.", run.run_id, emissions(run.emissions_kg)));
         let skipped = match response.skipped.len() {
             0 => String::new(),
             skipped => format!(" {} could not be read and are left out.", count(skipped as u64, "file")),

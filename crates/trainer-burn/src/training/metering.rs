@@ -30,7 +30,11 @@ impl StageMeter {
         stage: u8,
         surroundings: &Surroundings,
     ) -> (Self, Option<Problem>) {
-        let meter = if settings.carbon.enabled { start(settings, layout, stage, surroundings).map(Some) } else { Ok(None) };
+        let meter = if settings.carbon.enabled {
+            start(settings, layout, stage, surroundings).map(Some)
+        } else {
+            Ok(None)
+        };
         let (meter, problem) = match meter {
             Ok(meter) => (meter, None),
             Err(error) => (None, Some(error.problem())),

@@ -69,7 +69,8 @@ impl<A: Ops + AutodiffBackend<InnerBackend: Ops>> Run<'_, A> {
                 trainable_parameters: state.adapters.parameters.count(),
             },
         )?;
-        let (meter, problem) = StageMeter::start(&self.manifest.settings, self.layout, stage, self.surroundings);
+        let (meter, problem) =
+            StageMeter::start(&self.manifest.settings, self.layout, stage, self.surroundings);
         if let Some(problem) = problem {
             report(reporter, warning(problem.code, problem.message))?;
         }

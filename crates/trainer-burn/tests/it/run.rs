@@ -208,7 +208,8 @@ fn a_worker_that_dies_between_checkpoints_ends_bit_identical() {
     undisturbed.train(None).0.unwrap();
     let killed = Fixture::new();
     for steps in [2, 5, 4, 3, 6] {
-        let error = train(&killed.manifest, &killed.layout, &[1, 2], &Surroundings::default(), &mut Dies(steps));
+        let error =
+            train(&killed.manifest, &killed.layout, &[1, 2], &Surroundings::default(), &mut Dies(steps));
         assert!(error.is_err() || steps > 3);
     }
     killed.train(None).0.unwrap();

@@ -188,12 +188,8 @@ impl Workbench {
 
 /// What the energy of this machine would be counted with.
 fn check_energy() -> Check {
-    let place =
-        Place { country_iso_code: CarbonSettings::default().country_iso_code, region: None, cloud: None };
-    let config = MeterConfig {
-        experiment_id: String::from("doctor"),
-        ..MeterConfig::new("doctor", "doctor", GridSource::yearly(&place))
-    };
+    let grid = GridSource::yearly(&Place::from(&CarbonSettings::default()));
+    let config = MeterConfig::new("doctor", "doctor", grid);
     match Meter::start(config) {
         Ok(meter) => energy_found(&meter.provenance()),
         Err(error) => Check::failed("energy counters", &WorkbenchError::reported(error)),

@@ -60,7 +60,8 @@ impl Workbench {
 
 /// The factors of the file that the settings name, else the built-in ones.
 pub(crate) fn factors(file: Option<&std::path::Path>) -> Result<EquivalenceTable> {
-    file.map_or_else(|| Ok(EquivalenceTable::default()), EquivalenceTable::read).map_err(WorkbenchError::reported)
+    file.map_or_else(|| Ok(EquivalenceTable::default()), EquivalenceTable::read)
+        .map_err(WorkbenchError::reported)
 }
 
 /// What the run's events say beside its emissions.
@@ -70,8 +71,10 @@ fn facts(run: &Run, factors: &EquivalenceTable) -> Result<RunFacts> {
     let all_runs = aggregate(&run.layout.project().emissions(), factors).map_err(WorkbenchError::reported)?;
     Ok(RunFacts {
         steps_after_best_validation: after_best_validation(run),
-        functional_unit: (tokens > 0)
-            .then(|| FunctionalUnit { count: tokens as f64 / 1e6, unit: String::from("million tokens trained") }),
+        functional_unit: (tokens > 0).then(|| FunctionalUnit {
+            count: tokens as f64 / 1e6,
+            unit: String::from("million tokens trained"),
+        }),
         all_runs: Some(all_runs),
         ..RunFacts::default()
     })

@@ -75,7 +75,7 @@ impl Sandbox {
     }
 
     /// A run with further settings.
-    pub async fn configured_with(&self, settings: serde_json::Value) -> RunLayout {
+    pub async fn configured_with(&self, settings: Value) -> RunLayout {
         let mut request = self.request();
         request.override_params.get_or_insert_default().extend(overrides(settings).unwrap_or_default());
         let response = self.workbench.configure_training_run(request).await.unwrap();

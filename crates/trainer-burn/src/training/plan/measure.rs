@@ -3,10 +3,7 @@
 use std::time::{Duration, Instant};
 
 use burn::tensor::backend::AutodiffBackend;
-use greentune_carbon::{
-    Meter, MeterConfig,
-    intensity::{GridSource, Place},
-};
+use greentune_carbon::{Meter, MeterConfig, Surroundings};
 use greentune_core_config::{emissions::EmissionsProvenance, manifest::RunManifest, task::PlanMeasurement};
 
 use super::work::{StageWork, tokens_of};
@@ -141,18 +138,12 @@ fn evaluation_pace<B: Ops>(
 /// A meter as the run's own; none when metering is off or impossible, and then no energy is planned.
 fn start_meter(manifest: &RunManifest) -> Option<Meter> {
     let carbon = &manifest.settings.carbon;
-    let place = Place {
-        country_iso_code: carbon.country_iso_code.clone(),
-        region: carbon.region.clone(),
-        cloud: None,
-    };
     let (project, run_id) = (manifest.settings.project.name.clone(), manifest.run_id.clone());
+    // Power alone is asked for, so the yearly figure of the grid will do.
     let config = MeterConfig {
         experiment_id: String::from("plan"),
-        pue: carbon.pue,
         interval: Duration::from_millis(500),
-        tracking_mode: carbon.tracking_mode,
-        ..MeterConfig::new(project, run_id, GridSource::yearly(&place))
+        ..MeterConfig::of(carbon, &Surroundings::default(), project, run_id).ok()?
     };
     if carbon.enabled { Meter::start(config).ok() } else { None }
 }

@@ -1,0 +1,54 @@
+//! `greentune emissions current`: the latest figures of a run.
+
+use clap::Args;
+use greentune_carbon::summary::CurrentEmissions;
+use greentune_workbench::operation::GetCurrentEmissions;
+
+use super::run_of;
+use crate::{
+    failure::Failure,
+    figures::{duration, emissions, energy, number},
+    output::Paint,
+    session::Session,
+};
+
+/// Arguments of `emissions current`.
+#[derive(Args, Debug)]
+pub struct Current {
+    /// Id of the run [default: the newest one that was started]
+    run: Option<String>,
+}
+
+impl Current {
+    pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
+        let (project_path, run_id) = run_of(self.run, session).await?;
+        let request = GetCurrentEmissions { project_path, run_id };
+        let current = session.workbench()?.get_current_emissions(request).await?;
+        session.output.answer(&current, |paint| page(&current, paint))
+    }
+}
+
+fn page(current: &CurrentEmissions, paint: Paint) -> String {
+    let intensity = current.carbon_intensity_gco2_kwh.map_or_else(
+        || format!("grid of {}", current.country),
+        |g| format!("grid of {}: {} g CO2e per kWh", current.country, number(g)),
+    );
+    [
+        paint.heading(&current.run_id),
+        format!(
+            "{} in {}: {}",
+            energy(current.energy_consumed_kwh),
+            duration(current.duration_seconds),
+            emissions(current.current_emissions_kg_co2)
+        ),
+        format!(
+            "mean power: processor {} W, GPUs {} W, memory {} W",
+            number(current.cpu_power_w),
+            number(current.gpu_power_w),
+            number(current.ram_power_w)
+        ),
+        intensity,
+        paint.faint(format!("as of {}, {}", current.timestamp, current.emissions_file.display())),
+    ]
+    .join("\n")
+}

@@ -1,0 +1,91 @@
+//! `greentune emissions summary`: what a run used.
+
+use clap::Args;
+use greentune_workbench::operation::GetEmissionsSummary;
+
+use super::{between, run_of};
+use crate::{
+    failure::Failure,
+    figures::{duration, emissions, energy, number},
+    output::Paint,
+    session::Session,
+};
+
+/// The answer of the workbench.
+type EmissionsSummary = greentune_carbon::summary::EmissionsSummary;
+
+/// Arguments of `emissions summary`.
+#[derive(Args, Debug)]
+pub struct Summary {
+    /// Id of the run [default: the newest one that was started]
+    run: Option<String>,
+}
+
+impl Summary {
+    pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
+        let (project_path, run_id) = run_of(self.run, session).await?;
+        let request = GetEmissionsSummary { project_path, run_id };
+        let summary = session.workbench()?.get_emissions_summary(request).await?;
+        session.output.answer(&summary, |paint| page(&summary, paint))
+    }
+}
+
+fn page(summary: &EmissionsSummary, paint: Paint) -> String {
+    let mut lines = vec![paint.heading(&summary.run_id), total(summary)];
+    for stage in &summary.stages {
+        lines.push(format!(
+            "stage {}: {} in {}, {}  {}",
+            stage.stage,
+            energy(stage.energy_kwh),
+            duration(stage.duration_hours * 3600.0),
+            emissions(stage.emissions_kg),
+            paint.faint(&stage.file),
+        ));
+    }
+    lines.extend(basis(summary).into_iter().map(|basis| format!("  {basis}")));
+    let compared = &summary.equivalencies;
+    lines.push(format!(
+        "compares to {} miles driven, {} smartphones charged, or {} trees growing for a year",
+        number(compared.miles_driven_equivalent),
+        number(compared.smartphones_charged),
+        number(compared.trees_to_offset_1year),
+    ));
+    lines.extend(summary.sci.iter().map(|sci| {
+        let note = sci.note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
+        format!("SCI {} g CO2e per {}{note}", number(sci.g_per_unit), sci.per.unit)
+    }));
+    lines.extend(summary.recommendations.iter().map(|advice| format!("advice: {advice}")));
+    lines.join("\n")
+}
+
+/// Energy with its bounds, and emissions, of the whole run.
+pub fn total(summary: &EmissionsSummary) -> String {
+    let totals = &summary.summary;
+    format!(
+        "{}{} in {}: {}{}",
+        energy(totals.total_energy_kwh),
+        between(totals.energy_range_kwh, energy),
+        duration(totals.total_duration_hours * 3600.0),
+        emissions(totals.total_emissions_kg_co2),
+        between(totals.emissions_range_kg, emissions),
+    )
+}
+
+/// How the energy of each component is known, and the carbon intensity; each said once.
+pub fn basis(summary: &EmissionsSummary) -> Vec<String> {
+    let mut lines = Vec::new();
+    for provenance in summary.stages.iter().filter_map(|stage| stage.provenance.as_ref()) {
+        for part in &provenance.components {
+            let basis = match part.basis {
+                greentune_core_config::emissions::EnergyBasis::Measured => "measured",
+                greentune_core_config::emissions::EnergyBasis::Modelled => "modelled",
+            };
+            lines.push(format!("{} {basis}: {}", part.component, part.method));
+        }
+        let intensity = number(provenance.carbon_intensity_g_per_kwh);
+        lines.push(format!("grid {intensity} g CO2e per kWh: {}", provenance.carbon_intensity_source));
+    }
+    let mut said = std::collections::BTreeSet::new();
+    lines.retain(|line| said.insert(line.clone()));
+    lines
+}
