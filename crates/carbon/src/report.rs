@@ -507,7 +507,10 @@ mod tests {
         let grid = provenance.carbon_intensity_uncertainty.unwrap();
         assert!(grid > 0.0);
         let [least, most] = provenance.emissions_range_kg.unwrap();
-        assert!(close(least, low * 0.056_039 * (1.0 - grid)) && close(most, high * 0.056_039 * (1.0 + grid)));
+        let kg_per_kwh = provenance.carbon_intensity_g_per_kwh / 1000.0;
+        assert!(
+            close(least, low * kg_per_kwh * (1.0 - grid)) && close(most, high * kg_per_kwh * (1.0 + grid))
+        );
         let twice = used(3600.0, 1.5, Some(used(3600.0, 1.5, None))).provenance;
         assert!(close(twice.energy_range_kwh.unwrap()[1], 2.0 * high));
         assert!(close(twice.emissions_range_kg.unwrap()[0], 2.0 * least));

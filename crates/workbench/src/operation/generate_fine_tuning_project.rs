@@ -146,7 +146,7 @@ pub struct ProjectFeatures {
     pub enable_quality_weighting: Option<bool>,
     /// Meter energy and emissions; true when absent.
     pub enable_carbontracking: Option<bool>,
-    /// Log runs to MLflow; on when a tracking URI is given, else off, when absent.
+    /// Log runs to MLflow; true when absent and a tracking URI is given.
     pub enable_mlflow: Option<bool>,
     /// Upload finished models; not available yet.
     pub enable_huggingface_upload: Option<bool>,
@@ -176,7 +176,7 @@ pub struct Integrations {
     pub mlflow_tracking_uri: Option<String>,
     /// Name in the emissions files, when `carbon_config.project_name` is absent.
     pub codecarbon_project_name: Option<String>,
-    /// Project at Weights & Biases: runs are written as folders that its client sends (`wandb sync`).
+    /// Project at Weights & Biases; `wandb sync` sends its runs.
     pub wandb_project: Option<String>,
 }
 

@@ -22,9 +22,9 @@ pub struct ResumeTraining {
     pub async_mode: Option<bool>,
     /// Refuse what does not fit into memory; the run's setting training.memory_check when absent.
     pub memory_check: Option<bool>,
-    /// A new carbon.budget_kg of the run, in kg CO2-equivalent, over all its stages and attempts.
+    /// New carbon.budget_kg, in kg CO2e over all stages.
     pub budget_kg: Option<f64>,
-    /// A new carbon.budget_kwh of the run, in kWh, over all its stages and attempts.
+    /// New carbon.budget_kwh, in kWh over all stages.
     pub budget_kwh: Option<f64>,
 }
 

@@ -54,9 +54,9 @@ async fn what_is_asked_for_is_in_the_project_and_what_is_not_available_is_said()
         ..ProjectFeatures::default()
     });
     let response = sandbox.workbench.generate_fine_tuning_project(request).await.unwrap();
-    assert!(!response.features_enabled.mlx_optimization && !response.features_enabled.mlflow_tracking);
+    assert!(!response.features_enabled.mlx_optimization && response.features_enabled.mlflow_tracking);
     assert!(!response.carbon_tracking_configured && !response.features_enabled.quality_weighting);
-    assert_eq!(response.not_available_yet.len(), 2, "{:?}", response.not_available_yet);
+    assert_eq!(response.not_available_yet.len(), 1, "{:?}", response.not_available_yet);
 
     let project_path = Some(response.project_path);
     let config =
@@ -185,9 +185,42 @@ async fn base_models_that_cannot_be_trained_are_named() {
 async fn features_without_an_engine_are_refused_together() {
     let sandbox = Sandbox::new("trains").await;
     let mut request = sandbox.request();
-    request.override_params = overrides(json!({ "mlflow.enabled": true, "ast.enabled": true }));
+    request.override_params = overrides(json!({ "huggingface.enabled": true, "ast.enabled": true }));
     let error = refused(&sandbox, request).await;
     assert_eq!((error.kind, error.problems.len()), (ProblemKind::Unsupported, 2));
+}
+
+#[tokio::test]
+async fn a_place_without_a_figure_and_files_that_a_meter_cannot_read_are_refused() {
+    let sandbox = Sandbox::new("trains").await;
+    fs::write(sandbox.root().join("wall.json"), "{}").unwrap();
+    for (settings, code, words) in [
+        (json!({ "carbon.country_iso_code": "GER" }), "carbon.unknown_country", "GEO (Georgia)"),
+        (json!({ "carbon.region": "califronia" }), "carbon.unknown_region", "california"),
+        (json!({ "carbon.cloud_provider": "aws" }), "request.value", "carbon.cloud_provider"),
+        (
+            json!({ "carbon.cloud_provider": "gcp", "carbon.cloud_region": "europe-west99" }),
+            "carbon.unknown_cloud_region",
+            "europe-west",
+        ),
+        (
+            json!({ "carbon.calibration_file": sandbox.root().join("wall.json") }),
+            "carbon.malformed_file",
+            "calibration",
+        ),
+        (json!({ "carbon.equivalences_file": "nowhere.toml" }), "carbon.file", "nowhere.toml"),
+    ] {
+        let mut request = sandbox.request();
+        request.override_params = overrides(settings.clone());
+        let error = refused(&sandbox, request).await;
+        assert_eq!(error.code, code, "{settings}: {error}");
+        let all = format!("{} {}", error.message, error.hint.unwrap_or_default());
+        assert!(all.contains(words), "{settings}: {all}");
+    }
+    let mut request = sandbox.request();
+    request.override_params =
+        overrides(json!({ "carbon.cloud_provider": "gcp", "carbon.cloud_region": "europe-west1" }));
+    sandbox.workbench.configure_training_run(request).await.unwrap();
 }
 
 #[tokio::test]
