@@ -94,7 +94,8 @@ pub fn append(path: &Path, record: &EmissionsRecord) -> Result<Option<PathBuf>, 
 /// Puts `record` in the place of the row with its `run_id`, or appends it: CodeCarbon's `on_csv_write="update"`, for
 /// programs that share one file and are each one row of it.
 ///
-/// As [`append`] otherwise. A row that another program wrote meanwhile is kept.
+/// As [`append`] otherwise. Rows of others are kept; only one that CodeCarbon, which takes no lock, appends in the very
+/// moment of the replacement could be lost.
 pub fn update(path: &Path, record: &EmissionsRecord) -> Result<Option<PathBuf>, CarbonError> {
     let lock = durable::lock(path)?;
     if let file::State::Ours(_) = file::state(path)? {

@@ -1,7 +1,7 @@
 //! Another program, metered while it runs.
 
 use std::{
-    io,
+    fs, io,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus},
     sync::mpsc::{self, RecvTimeoutError},
@@ -40,8 +40,9 @@ pub fn provenance_file(csv: &Path, run_id: &str) -> PathBuf {
 /// In mode process the program counts with all that it starts (and this process, which waits).
 ///
 /// # Errors
-/// The program cannot be started, the meter's settings are out of range, or the first row cannot be written. A file that
-/// cannot be written later does not end the program: it is said in [`Tracked::trouble`].
+/// The program cannot be started, the meter's settings are out of range, or `csv` cannot be opened; then nothing has run
+/// and nothing is written. What goes wrong with the file later does not end the program: it is said in
+/// [`Tracked::trouble`].
 pub fn track(
     command: &mut Command,
     config: MeterConfig,
@@ -51,21 +52,27 @@ pub fn track(
     let run_id = config.run_id.clone();
     let meter = Meter::start(config)?;
     let program = command.get_program().to_string_lossy().into_owned();
-    codecarbon::update(csv, &meter.so_far().record)?;
-    let child =
-        command.spawn().map_err(|source| CarbonError::Program { program: program.clone(), source })?;
+    let existed = csv.exists();
+    fs::OpenOptions::new().append(true).create(true).open(csv).map_err(CarbonError::file("write", csv))?;
+    let child = command.spawn().map_err(|source| {
+        if !existed {
+            // Empty, and only made to see that it can be.
+            let _ = fs::remove_file(csv);
+        }
+        CarbonError::Program { program: program.clone(), source }
+    })?;
     on_start(child.id());
-    let mut trouble = None;
+    let write = |record: &EmissionsRecord, provenance: &EmissionsProvenance| {
+        codecarbon::update(csv, record)?;
+        sidecar::write(&provenance_file(csv, &run_id), provenance)
+    };
     let status = wait(child, || {
-        let written = codecarbon::update(csv, &meter.so_far().record)
-            .and_then(|_| sidecar::write(&provenance_file(csv, &run_id), &meter.provenance()));
-        trouble = written.err().map(|error| error.to_string());
+        // Said at the end, if it goes wrong then too.
+        let _ = write(&meter.so_far().record, &meter.provenance());
     });
     let status = status.map_err(|source| CarbonError::Program { program, source })?;
     let (record, provenance) = meter.finish();
-    let written = codecarbon::update(csv, &record)
-        .and_then(|_| sidecar::write(&provenance_file(csv, &run_id), &provenance));
-    let trouble = written.err().map(|error| error.to_string());
+    let trouble = write(&record, &provenance).err().map(|error| error.to_string());
     Ok(Tracked { status, record, provenance, trouble })
 }
 

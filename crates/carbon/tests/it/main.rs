@@ -7,4 +7,5 @@ mod meter;
 #[cfg(feature = "plots")]
 mod plots;
 mod summary;
+mod track;
 mod writers;
