@@ -33,6 +33,11 @@ impl Fixture {
     }
 
     fn configure(&self, iterations: u32) -> String {
+        self.configure_with(iterations, &[])
+    }
+
+    /// A run with further settings.
+    fn configure_with(&self, iterations: u32, further: &[&str]) -> String {
         let settings = [
             format!("training.stage1.iterations={iterations}"),
             format!("training.stage2.iterations={iterations}"),
@@ -59,7 +64,8 @@ impl Fixture {
             "--stage2-train",
             "narratives.jsonl",
         ];
-        let flags = settings.iter().flat_map(|setting| ["--set", setting.as_str()]);
+        let all = settings.iter().map(String::as_str).chain(further.iter().copied());
+        let flags = all.flat_map(|setting| ["--set", setting]);
         let made = ran(self.command(&[]).args(new).args(flags)).json();
         made["run_id"].as_str().unwrap().to_owned()
     }
@@ -342,4 +348,84 @@ fn the_doctor_finds_the_worker_and_the_processor() {
     let cpu =
         examined["devices"].as_array().unwrap().iter().find(|device| device["device"] == "cpu").unwrap();
     assert_eq!(cpu["available"], true);
+}
+
+#[test]
+fn a_spent_budget_stops_a_run_and_a_larger_one_lets_it_go_on() {
+    let mut fixture = Fixture::new(4);
+    fixture.run_id = fixture.configure_with(4, &["carbon.budget_kwh=1e-9", "wandb.project=tiny"]);
+    let run_id = fixture.run_id.clone();
+    let refused = ran(fixture.command(&["train", &run_id]).arg("--json")).problem();
+    assert_eq!(refused["code"], "carbon.budget_spent", "{refused}");
+    assert!(refused["hint"].as_str().unwrap().contains("--budget-kwh"), "{refused}");
+    assert_eq!(fixture.status(), "cancelled");
+    let again = ran(fixture.command(&["resume", &run_id]).arg("--json")).problem();
+    assert_eq!(again["code"], "carbon.budget_spent");
+    let resumed = ran(&mut fixture.command(&["resume", &run_id, "--budget-kwh", "5"]));
+    assert_eq!(resumed.code, 0, "{resumed:?}");
+    assert_eq!(fixture.status(), "completed");
+    let events = fixture.events();
+    let steps = events.iter().filter(|event| event["kind"] == "step").count();
+    assert_eq!(steps, 8, "no step is done twice");
+    // What the trackers have is behind the run's last event.
+    let sent = fixture.json(&["runs", "sync", &run_id]);
+    let tracker = &sent["trackers"][0];
+    assert_eq!((&tracker["total"], &tracker["problems"]), (&json!(events.len()), &json!([])), "{sent}");
+    let folder = std::fs::read_dir(fixture.project.join("wandb")).unwrap().next().unwrap().unwrap().path();
+    assert!(folder.is_dir() && tracker["then"].as_str().unwrap().starts_with("wandb sync"), "{sent}");
+}
+
+#[test]
+fn emissions_of_runs_are_added_up_compared_and_drawn() {
+    let fixture = Fixture::new(4);
+    let run_id = fixture.run_id.as_str();
+    let none = fixture.json(&["emissions", "aggregate"]);
+    assert_eq!((&none["total_emissions_kg_co2"], &none["total_runs"]), (&json!(0.0), &json!(0)));
+    assert_eq!(ran(&mut fixture.command(&["train", run_id])).code, 0);
+    let second = fixture.configure(4);
+    assert_eq!(ran(&mut fixture.command(&["train", &second])).code, 0);
+    let current = fixture.json(&["emissions", "current", run_id]);
+    assert!(current["current_emissions_kg_co2"].as_f64().unwrap() > 0.0, "{current}");
+    let summary = fixture.json(&["emissions", "summary", run_id]);
+    let [low, high] = [0, 1].map(|end| summary["summary"]["emissions_range_kg"][end].as_f64().unwrap());
+    let kg = summary["summary"]["total_emissions_kg_co2"].as_f64().unwrap();
+    assert!(low < kg && kg < high, "{summary}");
+    assert_eq!(summary["sci"]["per"]["unit"], "million tokens trained");
+    let all = fixture.json(&["emissions", "aggregate"]);
+    assert_eq!((&all["total_runs"], &all["total_files"]), (&json!(2), &json!(4)), "{all}");
+    assert!(all["total_emissions_kg_co2"].as_f64().unwrap() > kg);
+    let compared = fixture.json(&["emissions", "compare", run_id, &second]);
+    assert!(compared["runs"][1]["difference"]["verdict"].is_string(), "{compared}");
+    let charts = fixture.json(&["emissions", "plot", run_id, "--to", "charts"]);
+    let files: Vec<PathBuf> = serde_json::from_value(charts["files"].clone()).unwrap();
+    assert!(files.len() >= 2, "energy as SVG and PNG; the run may be too short for its power over time");
+    assert!(files.iter().all(|file| file.is_file() && file.starts_with(fixture.project.join("charts"))));
+}
+
+/// What a wall meter showed becomes a file that later figures are scaled by.
+#[test]
+fn any_program_is_metered_and_a_wall_meter_calibrates_it() {
+    let fixture = Fixture::new(4);
+    let track = ["emissions", "track", "--tracking-mode", "machine"];
+    let tracked = ran(fixture.command(&track).args(["--", "sh", "-c", "sleep 0.3; exit 7"]));
+    assert_eq!(tracked.code, 7, "{tracked:?}");
+    assert!(tracked.stderr.contains("row added to"), "{tracked:?}");
+    let row = std::fs::read_to_string(fixture.project.join("emissions.csv")).unwrap();
+    assert_eq!(row.lines().count(), 2, "{row}");
+    let calibrate =
+        ["emissions", "calibrate", "--wall-meter", "plug", "--from", "emissions.csv", "--to", "wall.json"];
+    let calibrated = ran(fixture.command(&calibrate).args(["--wall-wh", "1.0", "--json"])).json();
+    assert_eq!(calibrated["measurements"], 1);
+    let factor = calibrated["factor"].as_f64().unwrap();
+    let setting = ["--set", "carbon.calibration_file=wall.json", "--json"];
+    let scaled = ran(fixture.command(&track).args(setting).args(["--", "sleep", "0.3"])).json();
+    let applied = &scaled["provenance"]["calibration"];
+    let [raw, wall] = ["raw_energy_kwh", "energy_kwh"].map(|key| applied[key].as_f64().unwrap());
+    assert!((wall / raw / factor - 1.0).abs() < 1e-6 && factor > 1.0, "{applied}");
+    // A calibrated row cannot calibrate again.
+    let again = ran(fixture.command(&calibrate).args(["--wall-wh", "1.0", "--json"])).problem();
+    assert_eq!(again["code"], "carbon.calibration", "{again}");
+    let missing =
+        ran(&mut fixture.command(&["emissions", "track", "--json", "--", "no-such-program"])).problem();
+    assert_eq!(missing["code"], "carbon.program", "{missing}");
 }

@@ -1,6 +1,6 @@
 //! Charts of energy and emissions.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use greentune_carbon::{
     CarbonError,
@@ -8,6 +8,7 @@ use greentune_carbon::{
     equivalence::EquivalenceTable,
     plots::{self, Plot},
 };
+use greentune_core_config::layout::RunLayout;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -46,24 +47,30 @@ impl Workbench {
         let folder = request.to.clone().unwrap_or_else(|| project.emissions().join("plots"));
         let folder = self.path_in(&project, &folder)?;
         let charts = match &request.run_id {
-            Some(run_id) => {
-                let run = self.find_run(Some(project.root()), run_id)?;
-                plots::power_over_time(&run)
-                    .and_then(|power| Ok([(power, "power"), (plots::energy_by_component(&run)?, "energy")]))
-                    .map(|charts| charts.map(|(chart, name)| (chart, format!("{run_id}_{name}"))).to_vec())
-            }
+            Some(run_id) => charts_of(&self.find_run(Some(project.root()), run_id)?),
             None => aggregate(&project.emissions(), &EquivalenceTable::default())
-                .map(|all| vec![(plots::emissions_by_run(&all), String::from("emissions_by_run"))]),
+                .map(|all| vec![(String::from("emissions_by_run"), plots::emissions_by_run(&all))]),
         };
         let mut files = Vec::new();
-        for (chart, name) in charts.map_err(WorkbenchError::reported)? {
+        for (name, chart) in charts.map_err(WorkbenchError::reported)? {
             files.extend(write(&chart, &folder.join(name)).map_err(WorkbenchError::reported)?);
         }
         Ok(PlotEmissionsResponse { success: true, files })
     }
 }
 
-fn write(chart: &Plot, path: &std::path::Path) -> Result<[PathBuf; 2], CarbonError> {
+/// The charts of a run by name. One that was over before its power was reported twice has no power over time.
+fn charts_of(run: &RunLayout) -> std::result::Result<Vec<(String, Plot)>, CarbonError> {
+    let energy = plots::energy_by_component(run)?;
+    let mut charts = vec![(format!("{}_energy", run.run_id()), energy)];
+    match plots::power_over_time(run) {
+        Err(CarbonError::NoEmissions { .. }) => {}
+        power => charts.push((format!("{}_power", run.run_id()), power?)),
+    }
+    Ok(charts)
+}
+
+fn write(chart: &Plot, path: &Path) -> std::result::Result<[PathBuf; 2], CarbonError> {
     let files = ["svg", "png"].map(|extension| {
         let mut name = path.as_os_str().to_owned();
         name.push(format!(".{extension}"));
