@@ -6,7 +6,11 @@
 use std::{
     fs::{self, File},
     path::Path,
-    sync::mpsc::{self, RecvTimeoutError, Sender},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, RecvTimeoutError, Sender},
+    },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -56,6 +60,7 @@ pub struct WorkerSession {
     log: EventLog,
     carbon: CarbonWatch,
     tracking: Option<Tracking>,
+    stop: Option<Arc<AtomicBool>>,
     ended: bool,
     began: Instant,
     heartbeat: Heartbeat,
@@ -88,6 +93,7 @@ impl WorkerSession {
             log,
             carbon: CarbonWatch::after(&events),
             tracking: None,
+            stop: None,
             ended: false,
             began: Instant::now(),
             heartbeat,
@@ -114,6 +120,11 @@ impl WorkerSession {
         };
         let stages = self.manifest.stages.iter().filter(|stage| stage.status != RunStatus::Completed);
         stages.map(|stage| stage.stage).filter(|&stage| asked(stage)).collect()
+    }
+
+    /// Ends the run at its next step, with a checkpoint, once `stop` is set: the system asks this process to end.
+    pub fn stop_with(&mut self, stop: Arc<AtomicBool>) {
+        self.stop = Some(stop);
     }
 
     /// Follows the run into its trackers from now on. A tracker that cannot be started must not keep a model from being
@@ -152,10 +163,17 @@ impl WorkerSession {
                 EventKind::Finished { duration_seconds: self.began.elapsed().as_secs_f64() }
             }
             Ok(Outcome::Cancelled { stage, step }) => {
-                EventKind::Cancelled { stage, step, reason: carbon_watch::budget_spent(&self.manifest) }
+                let asked =
+                    self.is_asked_to_stop().then(|| String::from("the system asked the worker to end"));
+                let reason = asked.or_else(|| carbon_watch::budget_spent(&self.manifest));
+                EventKind::Cancelled { stage, step, reason }
             }
             Err(problem) => EventKind::Failed { problem },
         }
+    }
+
+    fn is_asked_to_stop(&self) -> bool {
+        self.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed))
     }
 
     fn append(&mut self, kind: EventKind) -> Result<()> {
@@ -188,7 +206,9 @@ impl RunReporter for WorkerSession {
     }
 
     fn cancel_requested(&self) -> bool {
-        self.layout.cancel_request().exists() || carbon_watch::budget_spent(&self.manifest).is_some()
+        self.layout.cancel_request().exists()
+            || self.is_asked_to_stop()
+            || carbon_watch::budget_spent(&self.manifest).is_some()
     }
 }
 

@@ -6,6 +6,7 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -45,6 +46,7 @@ impl Worker {
 
 fn train(run_folder: &Path, surroundings: &Session) -> Result<(), Failure> {
     let mut session = WorkerSession::begin(run_folder)?;
+    stop_with_signal(&mut session);
     session.track(&surroundings.environment().tracking())?;
     let (manifest, layout) = (session.manifest().clone(), session.layout().clone());
     let stages = session.stages();
@@ -83,6 +85,20 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, Problem>) -> Result<T, Problem> {
             .with_hint("this is a defect of greentune; the run's log says where it happened"))
     })
 }
+
+/// A request to end (SIGTERM, as systems that shut down and batch queues send it) ends the run at its next step, with a
+/// checkpoint and its energy written.
+#[cfg(unix)]
+fn stop_with_signal(session: &mut WorkerSession) {
+    let stop = Arc::new(AtomicBool::new(false));
+    // Without a handler the signal ends the process at once, and the run is resumed from its last checkpoint.
+    if signal_hook::flag::register(signal_hook::consts::SIGTERM, Arc::clone(&stop)).is_ok() {
+        session.stop_with(stop);
+    }
+}
+
+#[cfg(not(unix))]
+fn stop_with_signal(_session: &mut WorkerSession) {}
 
 /// A session of its own, so that closing the terminal does not end training.
 #[cfg(unix)]

@@ -429,3 +429,18 @@ fn any_program_is_metered_and_a_wall_meter_calibrates_it() {
         ran(&mut fixture.command(&["emissions", "track", "--json", "--", "no-such-program"])).problem();
     assert_eq!(missing["code"], "carbon.program", "{missing}");
 }
+
+#[test]
+fn a_worker_that_is_asked_to_end_leaves_a_checkpoint_and_its_energy() {
+    let fixture = Fixture::new(4000);
+    let run_id = fixture.run_id.as_str();
+    assert_eq!(ran(&mut fixture.command(&["train", run_id, "--detach"])).code, 0);
+    fixture.wait_for_step(1, 2);
+    kill_process(fixture.worker(), Signal::TERM).unwrap();
+    wait_until(|| fixture.status() == "cancelled");
+    let last = fixture.events().pop().unwrap();
+    assert!(last["reason"].as_str().unwrap().contains("asked the worker to end"), "{last}");
+    let summary = fixture.json(&["emissions", "summary", run_id]);
+    assert!(summary["summary"]["total_energy_kwh"].as_f64().unwrap() > 0.0, "{summary}");
+    assert!(fixture.run_folder().join("stage1/checkpoints").read_dir().unwrap().next().is_some());
+}

@@ -19,6 +19,7 @@ pub struct StageMeter {
     stage: u8,
     reported: Instant,
     written: Instant,
+    is_troubled: bool,
 }
 
 impl StageMeter {
@@ -40,31 +41,65 @@ impl StageMeter {
             Err(error) => (None, Some(error.problem())),
         };
         let now = Instant::now();
-        (Self { meter, layout: layout.clone(), stage, reported: now, written: now }, problem)
+        let this =
+            Self { meter, layout: layout.clone(), stage, reported: now, written: now, is_troubled: false };
+        (this, problem)
     }
 
     /// Figures so far, when it is time for them again; a row is written now and then.
-    pub fn tick(&mut self) -> Result<Option<EmissionsSoFar>, CarbonError> {
-        let Some(meter) = &self.meter else { return Ok(None) };
-        if self.reported.elapsed() < REPORT_EVERY {
-            return Ok(None);
+    pub fn tick(&mut self) -> Reading {
+        if self.meter.is_none() || self.reported.elapsed() < REPORT_EVERY {
+            return Reading::default();
         }
         self.reported = Instant::now();
-        if self.written.elapsed() >= WRITE_EVERY {
-            self.written = self.reported;
-            return self.write();
-        }
-        Ok(Some(meter.so_far().so_far(self.stage)))
+        if self.written.elapsed() >= WRITE_EVERY { self.write() } else { self.look() }
     }
 
     /// Writes a row and the sidecar now; the figures.
-    pub fn write(&self) -> Result<Option<EmissionsSoFar>, CarbonError> {
-        let Some(meter) = &self.meter else { return Ok(None) };
-        let snapshot = meter.so_far();
-        codecarbon::append(&self.layout.emissions_csv(self.stage), &snapshot.record)?;
-        sidecar::write(&self.layout.provenance(self.stage), &meter.provenance())?;
-        Ok(Some(snapshot.so_far(self.stage)))
+    pub fn write(&mut self) -> Reading {
+        self.written = Instant::now();
+        let mut reading = self.look();
+        // Said once: what cannot be written now is in the next row, whose figures are cumulative.
+        let problem = self.save().err().map(|error| error.problem());
+        reading.problem = problem.filter(|_| !self.is_troubled);
+        self.is_troubled |= reading.problem.is_some();
+        reading
     }
+
+    /// Writes the last row; nothing is metered any more.
+    pub fn finish(&mut self) -> Reading {
+        let reading = self.write();
+        self.meter = None;
+        reading
+    }
+
+    fn look(&self) -> Reading {
+        let so_far = self.meter.as_ref().map(|meter| meter.so_far().so_far(self.stage));
+        Reading { so_far, problem: None }
+    }
+
+    fn save(&self) -> Result<(), CarbonError> {
+        let Some(meter) = &self.meter else { return Ok(()) };
+        codecarbon::append(&self.layout.emissions_csv(self.stage), &meter.so_far().record)?;
+        sidecar::write(&self.layout.provenance(self.stage), &meter.provenance())
+    }
+}
+
+impl Drop for StageMeter {
+    /// A stage that fails leaves what it used up to then.
+    fn drop(&mut self) {
+        // Nobody is left to be told.
+        let _ = self.save();
+    }
+}
+
+/// What a meter has to say.
+#[derive(Default)]
+pub struct Reading {
+    /// Figures, when there are any to report.
+    pub so_far: Option<EmissionsSoFar>,
+    /// Why the files could not be written, said once; training goes on.
+    pub problem: Option<Problem>,
 }
 
 fn start(

@@ -4,9 +4,8 @@ use std::{path::Path, time::Instant};
 
 use burn::tensor::backend::AutodiffBackend;
 use greentune_core_config::{
-    Diagnostic,
     evaluation::{EvaluatedModel, EvaluationReport, FOLLOWED_RECORDS},
-    event::{EventKind, StepMetrics},
+    event::{EmissionsSoFar, EventKind, StepMetrics},
     port::RunReporter,
     settings::Stage2Settings,
 };
@@ -16,7 +15,7 @@ use super::{
     Run,
     checkpoint::{self, Checkpoint, Progress},
     draws::micro_batch,
-    metering::StageMeter,
+    metering::{Reading, StageMeter},
     optimizer::{Optimizer, OptimizerSettings, clip},
     schedule::learning_rate,
     step::{self, Activations, Trained},
@@ -187,11 +186,20 @@ impl<A: Ops + AutodiffBackend<InnerBackend: Ops>> StageRun<'_, '_, A> {
             if step.is_multiple_of(training.save_steps) || step == self.settings.iterations {
                 self.checkpoint()?;
             }
-            if let Some(so_far) = self.meter.tick().map_err(carbon)? {
+            let reading = self.meter.tick();
+            if let Some(so_far) = self.told(reading)? {
                 report(self.reporter, EventKind::Emissions(so_far))?;
             }
         }
         Ok(None)
+    }
+
+    /// The meter's figures; its trouble with files becomes a warning.
+    fn told(&mut self, reading: Reading) -> Result<Option<EmissionsSoFar>, TrainError> {
+        if let Some(problem) = reading.problem {
+            report(self.reporter, warning(problem.code, problem.message))?;
+        }
+        Ok(reading.so_far)
     }
 
     fn sampler(&self) -> Result<Sampler, TrainError> {
@@ -277,7 +285,8 @@ impl<A: Ops + AutodiffBackend<InnerBackend: Ops>> StageRun<'_, '_, A> {
             &self.state.optimizer,
             &self.run.base_model_name(),
         )?;
-        self.meter.write().map_err(carbon)?;
+        let reading = self.meter.write();
+        self.told(reading)?;
         let relative = path.strip_prefix(self.run.layout.folder()).unwrap_or(&path);
         let path = relative.display().to_string();
         report(self.reporter, EventKind::CheckpointSaved { stage: self.stage, step, path })
@@ -294,7 +303,8 @@ impl<A: Ops + AutodiffBackend<InnerBackend: Ops>> StageRun<'_, '_, A> {
         let json = serde_json::to_value(&reports).unwrap_or_default();
         durable::write(&folder.join("validation.json"), format!("{json:#}\n").as_bytes())?;
         report(self.reporter, EventKind::ModelsEvaluated { stage: self.stage, reports })?;
-        let emissions = self.meter.write().map_err(carbon)?;
+        let reading = self.meter.finish();
+        let emissions = self.told(reading)?;
         let progress = &self.state.progress;
         let losses = &progress.recent_losses;
         let kind = EventKind::StageFinished {
@@ -342,10 +352,6 @@ fn report(reporter: &mut dyn RunReporter, event: EventKind) -> Result<(), TrainE
 
 fn warning(code: impl Into<String>, message: String) -> EventKind {
     EventKind::Warning { code: code.into(), message }
-}
-
-fn carbon(error: greentune_carbon::CarbonError) -> TrainError {
-    TrainError::Reporter(error.problem())
 }
 
 /// A seed for one step of one stage (SplitMix64's finaliser over the three numbers).

@@ -242,3 +242,31 @@ fn overlap_and_dropped_records_are_warned_of() {
         .collect();
     assert_eq!(codes, ["data.dropped", "data.overlap"]);
 }
+
+#[test]
+fn a_meter_that_cannot_write_warns_once_and_training_goes_on() {
+    let fixture = Fixture::new();
+    // A folder where the file belongs cannot be replaced.
+    fs::create_dir_all(fixture.layout.provenance(1).join("in the way")).unwrap();
+    let (outcome, events) = fixture.train(None);
+    assert_eq!(outcome.unwrap(), Outcome::Finished);
+    let is_trouble =
+        |event: &&EventKind| matches!(event, EventKind::Warning { code, .. } if code == "carbon.file");
+    assert_eq!(events.iter().filter(is_trouble).count(), 1, "{events:#?}");
+    let emissions = events.iter().filter_map(|event| match event {
+        EventKind::StageFinished { emissions, .. } => emissions.as_ref(),
+        _ => None,
+    });
+    assert_eq!(emissions.filter(|emissions| emissions.energy_kwh > 0.0).count(), 2, "the figures are known");
+    assert!(fixture.layout.provenance(2).is_file());
+}
+
+#[test]
+fn a_stage_that_fails_leaves_what_it_used() {
+    let fixture = Fixture::new();
+    let outcome = train(&fixture.manifest, &fixture.layout, &[1, 2], &Surroundings::default(), &mut Dies(2));
+    outcome.unwrap_err();
+    let row = greentune_carbon::codecarbon::last(&fixture.layout.emissions_csv(1)).unwrap();
+    assert!(row.is_some_and(|row| row.energy_consumed > 0.0), "no checkpoint was reached");
+    assert!(fixture.layout.provenance(1).is_file());
+}

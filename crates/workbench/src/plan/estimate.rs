@@ -1,6 +1,10 @@
 //! From findings and earlier runs to a plan.
 
-use greentune_carbon::{Host, intensity, memory};
+use greentune_carbon::{
+    Host,
+    intensity::{GridSource, Place},
+    memory,
+};
 use greentune_core_config::{
     manifest::RunManifest,
     memory::{estimate, reductions},
@@ -208,17 +212,16 @@ fn energy_plan(time: &TimePlan, power: Power) -> EnergyPlan {
 
 fn carbon_plan(manifest: &RunManifest, energy: &EnergyPlan) -> CarbonPlan {
     let carbon = &manifest.settings.carbon;
-    let found = intensity::find(&carbon.country_iso_code, carbon.region.as_deref());
-    let place = found.intensity;
-    let kg = |kwh: f64| kwh * place.g_per_kwh / 1000.0;
-    let source = format!("{}, {}, {}", place.name(), place.year, place.source);
+    // Live figures are not asked for: those of now say little of the hours that a run will take.
+    let grid = GridSource::yearly(&Place::from(carbon)).now();
+    let kg = |kwh: f64| kwh * grid.g_per_kwh / 1000.0;
+    let [least, most] = energy.range_kwh.map(kg);
+    let source = std::iter::once(&grid.source).chain(&grid.notes).map(String::as_str);
     CarbonPlan {
         emissions_kg_co2: kg(energy.energy_kwh),
-        range_kg_co2: energy.range_kwh.map(kg),
-        carbon_intensity_g_per_kwh: place.g_per_kwh,
-        carbon_intensity_source: found
-            .note
-            .map_or_else(|| source.clone(), |note| format!("{source}; {note}")),
+        range_kg_co2: [least * (1.0 - grid.uncertainty).max(0.0), most * (1.0 + grid.uncertainty)],
+        carbon_intensity_g_per_kwh: grid.g_per_kwh,
+        carbon_intensity_source: source.collect::<Vec<_>>().join("; "),
     }
 }
 
