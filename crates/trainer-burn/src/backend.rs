@@ -52,6 +52,7 @@ macro_rules! on {
             Chosen::Candle => {
                 #[allow(deprecated)]
                 type $backend = Autodiff<burn::backend::Candle>;
+                #[allow(deprecated)]
                 let $device = burn::backend::candle::CandleDevice::Cpu;
                 $body
             }
