@@ -50,3 +50,9 @@ bench-train python=(peers / "venvs/torch/bin/python"):
 bench-plan:
     cargo build --release
     python3 fixtures/bench/plan.py --binary {{target}}/release/greentune
+
+# What metering costs beside CodeCarbon, and adding up 10 000 files beside pandas (about 6 minutes; codecarbon installed)
+bench-carbon python=(peers / "venvs/cc/bin/python"):
+    cargo build --release --workspace --examples
+    python3 fixtures/bench/carbon_overhead.py --python {{python}} --binary {{target}}/release/examples/meter_overhead --seconds 60
+    {{python}} fixtures/bench/aggregate.py {{target}}/release/examples/aggregate
