@@ -103,7 +103,7 @@ impl Diagnostic for CarbonError {
                 .at(Location { file: Some(path.clone()), ..Location::default() }),
             Self::Malformed { path, line, .. } => {
                 Problem::new(ProblemKind::InvalidInput, "carbon.malformed_file", message)
-                    .with_hint("Move the file away; it is written anew when the stage is trained.")
+                    .with_hint(remedy(path))
                     .at(Location { file: Some(path.clone()), line: *line, key: None })
             }
             Self::NoEmissions { .. } => Problem::new(ProblemKind::NotFound, "carbon.no_emissions", message)
@@ -123,5 +123,15 @@ impl Diagnostic for CarbonError {
             Self::Thread(_) => Problem::new(ProblemKind::Unavailable, "carbon.thread", message)
                 .with_hint("Raise the limit on threads of this user, or set carbon.enabled = false."),
         }
+    }
+}
+
+/// What to do about a file that is not what it should be: the meter's own are written anew, others are the user's.
+fn remedy(path: &Path) -> &'static str {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    if name.ends_with(".csv") || name.ends_with("_provenance.json") {
+        "Move the file away; it is written anew when the stage is trained."
+    } else {
+        "Correct the file, or leave out the setting that names it."
     }
 }

@@ -124,7 +124,7 @@ fn too_large(shape: &ModelShape, settings: &Settings, available: &AvailableMemor
 }
 
 /// The sizes in a model's `config.json`; whoever loads the model says what is wrong when there are none.
-fn shape_of(folder: &Path) -> Option<ModelShape> {
+pub(crate) fn shape_of(folder: &Path) -> Option<ModelShape> {
     let text = fs::read_to_string(folder.join("config.json")).ok()?;
     ModelShape::from_config(&text)
 }

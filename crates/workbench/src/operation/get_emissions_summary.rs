@@ -12,7 +12,7 @@ use greentune_core_config::event::EventKind;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Result, Workbench, WorkbenchError, run::Run};
+use crate::{Result, Workbench, WorkbenchError, out_of_memory::shape_of, run::Run};
 
 /// Ask for a run's emissions.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -70,6 +70,7 @@ fn facts(run: &Run, factors: &EquivalenceTable) -> Result<RunFacts> {
     let tokens: u64 = run.events.iter().map(|event| of_step(&event.kind)).sum();
     let all_runs = aggregate(&run.layout.project().emissions(), factors).map_err(WorkbenchError::reported)?;
     Ok(RunFacts {
+        parameters: shape_of(&run.manifest.base_model_path).map(|shape| shape.parameters()),
         steps_after_best_validation: after_best_validation(run),
         functional_unit: (tokens > 0).then(|| FunctionalUnit {
             count: tokens as f64 / 1e6,
