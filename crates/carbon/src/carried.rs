@@ -23,7 +23,7 @@ impl Carried {
     /// A sidecar that is missing (the attempt ended between the two files) does not lose the energy: it is carried with
     /// the widest uncertainty and a note.
     pub fn read(csv: &Path, provenance: &Path) -> Result<Option<Self>, CarbonError> {
-        let Some(record) = codecarbon::read(csv)?.pop() else { return Ok(None) };
+        let Some(record) = codecarbon::last(csv)? else { return Ok(None) };
         let provenance = match sidecar::read(provenance)? {
             Some(found) => found,
             None => without_sidecar(&record),

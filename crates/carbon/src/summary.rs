@@ -31,7 +31,7 @@ pub use recommendations::{Basis, Recommendation, RecommendationKind};
 pub struct RunFacts {
     /// Parameters of the model that was trained.
     pub parameters: Option<u64>,
-    /// Steps after the one with the best validation loss, and steps in all.
+    /// Steps from the best evaluation to the last one, and steps in all.
     pub steps_after_best_validation: Option<(u64, u64)>,
     /// A forecast of hours with cleaner electricity.
     pub cleaner_hours: Option<CleanerHours>,

@@ -81,7 +81,8 @@ fn facts(run: &Run, factors: &EquivalenceTable) -> Result<RunFacts> {
     })
 }
 
-/// Steps of all stages after the one with its stage's best validation loss, and steps in all.
+/// Steps of all stages from the best evaluation to the last one, and steps in all. What came after the last evaluation
+/// may have been better still.
 fn after_best_validation(run: &Run) -> Option<(u64, u64)> {
     let (mut after, mut all) = (0, 0);
     for stage in &run.manifest.stages {
@@ -91,8 +92,9 @@ fn after_best_validation(run: &Run) -> Option<(u64, u64)> {
             }
             _ => None,
         });
-        let (best, _) = evaluated.min_by(|a, b| a.1.total_cmp(&b.1))?;
-        after += stage.steps_done.saturating_sub(best);
+        let (best, _) = evaluated.clone().min_by(|a, b| a.1.total_cmp(&b.1))?;
+        let (last, _) = evaluated.last()?;
+        after += last.saturating_sub(best);
         all += stage.steps_done;
     }
     Some((after, all))
