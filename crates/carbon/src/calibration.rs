@@ -2,9 +2,11 @@
 
 use std::{fs, io, path::Path};
 
+use greentune_core_config::settings::TrackingMode;
+use jiff::Zoned;
 use serde::{Deserialize, Serialize};
 
-use crate::{CarbonError, durable};
+use crate::{CarbonError, Host, codecarbon, durable, sidecar, track};
 
 const FORMAT_VERSION: u32 = 1;
 const SECONDS_PER_HOUR: f64 = 3600.0;
@@ -51,6 +53,37 @@ pub struct Fit {
     /// Relative half-width of the interval: twice the residuals' relative standard deviation and the wall meter's own
     /// error; 10 % is assumed for the first where there are too few measurements.
     pub uncertainty: f64,
+}
+
+impl Measurement {
+    /// What `wall_meter` showed for the span of the last row of `csv`, which [`crate::track`] wrote.
+    ///
+    /// # Errors
+    /// The row is calibrated already, is of one process alone, or of another processor than this machine's.
+    pub fn of_last_row(csv: &Path, wall_meter: &str, wall_wh: f64) -> Result<Self, CarbonError> {
+        let refused = |message: String| CarbonError::NotCalibrating { path: csv.to_path_buf(), message };
+        let row = codecarbon::last(csv)?.ok_or_else(|| refused(String::from("it has no rows")))?;
+        let provenance = sidecar::read(&track::provenance_file(csv, &row.run_id))?;
+        if provenance.is_some_and(|known| known.calibration.is_some()) {
+            return Err(refused(String::from("its last row is calibrated already")));
+        }
+        if row.tracking_mode != TrackingMode::Machine.as_str() {
+            return Err(refused(format!("its last row is of mode {:?}", row.tracking_mode)));
+        }
+        let (cpu_model, _) = Host::default().processor();
+        if cpu_model != row.cpu_model {
+            return Err(refused(format!("its last row is of another processor, {:?}", row.cpu_model)));
+        }
+        Ok(Self {
+            date: Zoned::now().date().to_string(),
+            host: row.os,
+            cpu_model,
+            wall_meter: wall_meter.to_owned(),
+            wall_wh,
+            counters_wh: row.energy_consumed * 1000.0 / row.pue.max(1.0),
+            seconds: row.duration,
+        })
+    }
 }
 
 impl Calibration {

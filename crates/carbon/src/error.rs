@@ -68,6 +68,14 @@ pub enum CarbonError {
     #[cfg(feature = "plots")]
     #[error("cannot draw the chart: {0}")]
     Plot(String),
+    /// A row cannot be set against a wall meter.
+    #[error("{path} cannot calibrate: {message}", path = path.display())]
+    NotCalibrating {
+        /// The file of the row.
+        path: PathBuf,
+        /// Why not.
+        message: String,
+    },
     /// A program to be metered cannot be run.
     #[error("cannot run {program}: {source}")]
     Program {
@@ -115,6 +123,15 @@ impl Diagnostic for CarbonError {
                 .with_hint("docs/carbon-intensity.md says what each answer means."),
             #[cfg(feature = "plots")]
             Self::Plot(_) => Problem::new(ProblemKind::InvalidInput, "carbon.plot", message),
+            Self::NotCalibrating { .. } => Problem::new(
+                ProblemKind::InvalidInput,
+                "carbon.calibration",
+                message,
+            )
+            .with_hint(
+                "Meter a span with `greentune emissions track --tracking-mode machine -- COMMAND`, without \
+                     carbon.calibration_file, and read the wall meter before and after.",
+            ),
             Self::Program { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
                 Problem::new(ProblemKind::NotFound, "carbon.program", message)
                     .with_hint("Check its spelling; it is looked for in PATH, without a shell.")

@@ -3,13 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use greentune_carbon::{
-    CarbonError, Host,
-    calibration::{Calibration, Measurement},
-    codecarbon, sidecar, track,
-};
-use greentune_core_config::{Diagnostic, ProblemKind};
-use jiff::Zoned;
+use greentune_carbon::calibration::{Calibration, Measurement};
+use greentune_core_config::Diagnostic;
 use serde_json::json;
 
 use crate::{failure::Failure, figures::number, session::Session};
@@ -33,7 +28,10 @@ pub struct Calibrate {
 
 impl Calibrate {
     pub(super) fn run(self, session: &Session) -> Result<(), Failure> {
-        let calibration = self.record(session)?;
+        let measurement = Measurement::of_last_row(&session.here(&self.from), &self.wall_meter, self.wall_wh);
+        let calibration = measurement
+            .and_then(|measurement| Calibration::record(&session.here(&self.to), measurement))
+            .map_err(|error| Failure(error.problem()))?;
         let fit = calibration.fit();
         let answer = json!({
             "success": true,
@@ -55,42 +53,5 @@ impl Calibrate {
                 paint.heading(format!("carbon.calibration_file = \"{}\"", self.to.display())),
             )
         })
-    }
-
-    fn record(&self, session: &Session) -> Result<Calibration, Failure> {
-        let reported = |error: CarbonError| Failure(error.problem());
-        let refused = |message: String| {
-            let hint = "meter a span with `greentune emissions track --tracking-mode machine -- COMMAND`, without \
-                        carbon.calibration_file, and read the wall meter before and after";
-            Err(Failure::new(ProblemKind::InvalidInput, "carbon.calibration", message).with_hint(hint))
-        };
-        let from = session.here(&self.from);
-        let Some(row) = codecarbon::last(&from).map_err(reported)? else {
-            return refused(format!("{} has no rows", from.display()));
-        };
-        let provenance = sidecar::read(&track::provenance_file(&from, &row.run_id)).map_err(reported)?;
-        if provenance.is_some_and(|known| known.calibration.is_some()) {
-            return refused(format!("the last row of {} is calibrated already", from.display()));
-        }
-        if row.tracking_mode != "machine" {
-            return refused(format!("the last row of {} is of mode {}", from.display(), row.tracking_mode));
-        }
-        let measurement = Measurement {
-            date: Zoned::now().date().to_string(),
-            host: row.os.clone(),
-            cpu_model: Host::default().processor().0,
-            wall_meter: self.wall_meter.clone(),
-            wall_wh: self.wall_wh,
-            counters_wh: row.energy_consumed * 1000.0 / row.pue.max(1.0),
-            seconds: row.duration,
-        };
-        if measurement.cpu_model != row.cpu_model {
-            return refused(format!(
-                "the last row of {} is of another processor: {:?}",
-                from.display(),
-                row.cpu_model
-            ));
-        }
-        Calibration::record(&session.here(&self.to), measurement).map_err(reported)
     }
 }
