@@ -25,6 +25,8 @@ pub use grid::{Grid, GridSource};
 #[cfg(feature = "online")]
 pub use live::{DEFAULT_ENDPOINT, LiveConfig, Secret};
 pub use place::{Cloud, Place};
+#[cfg(feature = "online")]
+pub use service::check_endpoint;
 pub use settings::LiveAccess;
 #[cfg(feature = "online")]
 pub use settings::live_config;

@@ -7,7 +7,10 @@ use std::{
 };
 
 use greentune_carbon::{
-    CarbonError, calibration::Calibration, equivalence::EquivalenceTable, intensity::Place,
+    CarbonError,
+    calibration::Calibration,
+    equivalence::EquivalenceTable,
+    intensity::{Place, check_endpoint},
 };
 use greentune_core_config::{
     availability::unavailable,
@@ -235,6 +238,7 @@ fn check_carbon(carbon: &CarbonSettings) -> Result<()> {
     }
     let check = || -> std::result::Result<(), CarbonError> {
         Place::from(carbon).check()?;
+        carbon.emissions_endpoint.as_deref().map(check_endpoint).transpose()?;
         carbon.calibration_file.as_deref().map(Calibration::read).transpose()?;
         carbon.equivalences_file.as_deref().map(EquivalenceTable::read).transpose()?;
         Ok(())

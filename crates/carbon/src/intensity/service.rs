@@ -11,6 +11,7 @@ use ureq::{
 };
 
 use super::{LiveConfig, Place, Secret, zone::Asked};
+use crate::CarbonError;
 
 /// How long a whole exchange may take.
 pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -108,6 +109,23 @@ impl Reading {
     }
 }
 
+/// Refuses an endpoint that is no address, or that holds a user, a password or a query; it is not shown.
+pub fn check_endpoint(endpoint: &str) -> Result<(), CarbonError> {
+    let trouble = Trouble { host: "carbon.emissions_endpoint".into(), what: What::Endpoint };
+    let refused = || CarbonError::Live { kind: trouble.kind(), message: trouble.to_string() };
+    address(endpoint).map(drop).ok_or_else(refused)
+}
+
+/// The address without `/latest`, as text and in parts.
+fn address(endpoint: &str) -> Option<(String, Uri)> {
+    let endpoint = endpoint.trim().trim_end_matches('/');
+    let base = endpoint.strip_suffix("/latest").unwrap_or(endpoint).to_owned();
+    let uri: Uri = base.parse().ok()?;
+    let is_plain = !uri.authority()?.as_str().contains('@') && uri.query().is_none();
+    let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
+    (is_plain && is_http).then_some((base, uri))
+}
+
 /// One question, and how to ask it.
 #[derive(Debug)]
 pub(super) struct Service {
@@ -121,18 +139,10 @@ pub(super) struct Service {
 
 impl Service {
     pub(super) fn new(place: &Place, config: &LiveConfig, within: Duration) -> Result<Self, Trouble> {
-        let endpoint = config.endpoint.trim().trim_end_matches('/');
-        let base = endpoint.strip_suffix("/latest").unwrap_or(endpoint).to_owned();
         let invalid = || Trouble { host: "carbon.emissions_endpoint".into(), what: What::Endpoint };
-        let uri: Uri = base.parse().map_err(|_| invalid())?;
+        let (base, uri) = address(&config.endpoint).ok_or_else(invalid)?;
         let authority = uri.authority().ok_or_else(invalid)?;
         let https = uri.scheme_str() == Some("https");
-        if authority.as_str().contains('@')
-            || uri.query().is_some()
-            || (!https && uri.scheme_str() != Some("http"))
-        {
-            return Err(invalid());
-        }
         let host = authority.host().to_owned();
         let trouble = |what| Trouble { host: host.clone(), what };
         if config.token.is_none() && TOKEN_NEEDED.iter().any(|needed| host.ends_with(needed)) {
