@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use greentune_core_config::emissions::{
-    ComponentProvenance, EmissionsProvenance, EmissionsRecord, EnergyBasis,
+    ComponentProvenance, EmissionsProvenance, EmissionsRecord, EnergyBasis, sum_of_intervals_kwh,
 };
 
-use crate::{CarbonError, codecarbon, cpu, ledger::Totals, report, sidecar};
+use crate::{CarbonError, codecarbon, cpu, ledger::Totals, sidecar};
 
 /// What earlier attempts of the same stage used.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,7 +35,7 @@ impl Carried {
     pub(crate) fn energy_range_kwh(&self) -> [f64; 2] {
         let components = &self.provenance.components;
         let known: f64 = components.iter().map(|component| component.energy_kwh).sum();
-        let range = self.provenance.energy_range_kwh.unwrap_or_else(|| report::sum_of_ranges(components));
+        let range = self.provenance.energy_interval_kwh();
         let scale = if known > 0.0 { self.record.energy_consumed / known } else { 1.0 };
         range.map(|bound| bound * scale)
     }
@@ -84,7 +84,7 @@ pub(crate) fn add_components(now: Vec<ComponentProvenance>, earlier: &Carried) -
 
 fn add(now: &ComponentProvenance, before: &ComponentProvenance) -> ComponentProvenance {
     let energy_kwh = now.energy_kwh + before.energy_kwh;
-    let [low, high] = report::sum_of_ranges(&[now.clone(), before.clone()]);
+    let [low, high] = sum_of_intervals_kwh(&[now.clone(), before.clone()]);
     let farther = (energy_kwh - low).max(high - energy_kwh);
     ComponentProvenance {
         component: now.component.clone(),

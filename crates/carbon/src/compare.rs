@@ -1,7 +1,7 @@
 //! Runs beside each other: what differs, and whether the meters could tell.
 
 use greentune_core_config::{
-    emissions::{EmissionsRecord, EnergyBasis},
+    emissions::{EmissionsRecord, basis_of},
     layout::RunLayout,
 };
 use schemars::JsonSchema;
@@ -177,10 +177,5 @@ fn basis(rows: &[StageRow]) -> &'static str {
     let Some(known) = rows.iter().map(|row| row.provenance.as_ref()).collect::<Option<Vec<_>>>() else {
         return "unknown";
     };
-    let components: Vec<_> = known.iter().flat_map(|known| &known.components).collect();
-    match components.iter().filter(|component| component.basis == EnergyBasis::Measured).count() {
-        0 => "modelled",
-        measured if measured == components.len() => "measured",
-        _ => "mixed",
-    }
+    basis_of(known.iter().flat_map(|known| &known.components))
 }

@@ -1,7 +1,10 @@
 //! From sums to what is written: CodeCarbon's row and the sidecar.
 
 use greentune_core_config::{
-    emissions::{AppliedCalibration, ComponentProvenance, EmissionsProvenance, EmissionsRecord, EnergyBasis},
+    emissions::{
+        AppliedCalibration, ComponentProvenance, EmissionsProvenance, EmissionsRecord, EnergyBasis, basis_of,
+        sum_of_intervals_kwh,
+    },
     settings::TrackingMode,
 };
 use jiff::Zoned;
@@ -122,8 +125,6 @@ impl Reporter {
             cloud_provider: cloud.map(|cloud| cloud.provider.clone()).unwrap_or_default(),
             cloud_region: cloud.map(|cloud| cloud.region.clone()).unwrap_or_default(),
             on_cloud: if cloud.is_some() { "Y" } else { "N" }.into(),
-            longitude: grid.longitude,
-            latitude: grid.latitude,
             tracking_mode: config.tracking_mode.as_str().into(),
             cpu_utilization_percent: 100.0 * mean(all.cpu_load_seconds),
             gpu_utilization_percent: 100.0 * mean(all.gpu_load_seconds),
@@ -188,12 +189,7 @@ impl Reporter {
             Some(carried) => carried::add_components(now, carried),
             None => now,
         };
-        let measured = components.iter().filter(|component| component.basis == EnergyBasis::Measured).count();
-        match measured {
-            0 => "modelled",
-            n if n == components.len() => "measured",
-            _ => "mixed",
-        }
+        basis_of(&components)
     }
 
     /// Totals as the wall meter would have them, if there is a calibration.
@@ -222,7 +218,7 @@ impl Reporter {
             let kwh = self.kwh(self.calibrated(ledger).joules());
             return [kwh * (1.0 - fit.uncertainty).max(0.0), kwh * (1.0 + fit.uncertainty)];
         }
-        sum_of_ranges(components)
+        sum_of_intervals_kwh(components)
     }
 
     fn components(&self, ledger: &Ledger) -> Vec<ComponentProvenance> {
@@ -367,14 +363,6 @@ fn gpu_part(ledger: &Ledger, with_counter: usize, gpus: usize, joules: f64) -> P
     let share = if is_apportioned { " x share of the GPU's use by processes (estimate)" } else { "" };
     let method = format!("{method}{share}");
     Part { component: "gpu", joules, method, is_measured: true, evidence: gpu::EVIDENCE, is_apportioned }
-}
-
-/// Bounds of all components together.
-pub(crate) fn sum_of_ranges(components: &[ComponentProvenance]) -> [f64; 2] {
-    components.iter().fold([0.0, 0.0], |[low, high], component| {
-        let range = component.interval_kwh();
-        [low + range[0], high + range[1]]
-    })
 }
 
 impl Emitted {

@@ -142,13 +142,30 @@ pub struct EmissionsProvenance {
     pub calibration: Option<AppliedCalibration>,
 }
 
+/// Interval of all components together, in kWh: their ends add up, because their errors may have common causes.
+pub fn sum_of_intervals_kwh(components: &[ComponentProvenance]) -> [f64; 2] {
+    let intervals = components.iter().map(ComponentProvenance::interval_kwh);
+    intervals.fold([0.0, 0.0], |[low, high], [less, more]| [low + less, high + more])
+}
+
+/// How the energy of all components together was got: `measured`, `modelled`, or `mixed` where both went in.
+pub fn basis_of<'a>(components: impl IntoIterator<Item = &'a ComponentProvenance>) -> &'static str {
+    let (mut measured, mut all) = (0, 0);
+    for component in components {
+        all += 1;
+        measured += usize::from(component.basis == EnergyBasis::Measured);
+    }
+    match measured {
+        0 => "modelled",
+        n if n == all => "measured",
+        _ => "mixed",
+    }
+}
+
 impl EmissionsProvenance {
     /// Interval in which the true energy is believed to lie, in kWh; of a file of format 1 the sum of its components'.
     pub fn energy_interval_kwh(&self) -> [f64; 2] {
-        self.energy_range_kwh.unwrap_or_else(|| {
-            let intervals = self.components.iter().map(ComponentProvenance::interval_kwh);
-            intervals.fold([0.0, 0.0], |[low, high], [less, more]| [low + less, high + more])
-        })
+        self.energy_range_kwh.unwrap_or_else(|| sum_of_intervals_kwh(&self.components))
     }
 
     /// Interval in which the true emissions are believed to lie, in kg CO2-equivalent; of a file of format 1 that of the

@@ -9,39 +9,16 @@ use serde_json::Value;
 use super::{COLUMNS, REQUIRED, malformed_csv, values};
 use crate::CarbonError;
 
-/// Columns of CodeCarbon 2.3: their rows may stand under a later header, and later rows under theirs.
-const COLUMNS_2_3: [&str; 31] = [
-    "timestamp",
-    "project_name",
-    "run_id",
-    "duration",
-    "emissions",
-    "emissions_rate",
-    "cpu_power",
-    "gpu_power",
-    "ram_power",
-    "cpu_energy",
-    "gpu_energy",
-    "ram_energy",
-    "energy_consumed",
-    "country_name",
-    "country_iso_code",
-    "region",
-    "cloud_provider",
-    "cloud_region",
-    "os",
-    "python_version",
-    "codecarbon_version",
-    "cpu_count",
-    "cpu_model",
-    "gpu_count",
-    "gpu_model",
-    "longitude",
-    "latitude",
-    "ram_total_size",
-    "tracking_mode",
-    "on_cloud",
-    "pue",
+/// Columns that CodeCarbon 2.3 did not have; its other 31 are in the same order. Its rows may stand under a later header,
+/// and later rows under theirs.
+const SINCE_2_3: [&str; 7] = [
+    "experiment_id",
+    "water_consumed",
+    "cpu_utilization_percent",
+    "gpu_utilization_percent",
+    "ram_utilization_percent",
+    "ram_used_gb",
+    "wue",
 ];
 
 /// Every row under `header`. Lines are counted as if `rows` followed the header at once.
@@ -230,7 +207,9 @@ impl<'a> Parser<'a> {
         if columns == self.header.len() {
             return Some(self.header.iter().collect());
         }
-        [&COLUMNS[..], &COLUMNS_2_3].into_iter().find(|known| known.len() == columns).map(<[_]>::to_vec)
+        let of_2_3 = COLUMNS.into_iter().filter(|column| !SINCE_2_3.contains(column));
+        let mut known = [COLUMNS.to_vec(), of_2_3.collect()].into_iter();
+        known.find(|known| known.len() == columns)
     }
 
     /// The text of a field as it is read into a record; `None` for what is no finite number where there must be one.

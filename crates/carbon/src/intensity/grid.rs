@@ -31,10 +31,6 @@ pub struct Grid {
     pub source: String,
     /// What had to be assumed, and what went wrong.
     pub notes: Vec<String>,
-    /// Degrees, where the source gives them; none of the present ones does.
-    pub longitude: Option<f64>,
-    /// Degrees, where the source gives them; none of the present ones does.
-    pub latitude: Option<f64>,
 }
 
 /// Answers with the carbon intensity of one place, as it is now.
@@ -95,8 +91,6 @@ fn yearly(place: &Place) -> Grid {
         uncertainty,
         source: format!("{name}, {year}, {source}; {scope}; +-{:.0} %: {basis}", 100.0 * uncertainty),
         notes,
-        longitude: None,
-        latitude: None,
     }
 }
 

@@ -121,21 +121,15 @@ fn bounds_are_of_the_files_that_have_them() {
     let cpu = ComponentProvenance {
         component: "cpu".into(),
         basis: EnergyBasis::Modelled,
-        method: String::new(),
-        source: String::new(),
         energy_kwh: 1.0,
         uncertainty: 0.5,
-        scope: String::new(),
         ..ComponentProvenance::default()
     };
     let provenance = EmissionsProvenance {
         format_version: 1,
-        meter: String::new(),
         components: vec![cpu],
         carbon_intensity_g_per_kwh: 500.0,
-        carbon_intensity_source: String::new(),
         pue: 1.0,
-        notes: vec![],
         attempts: 1,
         ..EmissionsProvenance::default()
     };

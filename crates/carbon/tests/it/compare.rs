@@ -20,21 +20,15 @@ fn run(folder: &tempfile::TempDir, id: &str, kwh: f64, uncertainty: Option<f64>,
         let cpu = ComponentProvenance {
             component: "cpu".into(),
             basis: EnergyBasis::Measured,
-            method: String::new(),
-            source: String::new(),
             energy_kwh: kwh,
             uncertainty,
-            scope: String::new(),
             ..ComponentProvenance::default()
         };
         let provenance = EmissionsProvenance {
             format_version: 1,
-            meter: String::new(),
             components: vec![cpu],
             carbon_intensity_g_per_kwh: 500.0,
-            carbon_intensity_source: String::new(),
             pue: 1.0,
-            notes: vec![],
             attempts: 1,
             ..EmissionsProvenance::default()
         };

@@ -52,25 +52,18 @@ fn stages(run: &RunLayout) {
         let component = |name: &str, energy_kwh, uncertainty| ComponentProvenance {
             component: name.into(),
             basis: EnergyBasis::Modelled,
-            method: String::new(),
-            source: String::new(),
             energy_kwh,
             uncertainty,
-            scope: String::new(),
             ..ComponentProvenance::default()
         };
         let provenance = EmissionsProvenance {
             format_version: 1,
-            meter: String::new(),
             components: vec![
                 component("cpu", 0.031 * scale, 0.5),
                 component("gpu", 0.064 * scale, 0.05),
                 component("ram", 0.012 * scale, 0.5),
             ],
-            carbon_intensity_g_per_kwh: 0.0,
-            carbon_intensity_source: String::new(),
             pue: 1.0,
-            notes: vec![],
             attempts: 1,
             ..EmissionsProvenance::default()
         };

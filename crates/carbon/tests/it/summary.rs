@@ -137,11 +137,8 @@ fn the_range_follows_the_uncertainty_of_the_components() {
     let component = |name: &str, energy_kwh, uncertainty| ComponentProvenance {
         component: name.into(),
         basis: EnergyBasis::Modelled,
-        method: String::new(),
-        source: String::new(),
         energy_kwh,
         uncertainty,
-        scope: String::new(),
         ..ComponentProvenance::default()
     };
     let provenance = EmissionsProvenance {
@@ -149,9 +146,7 @@ fn the_range_follows_the_uncertainty_of_the_components() {
         meter: "greentune".into(),
         components: vec![component("cpu", 0.4, 2.0), component("ram", 0.2, 0.5)],
         carbon_intensity_g_per_kwh: 500.0,
-        carbon_intensity_source: String::new(),
         pue: 1.0,
-        notes: vec![],
         attempts: 1,
         ..EmissionsProvenance::default()
     };

@@ -86,14 +86,14 @@ fn facts(run: &Run, factors: &EquivalenceTable) -> Result<RunFacts> {
 fn after_best_validation(run: &Run) -> Option<(u64, u64)> {
     let (mut after, mut all) = (0, 0);
     for stage in &run.manifest.stages {
-        let evaluated = run.events.iter().filter_map(|event| match event.kind {
+        let mut evaluated = run.events.iter().filter_map(|event| match event.kind {
             EventKind::Evaluated { stage: of, step, validation_loss, .. } if of == stage.stage => {
                 Some((step, validation_loss))
             }
             _ => None,
         });
         let (best, _) = evaluated.clone().min_by(|a, b| a.1.total_cmp(&b.1))?;
-        let (last, _) = evaluated.last()?;
+        let (last, _) = evaluated.next_back()?;
         after += last.saturating_sub(best);
         all += stage.steps_done;
     }
