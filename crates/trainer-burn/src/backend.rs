@@ -20,11 +20,18 @@ use crate::{
 // 0.21 is the last burn with candle (docs/decisions/0001); it stays as a second opinion on the processor.
 #[cfg(feature = "candle")]
 #[allow(deprecated)]
-impl crate::ops::Ops for burn::backend::Candle {}
+mod candle {
+    impl crate::ops::Ops for burn::backend::Candle {}
+    impl crate::ops::image::ImageOps for burn::backend::Candle {}
+}
 #[cfg(any(feature = "wgpu", feature = "metal"))]
 impl crate::ops::Ops for burn::backend::Wgpu {}
+#[cfg(any(feature = "wgpu", feature = "metal"))]
+impl crate::ops::image::ImageOps for burn::backend::Wgpu {}
 #[cfg(feature = "cuda")]
 impl crate::ops::Ops for burn::backend::Cuda {}
+#[cfg(feature = "cuda")]
+impl crate::ops::image::ImageOps for burn::backend::Cuda {}
 
 /// A device that was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 mod backends;
 mod bad_input;
 mod families;
+mod images;
 mod oracle;
 mod plan;
 mod reference;

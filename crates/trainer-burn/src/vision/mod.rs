@@ -1,0 +1,5 @@
+//! Training of image classifiers: networks, steps on selected samples, evaluation.
+
+pub mod model;
+pub mod step;
+pub mod weights;
