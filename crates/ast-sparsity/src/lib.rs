@@ -5,24 +5,24 @@
 //! their losses, which training computed anyway. A sample is whatever has a loss: an image, a sequence, a token.
 //!
 //! ```
-//! use greentune_ast_sparsity::{Needs, Observation, Progress, Selector, Settings};
+//! use greentune_ast_sparsity::{Needs, Observation, Progress, Selected, Selector, Settings};
 //!
 //! # fn main() -> Result<(), greentune_ast_sparsity::SelectionError> {
-//! # let train = |_: &[_]| vec![Observation { loss: 1.0, entropy: 0.5 }; 400];
+//! # let score = |ids: &[usize]| vec![Observation { loss: 1.0, entropy: 0.5 }; ids.len()];
+//! # let train = |batch: &[Selected]| vec![Observation { loss: 1.0, entropy: 0.5 }; batch.len()];
 //! let mut selector = Selector::new(&Settings { target_activation_rate: 0.4, ..Settings::new(1000) })?;
 //! let mut selected = Vec::new();
 //! for epoch in 0..10 {
 //!     let needs = selector.start_epoch(Progress { epoch, epochs: 10 })?;
 //!     let permutation: Vec<usize> = (0..1000).collect(); // shuffled, in earnest
 //!     for chunk in permutation.chunks(100) {
-//!         let fresh = if needs == Needs::Fresh { /* a forward pass over the chunk */ vec![] } else { vec![] };
+//!         let fresh = if needs == Needs::Fresh { score(chunk) } else { Vec::new() }; // a forward pass
 //!         selector.select(chunk, &fresh, &mut selected)?;
-//!         if selected.len() >= 100 {
+//!         while selected.len() >= 100 {
 //!             let batch: Vec<_> = selected.drain(..100).collect();
-//!             let observations = train(&batch); // the loss of each times its weight; mean; backward; step
-//!             for (sample, observation) in batch.iter().zip(&observations) {
-//!                 selector.observe(&[sample.id], &[*observation])?;
-//!             }
+//!             let observations = train(&batch); // mean of the losses times their weights; backward; step
+//!             let ids: Vec<usize> = batch.iter().map(|sample| sample.id).collect();
+//!             selector.observe(&ids, &observations)?;
 //!         }
 //!     }
 //! }

@@ -19,6 +19,8 @@ pub struct Settings {
     pub max_age: usize,
     /// Share of the epochs, at the end, that train on everything, in `[0, 1]`; their cost is taken from the others.
     pub annealing_share: f64,
+    /// How far the weights of `ast` make up for unequal frequencies, in `[0, 1]`: 1 wholly, 0 not at all.
+    pub correction: f64,
     /// Probability, in `[0, 1)`, with which `infobatch` prunes a sample below the mean. `None`: from the target.
     pub prune_probability: Option<f64>,
 }
@@ -34,6 +36,7 @@ impl Settings {
             seed: 42,
             max_age: 10,
             annealing_share: 0.125,
+            correction: 1.0,
             prune_probability: Some(0.5),
         }
     }
@@ -43,14 +46,15 @@ impl Settings {
         Self::check_rate(self.target_activation_rate)?;
         Self::check_share("entropy_weight", self.entropy_weight)?;
         Self::check_share("annealing_share", self.annealing_share)?;
+        Self::check_share("correction", self.correction)?;
         if let Some(probability) = self.prune_probability.filter(|value| !(0.0..1.0).contains(value)) {
-            return Err(setting("prune_probability", probability, "a number of at least 0 and below 1"));
+            return Err(setting("prune_probability", &probability, "a number of at least 0 and below 1"));
         }
         if self.max_age == 0 {
-            return Err(setting("max_age", 0, "an integer of at least 1"));
+            return Err(setting("max_age", &0, "an integer of at least 1"));
         }
         if self.samples == 0 || self.samples > u32::MAX as usize {
-            return Err(setting("samples", self.samples, "an integer of at least 1 and below 2³²"));
+            return Err(setting("samples", &self.samples, "an integer of at least 1 and below 2³²"));
         }
         Ok(())
     }
@@ -59,17 +63,17 @@ impl Settings {
         if rate > 0.0 && rate <= 1.0 {
             return Ok(());
         }
-        Err(setting("target_activation_rate", rate, "a number above 0 and at most 1"))
+        Err(setting("target_activation_rate", &rate, "a number above 0 and at most 1"))
     }
 
     pub(crate) fn check_share(key: &'static str, share: f64) -> Result<(), SelectionError> {
         if (0.0..=1.0).contains(&share) {
             return Ok(());
         }
-        Err(setting(key, share, "a number from 0 to 1"))
+        Err(setting(key, &share, "a number from 0 to 1"))
     }
 }
 
-fn setting(key: &'static str, found: impl ToString, allowed: &'static str) -> SelectionError {
+fn setting(key: &'static str, found: &impl ToString, allowed: &'static str) -> SelectionError {
     SelectionError::Setting { key, found: found.to_string(), allowed }
 }

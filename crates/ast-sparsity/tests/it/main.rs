@@ -1,3 +1,5 @@
+#![allow(missing_docs, clippy::float_cmp)]
+
 mod accounting;
 mod input;
 mod rates;
