@@ -8,10 +8,11 @@ use crate::{Observation, Score, SelectionError, Settings, Snapshot};
 
 /// Scores that the quantile is of; more where a chunk has more.
 const WINDOW: usize = 1024;
-/// Gains on the error of a chunk's rate, and the most correction: a step is a few points, the memory some 50 chunks.
-const KP: f64 = 0.1;
+/// Gains on the error of a chunk's rate: its memory is 50 chunks. With scores that only rise or only fall, a chunk of 64
+/// lies wholly at one end of the window, and the rate answers to the level 16-fold: the loop is stable there too
+/// (roots of `z² − (1 − 16·(KP + KI))·z − 16·KP`).
+const KP: f64 = 0.03;
 const KI: f64 = 0.02;
-const CORRECTION: (f64, f64) = (-0.5, 0.5);
 
 /// The highest fresh scores, by a running quantile: the target rate is held whatever the scale of the loss.
 ///
@@ -45,7 +46,11 @@ impl Quantile {
             target: settings.target_activation_rate,
             seed: settings.seed,
             score,
-            control: PiController::new(KP, KI, CORRECTION),
+            control: PiController::new(
+                KP,
+                KI,
+                (-settings.target_activation_rate, 1.0 - settings.target_activation_rate),
+            ),
             level: settings.target_activation_rate,
             epoch: 0,
             drawn: 0,
