@@ -17,8 +17,9 @@ pub struct Settings {
     pub seed: u64,
     /// Epochs after which `ast` selects a sample that was not trained on, whatever its score; at least 1.
     pub max_age: usize,
-    /// Share of the epochs, at the end, that train on everything, in `[0, 1]`; their cost is taken from the others.
-    pub annealing_share: f64,
+    /// Share of the epochs, at the end, that train on everything, in `[0, 1]`. `None`: the policy's own, 0.125 for
+    /// `infobatch` and 0 for `ast`. `random` has none.
+    pub annealing_share: Option<f64>,
     /// How far the weights of `ast` make up for unequal frequencies, in `[0, 1]`: 1 wholly, 0 not at all.
     pub correction: f64,
     /// Probability, in `[0, 1)`, with which `infobatch` prunes a sample below the mean. `None`: from the target.
@@ -35,7 +36,7 @@ impl Settings {
             entropy_weight: 0.3,
             seed: 42,
             max_age: 10,
-            annealing_share: 0.125,
+            annealing_share: None,
             correction: 1.0,
             prune_probability: Some(0.5),
         }
@@ -45,7 +46,7 @@ impl Settings {
     pub fn check(&self) -> Result<(), SelectionError> {
         Self::check_rate(self.target_activation_rate)?;
         Self::check_share("entropy_weight", self.entropy_weight)?;
-        Self::check_share("annealing_share", self.annealing_share)?;
+        Self::check_share("annealing_share", self.annealing_share.unwrap_or(0.0))?;
         Self::check_share("correction", self.correction)?;
         if let Some(probability) = self.prune_probability.filter(|value| !(0.0..1.0).contains(value)) {
             return Err(setting("prune_probability", &probability, "a number of at least 0 and below 1"));

@@ -12,6 +12,8 @@ const LEAST_FREQUENCY: f64 = 0.25;
 const RAISE: f32 = 0.01;
 /// Most chance in the order of credits, as a share of the least frequency.
 const JITTER: f64 = 0.3;
+/// Share of full epochs at the end: weights of correction 1 leave nothing to make up for.
+const ANNEALING_SHARE: f64 = 0.0;
 /// No weight is above it.
 const MOST_WEIGHT: f32 = 4.0;
 /// The score of a sample that has none.
@@ -30,8 +32,8 @@ const UNKNOWN: f32 = -1.0;
 ///   over the whole of training, how often it may come: what independent draws with weights `1/pᵢ` have in expectation
 ///   alone. Less favours high scores (as β of prioritised replay: Schaul et al., ICLR 2016, arXiv:1511.05952).
 ///
-/// The last `annealing_share` of the epochs train on everything with weight 1; their cost is taken from the earlier
-/// ones ([`Budget`]), so that the mean rate is the target.
+/// The last `annealing_share` of the epochs, none by default, train on everything with weight 1; their cost is taken
+/// from the earlier ones ([`Budget`]), so that the mean rate is the target.
 pub struct Ast {
     budget: Budget,
     seed: u64,
@@ -53,8 +55,9 @@ impl Ast {
     /// Takes all settings but `prune_probability`.
     pub fn new(settings: &Settings, score: Box<dyn Score>) -> Result<Self, SelectionError> {
         settings.check()?;
+        let annealing_share = settings.annealing_share.unwrap_or(ANNEALING_SHARE);
         Ok(Self {
-            budget: Budget::new(settings.target_activation_rate, settings.annealing_share)?,
+            budget: Budget::new(settings.target_activation_rate, annealing_share)?,
             seed: settings.seed,
             max_age: settings.max_age,
             correction: settings.correction as f32,

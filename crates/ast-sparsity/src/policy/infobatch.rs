@@ -6,6 +6,8 @@ use crate::{Observation, SelectionError, Settings, Snapshot};
 
 /// The loss of a sample that was not trained on yet, as in the authors' code.
 const UNSEEN_LOSS: f32 = 3.0;
+/// Share of full epochs at the end: 1 − δ of the paper.
+const ANNEALING_SHARE: f64 = 0.125;
 /// The most that is pruned below the mean, as in the authors' code: no weight is above 10.
 const MOST_PRUNED: f64 = 0.9;
 
@@ -33,10 +35,11 @@ impl InfoBatch {
     /// Takes `prune_probability`, `annealing_share`, `target_activation_rate`, `seed` and `samples` of the settings.
     pub fn new(settings: &Settings) -> Result<Self, SelectionError> {
         settings.check()?;
+        let annealing_share = settings.annealing_share.unwrap_or(ANNEALING_SHARE);
         Ok(Self {
             prune_probability: settings.prune_probability.map(|r| r.min(MOST_PRUNED)),
-            budget: Budget::new(settings.target_activation_rate, settings.annealing_share)?,
-            annealing_share: settings.annealing_share,
+            budget: Budget::new(settings.target_activation_rate, annealing_share)?,
+            annealing_share,
             seed: settings.seed,
             losses: vec![UNSEEN_LOSS; settings.samples],
             plan: Plan::new(settings.samples),

@@ -20,7 +20,9 @@ fn settings_out_of_range_are_refused_with_what_is_allowed() {
         );
     }
     assert!(refused(Settings { entropy_weight: 1.5, ..base.clone() }).contains("entropy_weight is 1.5"));
-    assert!(refused(Settings { annealing_share: f64::NAN, ..base.clone() }).contains("annealing_share"));
+    assert!(
+        refused(Settings { annealing_share: Some(f64::NAN), ..base.clone() }).contains("annealing_share")
+    );
     assert!(refused(Settings { correction: -0.1, ..base.clone() }).contains("correction is -0.1"));
     assert!(refused(Settings { prune_probability: Some(1.0), ..base.clone() }).contains("below 1"));
     assert!(refused(Settings { max_age: 0, ..base.clone() }).contains("max_age is 0"));

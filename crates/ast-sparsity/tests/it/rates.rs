@@ -107,8 +107,9 @@ proptest! {
     fn planned_policies_spend_the_budget_and_no_more(
         target in 0.05..=1.0f64, samples in 50..600usize, epochs in 1..25usize, seed in 0..1000u64,
     ) {
-        for policy in ["random", "ast"] {
-            let mut selector = Selector::new(&Settings { seed, ..settings(policy, samples, target) }).unwrap();
+        for (policy, annealing) in [("random", None), ("ast", None), ("ast", Some(0.125))] {
+            let settings = Settings { seed, annealing_share: annealing, ..settings(policy, samples, target) };
+            let mut selector = Selector::new(&settings).unwrap();
             for epoch in 0..epochs {
                 train_epoch(&mut selector, samples, Progress { epoch, epochs }, 64);
             }
