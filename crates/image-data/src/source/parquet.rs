@@ -216,7 +216,7 @@ impl Table {
     fn labels(&self) -> Result<Vec<i64>, ImageDataError> {
         let groups = self.metadata.row_groups.iter();
         let read = guarded(|| {
-            let mut labels = Vec::with_capacity(self.metadata.num_rows);
+            let mut labels = Vec::new();
             for group in groups {
                 for array in self.decode(group, &self.columns.label)? {
                     labels.extend(whole_numbers(array.as_ref()).ok_or("its labels are no whole numbers")?);
@@ -242,7 +242,7 @@ impl Table {
     }
 
     fn pictures(&self, group: &RowGroupMetadata) -> Result<Pictures, Reason> {
-        let mut pictures = Pictures { bytes: Vec::new(), ends: Vec::with_capacity(group.num_rows()) };
+        let mut pictures = Pictures { bytes: Vec::new(), ends: Vec::new() };
         for array in self.decode(group, &self.columns.image)? {
             let column = match array.as_any().downcast_ref::<StructArray>() {
                 Some(fields) => {

@@ -15,17 +15,17 @@ fn every_format_and_colour_kind_gives_grey_or_rgb() {
     {
         let image = decode(&encoded(whole.clone(), format)).unwrap();
         assert_eq!((image.width, image.height, image.channels), (5, 4, 3), "{format:?}");
-        assert_eq!(*image.pixels, **rgb, "{format:?}");
+        assert_eq!(*image.pixels, *rgb, "{format:?}");
     }
     for same in [whole.to_rgba8().into(), DynamicImage::from(whole.to_rgb16()), whole.to_rgba16().into()] {
         let image = decode(&encoded(same, ImageFormat::Png)).unwrap();
-        assert_eq!((image.channels, &*image.pixels), (3, &**rgb));
+        assert_eq!((image.channels, &*image.pixels), (3, &*rgb));
     }
     let grey = GrayImage::from_fn(5, 4, |x, y| image::Luma([(x * 50 + y) as u8]));
     let whole = DynamicImage::from(grey.clone());
     for same in [whole.clone(), whole.to_luma16().into(), whole.to_luma_alpha8().into()] {
         let image = decode(&encoded(same, ImageFormat::Png)).unwrap();
-        assert_eq!((image.channels, &*image.pixels), (1, &**grey));
+        assert_eq!((image.channels, &*image.pixels), (1, &*grey));
     }
 }
 
