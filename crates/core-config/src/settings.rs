@@ -517,10 +517,10 @@ section! {
         policy: AstPolicy = AstPolicy::Ast,
         /// Epochs on all samples first.
         warmup_epochs: u64 = 2,
-        /// Epochs after which a remembered score no longer counts.
-        max_score_age: u64 = 3,
-        /// Share of the sparse phase, at its end, that is not selective, in `[0, 1)`.
-        annealing_share: f64 = 0.125,
+        /// Epochs after which `ast` trains on a sample that it has passed over, whatever its score.
+        max_score_age: u64 = 10,
+        /// Share of the sparse phase, at its end, that trains on all samples, in `[0, 1)`; the policy's own when absent.
+        annealing_share: Option<f64> = None,
     }
 }
 

@@ -48,9 +48,9 @@ fn read(file: &weights::WeightFile, path: &Path, spec: &TensorSpec) -> Result<Ho
         message,
         hint: "Name weights of the architecture that vision.model says, for images of vision.image_size and its channels.",
     };
-    let found = file
-        .dimensions(&spec.name)
-        .map_err(|_| unfit(format!("tensor `{}` is not in the file; the architecture needs it", spec.name)))?;
+    let found = file.dimensions(&spec.name).map_err(|_| {
+        unfit(format!("tensor `{}` is not in the file; the architecture needs it", spec.name))
+    })?;
     if found != spec.shape {
         let message =
             format!("tensor `{}` has shape {found:?}; the architecture needs {:?}", spec.name, spec.shape);

@@ -62,11 +62,7 @@ fn convolutions_by_channel() {
 #[test]
 fn pools_and_gates() {
     for at in windows().into_iter().filter(|at| 2 * at.padding <= at.size) {
-        compare(
-            [[at.grid.pixels(), 7]],
-            |[x]| Tracked::max_pool(x, at),
-            |[x]| plain::max_pool(x, at),
-        );
+        compare([[at.grid.pixels(), 7]], |[x]| Tracked::max_pool(x, at), |[x]| plain::max_pool(x, at));
     }
     let at = grid(3, 4, 5);
     compare([[at.pixels(), 7]], |[x]| Tracked::mean_pool(x, at), |[x]| plain::mean_pool(x, at));
@@ -89,17 +85,13 @@ fn norms_with_what_follows_them() {
             compare(
                 [[rows, channels], [1, channels], [1, channels]],
                 |[x, weight, bias]| batch_norm(x, weight, bias, 1e-5, None, activation).0,
-                |[x, weight, bias]| {
-                    plain::normalise(x.clone(), &oracle(x, weight, bias), None, activation)
-                },
+                |[x, weight, bias]| plain::normalise(x.clone(), &oracle(x, weight, bias), None, activation),
             );
         }
         for activation in [Activation::Identity, Activation::Relu] {
             compare(
                 [[rows, channels], [1, channels], [1, channels], [rows, channels]],
-                |[x, weight, bias, residual]| {
-                    batch_norm(x, weight, bias, 1e-5, Some(residual), activation).0
-                },
+                |[x, weight, bias, residual]| batch_norm(x, weight, bias, 1e-5, Some(residual), activation).0,
                 |[x, weight, bias, residual]| {
                     plain::normalise(x.clone(), &oracle(x, weight, bias), Some(residual), activation)
                 },
@@ -147,7 +139,8 @@ fn threads_change_no_bit() {
             let dx = Flex::convolution_dx(weight.clone(), y.clone(), at);
             let dweight = Flex::convolution_dweight(x.clone(), y.clone(), at);
             let (mean, _) = Flex::column_moments(y.clone());
-            [y, dx, dweight, mean].map(|tensor| host(tensor).into_iter().map(f32::to_bits).collect::<Vec<_>>())
+            [y, dx, dweight, mean]
+                .map(|tensor| host(tensor).into_iter().map(f32::to_bits).collect::<Vec<_>>())
         })
     };
     assert_eq!(run(1), run(3));

@@ -164,8 +164,8 @@ fn slope<B: Backend>(x: Tensor<B, 2>, activation: Activation) -> Tensor<B, 2> {
             // Φ(x) + x · φ(x)
             let cumulative =
                 (x.clone() * std::f32::consts::FRAC_1_SQRT_2).erf().add_scalar(1.0).mul_scalar(0.5);
-            let density =
-                (x.clone() * x.clone() * -0.5).exp() * (0.5 * std::f32::consts::FRAC_2_SQRT_PI * std::f32::consts::FRAC_1_SQRT_2);
+            let density = (x.clone() * x.clone() * -0.5).exp()
+                * (0.5 * std::f32::consts::FRAC_2_SQRT_PI * std::f32::consts::FRAC_1_SQRT_2);
             cumulative + x * density
         }
     }
@@ -231,31 +231,16 @@ pub fn mean_pool_backward<B: Backend>(dy: Tensor<B, 2>, grid: Grid) -> Tensor<B,
 
 /// See [`super::ImageOps::max_pool`].
 pub fn max_pool<B: Backend>(x: Tensor<B, 2>, at: Convolution) -> Tensor<B, 2> {
-    rows(module::max_pool2d(
-        planes(x, at.grid),
-        [at.size; 2],
-        [at.stride; 2],
-        [at.padding; 2],
-        [1, 1],
-        false,
-    ))
+    rows(module::max_pool2d(planes(x, at.grid), [at.size; 2], [at.stride; 2], [at.padding; 2], [1, 1], false))
 }
 
 /// See [`super::ImageOps::max_pool_backward`].
 pub fn max_pool_backward<B: Backend>(x: Tensor<B, 2>, dy: Tensor<B, 2>, at: Convolution) -> Tensor<B, 2> {
-    let [x, dy] = [planes(x, at.grid), planes(dy, at.result())].map(|tensor| tensor.into_primitive().tensor());
+    let [x, dy] =
+        [planes(x, at.grid), planes(dy, at.result())].map(|tensor| tensor.into_primitive().tensor());
     let (size, stride, padding) = ([at.size; 2], [at.stride; 2], [at.padding; 2]);
     let pooled = B::max_pool2d_with_indices(x.clone(), size, stride, padding, [1, 1], false);
-    let dx = B::max_pool2d_with_indices_backward(
-        x,
-        size,
-        stride,
-        padding,
-        [1, 1],
-        false,
-        dy,
-        pooled.indices,
-    );
+    let dx = B::max_pool2d_with_indices_backward(x, size, stride, padding, [1, 1], false, dy, pooled.indices);
     rows(Tensor::from_primitive(TensorPrimitive::Float(dx.x_grad)))
 }
 

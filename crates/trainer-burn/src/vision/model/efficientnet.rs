@@ -183,7 +183,8 @@ fn excitation<B: ImageOps>(pass: &Pass<B>, name: &str, x: &Image<B>) -> Tensor<B
     for (layer, activation) in [("fc1", Activation::Silu), ("fc2", Activation::Identity)] {
         let layer = format!("{name}.{layer}");
         // Its kernels of a single tap are `[in, out]`.
-        let product = B::project(gate, &crate::ops::Weight::Full(pass.tensor(&format!("{layer}.weight")).transpose()));
+        let product =
+            B::project(gate, &crate::ops::Weight::Full(pass.tensor(&format!("{layer}.weight")).transpose()));
         gate = pass.bias(product, &layer, activation);
     }
     gate

@@ -99,6 +99,15 @@ impl Architecture {
         })
     }
 
+    /// Least side of its images.
+    const fn least_image_size(self) -> usize {
+        match self {
+            Self::SimpleCnn => 4,
+            Self::ResNet(_) | Self::EfficientNet(_) => 1,
+            Self::ViT(_) => 8,
+        }
+    }
+
     /// Name of the last layer, whose size is the number of classes.
     pub const fn head(self) -> &'static str {
         match self {
@@ -110,6 +119,11 @@ impl Architecture {
 }
 
 impl Shape {
+    /// Least side of the network's images.
+    pub const fn least_image_size(self) -> usize {
+        self.architecture.least_image_size()
+    }
+
     /// Every tensor of the network.
     pub fn tensors(self) -> Vec<TensorSpec> {
         let mut list = TensorList::default();
@@ -169,7 +183,8 @@ impl TensorSpec {
         for o in 0..out {
             for c in 0..channels {
                 for tap in 0..taps {
-                    let (in_file, in_memory) = ((o * channels + c) * taps + tap, (tap * channels + c) * out + o);
+                    let (in_file, in_memory) =
+                        ((o * channels + c) * taps + tap, (tap * channels + c) * out + o);
                     let (from, to) = if to_file { (in_memory, in_file) } else { (in_file, in_memory) };
                     exchanged[to] = values[from];
                 }

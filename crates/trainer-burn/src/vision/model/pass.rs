@@ -153,13 +153,21 @@ impl<'a, B: ImageOps> Pass<'a, B> {
         Image { rows: self.dropped(x.rows, rate, site, [x.grid.images * pixels, 1], pixels), grid: x.grid }
     }
 
-    fn dropped(&self, x: Tensor<B, 2>, rate: f32, site: u64, shape: [usize; 2], repeat: usize) -> Tensor<B, 2> {
+    fn dropped(
+        &self,
+        x: Tensor<B, 2>,
+        rate: f32,
+        site: u64,
+        shape: [usize; 2],
+        repeat: usize,
+    ) -> Tensor<B, 2> {
         let Mode::Training { dropout: Some(seed) } = self.mode else { return x };
         if rate <= 0.0 {
             return x;
         }
         let dropout = Dropout { rate, seed: seed ^ site.wrapping_mul(0x9E37_79B9_7F4A_7C15) };
-        let factors: Vec<f32> = (0..shape[0] * shape[1]).map(|index| dropout.factor(index / repeat)).collect();
+        let factors: Vec<f32> =
+            (0..shape[0] * shape[1]).map(|index| dropout.factor(index / repeat)).collect();
         x.clone() * Tensor::from_data(TensorData::new(factors, shape), &x.device())
     }
 }

@@ -157,54 +157,58 @@ pub fn through(x: &[f32], scale: &[f32], shift: &[f32], activation: Activation, 
     let columns = scale.len();
     let block = block(columns);
     let mut out = vec![0.0; x.len()];
-    out.par_chunks_mut(block).zip(x.par_chunks(block).zip(dy.par_chunks(block))).for_each(|(out, (x, dy))| {
-        vectorised(
-            #[inline(always)]
-            || {
-                for (out, x) in out.chunks_exact_mut(columns).zip(x.chunks_exact(columns)) {
-                    for (((out, x), scale), shift) in out.iter_mut().zip(x).zip(scale).zip(shift) {
-                        *out = x * scale + shift;
-                    }
-                }
-                match activation {
-                    Activation::Identity => out.copy_from_slice(dy),
-                    Activation::Relu => {
-                        for (out, dy) in out.iter_mut().zip(dy) {
-                            *out = if *out > 0.0 { *dy } else { 0.0 };
+    out.par_chunks_mut(block).zip(x.par_chunks(block).zip(dy.par_chunks(block))).for_each(
+        |(out, (x, dy))| {
+            vectorised(
+                #[inline(always)]
+                || {
+                    for (out, x) in out.chunks_exact_mut(columns).zip(x.chunks_exact(columns)) {
+                        for (((out, x), scale), shift) in out.iter_mut().zip(x).zip(scale).zip(shift) {
+                            *out = x * scale + shift;
                         }
                     }
-                    Activation::Silu => {
-                        for (out, dy) in out.iter_mut().zip(dy) {
-                            let s = sigmoid(*out);
-                            *out = dy * s * (1.0 + *out * (1.0 - s));
+                    match activation {
+                        Activation::Identity => out.copy_from_slice(dy),
+                        Activation::Relu => {
+                            for (out, dy) in out.iter_mut().zip(dy) {
+                                *out = if *out > 0.0 { *dy } else { 0.0 };
+                            }
+                        }
+                        Activation::Silu => {
+                            for (out, dy) in out.iter_mut().zip(dy) {
+                                let s = sigmoid(*out);
+                                *out = dy * s * (1.0 + *out * (1.0 - s));
+                            }
+                        }
+                        Activation::Gelu => {
+                            const DENSITY: f32 = 0.398_942_3; // 1 / sqrt(2π)
+                            for (out, dy) in out.iter_mut().zip(dy) {
+                                *out = dy * (cumulative(*out) + *out * DENSITY * exp(-0.5 * *out * *out));
+                            }
                         }
                     }
-                    Activation::Gelu => {
-                        const DENSITY: f32 = 0.398_942_3; // 1 / sqrt(2π)
-                        for (out, dy) in out.iter_mut().zip(dy) {
-                            *out = dy * (cumulative(*out) + *out * DENSITY * exp(-0.5 * *out * *out));
-                        }
-                    }
-                }
-            },
-        );
-    });
+                },
+            );
+        },
+    );
     out
 }
 
 /// `dy` where `y` is above 0, else 0.
 pub fn where_positive(y: &[f32], dy: &[f32]) -> Vec<f32> {
     let mut out = vec![0.0; y.len()];
-    out.par_chunks_mut(BLOCK).zip(y.par_chunks(BLOCK).zip(dy.par_chunks(BLOCK))).for_each(|(out, (y, dy))| {
-        vectorised(
-            #[inline(always)]
-            || {
-                for ((out, y), dy) in out.iter_mut().zip(y).zip(dy) {
-                    *out = if *y > 0.0 { *dy } else { 0.0 };
-                }
-            },
-        );
-    });
+    out.par_chunks_mut(BLOCK).zip(y.par_chunks(BLOCK).zip(dy.par_chunks(BLOCK))).for_each(
+        |(out, (y, dy))| {
+            vectorised(
+                #[inline(always)]
+                || {
+                    for ((out, y), dy) in out.iter_mut().zip(y).zip(dy) {
+                        *out = if *y > 0.0 { *dy } else { 0.0 };
+                    }
+                },
+            );
+        },
+    );
     out
 }
 
@@ -240,18 +244,19 @@ pub fn norm_backward(x: &[f32], mean: &[f32], inverse: &[f32], scale: &[f32], dy
     let blocks: Vec<_> = x.par_chunks(size).zip(dy.par_chunks(size)).map(of_block).collect();
     let (along, plain): (Vec<_>, Vec<_>) = blocks.into_iter().unzip();
     let dbias = total(plain, columns);
-    let dweight: Vec<f32> = total(along, columns).iter().zip(inverse).map(|(sum, inverse)| sum * inverse).collect();
+    let dweight: Vec<f32> =
+        total(along, columns).iter().zip(inverse).map(|(sum, inverse)| sum * inverse).collect();
     // dx = scale · (dy − mean of dy − normal · mean of dy · normal), as a line in dy and x by column.
     let rows = (x.len() / columns.max(1)) as f32;
-    let slope: Vec<f32> =
-        (0..columns).map(|c| -scale[c] * inverse[c] * dweight[c] / rows).collect();
+    let slope: Vec<f32> = (0..columns).map(|c| -scale[c] * inverse[c] * dweight[c] / rows).collect();
     let shift: Vec<f32> = (0..columns).map(|c| -scale[c] * dbias[c] / rows - slope[c] * mean[c]).collect();
     let mut dx = vec![0.0; x.len()];
     dx.par_chunks_mut(size).zip(x.par_chunks(size).zip(dy.par_chunks(size))).for_each(|(dx, (x, dy))| {
         vectorised(
             #[inline(always)]
             || {
-                let rows = dx.chunks_exact_mut(columns).zip(x.chunks_exact(columns).zip(dy.chunks_exact(columns)));
+                let rows =
+                    dx.chunks_exact_mut(columns).zip(x.chunks_exact(columns).zip(dy.chunks_exact(columns)));
                 for (dx, (x, dy)) in rows {
                     let values = dx.iter_mut().zip(x).zip(dy).zip(scale.iter().zip(&slope).zip(&shift));
                     for (((dx, x), dy), ((scale, slope), shift)) in values {
@@ -302,7 +307,8 @@ mod tests {
     #[test]
     fn the_normal_distribution_is_that_of_tables() {
         // Φ(0), Φ(1), Φ(1.96), Φ(−2), Φ(3)
-        let table = [(0.0, 0.5), (1.0, 0.841_344_7), (1.96, 0.975_002_1), (-2.0, 0.022_750_13), (3.0, 0.998_650_1)];
+        let table =
+            [(0.0, 0.5), (1.0, 0.841_344_7), (1.96, 0.975_002_1), (-2.0, 0.022_750_13), (3.0, 0.998_650_1)];
         for (x, expected) in table {
             assert!((cumulative(x) - expected).abs() < 3e-7, "Φ({x}) = {}", cumulative(x));
         }
@@ -312,6 +318,9 @@ mod tests {
     fn moments_of_large_values_with_little_spread_keep_their_variance() {
         let x: Vec<f32> = (0..40_000).map(|i| 1000.0 + (i % 2) as f32).collect();
         let (mean, variance) = moments(&x, 1);
-        assert!((mean[0] - 1000.5).abs() < 1e-3 && (variance[0] - 0.25).abs() < 1e-4, "{mean:?} {variance:?}");
+        assert!(
+            (mean[0] - 1000.5).abs() < 1e-3 && (variance[0] - 0.25).abs() < 1e-4,
+            "{mean:?} {variance:?}"
+        );
     }
 }

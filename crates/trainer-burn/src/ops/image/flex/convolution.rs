@@ -29,12 +29,7 @@ pub fn forward(x: &[f32], weight: &[f32], [channels, outputs]: [usize; 2], at: C
     let at = Trimmed::of(at);
     let result = at.result;
     let panels = Panels::of(&at.weight(weight, channels * outputs), outputs);
-    let layout = Layout {
-        before: at.before,
-        size: at.padded_size(),
-        from: at.grid,
-        channels,
-    };
+    let layout = Layout { before: at.before, size: at.padded_size(), from: at.grid, channels };
     let taps = Taps { lines: at.taps[0].len(), run: at.taps[1].len() * channels };
     let places = places(result).map(|[line, pixel]| Place {
         source: (line * at.stride * layout.size[1] + pixel * at.stride) * channels,
@@ -223,12 +218,14 @@ impl Layout {
         let per_image = self.size[0] * self.size[1] * self.channels;
         let count = images.len() / (self.from.height * line);
         let mut out = vec![0.0; count * per_image];
-        out.par_chunks_mut(per_image).zip(images.par_chunks(self.from.height * line)).for_each(|(out, image)| {
-            for (index, values) in image.chunks(line).enumerate() {
-                let start = ((index + self.before[0]) * self.size[1] + self.before[1]) * self.channels;
-                out[start..start + line].copy_from_slice(values);
-            }
-        });
+        out.par_chunks_mut(per_image).zip(images.par_chunks(self.from.height * line)).for_each(
+            |(out, image)| {
+                for (index, values) in image.chunks(line).enumerate() {
+                    let start = ((index + self.before[0]) * self.size[1] + self.before[1]) * self.channels;
+                    out[start..start + line].copy_from_slice(values);
+                }
+            },
+        );
         out
     }
 }

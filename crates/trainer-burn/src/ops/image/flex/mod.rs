@@ -47,7 +47,10 @@ impl ImageOps for Flex {
 
     fn depthwise(x: Tensor<Self, 2>, weight: Tensor<Self, 2>, at: Convolution) -> Tensor<Self, 2> {
         let [x, weight] = [x, weight].map(Buffer::from);
-        tensor(depthwise::forward(x.values(), weight.values(), x.columns, at), [at.result().pixels(), x.columns])
+        tensor(
+            depthwise::forward(x.values(), weight.values(), x.columns, at),
+            [at.result().pixels(), x.columns],
+        )
     }
 
     fn depthwise_backward(
@@ -91,13 +94,19 @@ impl ImageOps for Flex {
         let [x, y, dy] = [x, y, dy].map(Buffer::from);
         let (scale, shift) = scale_and_shift(norm);
         let mean = Buffer::from(norm.mean.clone());
-        let inverse: Vec<f32> =
-            Buffer::from(norm.variance.clone()).values().iter().map(|v| 1.0 / (v + norm.eps).sqrt()).collect();
+        let inverse: Vec<f32> = Buffer::from(norm.variance.clone())
+            .values()
+            .iter()
+            .map(|v| 1.0 / (v + norm.eps).sqrt())
+            .collect();
         let shape = [x.rows, x.columns];
         let dsum = match activation {
             Activation::Identity => dy,
             Activation::Relu => Buffer::from(tensor(columns::where_positive(y.values(), dy.values()), shape)),
-            _ => Buffer::from(tensor(columns::through(x.values(), &scale, &shift, activation, dy.values()), shape)),
+            _ => Buffer::from(tensor(
+                columns::through(x.values(), &scale, &shift, activation, dy.values()),
+                shape,
+            )),
         };
         let out = columns::norm_backward(x.values(), mean.values(), &inverse, &scale, dsum.values());
         NormGradients {

@@ -65,7 +65,13 @@ pub fn gated(x: &[f32], gate: &[f32], channels: usize, grid: Grid) -> Vec<f32> {
 }
 
 /// Gradients of [`gated`] to `x` and `gate`.
-pub fn gated_backward(x: &[f32], gate: &[f32], dy: &[f32], channels: usize, grid: Grid) -> (Vec<f32>, Vec<f32>) {
+pub fn gated_backward(
+    x: &[f32],
+    gate: &[f32],
+    dy: &[f32],
+    channels: usize,
+    grid: Grid,
+) -> (Vec<f32>, Vec<f32>) {
     let image = grid.pixels_per_image() * channels;
     let (mut dx, mut dgate) = (vec![0.0; x.len()], vec![0.0; gate.len()]);
     let inputs = x.par_chunks(image).zip(dy.par_chunks(image)).zip(gate.par_chunks(channels));
@@ -100,7 +106,8 @@ fn window(at: Convolution, line: usize, position: usize) -> impl Iterator<Item =
         start.max(at.padding) - at.padding..(start + at.size).saturating_sub(at.padding).min(side)
     };
     let pixels = range(position, at.grid.width);
-    range(line, at.grid.height).flat_map(move |line| pixels.clone().map(move |pixel| line * at.grid.width + pixel))
+    range(line, at.grid.height)
+        .flat_map(move |line| pixels.clone().map(move |pixel| line * at.grid.width + pixel))
 }
 
 /// Largest value of each window, by channel.
