@@ -74,7 +74,7 @@ impl SelectionError {
     /// The setting it is about, where a user gave one: others are defects of the program that selects.
     pub const fn key(&self) -> Option<&'static str> {
         match self {
-            Self::Setting { key, .. } => Some(key),
+            Self::Setting { key, .. } => Some(*key),
             Self::UnknownPolicy { .. } => Some("policy"),
             _ => None,
         }

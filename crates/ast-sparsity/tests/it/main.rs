@@ -21,7 +21,7 @@ fn observation(id: usize, epoch: usize) -> Observation {
         z = (z ^ (z >> 29)).wrapping_mul(0x94D0_49BB_1331_11EB);
         ((z ^ (z >> 32)) >> 40) as f32 / (1u64 << 24) as f32
     };
-    let (own, now) = (mix(id as u64), mix((id as u64) << 20 | epoch as u64));
+    let (own, now) = (mix(id as u64), mix(((id as u64) << 20) | epoch as u64));
     let loss = 3.0 * own.powi(4) * (1.0 + now) / (1.0 + epoch as f32 / 4.0);
     Observation { loss, entropy: loss.min(2.0) * 0.7 }
 }

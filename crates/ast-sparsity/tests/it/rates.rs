@@ -64,7 +64,7 @@ impl Shift {
             Shape::Steps => (unit * 5.0).floor(),
             Shape::Constant => 1.0,
         };
-        shaped * self.drift.powi(batch as i32) * if jumped { self.jump } else { 1.0 }
+        shaped * self.drift.powf(batch as f32) * if jumped { self.jump } else { 1.0 }
     }
 }
 

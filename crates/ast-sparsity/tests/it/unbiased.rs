@@ -81,12 +81,13 @@ fn high_losses_come_more_often_and_no_weight_is_above_four() {
 fn no_sample_waits_longer_than_the_bound_on_age() {
     let (samples, max_age) = (1000, 6);
     let mut selector = Selector::new(&Settings { max_age, ..settings("ast", samples, 0.4) }).unwrap();
-    let mut last = vec![-1i64; samples];
+    // The epoch, from 1, that trained on a sample last.
+    let mut last = vec![0; samples];
     for epoch in 0..40 {
         let selected = train_epoch(&mut selector, samples, Progress { epoch, epochs: 100 }, 100);
-        selected.iter().for_each(|sample| last[sample.id] = epoch as i64);
-        let oldest = last.iter().map(|last| epoch as i64 - last).max().unwrap();
-        assert!(oldest < max_age as i64, "{oldest} epochs without training after epoch {epoch}");
+        selected.iter().for_each(|sample| last[sample.id] = epoch + 1);
+        let oldest = last.iter().map(|last| epoch + 1 - last).max().unwrap();
+        assert!(oldest < max_age, "{oldest} epochs without training after epoch {epoch}");
     }
     let counted = selector.accounting();
     assert!(counted.forced > 0 && counted.forced_share() <= 0.5, "{}", counted.forced_share());
