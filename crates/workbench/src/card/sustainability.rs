@@ -93,6 +93,9 @@ pub(super) fn sustainability(subject: &Subject) -> Vec<Row> {
         provenances.iter().filter(|known| known.pue > 0.0).map(|known| known.pue.to_string()).collect();
     let calibrations: BTreeSet<_> =
         provenances.iter().filter_map(|known| Some(known.calibration.as_ref()?.name.clone())).collect();
+    let every = subject.manifest().settings.carbon.measure_interval_seconds;
+    let meters: BTreeSet<_> =
+        provenances.iter().map(|known| format!("{}, sampled every {every} s", known.meter)).collect();
     let joined = |words: BTreeSet<String>| Some(words.into_iter().collect::<Vec<_>>().join("; "));
     let mut rows = vec![
         row("energy savings", saving(subject)),
@@ -114,6 +117,7 @@ pub(super) fn sustainability(subject: &Subject) -> Vec<Row> {
             row("carbon intensity", joined(intensities)),
             row("source of the intensity", joined(sources)),
             row("data-centre overhead (PUE)", joined(pue)),
+            row("metered by", joined(meters)),
             row("calibrated by", joined(calibrations)),
         ]);
     }
