@@ -15,6 +15,8 @@ use super::{
 pub struct Badge {
     /// Its name, such as `energy-efficient`.
     pub name: String,
+    /// What it takes.
+    pub rule: String,
     /// What it was earned by, with how that is known.
     pub because: String,
 }
@@ -58,7 +60,10 @@ const RULES: &[Rule] = &[
 
 /// The badges that the run has earned, in the rules' order.
 pub(super) fn earned(subject: &Subject) -> Vec<Badge> {
-    let badge = |rule: &Rule| Some(Badge { name: rule.name.to_owned(), because: (rule.earned)(subject)? });
+    let badge = |rule: &Rule| {
+        let because = (rule.earned)(subject)?;
+        Some(Badge { name: rule.name.to_owned(), rule: rule.needs.to_owned(), because })
+    };
     RULES.iter().filter_map(badge).collect()
 }
 

@@ -18,11 +18,11 @@ use super::{
     quantities::percent,
     references::references,
     results::{
-        Classification, Epoch, Evaluation, Headline, classification, epochs, evaluations, headline,
+        Classification, EpochLine, Evaluation, Headline, classification, epochs, evaluations, headline,
         statistics,
     },
     sustainability::{
-        Component, StageCost, components, energy_sentence, hardware, limits, stage_costs, sustainability,
+        ComponentLine, StageCost, components, energy_sentence, hardware, limits, stage_costs, sustainability,
     },
 };
 use crate::{Result, WorkbenchError};
@@ -50,20 +50,20 @@ pub(super) struct Body {
     is_language_model: bool,
     details: Vec<Row>,
     training: String,
-    stages: Vec<Stage>,
+    stages: Vec<StageLine>,
     headline: Option<Headline>,
     classification: Option<Classification>,
     evaluations: Vec<Evaluation>,
     energy_sentence: Option<String>,
     sustainability: Vec<Row>,
     stage_energy: Vec<StageCost>,
-    components: Vec<Component>,
+    components: Vec<ComponentLine>,
     limits: Vec<String>,
     reproducing: Reproducing,
     inputs: Vec<Input>,
     loading: Loading,
     submission: Vec<String>,
-    epochs: Vec<Epoch>,
+    epochs: Vec<EpochLine>,
     hardware: Vec<Row>,
     statistics: Vec<String>,
     references: String,
@@ -71,7 +71,7 @@ pub(super) struct Body {
 
 /// A stage in the table of training.
 #[derive(Debug, Serialize)]
-struct Stage {
+struct StageLine {
     stage: u8,
     phase: &'static str,
     epochs: usize,
@@ -285,13 +285,13 @@ fn training(subject: &Subject) -> String {
     )
 }
 
-fn stage(subject: &Subject, record: &StageRecord) -> Stage {
+fn stage(subject: &Subject, record: &StageRecord) -> StageLine {
     let manifest = subject.manifest();
     let settings = manifest.settings.training.stage(record.stage);
     let vision = &manifest.settings.vision;
     let data = manifest.data.train_of(record.stage);
     let is_sparse = record.selection.is_some();
-    Stage {
+    StageLine {
         stage: record.stage,
         phase: match (manifest.settings.ast.enabled, is_sparse) {
             (_, true) => "sparse",

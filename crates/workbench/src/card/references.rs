@@ -47,7 +47,7 @@ const REFERENCES: &[Reference] = &[
         "@inproceedings{zhang2018mixup,\n  title = {mixup: Beyond Empirical Risk Minimization},\n  author = {Zhang, Hongyi and others},\n  booktitle = {ICLR},\n  year = {2018},\n  eprint = {1710.09412},\n  archivePrefix = {arXiv}\n}",
     ),
     (
-        |settings| is_language_model(settings),
+        is_language_model,
         "@inproceedings{hu2022lora,\n  title = {{LoRA}: Low-Rank Adaptation of Large Language Models},\n  author = {Hu, Edward J. and others},\n  booktitle = {ICLR},\n  year = {2022},\n  eprint = {2106.09685},\n  archivePrefix = {arXiv}\n}",
     ),
     (

@@ -32,12 +32,12 @@ pub(super) struct Classification {
     top5: Option<String>,
     top5_interval: String,
     loss: String,
-    per_class: Vec<Class>,
+    per_class: Vec<ClassLine>,
     confusion: Option<Confusion>,
 }
 
 #[derive(Debug, Serialize)]
-struct Class {
+struct ClassLine {
     class: String,
     images: u64,
     recall: String,
@@ -68,7 +68,7 @@ pub(super) struct Evaluation {
 }
 
 #[derive(Debug, Serialize)]
-pub(super) struct Epoch {
+pub(super) struct EpochLine {
     epoch: u64,
     stage: u8,
     activation_rate: String,
@@ -118,11 +118,11 @@ pub(super) fn classification(subject: &Subject) -> Option<Classification> {
     })
 }
 
-fn per_class(report: &ClassificationReport) -> Vec<Class> {
+fn per_class(report: &ClassificationReport) -> Vec<ClassLine> {
     let share = |share: Option<f64>| share.map_or(String::from("–"), |share| percent(share, 1));
     let classes = report.per_class().into_iter();
     classes
-        .map(|figures| Class {
+        .map(|figures| ClassLine {
             class: figures.class,
             images: figures.images,
             recall: share(figures.recall),
@@ -161,12 +161,12 @@ fn evaluation(report: &EvaluationReport) -> Evaluation {
     }
 }
 
-pub(super) fn epochs(subject: &Subject) -> Vec<Epoch> {
+pub(super) fn epochs(subject: &Subject) -> Vec<EpochLine> {
     let dash = || String::from("–");
     let all = subject.trained.iter().flat_map(|stage| &stage.epochs);
     all.map(|epoch| {
         let selection = epoch.selection.as_ref();
-        Epoch {
+        EpochLine {
             epoch: epoch.epoch,
             stage: epoch.stage,
             activation_rate: selection

@@ -25,7 +25,7 @@ pub(super) struct StageCost {
 
 /// How the energy of one component in one stage was got.
 #[derive(Debug, Serialize)]
-pub(super) struct Component {
+pub(super) struct ComponentLine {
     stage: u8,
     component: String,
     energy: String,
@@ -157,11 +157,11 @@ pub(super) fn stage_costs(subject: &Subject) -> Vec<StageCost> {
         .collect()
 }
 
-pub(super) fn components(subject: &Subject) -> Vec<Component> {
+pub(super) fn components(subject: &Subject) -> Vec<ComponentLine> {
     let mut rows = Vec::new();
     for stage in &subject.energy.stages {
         for component in stage.provenance.iter().flat_map(|known| &known.components) {
-            rows.push(Component {
+            rows.push(ComponentLine {
                 stage: stage.stage,
                 component: component.component.clone(),
                 energy: energy(component.energy_kwh),
