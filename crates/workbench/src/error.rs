@@ -3,7 +3,8 @@
 use std::{io, path::PathBuf};
 
 use greentune_core_config::{
-    Diagnostic, Location, Problem, ProblemKind, model::ModelConfigError, settings::ModelType,
+    Diagnostic, Location, Problem, ProblemKind, manifest::RunStatus, model::ModelConfigError,
+    settings::ModelType,
 };
 
 /// Result of a workbench operation.
@@ -124,6 +125,14 @@ pub enum WorkbenchError {
     /// The run's work is done.
     #[error("the run {0} is completed")]
     AlreadyCompleted(String),
+    /// The run must be completed for what was asked.
+    #[error("the run {run_id} is {}, not completed", status.to_string().replace('_', " "))]
+    NotCompleted {
+        /// The run.
+        run_id: String,
+        /// Where it stands.
+        status: RunStatus,
+    },
     /// The run has not been started.
     #[error("the run {0} has not been started")]
     NotStarted(String),
@@ -255,6 +264,7 @@ impl WorkbenchError {
             Self::AmbiguousRun { .. } => (Conflict, "run.ambiguous"),
             Self::AlreadyRunning { .. } => (Conflict, "run.already_running"),
             Self::AlreadyCompleted(_) => (Conflict, "run.completed"),
+            Self::NotCompleted { .. } => (Conflict, "run.not_completed"),
             Self::NotStarted(_) => (Conflict, "run.not_started"),
             Self::BudgetSpent { .. } => (Conflict, "carbon.budget_spent"),
             Self::StageNotTrained { .. } => (Conflict, "run.stage_not_trained"),
@@ -299,6 +309,13 @@ impl WorkbenchError {
             Self::AlreadyCompleted(_) => {
                 String::from("evaluate or export it, or configure a new run to train again")
             }
+            Self::NotCompleted { run_id, status } => match status {
+                RunStatus::NotStarted => format!("train it first: `greentune train {run_id}`"),
+                RunStatus::Queued | RunStatus::Running => {
+                    format!("wait for its end: `greentune monitor {run_id} --follow`")
+                }
+                _ => format!("train it to its end: `greentune resume {run_id}`"),
+            },
             Self::NotStarted(run_id) => format!("start it with `greentune train {run_id}`"),
             Self::StageNotTrained { run_id, stage } => {
                 format!("train it with `greentune train {run_id} --stage {stage}`")

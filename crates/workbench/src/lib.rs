@@ -7,6 +7,7 @@
 mod atomic_file;
 mod base_model;
 mod carbon_watch;
+mod card;
 mod config;
 mod engine;
 mod error;
@@ -19,7 +20,6 @@ mod job_store;
 mod launch;
 mod local;
 mod lock;
-mod model_card;
 pub mod operation;
 mod out_of_memory;
 mod plan;
@@ -30,6 +30,7 @@ mod tracking;
 mod workbench;
 pub mod worker;
 
+pub use card::Badge;
 pub use config::WorkbenchConfig;
 pub use error::{Result, WorkbenchError};
 pub use greentune_platforms_kaggle_hf::hub::{DEFAULT_ENDPOINT, HubSettings, Token};
