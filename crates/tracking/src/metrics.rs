@@ -7,6 +7,7 @@ use greentune_core_config::{
     layout::RunLayout,
 };
 use jiff::Timestamp;
+use serde_json::Value;
 
 use crate::{TrackingError, events::Noted};
 
@@ -64,6 +65,16 @@ pub(crate) fn of(
     let at = noted.event.at;
     let metric = |(name, value)| Metric { key: format!("stage{stage}_{name}"), value, at, step };
     Ok(figures.into_iter().map(metric).collect())
+}
+
+/// A figure in JSON, as MLflow takes it and the client of Weights & Biases writes it.
+pub(crate) fn json(value: f64) -> Value {
+    match value {
+        value if value.is_nan() => Value::from("NaN"),
+        f64::INFINITY => Value::from("Infinity"),
+        f64::NEG_INFINITY => Value::from("-Infinity"),
+        value => Value::from(value),
+    }
 }
 
 /// kg, hours, kg per hour, kWh.
