@@ -8,6 +8,7 @@ use greentune_core_config::{
     selection::SelectionSoFar,
 };
 use jiff::Timestamp;
+use serde_json::Value;
 
 use crate::{TrackingError, events::Noted};
 
@@ -83,6 +84,16 @@ fn selection(so_far: &SelectionSoFar) -> Vec<(&'static str, f64)> {
     let mut figures = vec![("activation_rate", so_far.activation_rate())];
     figures.extend(so_far.threshold.map(|threshold| ("selection_threshold", threshold)));
     figures
+}
+
+/// A figure in JSON, as MLflow takes it and the client of Weights & Biases writes it.
+pub(crate) fn json(value: f64) -> Value {
+    match value {
+        value if value.is_nan() => Value::from("NaN"),
+        f64::INFINITY => Value::from("Infinity"),
+        f64::NEG_INFINITY => Value::from("-Infinity"),
+        value => Value::from(value),
+    }
 }
 
 /// kg, hours, kg per hour, kWh.

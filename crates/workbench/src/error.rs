@@ -152,6 +152,14 @@ pub enum WorkbenchError {
         /// Why.
         reason: String,
     },
+    /// What happened cannot be written down.
+    #[error("the event {event} has a number that is not finite: {fields}")]
+    NotFinite {
+        /// The event's kind.
+        event: String,
+        /// Its fields with such numbers.
+        fields: String,
+    },
     /// A worker that could not be started.
     #[error("cannot start the worker {command}: {source}")]
     WorkerStart {
@@ -269,6 +277,7 @@ impl WorkbenchError {
             Self::BudgetSpent { .. } => (Conflict, "carbon.budget_spent"),
             Self::StageNotTrained { .. } => (Conflict, "run.stage_not_trained"),
             Self::Damaged { .. } => (Internal, "file.damaged"),
+            Self::NotFinite { .. } => (InvalidInput, "run.not_finite"),
             Self::WorkerStart { .. } => (Internal, "worker.start"),
             Self::WorkerDied { .. } => (Internal, "worker.died"),
             Self::Store { .. } => (Unavailable, "store.unusable"),
@@ -329,6 +338,9 @@ impl WorkbenchError {
             Self::BudgetSpent { run_id, .. } => format!(
                 "nothing is lost: go on from the last checkpoint with a larger budget, `greentune resume {run_id} \
                  --budget-kg KG` or `--budget-kwh KWH`"
+            ),
+            Self::NotFinite { .. } => String::from(
+                "training has diverged: lower the learning rate, and look at the data that it was at last",
             ),
             Self::Cancelled(run_id) => format!("go on with `greentune resume {run_id}`"),
             _ => return None,

@@ -4,7 +4,6 @@
 //! process: a run folder is trained by a worker process, and everything anybody wants to know about a run is
 //! read from the files that the worker left there.
 
-mod atomic_file;
 mod base_model;
 mod carbon_watch;
 mod card;
@@ -17,6 +16,7 @@ mod git;
 mod hub;
 mod input_hash;
 mod job_store;
+mod json_file;
 mod launch;
 mod local;
 mod lock;
