@@ -8,3 +8,4 @@ mod oracle;
 mod plan;
 mod reference;
 mod run;
+mod vision_reference;

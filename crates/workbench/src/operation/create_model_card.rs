@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Result, Workbench, WorkbenchError, atomic_file,
+    Result, Workbench, WorkbenchError,
     card::{Badge, Weights, compare, model_card},
     run::Run,
 };
@@ -74,7 +74,8 @@ impl Workbench {
         if let Some(path) = &path {
             let folder = path.parent().unwrap_or(Path::new("."));
             fs::create_dir_all(folder).map_err(WorkbenchError::file("create", folder))?;
-            atomic_file::write(path, card.markdown.as_bytes())?;
+            greentune_durable::write_atomically(path, card.markdown.as_bytes())
+                .map_err(WorkbenchError::file("write", path))?;
         }
         Ok(CreateModelCardResponse {
             markdown: card.markdown,

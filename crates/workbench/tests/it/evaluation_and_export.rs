@@ -180,6 +180,7 @@ fn train(run: &RunLayout, losses: [&[(u64, f64)]; 2]) {
                     gradient_norm: 1.0,
                     tokens: 100,
                     tokens_per_second: 10.0,
+                    samples: None,
                 }))
                 .unwrap();
             let perplexity = validation_loss.exp();

@@ -30,12 +30,12 @@ pub fn forward(x: &[f32], weight: &[f32], [channels, outputs]: [usize; 2], at: C
     let result = at.result;
     let panels = Panels::of(&at.weight(weight, channels * outputs), outputs);
     let layout = Layout { before: at.before, size: at.padded_size(), from: at.grid, channels };
-    let taps = Taps { lines: at.taps[0].len(), run: at.taps[1].len() * channels };
+    let run = at.taps[1].len() * channels;
     let places = places(result).map(|[line, pixel]| Place {
         source: (line * at.stride * layout.size[1] + pixel * at.stride) * channels,
         result: line * result.width + pixel,
     });
-    let pass = Pass { panels, taps, places: places.collect() };
+    let pass = Pass { panels, run, places: places.collect() };
     correlate(x, &layout, &[pass], result, outputs)
 }
 
@@ -79,7 +79,7 @@ pub fn dx(weight: &[f32], dy: &[f32], [channels, outputs]: [usize; 2], at: Convo
                 });
             Some(Pass {
                 panels: Panels::of(&turned, channels),
-                taps: Taps { lines, run: pixels * outputs },
+                run: pixels * outputs,
                 places: places.collect(),
             })
         })
@@ -267,13 +267,6 @@ impl Panels {
     }
 }
 
-/// The taps under a position: lines, each a run of values.
-#[derive(Clone, Copy)]
-struct Taps {
-    lines: usize,
-    run: usize,
-}
-
 /// A result pixel of an image.
 #[derive(Clone, Copy)]
 struct Place {
@@ -286,7 +279,8 @@ struct Place {
 /// Result pixels that share their weights.
 struct Pass {
     panels: Panels,
-    taps: Taps,
+    /// Values of a line of taps.
+    run: usize,
     places: Vec<Place>,
 }
 
@@ -315,7 +309,7 @@ fn correlate(images: &[f32], layout: &Layout, passes: &[Pass], result: Grid, col
                 Arch::new().dispatch(Correlation {
                     source: &source,
                     line: layout.size[1] * layout.channels,
-                    taps: pass.taps,
+                    run: pass.run,
                     places: &places,
                     weights: pass.panels.panel(panel),
                     out: &mut out[first..],
@@ -333,7 +327,8 @@ struct Correlation<'a> {
     source: &'a [f32],
     /// Values of a line of the source.
     line: usize,
-    taps: Taps,
+    /// Values of a line of taps.
+    run: usize,
     places: &'a [Place],
     weights: &'a [f32],
     /// From the panel's first column on.
@@ -361,9 +356,9 @@ impl Correlation<'_> {
             // A tile that is not full computes its last pixel several times.
             let places: [Place; P] = from_fn(|p| tile[p.min(tile.len() - 1)]);
             let mut sums = [[simd.splat_f32s(0.0); VECTORS]; P];
-            for (line, weights) in weights.chunks_exact(self.taps.run).enumerate() {
+            for (line, weights) in weights.chunks_exact(self.run).enumerate() {
                 let runs: [&[f32]; P] =
-                    from_fn(|p| &self.source[places[p].source + line * self.line..][..self.taps.run]);
+                    from_fn(|p| &self.source[places[p].source + line * self.line..][..self.run]);
                 for (tap, weights) in weights.iter().enumerate() {
                     for (sums, run) in sums.iter_mut().zip(&runs) {
                         let x = simd.splat_f32s(run[tap]);
