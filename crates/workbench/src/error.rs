@@ -3,7 +3,8 @@
 use std::{io, path::PathBuf};
 
 use greentune_core_config::{
-    Diagnostic, Location, Problem, ProblemKind, model::ModelConfigError, settings::ModelType,
+    Diagnostic, Location, Problem, ProblemKind, manifest::RunStatus, model::ModelConfigError,
+    settings::ModelType,
 };
 
 /// Result of a workbench operation.
@@ -127,6 +128,22 @@ pub enum WorkbenchError {
     /// The run has not been started.
     #[error("the run {0} has not been started")]
     NotStarted(String),
+    /// A run whose result is asked for before it is there.
+    #[error("the run {run_id} is not completed: it is {status}")]
+    NotCompleted {
+        /// The run.
+        run_id: String,
+        /// Where it stands.
+        status: RunStatus,
+    },
+    /// Runs that say nothing beside each other.
+    #[error("cannot compare: {reason}")]
+    CannotCompare {
+        /// Why not.
+        reason: String,
+        /// What can be compared.
+        instead: String,
+    },
     /// A stage that must be trained first, or that is to be used, is not trained.
     #[error("stage {stage} of the run {run_id} is not trained")]
     StageNotTrained {
@@ -256,6 +273,8 @@ impl WorkbenchError {
             Self::AlreadyRunning { .. } => (Conflict, "run.already_running"),
             Self::AlreadyCompleted(_) => (Conflict, "run.completed"),
             Self::NotStarted(_) => (Conflict, "run.not_started"),
+            Self::NotCompleted { .. } => (Conflict, "run.not_completed"),
+            Self::CannotCompare { .. } => (InvalidInput, "compare.not_comparable"),
             Self::BudgetSpent { .. } => (Conflict, "carbon.budget_spent"),
             Self::StageNotTrained { .. } => (Conflict, "run.stage_not_trained"),
             Self::Damaged { .. } => (Internal, "file.damaged"),
@@ -299,6 +318,14 @@ impl WorkbenchError {
             Self::AlreadyCompleted(_) => {
                 String::from("evaluate or export it, or configure a new run to train again")
             }
+            Self::CannotCompare { instead, .. } => instead.clone(),
+            Self::NotCompleted { run_id, status } => match status {
+                RunStatus::Running | RunStatus::Queued => {
+                    format!("follow it with `greentune monitor {run_id}`")
+                }
+                RunStatus::NotStarted => format!("train it with `greentune train {run_id}`"),
+                _ => format!("go on with `greentune resume {run_id}`"),
+            },
             Self::NotStarted(run_id) => format!("start it with `greentune train {run_id}`"),
             Self::StageNotTrained { run_id, stage } => {
                 format!("train it with `greentune train {run_id} --stage {stage}`")

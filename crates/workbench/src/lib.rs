@@ -7,6 +7,7 @@
 mod atomic_file;
 mod base_model;
 mod carbon_watch;
+pub mod comparison;
 mod config;
 mod engine;
 mod error;

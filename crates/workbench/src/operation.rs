@@ -2,6 +2,7 @@
 
 pub mod cancel_training;
 pub mod compare_emissions;
+pub mod compare_runs;
 pub mod configure_training_run;
 pub mod diagnose;
 pub mod evaluate_model;
@@ -15,6 +16,7 @@ pub mod list_runs;
 pub mod monitor_training_progress;
 pub mod plan_training;
 pub mod plot_emissions;
+pub mod plot_runs;
 pub mod prepare_dataset;
 pub mod resume_training;
 pub mod show_config;
@@ -24,6 +26,7 @@ pub mod sync_tracking;
 
 pub use cancel_training::{CancelTraining, CancelTrainingResponse};
 pub use compare_emissions::CompareEmissions;
+pub use compare_runs::{CompareRuns, CompareRunsResponse, ComparisonFormat};
 pub use configure_training_run::{
     ConfigurationSummary, ConfigureTrainingRun, ConfigureTrainingRunResponse, StageSummary, TrainingData,
 };
@@ -45,6 +48,7 @@ pub use monitor_training_progress::{
 };
 pub use plan_training::{PlanTraining, PlanTrainingResponse};
 pub use plot_emissions::{PlotEmissions, PlotEmissionsResponse};
+pub use plot_runs::{PlotRuns, PlotRunsResponse};
 pub use prepare_dataset::PrepareDataset;
 pub use resume_training::ResumeTraining;
 pub use show_config::{ShowConfig, ShowConfigResponse};
