@@ -152,7 +152,10 @@ fn roles(ast: &[RunFigures], baseline: &[RunFigures]) -> Vec<Caveat> {
     if let Some(sparse) = sparse {
         all.push(caveat(
             "baseline.is_ast",
-            format!("{sparse} in the column baseline selects samples too (policy {policies}): this is no comparison with full training"),
+            format!(
+                "{sparse} in the column baseline selects samples too (policy {policies}): this is no comparison with \
+                 full training"
+            ),
         ));
     }
     all
@@ -210,7 +213,7 @@ fn differing_keys<'a>(ast: &'a [RunFigures], baseline: &'a [RunFigures]) -> BTre
     let keys = pairs.flat_map(|(a, b)| {
         a.settings
             .iter()
-            .filter(|(key, value)| b.settings.get(*key) != Some(value))
+            .filter(|(key, value)| b.settings.get(*key) != Some(*value))
             .map(|(key, _)| key.as_str())
     });
     keys.collect()
@@ -221,7 +224,7 @@ fn grid(ast: &[RunFigures], baseline: &[RunFigures]) -> Vec<Caveat> {
     let mut all = Vec::new();
     let pue = |run: &RunFigures| metered(run, |meter| format!("{}", meter.pue));
     let (ours, theirs) = (distinct(ast, pue), distinct(baseline, pue));
-    if ours != theirs {
+    if ours != theirs && !ours.is_empty() && !theirs.is_empty() {
         all.push(caveat(
             "carbon.pue",
             format!(
@@ -246,12 +249,12 @@ fn grid(ast: &[RunFigures], baseline: &[RunFigures]) -> Vec<Caveat> {
     all.push(caveat(
         "carbon.intensity",
         format!(
-            "CO2 is not comparable: {ours:.0} g/kWh in {} (AST), {theirs:.0} g/kWh in {} (baseline), PUE apart; at the \
-             baseline's intensity and without PUE it would be {} g against {} g",
+            "CO2 is not comparable where carbon intensity or PUE differs ({ours:.0} g/kWh in {}, {theirs:.0} g/kWh in {} \
+             for the baseline); at the baseline's intensity and without PUE it would be {} g against {} g",
             listed(&distinct(ast, place)),
             listed(&distinct(baseline, place)),
-            significant(at_one(ast)),
-            significant(at_one(baseline)),
+            significant(at_one(ast), 3),
+            significant(at_one(baseline), 3),
         ),
     ));
     all
@@ -387,7 +390,7 @@ fn energy(
     if metered_ratio(ast, baseline).is_some_and(|[low, high]| low <= 1.0 && high >= 1.0) {
         let bounds = |group| {
             meter_interval(group).map_or_else(String::new, |[low, high]| {
-                format!("{} to {} kWh", significant(low), significant(high))
+                format!("{} to {} kWh", significant(low, 3), significant(high, 3))
             })
         };
         all.push(caveat(

@@ -43,8 +43,6 @@ pub(crate) struct RunFigures {
     pub task: Task,
     /// What is trained, as a reader calls it.
     pub model: String,
-    /// What makes it the same model: the architecture, or the hash of the base model's configuration.
-    pub base: String,
     /// How samples were selected; `None` when all were trained on.
     pub ast: Option<AstSettings>,
     pub seed: u64,
@@ -141,7 +139,6 @@ impl RunFigures {
             run_name: manifest.run_name.clone(),
             task: settings.task(),
             model: model_name(manifest),
-            base: base_of(manifest),
             ast: settings.ast.enabled.then(|| settings.ast.clone()),
             seed: settings.training.seed,
             length: length_of(manifest),
@@ -215,7 +212,7 @@ pub(crate) fn length_of(manifest: &RunManifest) -> String {
 /// Keys of the settings that differ and may matter.
 pub(crate) fn differing_settings(a: &Settings, b: &Settings) -> usize {
     let (a, b) = (compared_settings(a), compared_settings(b));
-    a.iter().filter(|(key, value)| b.get(*key) != Some(value)).count()
+    a.iter().filter(|(key, value)| b.get(*key) != Some(*value)).count()
 }
 
 /// The last stage's validation.
@@ -438,4 +435,45 @@ fn evaluations(run: &Run) -> Vec<CurvePoint> {
         }
     }
     points.into_values().collect()
+}
+
+#[cfg(test)]
+impl RunFigures {
+    /// A run of an image classifier, metered by counters that are good to 5 %, without PUE.
+    pub(crate) fn example(seed: u64, kwh: f64) -> Self {
+        Self {
+            run_id: format!("run-{seed}"),
+            run_name: String::from("run"),
+            task: Task::ImageClassification,
+            model: String::from("resnet18"),
+            ast: None,
+            seed,
+            length: String::from("10 epochs"),
+            train_data: String::from("train"),
+            validation_data: String::from("val"),
+            settings: BTreeMap::new(),
+            greentune_version: String::from("1"),
+            git_revision: String::new(),
+            device: String::from("cpu"),
+            is_resumed: false,
+            accuracy: Some(Proportion { share: 0.9, trials: 1000 }),
+            top5_accuracy: None,
+            validation_loss: Some(0.3),
+            evaluated: Some(1000),
+            seconds: Some(100.0),
+            samples_trained: Some(1000),
+            activation_rate: 1.0,
+            compute_savings: None,
+            meter: Some(Metered {
+                energy_kwh: kwh,
+                energy_interval: Some([kwh * 0.95, kwh * 1.05]),
+                emissions_g: kwh * 400.0,
+                basis: "measured",
+                pue: 1.0,
+                ..Metered::default()
+            }),
+            price: None,
+            curve: Vec::new(),
+        }
+    }
 }

@@ -177,21 +177,36 @@ struct Shown {
     unit: String,
     factor: f64,
     as_hours: bool,
-    /// Fixed decimals; else four significant digits.
-    decimals: Option<usize>,
+    digits: Digits,
+}
+
+#[derive(Clone, Copy)]
+enum Digits {
+    /// After the point.
+    Decimals(usize),
+    /// In all, where there are no more before the point.
+    Significant(i32),
 }
 
 impl Shown {
     fn of(row: &ComparisonRow) -> Self {
         let figures = [row.ast.as_ref(), row.baseline.as_ref()];
         let most = figures.into_iter().flatten().map(|figure| figure.mean).fold(0.0, f64::max);
-        let plain =
-            |unit: &str, factor| Self { unit: unit.to_owned(), factor, as_hours: false, decimals: None };
+        let plain = |unit: &str, factor| Self {
+            unit: unit.to_owned(),
+            factor,
+            as_hours: false,
+            digits: Digits::Significant(3),
+        };
         match row.metric {
-            Metric::Accuracy | Metric::Top5Accuracy => Self { decimals: Some(2), ..plain("%", 100.0) },
-            Metric::ActivationRate => Self { decimals: Some(1), ..plain("%", 100.0) },
-            Metric::SamplesTrained | Metric::Evaluated => Self { decimals: Some(0), ..plain("", 1.0) },
-            Metric::ValidationLoss => plain("", 1.0),
+            Metric::Accuracy | Metric::Top5Accuracy => {
+                Self { digits: Digits::Decimals(2), ..plain("%", 100.0) }
+            }
+            Metric::ActivationRate => Self { digits: Digits::Decimals(1), ..plain("%", 100.0) },
+            Metric::SamplesTrained | Metric::Evaluated => {
+                Self { digits: Digits::Decimals(0), ..plain("", 1.0) }
+            }
+            Metric::ValidationLoss => Self { digits: Digits::Significant(4), ..plain("", 1.0) },
             Metric::Energy if most < 1e-4 => plain("J", 3.6e6),
             Metric::Energy if most < 0.1 => plain("Wh", 1000.0),
             Metric::Energy => plain("kWh", 1.0),
@@ -209,12 +224,21 @@ impl Shown {
         if self.as_hours {
             return hours(value);
         }
-        self.decimals.map_or_else(|| significant(value), |digits| decimals(value, digits))
+        match self.digits {
+            Digits::Decimals(digits) => decimals(value, digits),
+            Digits::Significant(digits) => significant(value, digits),
+        }
     }
 
     fn figure(&self, figure: Option<&Figure>) -> String {
         let Some(figure) = figure else { return String::from("-") };
-        let deviation = figure.standard_deviation.map(|deviation| format!(" ± {}", self.number(deviation)));
+        // Two digits of a deviation say all that a few seeds can.
+        let digits = match self.digits {
+            Digits::Significant(_) => Digits::Significant(2),
+            fixed @ Digits::Decimals(_) => fixed,
+        };
+        let coarse = Self { digits, unit: String::new(), ..*self };
+        let deviation = figure.standard_deviation.map(|deviation| format!(" ± {}", coarse.number(deviation)));
         self.number(figure.mean) + &deviation.unwrap_or_default()
     }
 
@@ -256,7 +280,7 @@ fn text(page: &Page) -> String {
     let widths: Vec<usize> = (0..columns).map(width).collect();
     for (number, line) in lines.iter().enumerate() {
         let mut row = String::new();
-        for (column, (cell, width)) in line.iter().zip(&widths).enumerate() {
+        for (column, (cell, width)) in line.iter().zip(widths.iter().copied()).enumerate() {
             let gap = if column == 0 { "" } else { "  " };
             // Words are set to the left, figures to the right.
             if column == 0 || column + 1 == columns {
@@ -383,7 +407,7 @@ fn csv_fields(row: &ComparisonRow) -> Vec<String> {
     fields.extend(figure(row.ast.as_ref()));
     fields.extend(figure(row.baseline.as_ref()));
     fields.push(number(row.difference));
-    fields.extend([0, 1].map(|end| number(row.interval.map(|interval| interval[end]))));
+    fields.extend([0, 1].map(|end: usize| number(row.interval.map(|interval| interval[end]))));
     fields.extend([word(serde_json::to_value(row.interval_from)), row.basis.clone()]);
     fields
 }
@@ -397,12 +421,13 @@ fn decimals(value: f64, digits: usize) -> String {
     }
 }
 
-/// `value` with four significant digits, thousands in full.
-pub(super) fn significant(value: f64) -> String {
+/// `value` with `digits` significant digits, what stands before the point in full.
+pub(super) fn significant(value: f64, digits: i32) -> String {
     if value == 0.0 || !value.is_finite() {
         return decimals(value, 0);
     }
-    decimals(value, (3.0 - value.abs().log10().floor()).clamp(0.0, 12.0) as usize)
+    let magnitude = value.abs().log10().floor() as i32;
+    decimals(value, (digits - 1 - magnitude).clamp(0, 12) as usize)
 }
 
 fn hours(seconds: f64) -> String {
@@ -418,7 +443,7 @@ mod tests {
     #[test]
     fn figures_are_cut_to_what_they_say() {
         assert_eq!(
-            [0.0, 0.012_345_6, -12.345_67, 123_456.7].map(significant),
+            [0.0, 0.012_345_6, -12.345_67, 123_456.7].map(|value| significant(value, 4)),
             ["0", "0.01235", "-12.35", "123457"]
         );
         assert_eq!([decimals(-0.001, 2), decimals(-0.1, 1)], ["0.00", "-0.1"]);

@@ -290,9 +290,7 @@ fn figure(group: &[(u64, Known)]) -> Option<Figure> {
 fn basis(metric: Metric, ast: &[RunFigures], baseline: &[RunFigures]) -> String {
     match metric {
         Metric::Accuracy | Metric::Top5Accuracy | Metric::ValidationLoss => String::from("validation"),
-        Metric::Energy => energy_basis(ast, baseline).to_owned(),
-        Metric::Emissions => format!("{} x intensity", energy_basis(ast, baseline)),
-        Metric::Cost => format!("{} x price", energy_basis(ast, baseline)),
+        Metric::Energy | Metric::Emissions | Metric::Cost => energy_basis(ast, baseline).to_owned(),
         Metric::Time => String::from("clock"),
         Metric::SamplesTrained | Metric::ActivationRate | Metric::Evaluated => String::from("counted"),
     }

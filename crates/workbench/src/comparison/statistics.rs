@@ -30,10 +30,10 @@ impl IntervalSource {
     /// In words, for a table.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Seeds => "seeds, t",
-            Self::PairedSeeds => "seeds, paired t",
-            Self::WelchSeeds => "seeds, Welch t",
-            Self::Records => "records, Wilson",
+            Self::Seeds => "t",
+            Self::PairedSeeds => "paired t",
+            Self::WelchSeeds => "Welch t",
+            Self::Records => "Wilson",
             Self::Meter => "meter",
         }
     }

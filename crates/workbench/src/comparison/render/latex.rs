@@ -11,8 +11,9 @@ pub(super) fn latex(page: &Page) -> String {
         (0..=last).map(|column| if column == 0 || column == last { 'l' } else { 'r' }).collect();
     let line =
         |cells: &[String]| cells.iter().map(|cell| figures(cell)).collect::<Vec<_>>().join(" & ") + r" \\";
-    let mut out =
-        String::from("% needs \\usepackage{booktabs}\n\\begin{table}[htbp]\n\\centering\n\\small\n");
+    let mut out = String::from(
+        "% needs \\usepackage{booktabs}\n\\begin{table}[htbp]\n\\centering\n\\footnotesize\n\\setlength{\\tabcolsep}{3pt}\n",
+    );
     let _ = writeln!(out, "\\caption{{{}}}", words(&page.title));
     let _ = writeln!(out, "\\begin{{tabular}}{{@{{}}{columns}@{{}}}}\n\\toprule");
     let _ = writeln!(out, "{}\n\\midrule", line(&page.header));
