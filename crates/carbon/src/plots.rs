@@ -1,6 +1,6 @@
-//! Charts of emissions, as SVG and PNG: power over time, energy by component, emissions by run.
+//! Charts, as SVG and PNG: power over time, energy by component, emissions by run, and lines over any quantity.
 //!
-//! Three fixed charts take less code than they would through a plotting library, whose bar charts know no bounds.
+//! A few fixed charts take less code than they would through a plotting library, whose bar charts know no bounds.
 //! PNGs are the same SVG, drawn by `resvg` with the bundled Open Sans (`data/font`), so that they look the same everywhere.
 
 use std::{
@@ -23,8 +23,8 @@ mod svg;
 
 use svg::{Bar, Line, Segment};
 
-/// Okabe and Ito's palette, which colour-blind people can tell apart: blue, orange, green.
-const COLOURS: [&str; 3] = ["#0072b2", "#e69f00", "#009e73"];
+/// Okabe and Ito's palette, which colour-blind people can tell apart: blue, orange, green, vermilion, purple, sky blue.
+const COLOURS: [&str; 6] = ["#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9"];
 /// Pixels of a PNG for one of the SVG.
 const PNG_SCALE: f32 = 2.0;
 /// More points than this cannot be told apart in the chart's width.
@@ -36,7 +36,36 @@ pub struct Plot {
     svg: String,
 }
 
+/// Lines over a quantity, with a mark at every point.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LineChart {
+    /// Title.
+    pub title: String,
+    /// What is across, with its unit.
+    pub across: String,
+    /// What is up, with its unit.
+    pub up: String,
+    /// The lines, each of its own colour up to six.
+    pub lines: Vec<ChartLine>,
+}
+
+/// One line of a [`LineChart`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ChartLine {
+    /// Name for the legend.
+    pub name: String,
+    /// Across and up, in the order in which they are joined; what is not finite is left out.
+    pub points: Vec<[f64; 2]>,
+    /// Across, lower and upper end of a band behind the line; may be empty.
+    pub band: Vec<[f64; 3]>,
+}
+
 impl Plot {
+    /// Lines over a quantity; both axes reach from just below the least figure to just above the greatest.
+    pub fn lines(chart: &LineChart) -> Self {
+        Self { svg: svg::chart(chart) }
+    }
+
     /// The chart as SVG.
     pub fn svg(&self) -> &str {
         &self.svg

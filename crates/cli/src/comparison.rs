@@ -1,7 +1,7 @@
 //! Models side by side, on every data set on which they were evaluated.
 
 use greentune_core_config::{
-    evaluation::{EvaluatedModel, EvaluationReport},
+    evaluation::{ClassificationReport, EvaluatedModel, EvaluationReport},
     manifest::RunManifest,
 };
 
@@ -17,7 +17,27 @@ const NONE: &str = "-";
 pub fn of_run(manifest: &RunManifest) -> Option<String> {
     // The newest report on a data set counts.
     let reports: Vec<_> = manifest.stages.iter().rev().flat_map(|stage| &stage.evaluations).collect();
-    (!reports.is_empty()).then(|| of_reports(&reports))
+    match manifest.stages.iter().rev().find_map(|stage| stage.classification.as_ref()) {
+        Some(report) => Some(of_classifier(report)),
+        None => (!reports.is_empty()).then(|| of_reports(&reports)),
+    }
+}
+
+/// What a classifier got right.
+fn of_classifier(report: &ClassificationReport) -> String {
+    let top5 = report.top5_accuracy.map(|share| format!(", top-5 {}", percent(share)));
+    let skipped = match report.skipped {
+        0 => String::new(),
+        skipped => format!("; {} could not be read", counted(skipped, "image")),
+    };
+    format!(
+        "accuracy {}{} on {} ({}{skipped}), loss {}",
+        percent(report.accuracy),
+        top5.unwrap_or_default(),
+        counted(report.images, "image"),
+        report.dataset_role,
+        number(report.loss),
+    )
 }
 
 /// The models of `reports`, of which the first of a model on a data set counts.

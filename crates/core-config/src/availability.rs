@@ -1,6 +1,9 @@
 //! Settings that are possible and whose engine comes later: accepted when read, refused when used.
 
-use crate::{Problem, ProblemKind, settings::Settings};
+use crate::{
+    Problem, ProblemKind,
+    settings::{Settings, Task},
+};
 
 /// What `settings` ask for that is not available yet, each with what works now.
 ///
@@ -13,7 +16,13 @@ pub fn unavailable(settings: &Settings) -> Vec<Problem> {
             problems.push(not_yet(key, found, instead));
         }
     };
-    refuse(ast.enabled, "ast.enabled", "true", "set ast.enabled = false; every sample is trained on");
+    let is_language_model = settings.task() == Task::LanguageModel;
+    refuse(
+        ast.enabled && is_language_model,
+        "ast.enabled",
+        "true for a language model",
+        "set ast.enabled = false, or vision.model to train an image classifier",
+    );
     refuse(
         huggingface.enabled,
         "huggingface.enabled",
@@ -52,13 +61,21 @@ mod tests {
     }
 
     #[test]
+    fn image_classifiers_train_on_selected_samples() {
+        let mut settings = Settings::default();
+        settings.ast.enabled = true;
+        settings.vision.model = Some(String::from("resnet18"));
+        assert_eq!(unavailable(&settings), []);
+    }
+
+    #[test]
     fn everything_that_is_missing_is_named_with_what_works() {
         let mut settings = Settings::default();
         settings.ast.enabled = true;
         settings.huggingface.enabled = true;
         let lines: Vec<_> = unavailable(&settings).iter().map(Problem::to_string).collect();
         insta::assert_snapshot!(lines.join("\n"), @r#"
-        ast.enabled: true is not available yet; what works now: set ast.enabled = false; every sample is trained on
+        ast.enabled: true for a language model is not available yet; what works now: set ast.enabled = false, or vision.model to train an image classifier
         huggingface.enabled: true is not available yet; what works now: set huggingface.enabled = false; export writes the Hub's layout to a folder
         "#);
     }

@@ -1,7 +1,9 @@
 //! The tools, one file each: description, effect, and what came of a call in words.
 
 mod cancel_training;
+mod compare_runs;
 mod configure_training_run;
+mod create_model_card;
 mod evaluate_model;
 mod export_model;
 mod generate_fine_tuning_project;
@@ -9,6 +11,7 @@ mod get_aggregate_emissions;
 mod get_emissions_summary;
 mod inspect_dataset;
 mod list_runs;
+mod monitor_training;
 mod monitor_training_progress;
 mod plan_training;
 mod prepare_dataset;
@@ -18,9 +21,9 @@ mod start_training;
 use std::sync::LazyLock;
 
 use greentune_workbench::operation::{
-    CancelTraining, ConfigureTrainingRun, EvaluateModel, ExportModel, GenerateFineTuningProject,
-    GetAggregateEmissions, GetEmissionsSummary, InspectDataset, ListRuns, MonitorTrainingProgress,
-    PlanTraining, PrepareDataset, ResumeTraining, StartTraining,
+    CancelTraining, CompareRuns, ConfigureTrainingRun, CreateModelCard, EvaluateModel, ExportModel,
+    GenerateFineTuningProject, GetAggregateEmissions, GetEmissionsSummary, InspectDataset, ListRuns,
+    MonitorTraining, MonitorTrainingProgress, PlanTraining, PrepareDataset, ResumeTraining, StartTraining,
 };
 
 use crate::operation::Entry;
@@ -32,8 +35,11 @@ pub(crate) static ALL: LazyLock<Vec<Entry>> = LazyLock::new(|| {
         Entry::of::<ConfigureTrainingRun>(),
         Entry::of::<StartTraining>(),
         Entry::of::<MonitorTrainingProgress>(),
+        Entry::of::<MonitorTraining>(),
         Entry::of::<EvaluateModel>(),
         Entry::of::<ExportModel>(),
+        Entry::of::<CompareRuns>(),
+        Entry::of::<CreateModelCard>(),
         Entry::of::<CancelTraining>(),
         Entry::of::<ResumeTraining>(),
         Entry::of::<ListRuns>(),

@@ -136,6 +136,14 @@ pub enum WorkbenchError {
     /// The run has not been started.
     #[error("the run {0} has not been started")]
     NotStarted(String),
+    /// Runs that say nothing beside each other.
+    #[error("cannot compare: {reason}")]
+    CannotCompare {
+        /// Why not.
+        reason: String,
+        /// What can be compared.
+        instead: String,
+    },
     /// A stage that must be trained first, or that is to be used, is not trained.
     #[error("stage {stage} of the run {run_id} is not trained")]
     StageNotTrained {
@@ -274,6 +282,7 @@ impl WorkbenchError {
             Self::AlreadyCompleted(_) => (Conflict, "run.completed"),
             Self::NotCompleted { .. } => (Conflict, "run.not_completed"),
             Self::NotStarted(_) => (Conflict, "run.not_started"),
+            Self::CannotCompare { .. } => (InvalidInput, "compare.not_comparable"),
             Self::BudgetSpent { .. } => (Conflict, "carbon.budget_spent"),
             Self::StageNotTrained { .. } => (Conflict, "run.stage_not_trained"),
             Self::Damaged { .. } => (Internal, "file.damaged"),
@@ -318,6 +327,7 @@ impl WorkbenchError {
             Self::AlreadyCompleted(_) => {
                 String::from("evaluate or export it, or configure a new run to train again")
             }
+            Self::CannotCompare { instead, .. } => instead.clone(),
             Self::NotCompleted { run_id, status } => match status {
                 RunStatus::NotStarted => format!("train it first: `greentune train {run_id}`"),
                 RunStatus::Queued | RunStatus::Running => {

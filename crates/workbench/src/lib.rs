@@ -7,6 +7,7 @@
 mod base_model;
 mod carbon_watch;
 mod card;
+pub mod comparison;
 mod config;
 mod engine;
 mod error;

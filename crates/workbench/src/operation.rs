@@ -2,6 +2,8 @@
 
 pub mod cancel_training;
 pub mod compare_emissions;
+pub mod compare_runs;
+pub mod configure_image_run;
 pub mod configure_training_run;
 pub mod create_model_card;
 pub mod diagnose;
@@ -13,9 +15,11 @@ pub mod get_aggregate_emissions;
 pub mod get_emissions_summary;
 pub mod inspect_dataset;
 pub mod list_runs;
+pub mod monitor_training;
 pub mod monitor_training_progress;
 pub mod plan_training;
 pub mod plot_emissions;
+pub mod plot_runs;
 pub mod prepare_dataset;
 pub mod resume_training;
 pub mod show_config;
@@ -25,6 +29,8 @@ pub mod sync_tracking;
 
 pub use cancel_training::{CancelTraining, CancelTrainingResponse};
 pub use compare_emissions::CompareEmissions;
+pub use compare_runs::{CompareRuns, CompareRunsResponse, ComparisonFormat};
+pub use configure_image_run::{AstConfig, ConfigureImageRun, ConfigureImageRunResponse};
 pub use configure_training_run::{
     ConfigurationSummary, ConfigureTrainingRun, ConfigureTrainingRunResponse, StageSummary, TrainingData,
 };
@@ -42,11 +48,13 @@ pub use get_aggregate_emissions::GetAggregateEmissions;
 pub use get_emissions_summary::{GetCurrentEmissions, GetEmissionsSummary};
 pub use inspect_dataset::InspectDataset;
 pub use list_runs::{ListRuns, ListRunsResponse};
+pub use monitor_training::{MonitorTraining, MonitorTrainingResponse};
 pub use monitor_training_progress::{
     MonitorTrainingProgress, MonitorTrainingProgressResponse, TrainingMetrics,
 };
 pub use plan_training::{PlanTraining, PlanTrainingResponse};
 pub use plot_emissions::{PlotEmissions, PlotEmissionsResponse};
+pub use plot_runs::{PlotRuns, PlotRunsResponse};
 pub use prepare_dataset::PrepareDataset;
 pub use resume_training::ResumeTraining;
 pub use show_config::{ShowConfig, ShowConfigResponse};

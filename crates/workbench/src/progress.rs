@@ -68,7 +68,8 @@ fn overall_pace(manifest: &RunManifest) -> Option<f64> {
     (records > 0).then(|| seconds / records as f64)
 }
 
-fn records_per_step(manifest: &RunManifest, stage: u8) -> u64 {
+/// Records of an optimizer step of a language model.
+pub(crate) fn records_per_step(manifest: &RunManifest, stage: u8) -> u64 {
     let settings = manifest.settings.training.stage(stage);
     settings.batch_size * settings.gradient_accumulation
 }

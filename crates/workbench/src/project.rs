@@ -76,7 +76,11 @@ impl Workbench {
         project: &ProjectLayout,
         overrides: Option<Overrides>,
     ) -> Result<Resolved> {
-        let resolved = self.resolve_settings(Some(project), overrides)?;
+        self.usable(Some(project), overrides)
+    }
+
+    fn usable(&self, project: Option<&ProjectLayout>, overrides: Option<Overrides>) -> Result<Resolved> {
+        let resolved = self.resolve_settings(project, overrides)?;
         let problems = unavailable(&resolved.settings);
         if problems.is_empty() {
             check_carbon(&resolved.settings.carbon)?;
@@ -84,6 +88,16 @@ impl Workbench {
             return Ok(resolved);
         }
         Err(WorkbenchError::all("config.not_available_yet", "settings are not available yet", problems))
+    }
+
+    /// The same of a project that has yet to be made when `is_new`: nothing is read from it then.
+    pub(crate) fn usable_settings_or_new(
+        &self,
+        project: &ProjectLayout,
+        is_new: bool,
+        overrides: Overrides,
+    ) -> Result<Resolved> {
+        self.usable((!is_new).then_some(project), Some(overrides))
     }
 
     /// The settings of meters, in a project or outside of one.

@@ -2,11 +2,16 @@
 
 use std::fmt::Write as _;
 
-use super::COLOURS;
+use super::{COLOURS, ChartLine, LineChart};
 
 const WIDTH: f64 = 800.0;
 const TOP: f64 = 64.0;
 const RIGHT: f64 = 32.0;
+/// Height of a row of the legend, and its greatest width.
+const LEGEND_STEP: f64 = 20.0;
+const LEGEND_WIDTH: f64 = 560.0;
+/// Points of a line that get a mark each.
+const MOST_MARKS: usize = 60;
 /// Longer labels are cut.
 const LABEL_CHARACTERS: usize = 28;
 
@@ -89,6 +94,105 @@ pub(super) fn lines(title: &str, lines: &[Line]) -> String {
     document(title, HEIGHT, &body)
 }
 
+/// A chart of lines over any quantity, with bands behind them.
+pub(super) fn chart(chart: &LineChart) -> String {
+    const HEIGHT: f64 = 460.0;
+    let lines: Vec<ChartLine> = chart.lines.iter().map(finite).collect();
+    let names: Vec<(String, &str)> =
+        lines.iter().map(|line| shortened(&line.name)).zip(COLOURS.into_iter().cycle()).collect();
+    let rows = legend_rows(&names);
+    // The first row stands in the line of the quantity's name.
+    let top = TOP + LEGEND_STEP * rows.len().saturating_sub(1) as f64;
+    let (left, bottom) = (76.0, HEIGHT - 60.0);
+    let spans = |across: bool| {
+        let points =
+            lines.iter().flat_map(|line| &line.points).map(|[x, y]| if across { [*x, *x] } else { [*y, *y] });
+        let bands = lines
+            .iter()
+            .flat_map(|line| &line.band)
+            .map(|[x, low, high]| if across { [*x, *x] } else { [*low, *high] });
+        points.chain(bands).fold([f64::INFINITY, f64::NEG_INFINITY], |[low, high], [less, more]| {
+            [low.min(less), high.max(more)]
+        })
+    };
+    let (across, up) = (Axis::spanning(spans(true)), Axis::spanning(spans(false)));
+    let x = |value: f64| left + (WIDTH - RIGHT - left) * across.share(value);
+    let y = |value: f64| bottom - (bottom - top) * up.share(value);
+    let mut body = String::new();
+    for tick in up.ticks() {
+        rule(&mut body, [left, y(tick)], [WIDTH - RIGHT, y(tick)]);
+        text(&mut body, [left - 8.0, y(tick) + 4.5], "end", &up.label(tick));
+    }
+    for tick in across.ticks() {
+        line(&mut body, [x(tick), bottom], [x(tick), bottom + 5.0], "#666666");
+        text(&mut body, [x(tick), bottom + 20.0], "middle", &across.label(tick));
+    }
+    axis_line(&mut body, [left, bottom], [WIDTH - RIGHT, bottom]);
+    text(&mut body, [f64::midpoint(left, WIDTH - RIGHT), HEIGHT - 16.0], "middle", &chart.across);
+    text(&mut body, [16.0, TOP - 14.0], "start", &chart.up);
+    for (ChartLine { points, band, .. }, (_, colour)) in lines.iter().zip(&names) {
+        let there = band.iter().map(|[at, low, _]| [*at, *low]);
+        let back = band.iter().rev().map(|[at, _, high]| [*at, *high]);
+        let at = |[across, up]: [f64; 2]| format!("{:.1},{:.1}", x(across), y(up));
+        if band.len() > 1 {
+            let outline: Vec<String> = there.chain(back).map(at).collect();
+            let _ = write!(
+                body,
+                r#"<polygon fill="{colour}" fill-opacity="0.18" points="{}"/>"#,
+                outline.join(" ")
+            );
+        }
+        let path: Vec<String> = points.iter().copied().map(at).collect();
+        let _ = write!(
+            body,
+            r#"<polyline fill="none" stroke="{colour}" stroke-width="1.8" stroke-linejoin="round" points="{}"/>"#,
+            path.join(" ")
+        );
+        // Marks that touch each other only thicken the line.
+        if points.len() <= MOST_MARKS {
+            for [across, up] in points {
+                let _ = write!(
+                    body,
+                    r#"<circle cx="{:.1}" cy="{:.1}" r="3" fill="{colour}"/>"#,
+                    x(*across),
+                    y(*up)
+                );
+            }
+        }
+    }
+    if names.len() > 1 {
+        for (number, row) in rows.iter().enumerate() {
+            legend_at(&mut body, TOP - 14.0 + LEGEND_STEP * number as f64, row);
+        }
+    }
+    document(&chart.title, HEIGHT, &body)
+}
+
+/// Names in as many rows as they need beside the name of the quantity.
+fn legend_rows<'a>(names: &'a [(String, &'a str)]) -> Vec<Vec<(&'a str, &'a str)>> {
+    let mut rows: Vec<Vec<(&str, &str)>> = vec![Vec::new()];
+    let mut room = LEGEND_WIDTH;
+    for (name, colour) in names {
+        let width = legend_width(name);
+        if width > room && rows.last().is_some_and(|row| !row.is_empty()) {
+            rows.push(Vec::new());
+            room = LEGEND_WIDTH;
+        }
+        room -= width;
+        if let Some(row) = rows.last_mut() {
+            row.push((name.as_str(), *colour));
+        }
+    }
+    rows
+}
+
+fn finite(line: &ChartLine) -> ChartLine {
+    let mut line = line.clone();
+    line.points.retain(|point| point.iter().all(|value| value.is_finite()));
+    line.band.retain(|point| point.iter().all(|value| value.is_finite()));
+    line
+}
+
 /// A chart of bars that lie, so that their labels can be read; `factor` takes values to `unit`.
 pub(super) fn bars(title: &str, quantity: &str, unit: &str, factor: f64, bars: &[Bar]) -> String {
     const STEP: f64 = 38.0;
@@ -148,20 +252,26 @@ fn document(title: &str, height: f64, body: &str) -> String {
     ) + "\n"
 }
 
-/// At the right of the title's line.
+/// Below the title, at the right.
 fn legend(body: &mut String, names: &[(&str, &str)]) {
+    legend_at(body, TOP - 14.0, names);
+}
+
+fn legend_at(body: &mut String, y: f64, names: &[(&str, &str)]) {
     let mut x = WIDTH - RIGHT;
     for (name, colour) in names.iter().rev() {
         x -= 7.4 * name.chars().count() as f64;
-        text(body, [x, TOP - 14.0], "start", name);
+        text(body, [x, y], "start", name);
         x -= 18.0;
-        let _ = write!(
-            body,
-            r#"<rect x="{x:.1}" y="{:.1}" width="12" height="12" fill="{colour}"/>"#,
-            TOP - 25.0
-        );
+        let _ =
+            write!(body, r#"<rect x="{x:.1}" y="{:.1}" width="12" height="12" fill="{colour}"/>"#, y - 11.0);
         x -= 18.0;
     }
+}
+
+/// What [`legend_at`] needs for one name.
+fn legend_width(name: &str) -> f64 {
+    7.4 * name.chars().count() as f64 + 36.0
 }
 
 fn whisker(body: &mut String, low: f64, high: f64, middle: f64) {
@@ -225,28 +335,44 @@ fn time_unit(seconds: f64) -> (&'static str, f64) {
     }
 }
 
-/// An axis from 0 with ticks at 1, 2 or 5 times a power of ten.
+/// An axis with ticks at 1, 2 or 5 times a power of ten.
 struct Axis {
+    /// Steps from 0 to its begin.
+    first: f64,
     step: f64,
     steps: usize,
 }
 
 impl Axis {
+    /// From 0 to a round number at or above `most`.
     fn new(most: f64) -> Self {
-        let most = if most.is_finite() && most > 0.0 { most } else { 1.0 };
-        let rough = most / 7.0;
+        Self::spanning([0.0, if most > 0.0 { most } else { 1.0 }])
+    }
+
+    /// Between round numbers around `low` and `high`; from 0 to 1 where they are no interval.
+    fn spanning([low, high]: [f64; 2]) -> Self {
+        let [low, high] = if !(low.is_finite() && high.is_finite()) {
+            [0.0, 1.0]
+        } else if low < high {
+            [low, high]
+        } else {
+            // A single figure stands in the middle.
+            [low - 0.5 * low.abs().max(1.0), low + 0.5 * low.abs().max(1.0)]
+        };
+        let rough = (high - low) / 7.0;
         let power = 10f64.powf(rough.log10().floor());
         let step = [1.0, 2.0, 5.0, 10.0].map(|nice| nice * power).into_iter().find(|step| *step >= rough);
         let step = step.unwrap_or(rough);
-        Self { step, steps: (most / step - 1e-9).ceil() as usize }
+        let (first, last) = ((low / step + 1e-9).floor(), (high / step - 1e-9).ceil());
+        Self { first, step, steps: (last - first) as usize }
     }
 
     fn share(&self, value: f64) -> f64 {
-        value / (self.step * self.steps as f64)
+        (value / self.step - self.first) / self.steps as f64
     }
 
     fn ticks(&self) -> impl Iterator<Item = f64> {
-        (0..=self.steps).map(|number| number as f64 * self.step)
+        (0..=self.steps).map(|number| (self.first + number as f64) * self.step)
     }
 
     fn label(&self, tick: f64) -> String {
@@ -268,6 +394,26 @@ mod tests {
             let ticks: Vec<f64> = axis.ticks().collect();
             assert_eq!((axis.label(ticks[ticks.len() - 1]).as_str(), ticks.len()), (last, count), "{most}");
             assert!(axis.share(most) <= 1.0 + 1e-9);
+        }
+    }
+
+    #[test]
+    fn axes_begin_where_the_figures_do() {
+        for (span, first, last) in [
+            ([0.871, 0.934], "0.87", "0.94"),
+            ([-0.2, 0.3], "-0.2", "0.3"),
+            ([3.0, 3.0], "1.5", "4.5"),
+            ([f64::INFINITY, f64::NEG_INFINITY], "0.0", "1.0"),
+        ] {
+            let axis = Axis::spanning(span);
+            let ticks: Vec<f64> = axis.ticks().collect();
+            assert_eq!(
+                (axis.label(ticks[0]), axis.label(ticks[ticks.len() - 1])),
+                (first.into(), last.into())
+            );
+            assert!(
+                !span[0].is_finite() || axis.share(span[0]) >= -1e-9 && axis.share(span[1]) <= 1.0 + 1e-9
+            );
         }
     }
 

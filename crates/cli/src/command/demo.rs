@@ -84,9 +84,8 @@ async fn train(
 ) -> Result<(), Failure> {
     let request = StartTraining {
         project_path: Some(project.to_owned()),
-        run_id: run_id.to_owned(),
         async_mode: Some(false),
-        ..StartTraining::default()
+        ..StartTraining::of(run_id)
     };
     session.output.say(story::training)?;
     let (workbench, project) = (workbench.clone(), Some(project.to_owned()));

@@ -1,6 +1,8 @@
 //! The commands, one file each.
 
 mod cancel;
+mod card;
+mod compare;
 mod completions;
 mod config;
 mod data;
@@ -34,7 +36,7 @@ pub enum Command {
     /// Configure, plan, list and show runs
     #[command(subcommand)]
     Runs(runs::Runs),
-    /// Train a run
+    /// Train a run, or an image classifier in one line
     Train(train::Train),
     /// Show where a run stands
     Monitor(monitor::Monitor),
@@ -46,6 +48,10 @@ pub enum Command {
     Evaluate(evaluate::Evaluate),
     /// Write a trained stage as a model for other programs
     Export(export::Export),
+    /// Compare adaptive sparse training with full training
+    Compare(compare::Compare),
+    /// Write the model card of a run
+    Card(card::Card),
     /// Energy and emissions
     #[command(subcommand)]
     Emissions(emissions::Emissions),
@@ -76,6 +82,8 @@ impl Command {
             Self::Resume(resume) => resume.run(session).await,
             Self::Evaluate(evaluate) => evaluate.run(session).await,
             Self::Export(export) => export.run(session).await,
+            Self::Compare(compare) => compare.run(session).await,
+            Self::Card(card) => card.run(session).await,
             Self::Emissions(emissions) => emissions.run(session).await,
             Self::Doctor(doctor) => doctor.run(session).await,
             Self::Config(config) => config.run(session).await,

@@ -37,6 +37,6 @@ impl Resume {
         };
         let workbench = session.workbench()?;
         let training = workbench.resume_training(request);
-        train::answer(session, &workbench, self.run, self.detach, training).await
+        train::answer(session, &workbench, session.project(), self.run, self.detach, training).await
     }
 }

@@ -1,18 +1,36 @@
-//! `greentune train`: trains a run.
+//! `greentune train`: trains a run, or makes one that trains an image classifier and trains it.
 
-use clap::Args;
-use greentune_core_config::manifest::RunStatus;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use greentune_core_config::{
+    manifest::RunStatus,
+    settings::{AstPolicy, VISION_MODELS},
+};
 use greentune_workbench::{
     Result as WorkbenchResult, Workbench,
-    operation::{ShowRun, StartTraining, StartTrainingResponse},
+    operation::{
+        AstConfig, ConfigureImageRun, ConfigureImageRunResponse, ShowRun, StartTraining,
+        StartTrainingResponse,
+    },
 };
 
-use crate::{comparison, failure::Failure, figures::duration, progress::Follower, session::Session};
+use serde_json::Value;
+
+use crate::{
+    comparison,
+    failure::Failure,
+    figures::{count, duration},
+    output::Paint,
+    progress::Follower,
+    session::Session,
+};
 
 /// Arguments of `train`.
 #[derive(Args, Debug)]
 pub struct Train {
     /// Id of the run [default: the newest one that is not completed]
+    #[arg(conflicts_with = "dataset")]
     run: Option<String>,
     /// Train this stage alone
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=2))]
@@ -23,25 +41,159 @@ pub struct Train {
     /// Train even what does not seem to fit into memory
     #[arg(long)]
     no_memory_check: bool,
+    #[command(flatten)]
+    image: ImageArguments,
+}
+
+/// A run of an image classifier in one line.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Image classifier, in one line")]
+struct ImageArguments {
+    /// Where it trains: local
+    #[arg(long, value_name = "NAME", requires = "dataset")]
+    platform: Option<String>,
+    /// Architecture
+    #[arg(long, value_name = "NAME", value_parser = VISION_MODELS.to_vec(), requires = "dataset", hide_possible_values = true)]
+    #[arg(long_help = format!("Architecture: {}", VISION_MODELS.join(", ")))]
+    model: Option<String>,
+    /// Images: a folder per class (train/, val/), CIFAR binaries, IDX files or Parquet
+    #[arg(long, value_name = "PATH", requires = "model")]
+    dataset: Option<PathBuf>,
+    /// Train on the samples that matter (adaptive sparse training)
+    #[arg(long, requires = "dataset")]
+    ast: bool,
+    /// Share of samples that is trained on, in (0, 1]
+    #[arg(long, value_name = "P", requires = "ast")]
+    target_activation_rate: Option<f64>,
+    /// Weight of entropy against loss in a sample's score, in [0, 1]
+    #[arg(long, value_name = "W", requires = "ast")]
+    entropy_weight: Option<f64>,
+    /// How samples are selected
+    #[arg(long, value_name = "NAME", requires = "ast")]
+    policy: Option<PolicyName>,
+    /// Epochs on all samples first
+    #[arg(long, value_name = "N", requires = "dataset")]
+    warmup_epochs: Option<u64>,
+    /// Train the twin to compare with: the same on all samples
+    #[arg(long, requires = "dataset")]
+    baseline: bool,
+    /// Passes over the images
+    #[arg(long, value_name = "N", requires = "dataset")]
+    epochs: Option<u64>,
+    /// Images per step
+    #[arg(long, value_name = "N", requires = "dataset")]
+    batch_size: Option<u64>,
+    /// Peak learning rate
+    #[arg(long, value_name = "X", requires = "dataset")]
+    learning_rate: Option<f64>,
+    /// Seed of everything that is drawn
+    #[arg(long, value_name = "S", requires = "dataset")]
+    seed: Option<u64>,
+    /// Upload the model when it is trained
+    #[arg(long, requires = "dataset")]
+    auto_upload: bool,
+    /// Any other setting of the run, such as vision.augmentation=crop
+    #[arg(long = "set", value_name = "KEY=VALUE", requires = "dataset")]
+    set: Vec<String>,
+}
+
+/// A policy, by its name in settings.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum PolicyName {
+    /// Remembered scores of bounded age, made up for by weights
+    Ast,
+    /// Prunes samples of below-average loss at random
+    Infobatch,
+    /// A running quantile of fresh scores
+    Quantile,
+    /// The rule of the package adaptive-sparse-training
+    Sundew,
+    /// A random subset: the control
+    Random,
+    /// All samples
+    Full,
+}
+
+impl From<PolicyName> for AstPolicy {
+    fn from(name: PolicyName) -> Self {
+        match name {
+            PolicyName::Ast => Self::Ast,
+            PolicyName::Infobatch => Self::Infobatch,
+            PolicyName::Quantile => Self::Quantile,
+            PolicyName::Sundew => Self::Sundew,
+            PolicyName::Random => Self::Random,
+            PolicyName::Full => Self::Full,
+        }
+    }
+}
+
+impl ImageArguments {
+    /// The run that is asked for, if one is.
+    fn request(self, session: &Session) -> Option<ConfigureImageRun> {
+        let (dataset, model) = (session.here(&self.dataset?), self.model?);
+        let warmup =
+            self.warmup_epochs.map(|epochs| (String::from("ast.warmup_epochs"), Value::from(epochs)));
+        let name = dataset.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        // Outside of a project one is made here.
+        let project =
+            session.project().unwrap_or_else(|| session.here(&PathBuf::from(format!("{name}-training"))));
+        Some(ConfigureImageRun {
+            project_path: Some(project),
+            platform: self.platform,
+            dataset,
+            model,
+            ast_config: self.ast.then(|| AstConfig {
+                target_activation_rate: self.target_activation_rate,
+                entropy_weight: self.entropy_weight,
+                policy: self.policy.map(AstPolicy::from),
+                warmup_epochs: None,
+            }),
+            baseline: Some(self.baseline),
+            epochs: self.epochs,
+            batch_size: self.batch_size,
+            learning_rate: self.learning_rate,
+            seed: self.seed,
+            auto_upload_hf: Some(self.auto_upload),
+            run_name: None,
+            override_params: Some(warmup.into_iter().collect()),
+        })
+    }
 }
 
 impl Train {
     pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
+        let memory_check = self.no_memory_check.then_some(false);
+        let settings = self.image.set.clone();
+        if let Some(request) = self.image.request(session) {
+            let workbench = session.workbench_with(&settings)?;
+            let made = workbench.configure_image_run(request).await?;
+            session.output.say(|paint| made_in_words(&made, paint))?;
+            let workbench = session.workbench()?;
+            let request = StartTraining {
+                project_path: Some(made.project_path.clone()),
+                stage: self.stage,
+                async_mode: Some(self.detach),
+                memory_check,
+                ..StartTraining::of(&made.run_id)
+            };
+            let training = workbench.start_training(request);
+            return answer(session, &workbench, Some(made.project_path), made.run_id, self.detach, training)
+                .await;
+        }
         let open = |status| status != RunStatus::Completed;
         let project_path =
             if self.run.is_some() { session.project() } else { Some(session.project_or_here()) };
         let run_id = session.run_or_newest(self.run, open, "not completed").await?;
         let request = StartTraining {
             project_path,
-            run_id: run_id.clone(),
             stage: self.stage,
             async_mode: Some(self.detach),
-            platform: None,
-            memory_check: self.no_memory_check.then_some(false),
+            memory_check,
+            ..StartTraining::of(&run_id)
         };
         let workbench = session.workbench()?;
         let training = workbench.start_training(request);
-        answer(session, &workbench, run_id, self.detach, training).await
+        answer(session, &workbench, session.project(), run_id, self.detach, training).await
     }
 }
 
@@ -49,6 +201,7 @@ impl Train {
 pub async fn answer(
     session: &Session,
     workbench: &Workbench,
+    project: Option<PathBuf>,
     run_id: String,
     detach: bool,
     training: impl Future<Output = WorkbenchResult<StartTrainingResponse>>,
@@ -58,9 +211,9 @@ pub async fn answer(
         return session.output.answer(&response, |_| begun(&response));
     }
     let mut follower =
-        Follower::new(workbench.clone(), session.project(), run_id.clone(), session.output).await?;
+        Follower::new(workbench.clone(), project.clone(), run_id.clone(), session.output).await?;
     let response = follower.during(training).await?;
-    let run = workbench.show_run(ShowRun { project_path: session.project(), run_id }).await?;
+    let run = workbench.show_run(ShowRun { project_path: project, run_id }).await?;
     session.output.answer(&response, |paint| {
         let stages = &run.manifest.stages;
         let seconds = stages.iter().filter_map(|stage| stage.duration_seconds).sum();
@@ -73,6 +226,20 @@ pub async fn answer(
             .collect::<Vec<_>>()
             .join("\n")
     })
+}
+
+fn made_in_words(made: &ConfigureImageRunResponse, paint: Paint) -> String {
+    let data = &made.dataset;
+    let mut lines = vec![paint.heading(format!("made the run {}", made.run_id))];
+    lines.push(format!("  project  {}", made.project_path.display()));
+    lines.push(format!(
+        "  images   {} to train, {} to validate, {} classes",
+        count(data.train),
+        count(data.validation),
+        data.classes.len()
+    ));
+    lines.extend(made.warnings.iter().map(|warning| paint.doubtful(format!("  note     {warning}"))));
+    lines.join("\n")
 }
 
 fn begun(response: &StartTrainingResponse) -> String {

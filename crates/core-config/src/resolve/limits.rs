@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{KeyDoc, KeyType, Source, reading::Reading};
 use crate::{
     Problem, ProblemKind,
-    settings::{LORA_WORDS, Settings, VISION_MODELS},
+    settings::{LORA_WORDS, Settings, Task, VISION_MODELS},
 };
 
 /// What a value may be, beyond its type.
@@ -170,6 +170,14 @@ pub(super) fn relations(settings: &Settings, reading: &Reading) -> Vec<Problem> 
             problems.extend(relation(reading, &keys, &message));
         }
     }
+    let (warmup, epochs) = (settings.ast.warmup_epochs, settings.vision.epochs);
+    if settings.task() == Task::ImageClassification && warmup > 0 && warmup >= epochs {
+        let keys = ["ast.warmup_epochs", "vision.epochs"].map(String::from);
+        let message = format!(
+            "found warmup_epochs {warmup} with epochs {epochs}; allowed: warmup_epochs of 0, or fewer than epochs"
+        );
+        problems.extend(relation(reading, &keys, &message));
+    }
     let data = &settings.dataset;
     let sum = data.train_split + data.validation_split + data.test_split;
     if (sum - 1.0).abs() > 1e-6 {
@@ -191,12 +199,18 @@ fn warms_up_in_time(warmup_steps: u64, iterations: u64) -> bool {
 ///
 /// A user who sets fewer steps than the default warm-up has made no mistake.
 pub(super) fn lower_defaults(settings: &mut Settings, reading: &Reading) -> Vec<String> {
+    let mut lowered = Vec::new();
+    let key = "ast.warmup_epochs";
+    let is_default = !reading.values.contains_key(key) && !reading.rejected.contains(key);
+    if is_default && settings.ast.warmup_epochs >= settings.vision.epochs {
+        settings.ast.warmup_epochs = settings.vision.epochs / 2;
+        lowered.push(key.to_owned());
+    }
     let training = &mut settings.training;
     let stages = [
         ("training.stage1.warmup_steps", &mut training.stage1.warmup_steps, training.stage1.iterations),
         ("training.stage2.warmup_steps", &mut training.stage2.warmup_steps, training.stage2.iterations),
     ];
-    let mut lowered = Vec::new();
     for (key, warmup_steps, iterations) in stages {
         let is_default = !reading.values.contains_key(key) && !reading.rejected.contains(key);
         if is_default && !warms_up_in_time(*warmup_steps, iterations) {

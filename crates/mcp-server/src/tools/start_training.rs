@@ -16,18 +16,22 @@ impl Operation for StartTraining {
 
     const NAME: &'static str = "start_training";
     const TITLE: &'static str = "Start training";
-    const DESCRIPTION: &'static str = "Trains a configured run in the background and returns once it has begun; \
-        follow it with monitor_training_progress. With async_mode false it waits for the end.";
+    const DESCRIPTION: &'static str = "Trains in the background and returns once it has begun: a configured run (run_id), or an \
+        image classifier in one step (dataset, model; ast_config for adaptive sparse training, baseline for its twin). \
+        Follow it with monitor_training_progress or monitor_training. With async_mode false it waits for the end.";
     const EFFECT: Effect = Effect::Adds;
 
     async fn perform(self, workbench: &Workbench, progress: Option<Progress>) -> Result<Self::Response> {
+        // What makes a run first is followed by that run's id.
+        let request = workbench.configured(self).await?;
         let follower = match progress {
-            Some(progress) if self.async_mode == Some(false) => {
-                progress.follow(workbench, self.project_path.clone(), self.run_id.clone(), self.stage).await
+            Some(progress) if request.async_mode == Some(false) => {
+                let run_id = request.run_id.clone().unwrap_or_default();
+                progress.follow(workbench, request.project_path.clone(), run_id, request.stage).await
             }
             _ => None,
         };
-        report_during(follower, workbench.start_training(self)).await
+        report_during(follower, workbench.start_training(request)).await
     }
 
     fn text(response: &Self::Response) -> String {

@@ -11,6 +11,7 @@ use greentune_core_config::{
     Diagnostic, ids,
     layout::{ProjectLayout, RunLayout},
     manifest::{RunData, RunManifest, RunStatus, StageRecord},
+    resolve::Resolved,
     settings::Settings,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -147,12 +148,35 @@ impl Workbench {
             base_model.commit.clone().unwrap_or(resolved.settings.base_model.revision);
         json_file::write(&project.model_config(), &base_model.description())?;
 
+        let (run, manifest) = self.make_run(
+            &project,
+            NewRun {
+                run_name: request.run_name,
+                stages: stages(&resolved.settings),
+                input_hashes: input_hashes(&data, &base_model)?,
+                base_model_path: base_model.folder.clone(),
+                resolved,
+                data,
+            },
+        )?;
+        Ok(ConfigureTrainingRunResponse {
+            success: true,
+            run_id: run.run_id(),
+            run_directory: run.folder().to_owned(),
+            manifest_path: run.manifest(),
+            configuration_summary: summary(&manifest, &base_model),
+        })
+    }
+
+    /// Makes the run's folder with its manifest, and notes it in the index.
+    pub(super) fn make_run(&self, project: &ProjectLayout, new: NewRun) -> Result<(RunLayout, RunManifest)> {
         let created_at = Timestamp::now();
+        let NewRun { run_name, resolved, data, base_model_path, input_hashes, stages } = new;
         let mut manifest = RunManifest {
             format_version: FORMAT_VERSION,
             greentune_version: env!("CARGO_PKG_VERSION").to_owned(),
             run_id: String::new(),
-            run_name: request.run_name,
+            run_name,
             created_at,
             updated_at: created_at,
             status: RunStatus::NotStarted,
@@ -161,29 +185,23 @@ impl Workbench {
             pid: None,
             requested_stages: Vec::new(),
             sources: resolved.sources.iter().map(|(key, source)| (key.clone(), source.to_string())).collect(),
-            input_hashes: input_hashes(&data, &base_model)?,
+            input_hashes,
             git_revision: git::revision(project.root()),
-            stages: stages(&resolved.settings),
+            stages,
             artifacts: BTreeMap::new(),
-            base_model_path: base_model.folder.clone(),
+            base_model_path,
             settings: resolved.settings,
             data,
         };
         let store = JobStore::open(self.config())?;
-        let run = make_run_folder(&project, &manifest)?;
+        let run = make_run_folder(project, &manifest)?;
         manifest.run_id = run.run_id();
         if let Err(error) = json_file::write(&run.manifest(), &manifest) {
             let _ = fs::remove_dir_all(run.folder());
             return Err(error);
         }
         store.insert(&run, &manifest)?;
-        Ok(ConfigureTrainingRunResponse {
-            success: true,
-            run_id: run.run_id(),
-            run_directory: run.folder().to_owned(),
-            manifest_path: run.manifest(),
-            configuration_summary: summary(&manifest, &base_model),
-        })
+        Ok((run, manifest))
     }
 
     /// Checks name and data sets, and reports everything that is wrong with them at once.
@@ -209,6 +227,16 @@ impl Workbench {
         }
         Err(WorkbenchError::all("request.invalid", "things are wrong with the request", problems))
     }
+}
+
+/// What a run is made from.
+pub(super) struct NewRun {
+    pub run_name: String,
+    pub resolved: Resolved,
+    pub data: RunData,
+    pub base_model_path: PathBuf,
+    pub input_hashes: BTreeMap<String, String>,
+    pub stages: Vec<StageRecord>,
 }
 
 fn input_hashes(data: &RunData, base_model: &BaseModel) -> Result<BTreeMap<String, String>> {

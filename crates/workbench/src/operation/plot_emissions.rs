@@ -70,7 +70,8 @@ fn charts_of(run: &RunLayout) -> std::result::Result<Vec<(String, Plot)>, Carbon
     Ok(charts)
 }
 
-fn write(chart: &Plot, path: &Path) -> std::result::Result<[PathBuf; 2], CarbonError> {
+/// Writes `chart` beside `path`, as `.svg` and as `.png`.
+pub(super) fn write(chart: &Plot, path: &Path) -> std::result::Result<[PathBuf; 2], CarbonError> {
     let files = ["svg", "png"].map(|extension| {
         let mut name = path.as_os_str().to_owned();
         name.push(format!(".{extension}"));

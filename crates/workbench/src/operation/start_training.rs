@@ -6,6 +6,7 @@ use greentune_core_config::manifest::RunStatus;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::configure_image_run::{AstConfig, ConfigureImageRun};
 use crate::{
     Result, Workbench, WorkbenchError,
     launch::{Demand, Overrides},
@@ -15,13 +16,13 @@ use crate::{
 /// The platform that is this machine.
 pub(crate) const LOCAL: &str = "local";
 
-/// Start a configured run.
+/// Start a configured run (`run_id`), or make one that trains an image classifier and start it (`dataset` and `model`).
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct StartTraining {
-    /// Path of the project; the index of runs is asked when absent.
+    /// Path of the project; the index of runs is asked when absent. With `dataset` it is made where there is none.
     pub project_path: Option<PathBuf>,
-    /// Id of the run.
-    pub run_id: String,
+    /// Id of a configured run.
+    pub run_id: Option<String>,
     /// Stage to train: 1 or 2; all stages of the project when absent.
     pub stage: Option<u8>,
     /// Return once the worker has begun (true, the default), or wait for the end (false).
@@ -30,6 +31,62 @@ pub struct StartTraining {
     pub platform: Option<String>,
     /// Refuse what does not fit into memory; the setting training.memory_check when absent.
     pub memory_check: Option<bool>,
+    /// Images to learn from: a folder per class, CIFAR, IDX or Parquet.
+    pub dataset: Option<PathBuf>,
+    /// Image classifier: simplecnn, resnet18, efficientnet_b0, vit_tiny, ...
+    pub model: Option<String>,
+    /// Train on the samples that matter, with these settings.
+    pub ast_config: Option<AstConfig>,
+    /// Train the twin of such a run on all samples, to compare with.
+    pub baseline: Option<bool>,
+    /// Passes over the images.
+    pub epochs: Option<u64>,
+    /// Images per step.
+    pub batch_size: Option<u64>,
+    /// Peak learning rate.
+    pub learning_rate: Option<f64>,
+    /// Seed.
+    pub seed: Option<u64>,
+    /// Not available yet.
+    pub auto_upload_hf: Option<bool>,
+}
+
+impl StartTraining {
+    /// The run `run_id`, and nothing else asked for.
+    pub fn of(run_id: impl Into<String>) -> Self {
+        Self { run_id: Some(run_id.into()), ..Self::default() }
+    }
+
+    /// The run to make: none when one is named.
+    fn to_configure(&self) -> Result<Option<ConfigureImageRun>> {
+        let forms = "either run_id, or dataset and model";
+        match (&self.run_id, &self.dataset, &self.model) {
+            (Some(_), None, None) => Ok(None),
+            (None, Some(dataset), Some(model)) => Ok(Some(ConfigureImageRun {
+                project_path: self.project_path.clone(),
+                platform: self.platform.clone(),
+                dataset: dataset.clone(),
+                model: model.clone(),
+                ast_config: self.ast_config.clone(),
+                baseline: self.baseline,
+                epochs: self.epochs,
+                batch_size: self.batch_size,
+                learning_rate: self.learning_rate,
+                seed: self.seed,
+                auto_upload_hf: self.auto_upload_hf,
+                ..ConfigureImageRun::default()
+            })),
+            (run_id, dataset, model) => Err(WorkbenchError::InvalidValue {
+                key: if run_id.is_none() && dataset.is_some() { "model" } else { "run_id" },
+                found: match (run_id.is_some(), dataset.is_some() || model.is_some()) {
+                    (true, _) => String::from("both forms"),
+                    (false, true) => String::from("one of dataset and model"),
+                    (false, false) => String::from("nothing"),
+                },
+                allowed: String::from(forms),
+            }),
+        }
+    }
 }
 
 /// The job.
@@ -68,7 +125,9 @@ impl Workbench {
     /// When the end is waited for, a failed run is the error that it failed with, and a cancelled one is an error
     /// of kind `cancelled`.
     pub async fn start_training(&self, request: StartTraining) -> Result<StartTrainingResponse> {
-        let StartTraining { project_path, run_id, stage, async_mode, platform, memory_check } = request;
+        let request = self.configured(request).await?;
+        let StartTraining { project_path, run_id, stage, async_mode, platform, memory_check, .. } = request;
+        let run_id = run_id.unwrap_or_default();
         if let Some(platform) = platform.filter(|platform| platform != LOCAL) {
             return Err(WorkbenchError::NotAvailableYet {
                 what: format!("training on the platform {platform:?}"),
@@ -78,6 +137,19 @@ impl Workbench {
         let demand = stage.map_or(Demand::All, Demand::Stage);
         let overrides = Overrides { memory_check, ..Overrides::default() };
         self.train(project_path, run_id, demand, async_mode, overrides).await
+    }
+
+    /// The request to start a run by its id: one that asks for an image classifier has its run made first.
+    pub async fn configured(&self, request: StartTraining) -> Result<StartTraining> {
+        let Some(run) = request.to_configure()? else { return Ok(request) };
+        let made = self.configure_image_run(run).await?;
+        Ok(StartTraining {
+            project_path: Some(made.project_path),
+            run_id: Some(made.run_id),
+            dataset: None,
+            model: None,
+            ..request
+        })
     }
 
     /// Launches the run and waits for its beginning, or its end unless `async_mode`.

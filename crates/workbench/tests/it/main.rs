@@ -1,6 +1,7 @@
 //! The workbench through its operations, with a worker that speaks the protocol without training anything.
 #![cfg(unix)]
 
+mod comparing;
 mod evaluation_and_export;
 mod fake_worker;
 mod hub;

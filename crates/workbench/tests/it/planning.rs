@@ -144,10 +144,9 @@ async fn a_model_that_cannot_fit_is_refused_and_the_run_is_left_as_it_was() {
     assert_eq!(manifest(&run).status, RunStatus::NotStarted);
 
     let request = StartTraining {
-        run_id: run.run_id(),
         async_mode: Some(false),
         memory_check: Some(false),
-        ..StartTraining::default()
+        ..StartTraining::of(run.run_id())
     };
     assert_eq!(sandbox.workbench.start_training(request).await.unwrap().status, RunStatus::Completed);
     let manifest = manifest(&run);

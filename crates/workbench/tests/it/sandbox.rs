@@ -113,7 +113,7 @@ pub async fn start(
     run: &RunLayout,
     wait: bool,
 ) -> Result<StartTrainingResponse, WorkbenchError> {
-    let request = StartTraining { run_id: run.run_id(), async_mode: Some(!wait), ..StartTraining::default() };
+    let request = StartTraining { async_mode: Some(!wait), ..StartTraining::of(run.run_id()) };
     workbench.start_training(request).await
 }
 

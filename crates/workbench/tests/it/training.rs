@@ -172,12 +172,8 @@ async fn stages_are_trained_in_order() {
     let sandbox = Sandbox::new("trains").await;
     let run = sandbox.configured().await;
     let stage = async |stage| {
-        let request = StartTraining {
-            run_id: run.run_id(),
-            stage: Some(stage),
-            async_mode: Some(false),
-            ..StartTraining::default()
-        };
+        let request =
+            StartTraining { stage: Some(stage), async_mode: Some(false), ..StartTraining::of(run.run_id()) };
         sandbox.workbench.start_training(request).await.map_err(problem)
     };
     assert_eq!(stage(2).await.unwrap_err().code, "run.stage_not_trained");
@@ -226,7 +222,7 @@ async fn the_pace_of_earlier_runs_estimates_the_next() {
 async fn other_platforms_are_not_available_yet() {
     let sandbox = Sandbox::new("trains").await;
     let run_id = sandbox.configured().await.run_id();
-    let request = StartTraining { run_id, platform: Some("kaggle".into()), ..StartTraining::default() };
+    let request = StartTraining { platform: Some("kaggle".into()), ..StartTraining::of(run_id) };
     let error = problem(sandbox.workbench.start_training(request).await.unwrap_err());
     assert_eq!(error.kind, ProblemKind::Unsupported);
 }

@@ -1,0 +1,48 @@
+//! `greentune card`: the model card of a run.
+
+use std::path::PathBuf;
+
+use clap::{Args, builder::PossibleValuesParser};
+use greentune_workbench::operation::CreateModelCard;
+
+use crate::{failure::Failure, session::Session};
+
+/// Arguments of `card`.
+#[derive(Args, Debug)]
+pub struct Card {
+    /// Id of the run
+    run: String,
+    /// Which card
+    #[arg(long, value_name = "NAME", default_value = "standard")]
+    #[arg(value_parser = PossibleValuesParser::new(["standard", "competition", "research"]))]
+    template: String,
+    /// Run of full training that savings are told against
+    #[arg(long, value_name = "RUN")]
+    baseline: Option<String>,
+    /// File to write it to [default: standard output]
+    #[arg(long, value_name = "PATH")]
+    to: Option<PathBuf>,
+    /// Replace a file that is there
+    #[arg(long, requires = "to")]
+    overwrite: bool,
+}
+
+impl Card {
+    pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
+        let response = session
+            .workbench()?
+            .create_model_card(CreateModelCard {
+                project_path: session.project(),
+                run_id: self.run,
+                template: Some(self.template),
+                baseline_run_id: self.baseline,
+                output_path: self.to.map(|path| session.here(&path)),
+                overwrite: Some(self.overwrite),
+            })
+            .await?;
+        session.output.answer(&response, |_| match &response.path {
+            Some(path) => format!("wrote the card to {}", path.display()),
+            None => response.markdown.trim_end().to_owned(),
+        })
+    }
+}

@@ -1,0 +1,29 @@
+//! The tool `compare_runs`.
+
+use greentune_workbench::{
+    Result, Workbench,
+    operation::{CompareRuns, CompareRunsResponse},
+};
+
+use crate::{
+    operation::{Effect, Operation},
+    progress::Progress,
+};
+
+impl Operation for CompareRuns {
+    type Response = CompareRunsResponse;
+
+    const NAME: &'static str = "compare_runs";
+    const TITLE: &'static str = "Compare runs";
+    const DESCRIPTION: &'static str = "Compares a run of adaptive sparse training with full training: accuracy, energy, time, cost and CO2, each \
+         with interval and basis, and what limits the comparison. Several run ids, separated by commas, are a group over seeds.";
+    const EFFECT: Effect = Effect::Reads;
+
+    async fn perform(self, workbench: &Workbench, _progress: Option<Progress>) -> Result<Self::Response> {
+        workbench.compare_runs(self).await
+    }
+
+    fn text(response: &Self::Response) -> String {
+        response.markdown.clone()
+    }
+}

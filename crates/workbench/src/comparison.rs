@@ -1,0 +1,21 @@
+//! Runs beside each other: accuracy, energy and the rest, each with its interval, how it was got, and what else differs.
+//!
+//! A run is read once, into its figures; everything after that is arithmetic and words.
+
+mod caveats;
+mod charts;
+mod compare;
+mod figures;
+mod render;
+mod rows;
+mod statistics;
+
+pub use caveats::Caveat;
+pub use compare::{EnergySavingsBasis, Quantities, Quantity};
+pub use rows::{ComparisonRow, Figure, Metric};
+pub use statistics::IntervalSource;
+
+pub(crate) use charts::charts;
+pub(crate) use compare::{Comparison, compare};
+pub(crate) use figures::{RunFigures, base_of, data_of, differing_settings, length_of};
+pub(crate) use render::Rendered;

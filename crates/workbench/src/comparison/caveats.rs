@@ -1,0 +1,455 @@
+//! What a reader must know before believing a comparison, each with a stable code.
+
+use std::collections::BTreeSet;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    compare::{EnergySavingsBasis, Quantities, meter_interval, metered_ratio},
+    figures::{Metered, RunFigures},
+    render::significant,
+    rows::{Metric, is_comparable},
+    statistics::{CONFIDENCE, IntervalSource, mean, paired},
+};
+
+/// Something that limits what a comparison says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Caveat {
+    /// Stable code `area.reason`.
+    pub code: String,
+    /// What is the matter, in a sentence.
+    pub message: String,
+}
+
+/// A property that should be the same on both sides.
+struct Property {
+    code: &'static str,
+    what: &'static str,
+    of: fn(&RunFigures) -> String,
+    /// What follows when it is not.
+    so: &'static str,
+}
+
+const PROPERTIES: [Property; 12] = [
+    Property {
+        code: "data.train",
+        what: "training data",
+        of: |run| named(&run.train_data),
+        so: "the difference is of the data as well as of the method",
+    },
+    Property {
+        code: "data.validation",
+        what: "validation data",
+        of: |run| named(&run.validation_data),
+        so: "accuracy and loss are not of the same records",
+    },
+    Property {
+        code: "evaluation.records",
+        what: "validation records evaluated",
+        of: |run| run.evaluated.map_or_else(String::new, |records| records.to_string()),
+        so: "accuracy and loss are not of the same records",
+    },
+    Property {
+        code: "training.length",
+        what: "length of training",
+        of: |run| run.length.clone(),
+        so: "the shorter one saves by being shorter",
+    },
+    Property {
+        code: "training.device",
+        what: "device",
+        of: |run| run.device.clone(),
+        so: "time and energy are of the devices as well as of the method",
+    },
+    Property {
+        code: "hardware.cpu",
+        what: "processor",
+        of: |run| metered(run, |meter| meter.cpu.clone()),
+        so: "time and energy are of the machines as well as of the method",
+    },
+    Property {
+        code: "hardware.gpu",
+        what: "GPU",
+        of: |run| {
+            metered(run, |meter| if meter.gpu.is_empty() { String::from("none") } else { meter.gpu.clone() })
+        },
+        so: "time and energy are of the machines as well as of the method",
+    },
+    Property {
+        code: "meter.tracking_mode",
+        what: "tracking mode",
+        of: |run| metered(run, |meter| meter.tracking_mode.clone()),
+        so: "one side's energy is the machine's and the other's a process's share",
+    },
+    Property {
+        code: "meter.version",
+        what: "meter",
+        of: |run| metered(run, |meter| meter.meter.clone()),
+        so: "the energies may have been got in different ways",
+    },
+    Property {
+        code: "energy.basis_differs",
+        what: "basis of the energy",
+        of: |run| metered(run, |meter| meter.basis.to_owned()),
+        so: "the saving is not called measured, because one side is not",
+    },
+    Property {
+        code: "code.version",
+        what: "version of greentune",
+        of: |run| run.greentune_version.clone(),
+        so: "the difference may be of the versions",
+    },
+    Property {
+        code: "code.revision",
+        what: "git revision of the project",
+        of: |run| run.git_revision.chars().take(12).collect(),
+        so: "the difference may be of what changed between them",
+    },
+];
+
+/// All caveats of a comparison; without a baseline those of the AST side alone.
+pub(super) fn caveats(
+    ast: &[RunFigures],
+    baseline: &[RunFigures],
+    quantities: &Quantities,
+    basis: Option<EnergySavingsBasis>,
+) -> Vec<Caveat> {
+    let mut all = roles(ast, baseline);
+    if !baseline.is_empty() {
+        all.extend(PROPERTIES.iter().filter_map(|property| differs(property, ast, baseline)));
+        all.extend(settings(ast, baseline));
+        all.extend(grid(ast, baseline));
+        all.extend(prices(ast, baseline));
+        all.extend(seeds(ast, baseline));
+        all.extend(accuracy(ast, baseline, quantities));
+    }
+    all.extend(uneven(ast, "the AST runs"));
+    all.extend(uneven(baseline, "the baseline runs"));
+    all.extend(energy(ast, baseline, quantities, basis));
+    all.extend(runs(ast, baseline));
+    all
+}
+
+fn caveat(code: &str, message: String) -> Caveat {
+    Caveat { code: code.to_owned(), message }
+}
+
+/// A side that is not what its column says.
+fn roles(ast: &[RunFigures], baseline: &[RunFigures]) -> Vec<Caveat> {
+    let dense = ids(ast.iter().filter(|run| run.ast.is_none()));
+    let sparse = ids(baseline.iter().filter(|run| run.ast.is_some()));
+    let policies: BTreeSet<_> =
+        baseline.iter().filter_map(|run| run.ast.as_ref()).map(|ast| ast.policy.as_str()).collect();
+    let policies = policies.into_iter().collect::<Vec<_>>().join(" and ");
+    let mut all = Vec::new();
+    if let Some(dense) = dense {
+        all.push(caveat(
+            "ast.is_dense",
+            format!("{dense} in the column AST trained on all samples (ast.enabled = false)"),
+        ));
+    }
+    if let Some(sparse) = sparse {
+        all.push(caveat(
+            "baseline.is_ast",
+            format!(
+                "{sparse} in the column baseline selects samples too (policy {policies}): this is no comparison with \
+                 full training"
+            ),
+        ));
+    }
+    all
+}
+
+fn differs(property: &Property, ast: &[RunFigures], baseline: &[RunFigures]) -> Option<Caveat> {
+    let (ours, theirs) = (distinct(ast, property.of), distinct(baseline, property.of));
+    // What is not known of a side is no difference.
+    if ours == theirs || ours.is_empty() || theirs.is_empty() {
+        return None;
+    }
+    let Property { code, what, so, .. } = property;
+    let (ours, theirs) = (listed(&ours), listed(&theirs));
+    Some(caveat(code, format!("{what}: {ours} (AST), {theirs} (baseline); {so}")))
+}
+
+/// Runs of one group that are not repetitions of each other.
+fn uneven(group: &[RunFigures], whose: &str) -> Option<Caveat> {
+    let of_method = [
+        "data.train",
+        "data.validation",
+        "training.length",
+        "training.device",
+        "hardware.cpu",
+        "hardware.gpu",
+    ];
+    let uneven: Vec<_> = PROPERTIES
+        .iter()
+        .filter(|property| of_method.contains(&property.code) && distinct(group, property.of).len() > 1)
+        .map(|property| property.what)
+        .chain((group.iter().any(|run| run.ast != group[0].ast)).then_some("settings of ast"))
+        .chain((!differing_keys(group, group).is_empty()).then_some("settings"))
+        .collect();
+    (!uneven.is_empty()).then(|| {
+        let message =
+            format!("{whose} are not repetitions of each other: they differ in {}", uneven.join(", "));
+        caveat("group.uneven", message)
+    })
+}
+
+/// Other settings of training that differ.
+fn settings(ast: &[RunFigures], baseline: &[RunFigures]) -> Option<Caveat> {
+    let keys = differing_keys(ast, baseline);
+    (!keys.is_empty()).then(|| {
+        let message = format!(
+            "settings that differ: {}; the difference is of them as well as of the selection",
+            keys.into_iter().collect::<Vec<_>>().join(", ")
+        );
+        caveat("settings.differ", message)
+    })
+}
+
+fn differing_keys<'a>(ast: &'a [RunFigures], baseline: &'a [RunFigures]) -> BTreeSet<&'a str> {
+    let pairs = ast.iter().flat_map(|a| baseline.iter().map(move |b| (a, b)));
+    let keys = pairs.flat_map(|(a, b)| {
+        a.settings
+            .iter()
+            .filter(|(key, value)| b.settings.get(*key) != Some(*value))
+            .map(|(key, _)| key.as_str())
+    });
+    keys.collect()
+}
+
+/// Carbon intensity and PUE, and what can be said without them.
+fn grid(ast: &[RunFigures], baseline: &[RunFigures]) -> Vec<Caveat> {
+    let mut all = Vec::new();
+    let pue = |run: &RunFigures| metered(run, |meter| format!("{}", meter.pue));
+    let (ours, theirs) = (distinct(ast, pue), distinct(baseline, pue));
+    if ours != theirs && !ours.is_empty() && !theirs.is_empty() {
+        all.push(caveat(
+            "carbon.pue",
+            format!(
+                "PUE: {} (AST), {} (baseline); it is in the rows of energy, CO2 and cost, and not in the energy saving",
+                listed(&ours),
+                listed(&theirs)
+            ),
+        ));
+    }
+    let intensity = |group: &[RunFigures]| {
+        mean(&group.iter().filter_map(|run| run.meter.as_ref()?.g_per_kwh()).collect::<Vec<_>>())
+    };
+    let (Some(ours), Some(theirs)) = (intensity(ast), intensity(baseline)) else { return all };
+    if is_comparable(Metric::Emissions, ast, baseline) {
+        return all;
+    }
+    let place = |run: &RunFigures| metered(run, |meter| meter.place.clone());
+    let at_one = |group: &[RunFigures]| {
+        let kwh = |run: &RunFigures| run.meter.as_ref().map(|meter| meter.energy_kwh / meter.pue * theirs);
+        mean(&group.iter().filter_map(kwh).collect::<Vec<_>>()).unwrap_or_default()
+    };
+    all.push(caveat(
+        "carbon.intensity",
+        format!(
+            "CO2 is not comparable where carbon intensity or PUE differs ({ours:.0} g/kWh in {}, {theirs:.0} g/kWh in {} \
+             for the baseline); at the baseline's intensity and without PUE it would be {} g against {} g",
+            listed(&distinct(ast, place)),
+            listed(&distinct(baseline, place)),
+            significant(at_one(ast), 3),
+            significant(at_one(baseline), 3),
+        ),
+    ));
+    all
+}
+
+fn prices(ast: &[RunFigures], baseline: &[RunFigures]) -> Option<Caveat> {
+    let price = |run: &RunFigures| {
+        let price = run.price.as_ref()?;
+        Some(format!("{} {}", price.per_kwh, price.currency.as_deref().unwrap_or("(currency not named)")))
+    };
+    let words = |run: &RunFigures| price(run).unwrap_or_else(|| String::from("none"));
+    let (ours, theirs) = (distinct(ast, words), distinct(baseline, words));
+    (ours != theirs).then(|| {
+        let message = format!(
+            "price of a kWh: {} (AST), {} (baseline); no saving of cost is named",
+            listed(&ours),
+            listed(&theirs)
+        );
+        caveat("cost.price", message)
+    })
+}
+
+fn seeds(ast: &[RunFigures], baseline: &[RunFigures]) -> Vec<Caveat> {
+    let own = |group: &[RunFigures]| group.iter().map(|run| (run.seed, 0.0)).collect::<Vec<_>>();
+    let mut all = Vec::new();
+    let pairs = paired(&own(ast), &own(baseline)).map(|pairs| pairs.len());
+    if pairs.is_none() {
+        let seed = |run: &RunFigures| run.seed.to_string();
+        all.push(caveat(
+            "seeds.differ",
+            format!(
+                "seeds: {} (AST), {} (baseline); the runs are not paired, and the intervals are wider for it",
+                listed(&distinct(ast, seed)),
+                listed(&distinct(baseline, seed))
+            ),
+        ));
+    }
+    if ast.len().min(baseline.len()) == 1 {
+        all.push(caveat(
+            "seeds.single",
+            String::from(
+                "a single seed on a side: how much another seed would change is not known, so no interval is of seeds; \
+                 five or more seeds on both sides tell",
+            ),
+        ));
+    }
+    all
+}
+
+fn accuracy(ast: &[RunFigures], baseline: &[RunFigures], quantities: &Quantities) -> Vec<Caveat> {
+    let Some(difference) = &quantities.accuracy_diff else {
+        return vec![caveat(
+            "accuracy.missing",
+            String::from("a side has no accuracy on validation records"),
+        )];
+    };
+    let records = ast[0].records();
+    let mut all = Vec::new();
+    if difference.interval_from == Some(IntervalSource::Records) {
+        all.push(caveat(
+            "accuracy.unpaired_records",
+            format!(
+                "both were evaluated on the same {records}, but what each got right of them is not kept: the interval \
+                 treats them as separate ones and is usually too wide; McNemar's test on the predictions would tell more"
+            ),
+        ));
+    }
+    if let Some([low, high]) = difference.interval
+        && low <= 0.0
+        && high >= 0.0
+    {
+        let count = ast.len().min(baseline.len());
+        let with = if difference.interval_from == Some(IntervalSource::Records) {
+            format!("these {records}")
+        } else {
+            format!("these seeds ({count} a side)")
+        };
+        all.push(caveat(
+            "accuracy.within_interval",
+            format!("the difference in accuracy cannot be told apart from 0 with {with}"),
+        ));
+    }
+    all
+}
+
+fn energy(
+    ast: &[RunFigures],
+    baseline: &[RunFigures],
+    quantities: &Quantities,
+    basis: Option<EnergySavingsBasis>,
+) -> Vec<Caveat> {
+    let mut all = Vec::new();
+    let runs = || ast.iter().chain(baseline);
+    if let Some(which) = ids(runs().filter(|run| run.meter.is_none())) {
+        let message = format!(
+            "{which} has no energy of all stages, so that no saving of energy can be taken from the meters"
+        );
+        all.push(caveat("energy.unmetered", message));
+    }
+    if let Some(which) =
+        ids(runs().filter(|run| run.meter.as_ref().is_some_and(|m| m.energy_interval.is_none())))
+    {
+        let message = format!(
+            "{which} has no provenance beside its emissions: how its energy was got, and its bounds, are not known"
+        );
+        all.push(caveat("energy.no_provenance", message));
+    }
+    match basis {
+        Some(EnergySavingsBasis::Compute) => all.push(caveat(
+            "energy.compute_only",
+            String::from(
+                "the energy saving is the share of arithmetic that was skipped, a backward pass counted as two forward \
+                 passes; a machine does not use energy in proportion to arithmetic",
+            ),
+        )),
+        Some(EnergySavingsBasis::Mixed) => all.push(caveat(
+            "energy.basis_mixed",
+            String::from("part of the energy was read from counters and part modelled; the saving is not called measured"),
+        )),
+        _ => {}
+    }
+    let Some(saving) = &quantities.energy_savings else { return all };
+    if let Some([low, high]) = saving.interval
+        && saving.interval_from != Some(IntervalSource::Meter)
+        && low <= 0.0
+        && high >= 0.0
+    {
+        let percent = 100.0 * CONFIDENCE;
+        let message =
+            format!("the saving of energy cannot be told apart from none with these seeds ({percent:.0} %)");
+        all.push(caveat("energy.within_interval", message));
+    }
+    if metered_ratio(ast, baseline).is_some_and(|[low, high]| low <= 1.0 && high >= 1.0) {
+        let bounds = |group| {
+            meter_interval(group).map_or_else(String::new, |[low, high]| {
+                format!("{} to {} kWh", significant(low, 3), significant(high, 3))
+            })
+        };
+        all.push(caveat(
+            "energy.intervals_overlap",
+            format!(
+                "by the meters' intervals ({} and {}, without PUE) the saving cannot be told apart from none; on one machine \
+                 with one method both err the same way, and less may tell them apart",
+                bounds(ast),
+                bounds(baseline)
+            ),
+        ));
+    }
+    all
+}
+
+/// What happened to single runs.
+fn runs(ast: &[RunFigures], baseline: &[RunFigures]) -> Vec<Caveat> {
+    let runs = || ast.iter().chain(baseline);
+    let mut all = Vec::new();
+    if let Some(which) = ids(runs().filter(|run| run.is_resumed)) {
+        let message = format!(
+            "{which} was interrupted and resumed: work that was done twice is in its time and energy, and not in its samples"
+        );
+        all.push(caveat("run.resumed", message));
+    }
+    if let Some(which) = ids(runs().filter(|run| run.meter.as_ref().is_some_and(|meter| meter.has_slept))) {
+        let message = format!(
+            "the machine slept while {which} trained: sleep may be in its time, and modelled components are taken to draw \
+             nothing then"
+        );
+        all.push(caveat("run.slept", message));
+    }
+    all
+}
+
+fn ids<'a>(runs: impl Iterator<Item = &'a RunFigures>) -> Option<String> {
+    let ids: Vec<_> = runs.map(|run| run.run_id.as_str()).collect();
+    (!ids.is_empty()).then(|| ids.join(", "))
+}
+
+fn metered(run: &RunFigures, of: impl Fn(&Metered) -> String) -> String {
+    run.meter.as_ref().map(of).unwrap_or_default()
+}
+
+/// The values of a group, each once; what is not known is no value.
+fn distinct(group: &[RunFigures], of: impl Fn(&RunFigures) -> String) -> BTreeSet<String> {
+    group.iter().map(of).filter(|value| !value.is_empty()).collect()
+}
+
+fn listed(values: &BTreeSet<String>) -> String {
+    if values.is_empty() {
+        return String::from("not known");
+    }
+    values.iter().map(String::as_str).collect::<Vec<_>>().join(" and ")
+}
+
+/// Hashes cut to what a reader can compare; paths as they are.
+fn named(data: &str) -> String {
+    let is_hash = |word: &str| word.len() == 64 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let word = |word| if is_hash(word) { format!("sha256 {}", &word[..12]) } else { word.to_owned() };
+    data.split(' ').map(word).collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,102 @@
+//! Charts of a comparison: accuracy against energy, activation rate and threshold over epochs.
+
+use greentune_carbon::plots::{ChartLine, LineChart, Plot};
+use greentune_core_config::settings::Task;
+
+use super::{
+    compare::Comparison,
+    figures::{CurvePoint, RunFigures},
+    statistics::mean,
+};
+
+/// Joules in a kWh.
+const JOULES: f64 = 3.6e6;
+
+/// The charts that the runs have figures for, by file name.
+///
+/// A run is a line; a group of runs is the line of their means with a band from the least to the greatest.
+pub(crate) fn charts(comparison: &Comparison) -> Vec<(&'static str, Plot)> {
+    let sides = [("AST", comparison.ast.as_slice()), ("baseline", comparison.baseline.as_slice())];
+    let sides: Vec<Side> = sides
+        .into_iter()
+        .filter(|(_, runs)| !runs.is_empty())
+        .map(|(name, runs)| Side { name: named(name, runs), runs })
+        .collect();
+    let is_images = comparison.ast.first().is_some_and(|run| run.task == Task::ImageClassification);
+    let model = comparison.ast.first().map_or("", |run| run.model.as_str());
+    let over = if is_images { "epoch" } else { "step" };
+    let (unit, factor) = energy_unit(&comparison.ast, &comparison.baseline);
+    let share =
+        if is_images { "validation accuracy (%)" } else { "token accuracy on validation records (%)" };
+    let chart = |what: &str, across: String, up: &str, of: &dyn Fn(&CurvePoint) -> Option<[f64; 2]>| {
+        let lines: Vec<ChartLine> = sides.iter().filter_map(|side| side.line(of)).collect();
+        let title = format!("{what} of {model}");
+        (!lines.is_empty()).then(|| Plot::lines(&LineChart { title, across, up: up.to_owned(), lines }))
+    };
+    let all = [
+        (
+            "accuracy_energy",
+            chart("Accuracy against energy", format!("energy of the run so far ({unit})"), share, &|point| {
+                Some([point.energy_kwh? * factor, 100.0 * point.accuracy])
+            }),
+        ),
+        (
+            "activation_rate",
+            chart("Activation rate", over.to_owned(), "trained on (% of samples)", &|point| {
+                Some([point.at, 100.0 * point.activation_rate?])
+            }),
+        ),
+        (
+            "threshold",
+            chart("Threshold of selection", over.to_owned(), "threshold (score)", &|point| {
+                Some([point.at, point.threshold?])
+            }),
+        ),
+    ];
+    all.into_iter().filter_map(|(name, plot)| Some((name, plot?))).collect()
+}
+
+/// One side of the comparison.
+struct Side<'a> {
+    name: String,
+    runs: &'a [RunFigures],
+}
+
+impl Side<'_> {
+    /// The line of this side; `None` unless every run has two points or more.
+    fn line(&self, of: &dyn Fn(&CurvePoint) -> Option<[f64; 2]>) -> Option<ChartLine> {
+        let curves: Vec<Vec<[f64; 2]>> =
+            self.runs.iter().map(|run| run.curve.iter().filter_map(of).collect()).collect();
+        // A run of a group that ended earlier ends the mean.
+        let length = curves.iter().map(Vec::len).min().filter(|length| *length > 1)?;
+        let column =
+            |number: usize, axis: usize| curves.iter().map(|curve| curve[number][axis]).collect::<Vec<_>>();
+        let point = |number| Some([mean(&column(number, 0))?, mean(&column(number, 1))?]);
+        let points = (0..length).map(point).collect::<Option<Vec<_>>>()?;
+        let bounds = |number| {
+            let values = column(number, 1);
+            let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+            [points[number][0], least, values.iter().copied().fold(f64::NEG_INFINITY, f64::max)]
+        };
+        let band = if curves.len() > 1 { (0..length).map(bounds).collect() } else { Vec::new() };
+        Some(ChartLine { name: self.name.clone(), points, band })
+    }
+}
+
+fn named(name: &str, runs: &[RunFigures]) -> String {
+    match runs.len() {
+        1 => name.to_owned(),
+        count => format!("{name}: mean of {count}, range"),
+    }
+}
+
+/// The unit in which the greatest energy is a number that can be read, and what makes it of kWh.
+fn energy_unit(ast: &[RunFigures], baseline: &[RunFigures]) -> (&'static str, f64) {
+    let points = ast.iter().chain(baseline).flat_map(|run| &run.curve);
+    let most = points.filter_map(|point| point.energy_kwh).fold(0.0, f64::max);
+    match most {
+        kwh if kwh >= 1.0 => ("kWh", 1.0),
+        wh if wh >= 1e-3 => ("Wh", 1000.0),
+        _ => ("J", JOULES),
+    }
+}

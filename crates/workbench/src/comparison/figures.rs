@@ -1,0 +1,479 @@
+//! What a comparison knows of a run, read once from its manifest, its events and its files of emissions.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
+
+use greentune_carbon::{codecarbon, sidecar};
+use greentune_core_config::{
+    emissions::{EmissionsProvenance, EmissionsRecord, basis_of},
+    evaluation::EvaluatedModel,
+    event::{EpochMetrics, EventKind},
+    manifest::{RunData, RunManifest, StageRecord},
+    selection::SelectionSoFar,
+    settings::{AstSettings, Settings, Task},
+};
+use serde_json::Value;
+
+use super::statistics::Proportion;
+use crate::{Result, WorkbenchError, progress::records_per_step, run::Run};
+
+/// Settings that make no difference to what is learnt, or that a comparison names by themselves.
+const PASSED_OVER: [&str; 12] = [
+    "ast.",
+    "carbon.",
+    "evaluation.",
+    "huggingface.",
+    "mlflow.",
+    "project.",
+    "training.device",
+    "training.keep_checkpoints",
+    "training.memory_check",
+    "training.save_steps",
+    "training.seed",
+    "wandb.",
+];
+
+/// A run in figures.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct RunFigures {
+    pub run_id: String,
+    pub run_name: String,
+    pub task: Task,
+    /// What is trained, as a reader calls it.
+    pub model: String,
+    /// How samples were selected; `None` when all were trained on.
+    pub ast: Option<AstSettings>,
+    pub seed: u64,
+    /// Epochs or steps, in words.
+    pub length: String,
+    /// Hash of the training data, or its path where there is none.
+    pub train_data: String,
+    pub validation_data: String,
+    /// Settings by dotted key, without [`PASSED_OVER`].
+    pub settings: BTreeMap<String, String>,
+    pub greentune_version: String,
+    pub git_revision: String,
+    pub device: String,
+    pub is_resumed: bool,
+    /// Share of validation images (of tokens, for a language model) that are right after the last stage. Trials of a
+    /// language model are records: the tokens of one record err together.
+    pub accuracy: Option<Proportion>,
+    pub top5_accuracy: Option<Proportion>,
+    /// In nats, per image or token.
+    pub validation_loss: Option<f64>,
+    /// Validation images or records behind them.
+    pub evaluated: Option<u64>,
+    pub seconds: Option<f64>,
+    pub samples_trained: Option<u64>,
+    /// Share of candidates that was trained on while samples were selected; 1 where none were.
+    pub activation_rate: f64,
+    /// Share of full training's arithmetic that the whole run spared, its warm-up included.
+    pub compute_savings: Option<f64>,
+    /// `None` when a stage was not metered.
+    pub meter: Option<Metered>,
+    pub price: Option<Price>,
+    pub curve: Vec<CurvePoint>,
+}
+
+/// What the meters say of a run, over its stages.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Metered {
+    pub energy_kwh: f64,
+    /// `None` when a stage has no provenance.
+    pub energy_interval: Option<[f64; 2]>,
+    pub emissions_g: f64,
+    pub emissions_interval: Option<[f64; 2]>,
+    /// `measured`, `modelled`, `mixed`, or `unknown` without provenance.
+    pub basis: &'static str,
+    pub cpu: String,
+    pub gpu: String,
+    pub tracking_mode: String,
+    /// The overhead that is in energy and emissions.
+    pub pue: f64,
+    pub meter: String,
+    pub place: String,
+    pub has_slept: bool,
+}
+
+impl Metered {
+    /// Emissions per energy; `None` without energy.
+    pub fn g_per_kwh(&self) -> Option<f64> {
+        (self.energy_kwh > 0.0).then(|| self.emissions_g / self.energy_kwh)
+    }
+}
+
+/// What a kWh costs.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Price {
+    pub per_kwh: f64,
+    pub currency: Option<String>,
+}
+
+/// An evaluation while training.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct CurvePoint {
+    /// Epochs done over all stages; steps of a language model.
+    pub at: f64,
+    pub accuracy: f64,
+    pub energy_kwh: Option<f64>,
+    pub activation_rate: Option<f64>,
+    pub threshold: Option<f64>,
+}
+
+impl RunFigures {
+    /// Reads the figures of `run`.
+    ///
+    /// Errors: a file of emissions that is damaged.
+    pub fn read(run: &Run) -> Result<Self> {
+        let manifest = &run.manifest;
+        let settings = &manifest.settings;
+        let last = manifest.stages.last();
+        let selections: Vec<_> =
+            manifest.stages.iter().filter_map(|stage| stage.selection.as_ref()).collect();
+        let evaluation = last.map(Evaluation::of).unwrap_or_default();
+        let meter = read_meter(run)?;
+        Ok(Self {
+            run_id: manifest.run_id.clone(),
+            run_name: manifest.run_name.clone(),
+            task: settings.task(),
+            model: model_name(manifest),
+            ast: settings.ast.enabled.then(|| settings.ast.clone()),
+            seed: settings.training.seed,
+            length: length_of(manifest),
+            train_data: data_of_stages(manifest, RunData::train_of),
+            validation_data: validation_of(manifest),
+            settings: compared_settings(settings),
+            greentune_version: manifest.greentune_version.clone(),
+            git_revision: manifest.git_revision.clone().unwrap_or_default(),
+            device: devices(run),
+            is_resumed: run
+                .events
+                .iter()
+                .any(|event| matches!(event.kind, EventKind::Started { resumed: true, .. })),
+            accuracy: evaluation.accuracy,
+            top5_accuracy: evaluation.top5_accuracy,
+            validation_loss: evaluation.loss,
+            evaluated: evaluation.accuracy.map(|accuracy| accuracy.trials),
+            seconds: manifest.stages.iter().map(|stage| stage.duration_seconds).sum(),
+            samples_trained: manifest.stages.iter().map(|stage| samples_trained(run, stage)).sum(),
+            activation_rate: selections.last().map_or(1.0, |selection| selection.activation_rate()),
+            compute_savings: if selections.is_empty() { None } else { compute_savings(run) },
+            meter,
+            price: settings
+                .carbon
+                .electricity_price_per_kwh
+                .map(|per_kwh| Price { per_kwh, currency: settings.carbon.electricity_currency.clone() }),
+            curve: curve(run),
+        })
+    }
+
+    /// The trials of its accuracy, as a reader calls them.
+    pub fn records(&self) -> &'static str {
+        match self.task {
+            Task::ImageClassification => "images",
+            Task::LanguageModel => "records",
+        }
+    }
+
+    /// What the run used costs, in the currency of its price.
+    pub fn cost(&self) -> Option<f64> {
+        Some(self.meter.as_ref()?.energy_kwh * self.price.as_ref()?.per_kwh)
+    }
+}
+
+/// What makes the model of a run the same as another's: its architecture, or the hash of its base's configuration.
+pub(crate) fn base_of(manifest: &RunManifest) -> String {
+    match &manifest.settings.vision.model {
+        Some(architecture) => architecture.clone(),
+        None => data_of(manifest, &manifest.base_model_path.join("config.json")),
+    }
+}
+
+/// Hash of the input at `path`, or the path where the manifest has none.
+pub(crate) fn data_of(manifest: &RunManifest, path: &Path) -> String {
+    let path = path.to_string_lossy();
+    manifest.input_hashes.get(&*path).cloned().unwrap_or_else(|| path.into_owned())
+}
+
+/// How long a run trains, in epochs or in steps of its stages.
+pub(crate) fn length_of(manifest: &RunManifest) -> String {
+    let settings = &manifest.settings;
+    match settings.task() {
+        Task::ImageClassification => format!("{} epochs", settings.vision.epochs),
+        Task::LanguageModel => {
+            let steps = |stage: &StageRecord| settings.training.stage(stage.stage).iterations.to_string();
+            manifest.stages.iter().map(steps).collect::<Vec<_>>().join(" + ") + " steps"
+        }
+    }
+}
+
+/// Keys of the settings that differ and may matter.
+pub(crate) fn differing_settings(a: &Settings, b: &Settings) -> usize {
+    let (a, b) = (compared_settings(a), compared_settings(b));
+    a.iter().filter(|(key, value)| b.get(*key) != Some(*value)).count()
+}
+
+/// The last stage's validation.
+#[derive(Default)]
+struct Evaluation {
+    accuracy: Option<Proportion>,
+    top5_accuracy: Option<Proportion>,
+    loss: Option<f64>,
+}
+
+impl Evaluation {
+    fn of(stage: &StageRecord) -> Self {
+        if let Some(report) =
+            stage.classification.as_ref().filter(|report| report.dataset_role == "validation")
+        {
+            let share = |share| Proportion { share, trials: report.images };
+            return Self {
+                accuracy: Some(share(report.accuracy)),
+                top5_accuracy: report.top5_accuracy.map(share),
+                loss: Some(report.loss),
+            };
+        }
+        let role = format!("stage{} validation", stage.stage);
+        let own = stage
+            .evaluations
+            .iter()
+            .find(|report| report.model == EvaluatedModel::Stage(stage.stage) && report.dataset_role == role);
+        own.map_or_else(Self::default, |report| Self {
+            accuracy: Some(Proportion { share: report.token_accuracy, trials: report.records }),
+            top5_accuracy: None,
+            loss: Some(report.loss),
+        })
+    }
+}
+
+fn model_name(manifest: &RunManifest) -> String {
+    let settings = &manifest.settings;
+    let folder = manifest.base_model_path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    match &settings.vision.model {
+        Some(architecture) => architecture.clone(),
+        None if settings.base_model.local_path.is_none() => settings.base_model.model_id.clone(),
+        None => folder,
+    }
+}
+
+/// The data of all stages, each once.
+fn data_of_stages(manifest: &RunManifest, of: fn(&RunData, u8) -> &PathBuf) -> String {
+    let mut data: Vec<_> =
+        manifest.stages.iter().map(|stage| data_of(manifest, of(&manifest.data, stage.stage))).collect();
+    data.dedup();
+    data.join(" and ")
+}
+
+/// The validation data; where it is held out of the training data, with the share that is.
+fn validation_of(manifest: &RunManifest) -> String {
+    let data = data_of_stages(manifest, RunData::validation_of);
+    if manifest.settings.task() == Task::ImageClassification
+        && manifest.data.validation_of(2) == manifest.data.train_of(2)
+    {
+        return format!("{data} ({} held out)", manifest.settings.vision.validation_share);
+    }
+    data
+}
+
+fn compared_settings(settings: &Settings) -> BTreeMap<String, String> {
+    let mut flat = BTreeMap::new();
+    if let Ok(value) = serde_json::to_value(settings) {
+        flatten("", &value, &mut flat);
+    }
+    flat.retain(|key, _| !PASSED_OVER.iter().any(|passed| key.starts_with(passed)));
+    // Named in words by `length_of`, and by the model.
+    flat.remove("vision.epochs");
+    flat.remove("vision.model");
+    flat
+}
+
+fn flatten(prefix: &str, value: &Value, flat: &mut BTreeMap<String, String>) {
+    let Value::Object(fields) = value else {
+        flat.insert(prefix.to_owned(), value.to_string());
+        return;
+    };
+    for (name, value) in fields {
+        let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+        flatten(&key, value, flat);
+    }
+}
+
+fn devices(run: &Run) -> String {
+    let devices = run.events.iter().filter_map(|event| match &event.kind {
+        EventKind::Started { device, .. } => Some(device.as_str()),
+        _ => None,
+    });
+    devices.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(" and ")
+}
+
+/// Samples that `stage` trained on; `None` when its files do not tell.
+fn samples_trained(run: &Run, stage: &StageRecord) -> Option<u64> {
+    if let Some(selection) = &stage.selection {
+        return Some(selection.selected);
+    }
+    let mut by_step = BTreeMap::new();
+    for event in &run.events {
+        if let EventKind::Step(step) = &event.kind
+            && step.stage == stage.stage
+            && let Some(samples) = &step.samples
+        {
+            // A step that was done again after an interruption counts once.
+            by_step.insert(step.step, samples.trained);
+        }
+    }
+    if by_step.len() as u64 == stage.steps_done && stage.steps_done > 0 {
+        return Some(by_step.values().sum());
+    }
+    let settings = &run.manifest.settings;
+    let is_counted = settings.task() == Task::LanguageModel && !settings.training.packing;
+    is_counted.then(|| stage.steps_done * records_per_step(&run.manifest, stage.stage))
+}
+
+/// Over the whole run: a stage without selection trains on all its samples.
+fn compute_savings(run: &Run) -> Option<f64> {
+    let whole = run.manifest.stages.iter().try_fold(SelectionSoFar::default(), |sum, stage| {
+        let dense =
+            |samples| SelectionSoFar { candidates: samples, selected: samples, ..SelectionSoFar::default() };
+        let of_stage = stage.selection.clone().or_else(|| samples_trained(run, stage).map(dense))?;
+        Some(sum.and(&of_stage))
+    })?;
+    Some(whole.compute_savings())
+}
+
+/// The last row of every stage's file, with its sidecar; `None` when a stage has no row.
+fn read_meter(run: &Run) -> Result<Option<Metered>> {
+    let mut rows = Vec::new();
+    for stage in &run.manifest.stages {
+        let row =
+            codecarbon::last(&run.layout.emissions_csv(stage.stage)).map_err(WorkbenchError::reported)?;
+        let sidecar = sidecar::read(&run.layout.provenance(stage.stage)).map_err(WorkbenchError::reported)?;
+        let Some(row) = row else { return Ok(None) };
+        rows.push((row, sidecar));
+    }
+    Ok((!rows.is_empty()).then(|| metered(&rows)))
+}
+
+fn metered(rows: &[(EmissionsRecord, Option<EmissionsProvenance>)]) -> Metered {
+    let sum = |of: fn(&EmissionsRecord) -> f64| rows.iter().map(|(row, _)| of(row)).sum::<f64>();
+    let words = |of: fn(&EmissionsRecord) -> String| {
+        let values: BTreeSet<String> = rows.iter().map(|(row, _)| of(row)).collect();
+        values.into_iter().collect::<Vec<_>>().join(" and ")
+    };
+    let sidecars: Option<Vec<_>> = rows.iter().map(|(_, sidecar)| sidecar.as_ref()).collect();
+    // Stages were metered in one way, so that their errors go the same way: their ends add up.
+    let interval = |of: fn(&EmissionsProvenance) -> [f64; 2]| {
+        let intervals = sidecars.as_ref()?.iter().map(|sidecar| of(sidecar));
+        Some(intervals.fold([0.0, 0.0], |[low, high], [less, more]| [low + less, high + more]))
+    };
+    let mut notes = sidecars.iter().flatten().flat_map(|sidecar| &sidecar.notes);
+    Metered {
+        energy_kwh: sum(|row| row.energy_consumed),
+        energy_interval: interval(EmissionsProvenance::energy_interval_kwh),
+        emissions_g: 1000.0 * sum(|row| row.emissions),
+        emissions_interval: interval(EmissionsProvenance::emissions_interval_kg)
+            .map(|interval| interval.map(|kg| 1000.0 * kg)),
+        basis: sidecars
+            .as_ref()
+            .map_or("unknown", |all| basis_of(all.iter().flat_map(|sidecar| &sidecar.components))),
+        cpu: words(|row| row.cpu_model.clone()),
+        gpu: words(|row| row.gpu_model.clone()),
+        tracking_mode: words(|row| row.tracking_mode.clone()),
+        // A file of an older version may have no PUE, which then was 1.
+        pue: rows.iter().map(|(row, _)| row.pue).fold(1.0, f64::max),
+        meter: words(|row| row.codecarbon_version.clone()),
+        place: words(|row| format!("{} {}", row.country_iso_code, row.region).trim().to_owned()),
+        // The ledger's own words for a machine that slept.
+        has_slept: notes.any(|note| note.starts_with("sleep:")),
+    }
+}
+
+/// Accuracy as it rose, with the energy up to then.
+fn curve(run: &Run) -> Vec<CurvePoint> {
+    let epochs: Vec<_> = run.manifest.stages.iter().flat_map(|stage| &stage.epochs).collect();
+    if epochs.is_empty() {
+        return evaluations(run);
+    }
+    let point = |epoch: &&EpochMetrics| CurvePoint {
+        at: epoch.epoch as f64,
+        accuracy: epoch.accuracy,
+        energy_kwh: epoch.energy_kwh,
+        activation_rate: Some(epoch.selection.as_ref().map_or(1.0, SelectionSoFar::activation_rate)),
+        threshold: epoch.selection.as_ref().and_then(|selection| selection.threshold),
+    };
+    epochs.iter().map(point).collect()
+}
+
+/// The evaluations of a language model, with the energy that was last reported before each.
+fn evaluations(run: &Run) -> Vec<CurvePoint> {
+    let mut points: BTreeMap<(u8, u64), CurvePoint> = BTreeMap::new();
+    let mut energy: BTreeMap<u8, f64> = BTreeMap::new();
+    let steps_before = |stage: u8| {
+        run.manifest
+            .stages
+            .iter()
+            .filter(|known| known.stage < stage)
+            .map(|known| known.steps_done)
+            .sum::<u64>()
+    };
+    for event in &run.events {
+        match &event.kind {
+            EventKind::Emissions(so_far) => {
+                energy.insert(so_far.stage, so_far.energy_kwh);
+            }
+            EventKind::Evaluated { stage, step, token_accuracy, .. } => {
+                let point = CurvePoint {
+                    at: (steps_before(*stage) + step) as f64,
+                    accuracy: *token_accuracy,
+                    energy_kwh: (!energy.is_empty()).then(|| energy.values().sum()),
+                    ..CurvePoint::default()
+                };
+                points.insert((*stage, *step), point);
+            }
+            _ => {}
+        }
+    }
+    points.into_values().collect()
+}
+
+#[cfg(test)]
+impl RunFigures {
+    /// A run of an image classifier, metered by counters that are good to 5 %, without PUE.
+    pub(crate) fn example(seed: u64, kwh: f64) -> Self {
+        Self {
+            run_id: format!("run-{seed}"),
+            run_name: String::from("run"),
+            task: Task::ImageClassification,
+            model: String::from("resnet18"),
+            ast: None,
+            seed,
+            length: String::from("10 epochs"),
+            train_data: String::from("train"),
+            validation_data: String::from("val"),
+            settings: BTreeMap::new(),
+            greentune_version: String::from("1"),
+            git_revision: String::new(),
+            device: String::from("cpu"),
+            is_resumed: false,
+            accuracy: Some(Proportion { share: 0.9, trials: 1000 }),
+            top5_accuracy: None,
+            validation_loss: Some(0.3),
+            evaluated: Some(1000),
+            seconds: Some(100.0),
+            samples_trained: Some(1000),
+            activation_rate: 1.0,
+            compute_savings: None,
+            meter: Some(Metered {
+                energy_kwh: kwh,
+                energy_interval: Some([kwh * 0.95, kwh * 1.05]),
+                emissions_g: kwh * 400.0,
+                basis: "measured",
+                pue: 1.0,
+                ..Metered::default()
+            }),
+            price: None,
+            curve: Vec::new(),
+        }
+    }
+}

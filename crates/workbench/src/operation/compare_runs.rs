@@ -1,0 +1,327 @@
+//! Sparse training beside full training: what was saved, and whether anybody could tell.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
+
+use greentune_core_config::manifest::{RunManifest, RunStatus};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Result, Workbench, WorkbenchError,
+    comparison::{
+        Caveat, Comparison, ComparisonRow, EnergySavingsBasis, Quantities, Quantity, Rendered, RunFigures,
+        base_of, compare, data_of, differing_settings, length_of,
+    },
+    job_store::runs_of,
+    json_file,
+    run::Run,
+};
+
+/// Compare runs of adaptive sparse training with full training.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct CompareRuns {
+    /// Path of the project; the index of runs is asked when absent.
+    pub project_path: Option<PathBuf>,
+    /// Id of the run; several, separated by commas, are a group over seeds.
+    pub ast_run_id: String,
+    /// Id of the run or ids of the runs to compare with; when absent, the completed run of the same project with the same
+    /// model, data, length and seed that selects no samples.
+    pub baseline_run_id: Option<String>,
+    /// The form of `text` in the response; `table` when absent.
+    pub format: Option<ComparisonFormat>,
+}
+
+/// A form of a comparison.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ComparisonFormat {
+    /// Plain text for a terminal.
+    #[default]
+    Table,
+    /// GitHub's Markdown.
+    Markdown,
+    /// A `table` environment with booktabs.
+    Latex,
+    /// The response itself.
+    Json,
+    /// A line per metric, figures in full.
+    Csv,
+}
+
+/// A comparison. Savings are baseline less AST, differences of rows AST less baseline.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CompareRunsResponse {
+    /// The AST runs.
+    pub ast_run_ids: Vec<String>,
+    /// The runs they were compared with; empty when there is none.
+    pub baseline_run_ids: Vec<String>,
+    /// Accuracy of AST less that of the baseline, in `[-1, 1]`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub accuracy_diff: Option<f64>,
+    /// Share of the baseline's energy that was not used; never without `energy_savings_basis`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub energy_savings: Option<f64>,
+    /// How the saving of energy is known.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub energy_savings_basis: Option<EnergySavingsBasis>,
+    /// Hours that training was shorter.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub time_savings_hours: Option<f64>,
+    /// Money that electricity cost less, where its price is set in USD for all runs; in another currency it is among
+    /// `quantities`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cost_savings_usd: Option<f64>,
+    /// g CO2-equivalent that were emitted less.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub emissions_avoided_g: Option<f64>,
+    /// The same figures with their intervals and bases.
+    pub quantities: Quantities,
+    /// One row per metric.
+    pub rows: Vec<ComparisonRow>,
+    /// What limits what this says.
+    pub caveats: Vec<Caveat>,
+    /// The comparison in the form that was asked for; absent for JSON, which is this response.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub text: Option<String>,
+    /// As Markdown.
+    pub markdown: String,
+    /// As LaTeX.
+    pub latex: String,
+    /// As CSV.
+    pub csv: String,
+}
+
+impl Workbench {
+    /// Compares one run, or a group of runs over seeds, with full training.
+    ///
+    /// Errors: a run is unknown, named twice or not completed; runs of another task or model; a damaged file of emissions.
+    pub async fn compare_runs(&self, request: CompareRuns) -> Result<CompareRunsResponse> {
+        self.blocking(move |workbench| {
+            let comparison = workbench.comparison(&request)?;
+            response(comparison, request.format.unwrap_or_default())
+        })
+        .await
+    }
+
+    /// Finds, checks and compares the runs that `request` names.
+    pub(crate) fn comparison(&self, request: &CompareRuns) -> Result<Comparison> {
+        let read = |key, ids: &str| self.completed_runs(request.project_path.as_deref(), key, ids);
+        let ast = read("ast_run_id", &request.ast_run_id)?;
+        let baseline = match &request.baseline_run_id {
+            Some(ids) => read("baseline_run_id", ids)?,
+            None => twins(&ast),
+        };
+        check_comparable(&ast, &baseline)?;
+        let figures = |runs: &[Run]| runs.iter().map(RunFigures::read).collect::<Result<Vec<_>>>();
+        let mut comparison = compare(figures(&ast)?, figures(&baseline)?);
+        if baseline.is_empty() {
+            comparison.caveats.insert(0, without_baseline(&ast[0].manifest));
+        }
+        Ok(comparison)
+    }
+
+    fn completed_runs(&self, project: Option<&Path>, key: &'static str, ids: &str) -> Result<Vec<Run>> {
+        let ids: Vec<&str> = ids.split(',').map(str::trim).filter(|id| !id.is_empty()).collect();
+        if ids.is_empty() {
+            return Err(WorkbenchError::InvalidValue {
+                key,
+                found: String::from("nothing"),
+                allowed: String::from("the id of a run, or several separated by commas"),
+            });
+        }
+        ids.into_iter()
+            .map(|id| {
+                let run = self.read_run(project, id)?;
+                let manifest = &run.manifest;
+                let is_whole = manifest.stages.iter().all(|stage| stage.status == RunStatus::Completed);
+                if manifest.status == RunStatus::Completed && is_whole && !manifest.stages.is_empty() {
+                    return Ok(run);
+                }
+                let status = if is_whole { manifest.status } else { unfinished(manifest) };
+                Err(WorkbenchError::NotCompleted { run_id: manifest.run_id.clone(), status })
+            })
+            .collect()
+    }
+}
+
+/// The status of a run that ended before its last stage.
+fn unfinished(manifest: &RunManifest) -> RunStatus {
+    let stage = manifest.stages.iter().find(|stage| stage.status != RunStatus::Completed);
+    stage.map_or(manifest.status, |stage| stage.status)
+}
+
+/// Refuses a run with itself, and runs of another task or model.
+fn check_comparable(ast: &[Run], baseline: &[Run]) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    for run in ast.iter().chain(baseline) {
+        if !seen.insert(run.layout.folder()) {
+            return Err(WorkbenchError::CannotCompare {
+                reason: format!(
+                    "the run {} is named twice; a run tells nothing beside itself",
+                    run.manifest.run_id
+                ),
+                instead: comparable_words(&ast[0]),
+            });
+        }
+    }
+    let first = &ast[0].manifest;
+    for run in ast.iter().chain(baseline) {
+        let other = &run.manifest;
+        let what = if other.settings.task() != first.settings.task() {
+            "task"
+        } else if base_of(other) != base_of(first) {
+            "model"
+        } else {
+            continue;
+        };
+        return Err(WorkbenchError::CannotCompare {
+            reason: format!(
+                "{} trains {}, {} trains {}: another {what}",
+                first.run_id,
+                trained(first),
+                other.run_id,
+                trained(other)
+            ),
+            instead: comparable_words(&ast[0]),
+        });
+    }
+    Ok(())
+}
+
+fn trained(manifest: &RunManifest) -> String {
+    match &manifest.settings.vision.model {
+        Some(architecture) => format!("the image classifier {architecture}"),
+        None => format!("the language model {}", manifest.base_model_path.display()),
+    }
+}
+
+/// Runs of the project that `run` can be compared with.
+fn comparable_words(run: &Run) -> String {
+    let others = completed_like(run).into_iter().map(|other| other.manifest.run_id);
+    let ids: Vec<_> = others.take(5).collect();
+    if ids.is_empty() {
+        return String::from(
+            "train the same model on the same data with ast.enabled = false, and compare with that run",
+        );
+    }
+    format!("{} can be compared with {}", run.manifest.run_id, ids.join(", "))
+}
+
+/// Completed runs of the project of `run` that train the same model, the newest first.
+fn completed_like(run: &Run) -> Vec<Run> {
+    let own = &run.manifest;
+    let mut others: Vec<Run> = runs_of(run.layout.project())
+        .into_iter()
+        .filter(|layout| *layout != run.layout)
+        .filter(|layout| {
+            // A folder that cannot be read is no candidate.
+            json_file::read::<RunManifest>(&layout.manifest()).is_ok_and(|other| {
+                other.settings.task() == own.settings.task() && base_of(&other) == base_of(own)
+            })
+        })
+        .filter_map(|layout| Run::read(layout).ok())
+        .filter(|other| other.manifest.status == RunStatus::Completed)
+        .filter(|other| other.manifest.stages.iter().all(|stage| stage.status == RunStatus::Completed))
+        .collect();
+    others.sort_by_key(|other| std::cmp::Reverse((other.manifest.created_at, other.manifest.run_id.clone())));
+    others
+}
+
+/// The baselines of `ast` in their projects: for each run the one with the fewest other settings, the newest of those.
+fn twins(ast: &[Run]) -> Vec<Run> {
+    let mut found: Vec<Run> = Vec::new();
+    for run in ast {
+        let own = &run.manifest;
+        let is_twin = |other: &RunManifest| {
+            !other.settings.ast.enabled
+                && other.settings.training.seed == own.settings.training.seed
+                && length_of(other) == length_of(own)
+                && same_data(own, other)
+        };
+        let twin = completed_like(run)
+            .into_iter()
+            .filter(|other| is_twin(&other.manifest))
+            .filter(|other| ast.iter().chain(&found).all(|known| known.layout != other.layout))
+            .min_by_key(|other| differing_settings(&own.settings, &other.manifest.settings));
+        found.extend(twin);
+    }
+    found
+}
+
+fn same_data(a: &RunManifest, b: &RunManifest) -> bool {
+    let data = |manifest: &RunManifest| {
+        [1, 2].map(|stage| {
+            let of = [manifest.data.train_of(stage), manifest.data.validation_of(stage)];
+            of.map(|path| data_of(manifest, path))
+        })
+    };
+    data(a) == data(b)
+}
+
+/// How to train what is missing.
+fn without_baseline(manifest: &RunManifest) -> Caveat {
+    let mut set =
+        vec![String::from("ast.enabled=false"), format!("training.seed={}", manifest.settings.training.seed)];
+    let task_keys: &[&str] = if manifest.settings.vision.model.is_some() {
+        &["vision.model", "vision.epochs"]
+    } else {
+        &["training.stage1.iterations", "training.stage2.iterations"]
+    };
+    let settings = serde_json::to_value(&manifest.settings).unwrap_or_default();
+    for key in task_keys {
+        let pointer = format!("/{}", key.replace('.', "/"));
+        let value = settings
+            .pointer(&pointer)
+            .map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+        set.extend(value.map(|value| format!("{key}={value}")));
+    }
+    let set: Vec<_> = set.into_iter().map(|pair| format!("--set {pair}")).collect();
+    Caveat {
+        code: String::from("baseline.absent"),
+        message: format!(
+            "no completed run of this project has the same model, data, length and seed with ast.enabled = false, so nothing \
+             is measured against full training; train one: `greentune runs new --name {}-dense --train {} --validation {} \
+             {}`, with the other settings of {}, then `greentune train`",
+            manifest.run_name,
+            manifest.data.train.display(),
+            manifest.data.validation.display(),
+            set.join(" "),
+            manifest.run_id,
+        ),
+    }
+}
+
+fn response(comparison: Comparison, format: ComparisonFormat) -> Result<CompareRunsResponse> {
+    let Rendered { table, markdown, latex, csv } = comparison.rendered()?;
+    let text = match format {
+        ComparisonFormat::Table => Some(table),
+        ComparisonFormat::Markdown => Some(markdown.clone()),
+        ComparisonFormat::Latex => Some(latex.clone()),
+        ComparisonFormat::Csv => Some(csv.clone()),
+        ComparisonFormat::Json => None,
+    };
+    let ids = |runs: &[RunFigures]| runs.iter().map(|run| run.run_id.clone()).collect();
+    let value = |quantity: &Option<Quantity>| quantity.as_ref().map(|quantity| quantity.value);
+    let Quantities { accuracy_diff, energy_savings, time_savings_hours, cost_savings, emissions_avoided_g } =
+        &comparison.quantities;
+    Ok(CompareRunsResponse {
+        ast_run_ids: ids(&comparison.ast),
+        baseline_run_ids: ids(&comparison.baseline),
+        accuracy_diff: value(accuracy_diff),
+        energy_savings: value(energy_savings),
+        energy_savings_basis: comparison.energy_savings_basis,
+        time_savings_hours: value(time_savings_hours),
+        cost_savings_usd: cost_savings.as_ref().filter(|cost| cost.unit == "USD").map(|cost| cost.value),
+        emissions_avoided_g: value(emissions_avoided_g),
+        quantities: comparison.quantities,
+        rows: comparison.rows,
+        caveats: comparison.caveats,
+        text,
+        markdown,
+        latex,
+        csv,
+    })
+}

@@ -1,0 +1,242 @@
+//! Makes a run that trains an image classifier, from one line: a model, a data set, and whether samples are selected.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use greentune_core_config::{
+    ids,
+    layout::ProjectLayout,
+    manifest::{RunData, StageRecord},
+    settings::{AstPolicy, Settings, VISION_MODELS},
+};
+use greentune_image_data::{OpenOptions, Report, inspect};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{configure_training_run::NewRun, start_training::LOCAL};
+use crate::{Result, Workbench, WorkbenchError, fold::new_record, input_hash, project::without_links};
+
+/// Configure a run of an image classifier.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct ConfigureImageRun {
+    /// Path of the project; it is made when absent there. By default in greentune's home, one for each data set.
+    pub project_path: Option<PathBuf>,
+    /// Where it trains: `local`.
+    pub platform: Option<String>,
+    /// The data set: an image folder, CIFAR binaries, IDX files or Parquet; a file or a folder.
+    pub dataset: PathBuf,
+    /// Architecture, such as simplecnn, resnet18, efficientnet_b0, vit_tiny.
+    pub model: String,
+    /// Adaptive sparse training, with these settings; its defaults when empty.
+    pub ast_config: Option<AstConfig>,
+    /// Train the twin to compare with: everything as with `ast_config`, but on all samples.
+    pub baseline: Option<bool>,
+    /// Passes over the training images.
+    pub epochs: Option<u64>,
+    /// Images per optimizer step.
+    pub batch_size: Option<u64>,
+    /// Peak learning rate.
+    pub learning_rate: Option<f64>,
+    /// Seed of everything that is drawn.
+    pub seed: Option<u64>,
+    /// Upload the model when it is trained; not available yet.
+    pub auto_upload_hf: Option<bool>,
+    /// Name of the run; made of model, policy and seed when absent.
+    pub run_name: Option<String>,
+    /// Further settings for this run alone, by dotted key.
+    pub override_params: Option<Map<String, Value>>,
+}
+
+/// How samples are selected.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AstConfig {
+    /// Share of samples that is trained on, in (0, 1].
+    pub target_activation_rate: Option<f64>,
+    /// Weight of entropy against loss in a sample's score, in [0, 1].
+    pub entropy_weight: Option<f64>,
+    /// How samples are selected.
+    pub policy: Option<AstPolicy>,
+    /// Epochs on all samples first.
+    pub warmup_epochs: Option<u64>,
+}
+
+/// The run that was made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ConfigureImageRunResponse {
+    /// Id of the run.
+    pub run_id: String,
+    /// The project's folder.
+    pub project_path: PathBuf,
+    /// The run's folder.
+    pub run_directory: PathBuf,
+    /// What lies in the data set.
+    pub dataset: Report,
+    /// What is odd about it.
+    pub warnings: Vec<String>,
+}
+
+impl Workbench {
+    /// Checks model, data set and settings, makes the project where there is none, and writes the run's manifest.
+    ///
+    /// Errors: an unknown model; another platform than this machine; a data set that cannot be learnt from (one class,
+    /// no images, unreadable files); impossible settings.
+    pub async fn configure_image_run(&self, request: ConfigureImageRun) -> Result<ConfigureImageRunResponse> {
+        self.blocking(move |workbench| workbench.make_image_run(&request)).await
+    }
+
+    fn make_image_run(&self, request: &ConfigureImageRun) -> Result<ConfigureImageRunResponse> {
+        check_request(request)?;
+        // Before anything is written: what the data set is.
+        let dataset = without_links(&request.dataset)?;
+        if !dataset.exists() {
+            let key = String::from("dataset");
+            return Err(WorkbenchError::MissingFile { key, path: dataset });
+        }
+        self.check_roots(&dataset, &request.dataset)?;
+        let options = OpenOptions { seed: request.seed.unwrap_or_default(), ..OpenOptions::default() };
+        let report = inspect(&dataset, &options).map_err(WorkbenchError::reported)?;
+        let folder = match &request.project_path {
+            Some(path) => without_links(path)?,
+            None => self.config().home.join("projects").join(project_name(&dataset)),
+        };
+        self.check_roots(&folder, &folder)?;
+        let project = ProjectLayout::new(&folder);
+        let is_new = !project.config().is_file();
+        let resolved = self.usable_settings_or_new(&project, is_new, overrides(request))?;
+        let pretrained = resolved.settings.vision.pretrained.as_deref();
+        let base_model_path =
+            pretrained.map(|path| self.input_file(&project, "vision.pretrained", path)).transpose()?;
+        let mut input_hashes = BTreeMap::new();
+        for path in [Some(&dataset), base_model_path.as_ref()].into_iter().flatten() {
+            input_hashes.insert(path.to_string_lossy().into_owned(), input_hash::sha256_of_all(path)?);
+        }
+        if is_new {
+            make_project(&project, &project_name(&dataset), request)?;
+        }
+        let run_name = match &request.run_name {
+            Some(name) => {
+                ids::check_run_name(name).map_err(|problem| {
+                    WorkbenchError::all("request.invalid", "things are wrong with the request", vec![problem])
+                })?;
+                name.clone()
+            }
+            None => run_name(&resolved.settings),
+        };
+        let (run, _) = self.make_run(
+            &project,
+            NewRun {
+                run_name,
+                stages: stages(&resolved.settings),
+                data: RunData { train: dataset.clone(), validation: dataset, ..RunData::default() },
+                base_model_path: base_model_path.unwrap_or_default(),
+                input_hashes,
+                resolved,
+            },
+        )?;
+        Ok(ConfigureImageRunResponse {
+            run_id: run.run_id(),
+            project_path: project.root().to_owned(),
+            run_directory: run.folder().to_owned(),
+            warnings: report.warnings.clone(),
+            dataset: report,
+        })
+    }
+}
+
+fn check_request(request: &ConfigureImageRun) -> Result<()> {
+    if let Some(platform) = request.platform.as_deref().filter(|platform| *platform != LOCAL) {
+        return Err(WorkbenchError::NotAvailableYet {
+            what: format!("training on the platform {platform:?}"),
+            instead: String::from("take the platform `local`"),
+        });
+    }
+    if request.auto_upload_hf == Some(true) {
+        return Err(WorkbenchError::NotAvailableYet {
+            what: String::from("uploading a model when it is trained"),
+            instead: String::from("train it, then upload the folder final-model of the run"),
+        });
+    }
+    if !VISION_MODELS.contains(&request.model.as_str()) {
+        return Err(WorkbenchError::InvalidValue {
+            key: "model",
+            found: request.model.clone(),
+            allowed: format!(
+                "{}; a language model is configured with `greentune new` and `greentune runs new`",
+                VISION_MODELS.join(", ")
+            ),
+        });
+    }
+    Ok(())
+}
+
+/// The request as settings of the run.
+fn overrides(request: &ConfigureImageRun) -> Map<String, Value> {
+    let mut all = Map::new();
+    let mut put = |key: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            all.insert(key.to_owned(), value);
+        }
+    };
+    put("vision.model", Some(request.model.clone().into()));
+    put("vision.epochs", request.epochs.map(Value::from));
+    put("vision.batch_size", request.batch_size.map(Value::from));
+    put("vision.learning_rate", request.learning_rate.map(Value::from));
+    put("training.seed", request.seed.map(Value::from));
+    let is_baseline = request.baseline.unwrap_or(false);
+    put("ast.enabled", Some(Value::from(request.ast_config.is_some() && !is_baseline)));
+    let ast = request.ast_config.clone().unwrap_or_default();
+    put("ast.target_activation_rate", ast.target_activation_rate.map(Value::from));
+    put("ast.entropy_weight", ast.entropy_weight.map(Value::from));
+    put("ast.policy", ast.policy.map(|policy| Value::from(policy.as_str())));
+    put("ast.warmup_epochs", ast.warmup_epochs.map(Value::from));
+    all.extend(request.override_params.clone().unwrap_or_default());
+    all
+}
+
+/// One project for each data set, so that a run and its baseline meet in it.
+fn project_name(dataset: &Path) -> String {
+    let name = dataset.file_stem().unwrap_or_default().to_string_lossy();
+    let kept =
+        |letter: char| if letter.is_ascii_alphanumeric() || "._-".contains(letter) { letter } else { '-' };
+    let name: String = name.chars().map(kept).collect();
+    if name.is_empty() { String::from("images") } else { name }
+}
+
+fn run_name(settings: &Settings) -> String {
+    let model = settings.vision.model.as_deref().unwrap_or_default();
+    let kind = if settings.ast.enabled { settings.ast.policy.as_str() } else { "baseline" };
+    format!("{model}-{kind}-seed{}", settings.training.seed)
+}
+
+/// The warm-up and the sparse phase; no record of a warm-up that there is not.
+fn stages(settings: &Settings) -> Vec<StageRecord> {
+    let first = if settings.ast.warmup_epochs == 0 { 2 } else { 1 };
+    (first..=2).map(|stage| new_record(stage, 0)).collect()
+}
+
+/// A project with the least that one needs.
+fn make_project(project: &ProjectLayout, name: &str, request: &ConfigureImageRun) -> Result<()> {
+    let config = project.config();
+    let folder = config.parent().unwrap_or(project.root());
+    fs::create_dir_all(folder).map_err(WorkbenchError::file("create", folder))?;
+    let quoted = |text: &str| Value::from(text).to_string();
+    let text = format!(
+        "# Runs of this project are made with `greentune train --platform local --model NAME --dataset PATH`.\n\
+         # Every setting, its default and where it comes from: `greentune config show`.\n\n\
+         [project]\nname = {}\n\n[vision]\nmodel = {}\n",
+        quoted(name),
+        quoted(&request.model),
+    );
+    greentune_durable::write_atomically(&config, text.as_bytes())
+        .map_err(WorkbenchError::file("write", &config))?;
+    let ignore = project.root().join(".gitignore");
+    if !ignore.exists() {
+        greentune_durable::write_atomically(&ignore, b"runs/\nlogs/\nemissions/\n")
+            .map_err(WorkbenchError::file("write", &ignore))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,110 @@
+//! How far a job is, in the few figures that a dashboard shows.
+
+use std::path::PathBuf;
+
+use greentune_core_config::{event::EventKind, manifest::RunStatus, selection::SelectionSoFar};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::start_training::LOCAL;
+use crate::{Result, Workbench, WorkbenchError, comparison::EnergySavingsBasis, progress, run::Run};
+
+/// Ask how far a job is.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct MonitorTraining {
+    /// Id of the job: on this machine the run's.
+    pub job_id: String,
+    /// Where it trains: `local`.
+    pub platform: Option<String>,
+    /// Path of the project; the index of runs is asked when absent.
+    pub project_path: Option<PathBuf>,
+}
+
+/// How far a job is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct MonitorTrainingResponse {
+    /// Id of the job.
+    pub job_id: String,
+    /// Where it stands.
+    pub status: RunStatus,
+    /// Epochs done and begun, such as 3.25; absent before the first step, and for a run that is counted in steps.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub epoch: Option<f64>,
+    /// Epochs in all.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub total_epochs: Option<u64>,
+    /// Share of validation images (of labelled tokens, for a language model) that are right, in `[0, 1]`, when last evaluated.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub accuracy: Option<f64>,
+    /// Training loss of the last step, in nats.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub loss: Option<f64>,
+    /// Share of candidates that was trained on since samples are selected; absent before that.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub activation_rate: Option<f64>,
+    /// Share of full training's arithmetic that was not done so far, the warm-up included; absent where nothing is selected.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub energy_savings: Option<f64>,
+    /// Always `compute` beside it: no energy was compared. `compare_runs` compares it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub energy_savings_basis: Option<EnergySavingsBasis>,
+    /// Minutes to go at the present pace; absent when it does not run.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub eta_minutes: Option<f64>,
+}
+
+impl Workbench {
+    /// Reads the figures of a job from the run's files.
+    pub async fn monitor_training(&self, request: MonitorTraining) -> Result<MonitorTrainingResponse> {
+        if let Some(platform) = request.platform.filter(|platform| platform != LOCAL) {
+            return Err(WorkbenchError::NotAvailableYet {
+                what: format!("jobs on the platform {platform:?}"),
+                instead: String::from("leave `platform` out for jobs on this machine"),
+            });
+        }
+        self.blocking(move |workbench| {
+            Ok(job(&workbench.read_run(request.project_path.as_deref(), &request.job_id)?))
+        })
+        .await
+    }
+}
+
+fn job(run: &Run) -> MonitorTrainingResponse {
+    let summary = run.summary();
+    let step = progress::last_step(run);
+    let samples = step.and_then(|step| step.samples.as_ref());
+    let evaluated = run.events.iter().rev().find_map(|event| match &event.kind {
+        EventKind::EpochFinished(epoch) => Some((epoch.accuracy, Some(epoch.total_epochs))),
+        EventKind::Evaluated { token_accuracy, .. } => Some((*token_accuracy, None)),
+        _ => None,
+    });
+    let selecting = run.manifest.stages.iter().find_map(|stage| stage.selection.as_ref());
+    let savings = selecting.map(|selecting| whole(run, selecting).compute_savings());
+    let left = (summary.status == RunStatus::Running).then(|| progress::pace(run)).flatten();
+    MonitorTrainingResponse {
+        epoch: samples.map(|samples| samples.epoch),
+        total_epochs: evaluated.and_then(|(_, epochs)| epochs),
+        accuracy: evaluated.map(|(accuracy, _)| accuracy),
+        loss: step.map(|step| step.train_loss),
+        activation_rate: selecting.map(SelectionSoFar::activation_rate),
+        energy_savings_basis: savings.map(|_| EnergySavingsBasis::Compute),
+        energy_savings: savings,
+        eta_minutes: left.map(|pace| progress::remaining_seconds(&run.manifest, pace) / 60.0),
+        status: summary.status,
+        job_id: summary.run_id,
+    }
+}
+
+/// `selecting` with what was trained on before anything was selected.
+fn whole(run: &Run, selecting: &SelectionSoFar) -> SelectionSoFar {
+    let records = |of: u8| {
+        run.events.iter().find_map(|event| match event.kind {
+            EventKind::StageStarted { stage, train_records, .. } if stage == of => Some(train_records),
+            _ => None,
+        })
+    };
+    let full = run.manifest.stages.iter().filter(|stage| stage.selection.is_none());
+    let images = full.map(|stage| stage.epochs.len() as u64 * records(stage.stage).unwrap_or(0)).sum();
+    let before = SelectionSoFar { candidates: images, selected: images, ..SelectionSoFar::default() };
+    before.and(selecting)
+}
