@@ -168,12 +168,15 @@ impl Follower {
         ProgressNotificationParam::new(self.progress.token.clone(), (before + step.step) as f64)
             .with_total(total as f64)
             .with_message(format!(
-                "stage {}, step {} of {}, loss {}, {} tokens/s",
+                "stage {}, step {} of {}, loss {}, {}",
                 step.stage,
                 step.step,
                 step.total_steps,
                 figure(step.train_loss),
-                figure(step.tokens_per_second)
+                match &step.samples {
+                    Some(samples) => format!("{} samples/s", figure(samples.per_second)),
+                    None => format!("{} tokens/s", figure(step.tokens_per_second)),
+                }
             ))
     }
 }

@@ -47,7 +47,8 @@ pub(crate) fn earlier_pace(run: &Run) -> Option<f64> {
     others.sort_by_key(|other| std::cmp::Reverse(other.run_id()));
     others.into_iter().filter_map(|other| Run::read(other).ok()).find_map(|other| {
         let same = other.manifest.base_model_path == run.manifest.base_model_path
-            && other.manifest.settings.training.device == run.manifest.settings.training.device;
+            && other.manifest.settings.training.device == run.manifest.settings.training.device
+            && other.manifest.settings.vision == run.manifest.settings.vision;
         if same { overall_pace(&other.manifest) } else { None }
     })
 }

@@ -10,6 +10,7 @@ use greentune_core_config::{
     event::{Event, EventKind},
     layout::RunLayout,
     manifest::{RunManifest, RunStatus, StageRecord},
+    settings::Task,
 };
 use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
@@ -117,6 +118,17 @@ impl Run {
     pub(crate) fn read(layout: RunLayout) -> Result<Self> {
         let manifest = read_manifest(&layout, || lock::is_taken(&layout))?;
         Self::with_events(layout, manifest)
+    }
+
+    /// The run itself, when it trains a language model: `what` is not available yet for image classifiers.
+    pub(crate) fn of_language_model(self, what: &str, instead: &str) -> Result<Self> {
+        if self.manifest.settings.task() == Task::LanguageModel {
+            return Ok(self);
+        }
+        Err(WorkbenchError::NotAvailableYet {
+            what: format!("{what} an image classifier, as {} is,", self.layout.run_id()),
+            instead: instead.to_owned(),
+        })
     }
 
     /// Reads the run at `layout`, whose lock the caller holds.

@@ -18,8 +18,8 @@ pub struct Compare {
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
     /// Draw charts too, into this folder of the project [default: comparisons/RUN]
-    #[arg(long, value_name = "FOLDER", num_args = 0..=1, default_missing_value = "")]
-    plots: Option<PathBuf>,
+    #[arg(long, value_name = "FOLDER")]
+    plots: Option<Option<PathBuf>>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -69,7 +69,7 @@ impl Compare {
                 project_path: session.project(),
                 ast_run_id: self.ast_run,
                 baseline_run_id: self.baseline_run,
-                to: (!folder.as_os_str().is_empty()).then(|| session.here(&folder)),
+                to: folder.map(|folder| session.here(&folder)),
             })
             .await?;
         for file in drawn.files {

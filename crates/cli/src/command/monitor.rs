@@ -50,7 +50,11 @@ fn page(response: &MonitorTrainingProgressResponse, paint: Paint) -> String {
     let train_loss = metrics.train_loss.map(|loss| format!("training loss {loss:.3}"));
     let validation = metrics.validation_loss.map(|loss| format!("validation loss {loss:.3}"));
     let accuracy = metrics.token_accuracy.map(|share| format!("token accuracy {}", percent(share)));
-    let pace = metrics.tokens_per_second.map(|pace| format!("{} tokens/s", count(pace.round() as u64)));
+    let accuracy = accuracy.or(metrics.accuracy.map(|share| format!("accuracy {}", percent(share))));
+    let paces = [(metrics.tokens_per_second, "tokens/s"), (metrics.samples_per_second, "samples/s")];
+    let pace = paces
+        .into_iter()
+        .find_map(|(pace, unit)| Some(format!("{} {unit}", count(pace?.round() as u64))));
     let power = response.emissions.iter().flatten().next_back();
     let power = power.filter(|_| response.remaining_seconds.is_some());
     let rows = [

@@ -50,6 +50,8 @@ fn figures(response: &MonitorTrainingProgressResponse) -> impl Iterator<Item = S
         metrics.train_loss.map(|loss| format!("loss {}", figure(loss))),
         metrics.validation_loss.map(|loss| format!("validation loss {}", figure(loss))),
         metrics.learning_rate.map(|rate| format!("learning rate {}", figure(rate))),
+        metrics.accuracy.map(|share| format!("accuracy {:.1} %", 100.0 * share)),
+        metrics.samples_per_second.map(|rate| format!("{} samples/s", figure(rate))),
         metrics.tokens_per_second.map(|rate| format!("{} tokens/s", figure(rate))),
         response.carbon_emissions_kg.map(|kg| format!("{} so far", emissions(kg))),
         response.remaining_seconds.map(|seconds| format!("about {} left", duration(seconds))),

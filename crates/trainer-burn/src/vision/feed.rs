@@ -80,6 +80,14 @@ impl Feed {
         self.offered
     }
 
+    /// Whether the batch that was handed out last was the last of the epoch.
+    pub fn is_exhausted(&self) -> bool {
+        self.offered == self.order.len()
+            && self.requested.is_empty()
+            && self.waiting.is_empty()
+            && self.pooled.is_empty()
+    }
+
     /// What is selected and not trained on, in order.
     pub fn waiting(&self) -> Vec<Selected> {
         let requested = self.requested.iter().flatten();

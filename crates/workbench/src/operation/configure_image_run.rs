@@ -130,7 +130,7 @@ impl Workbench {
             &project,
             NewRun {
                 run_name,
-                stages: stages(&resolved.settings),
+                stages: stages(&resolved.settings, report.train),
                 data: RunData { train: dataset.clone(), validation: dataset, ..RunData::default() },
                 base_model_path: base_model_path.unwrap_or_default(),
                 input_hashes,
@@ -213,9 +213,17 @@ fn run_name(settings: &Settings) -> String {
 }
 
 /// The warm-up and the sparse phase; no record of a warm-up that there is not.
-fn stages(settings: &Settings) -> Vec<StageRecord> {
-    let first = if settings.ast.warmup_epochs == 0 { 2 } else { 1 };
-    (first..=2).map(|stage| new_record(stage, 0)).collect()
+///
+/// How many steps there will be where samples are selected follows from the rate that is aimed at.
+fn stages(settings: &Settings, images: u64) -> Vec<StageRecord> {
+    let steps = |epochs: u64, rate: f64| {
+        epochs * (images as f64 * rate / settings.vision.batch_size as f64).ceil() as u64
+    };
+    let warmup = settings.ast.warmup_epochs.min(settings.vision.epochs);
+    let rate = if settings.ast.enabled { settings.ast.target_activation_rate } else { 1.0 };
+    let stages = [(1, warmup, 1.0), (2, settings.vision.epochs - warmup, rate)];
+    let used = stages.into_iter().filter(|(_, epochs, _)| *epochs > 0);
+    used.map(|(stage, epochs, rate)| new_record(stage, steps(epochs, rate))).collect()
 }
 
 /// A project with the least that one needs.

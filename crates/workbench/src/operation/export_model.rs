@@ -74,7 +74,9 @@ impl Workbench {
             });
         }
         let format: ExportFormat = request.export_format.parse().map_err(WorkbenchError::reported)?;
-        let run = self.read_run(request.project_path.as_deref(), &request.run_id)?;
+        let run = self
+            .read_run(request.project_path.as_deref(), &request.run_id)?
+            .of_language_model("exporting", "final-model/model.safetensors of the run has the names and shapes of torchvision (ViT: timm), config.json beside it the rest")?;
         let merge = request.merge_adapters.unwrap_or(false);
         let weights = if merge { Weights::Merged } else { Weights::Adapters };
         let card = model_card(&run, request.stage, weights, CardTemplate::Standard, None)?;

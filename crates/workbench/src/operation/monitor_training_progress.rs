@@ -79,8 +79,14 @@ pub struct TrainingMetrics {
     pub train_loss: Option<f64>,
     /// Learning rate of the last step.
     pub learning_rate: Option<f64>,
-    /// Tokens per second of the last step.
+    /// Tokens per second of the last step; absent for images.
     pub tokens_per_second: Option<f64>,
+    /// Images per second of the last step.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub samples_per_second: Option<f64>,
+    /// Share of validation images that are right, in `[0, 1]`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub accuracy: Option<f64>,
     /// Mean loss per labelled token of the validation records, in nats.
     pub validation_loss: Option<f64>,
     /// exp(validation_loss).
@@ -147,10 +153,16 @@ fn metrics(run: &Run) -> TrainingMetrics {
     let mut metrics = TrainingMetrics {
         train_loss: step.map(|step| step.train_loss),
         learning_rate: step.map(|step| step.learning_rate),
-        tokens_per_second: step.map(|step| step.tokens_per_second),
+        tokens_per_second: step.filter(|step| step.samples.is_none()).map(|step| step.tokens_per_second),
+        samples_per_second: step.and_then(|step| Some(step.samples.as_ref()?.per_second)),
         ..TrainingMetrics::default()
     };
     for event in run.events.iter().rev() {
+        if let EventKind::EpochFinished(epoch) = &event.kind {
+            metrics.validation_loss = Some(epoch.validation_loss);
+            metrics.accuracy = Some(epoch.accuracy);
+            break;
+        }
         if let EventKind::Evaluated { validation_loss, perplexity, token_accuracy, .. } = event.kind {
             metrics.validation_loss = Some(validation_loss);
             metrics.perplexity = Some(perplexity);

@@ -85,7 +85,9 @@ impl Workbench {
     }
 
     fn question(&self, request: &PlanTraining) -> Result<Question> {
-        let run = self.read_run(request.project_path.as_deref(), &request.run_id)?;
+        let run = self
+            .read_run(request.project_path.as_deref(), &request.run_id)?
+            .of_language_model("planning", "train one epoch and look at `greentune monitor`")?;
         let status = run.manifest.status;
         let again = status == RunStatus::Completed && request.measure == Some(true);
         let stands = (is_active(status) || status == RunStatus::Completed) && !again;
