@@ -39,7 +39,7 @@ impl Plan {
     }
 
     pub(crate) fn restore(&mut self, snapshot: &Snapshot) -> Result<(), SelectionError> {
-        self.weights.copy_from_slice(snapshot.array("plan", self.weights.len())?);
+        self.weights = snapshot.array("plan", self.weights.len())?.to_vec();
         Ok(())
     }
 }

@@ -184,8 +184,8 @@ impl Policy for Ast {
         self.plan.restore(snapshot)?;
         self.epoch = snapshot.number("epoch")? as usize;
         self.threshold = snapshot.number("threshold").ok();
-        self.scores.copy_from_slice(snapshot.array("scores", self.scores.len())?);
-        self.credits.copy_from_slice(snapshot.array("credits", self.credits.len())?);
+        self.scores = snapshot.array("scores", self.scores.len())?.to_vec();
+        self.credits = snapshot.array("credits", self.credits.len())?.to_vec();
         let selected = snapshot.array("selected", self.selected.len())?;
         self.selected.iter_mut().zip(selected).for_each(|(own, &value)| *own = value as u32);
         Ok(())

@@ -104,7 +104,7 @@ impl Policy for InfoBatch {
 
     fn restore(&mut self, snapshot: &Snapshot) -> Result<(), SelectionError> {
         self.plan.restore(snapshot)?;
-        self.losses.copy_from_slice(snapshot.array("losses", self.losses.len())?);
+        self.losses = snapshot.array("losses", self.losses.len())?.to_vec();
         Ok(())
     }
 }
