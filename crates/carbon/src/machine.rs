@@ -137,6 +137,20 @@ impl Machine {
         })
     }
 
+    /// Hardware threads' worth of time that the process `root` (`None`: this one) may use at most: the tightest `cpu.max`
+    /// from its control group up (cgroup v2); `None` where nothing limits it.
+    pub fn cpu_quota(&self, root: Option<u32>) -> Option<f64> {
+        let process = root.map_or_else(|| "self".to_owned(), |pid| pid.to_string());
+        let groups = self.read(&format!("proc/{process}/cgroup")).ok()?;
+        let path = Path::new(groups.lines().find_map(|line| line.strip_prefix("0::/"))?);
+        let quotas = path.ancestors().filter_map(|group| {
+            let limit =
+                fs::read_to_string(self.root.join("sys/fs/cgroup").join(group).join("cpu.max")).ok()?;
+            parse_cpu_max(&limit)
+        });
+        quotas.min_by(f64::total_cmp)
+    }
+
     /// Whether a process of that number can be seen from here.
     pub fn sees(&self, pid: u32) -> bool {
         self.root.join("proc").join(pid.to_string()).exists()
@@ -238,6 +252,13 @@ fn parse_stat(text: &str) -> Option<(u64, u64)> {
     (ticks.len() > 3).then_some((total, total - idle))
 }
 
+/// Time that may be used over the period it is used in, both in µs; `max` stands for no limit.
+fn parse_cpu_max(text: &str) -> Option<f64> {
+    let (quota, period) = text.trim().split_once(' ')?;
+    let (quota, period) = (quota.parse::<f64>().ok()?, period.parse::<f64>().ok()?);
+    (quota > 0.0 && period > 0.0).then_some(quota / period)
+}
+
 /// Fields 1, 4, 14 to 17 and 24 of `/proc/PID/stat` (proc_pid_stat(5)).
 fn parse_process(text: &str) -> Option<Stat> {
     // The command's name, in parentheses, may itself hold spaces and parentheses.
@@ -323,6 +344,31 @@ mod tests {
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(tree.pids.contains(&std::process::id()) && tree.pids.contains(&child.id()), "{tree:?}");
+    }
+
+    #[test]
+    fn the_tightest_quota_of_the_groups_counts() {
+        let root = tempfile::tempdir().unwrap();
+        let write = |file: &str, text: &str| {
+            let path = root.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        let quota = |pid| Machine::new(root.path()).cpu_quota(pid);
+        assert_eq!(quota(None), None);
+        write("proc/self/cgroup", "1:cpu:/x\n0::/pod/box\n");
+        write("proc/7/cgroup", "0::/\n");
+        write("sys/fs/cgroup/pod/box/cpu.max", "max 100000\n");
+        assert_eq!(quota(None), None);
+        write("sys/fs/cgroup/pod/cpu.max", "250000 100000\n");
+        assert_eq!(quota(None), Some(2.5));
+        write("sys/fs/cgroup/pod/box/cpu.max", "50000 100000\n");
+        assert_eq!((quota(None), quota(Some(7))), (Some(0.5), None));
+        // In a container of its own namespace the group stands at the mount itself.
+        write("sys/fs/cgroup/cpu.max", "300000 100000\n");
+        assert_eq!(quota(Some(7)), Some(3.0));
+        write("sys/fs/cgroup/cpu.max", "nonsense\n");
+        assert_eq!(quota(Some(7)), None);
     }
 
     #[test]

@@ -91,6 +91,7 @@ impl Sensors {
         if let Err(error) = machine.ticks() {
             notes.push(format!("processor load: {error}"));
         }
+        notes.extend(limited(machine.cpu_quota(config.process), identity.threads, config.tracking_mode));
         if domains.is_platform {
             notes.push("RAPL: psys stands in for the packages; it holds memory and more of the board".into());
         } else if identity.ram_total_gb.is_none() && domains.memory.is_empty() {
@@ -122,6 +123,36 @@ impl Sensors {
             gpus,
             tree,
             memory: self.machine.memory(),
+        }
+    }
+}
+
+/// That the program may use a part of the processor only, which neither counters nor load know.
+fn limited(quota: Option<f64>, threads: Option<u32>, mode: TrackingMode) -> Option<String> {
+    let (quota, threads) = (quota?, threads?);
+    let counted = match mode {
+        TrackingMode::Machine => {
+            "the whole processor is counted; carbon.tracking_mode = \"process\" counts its share"
+        }
+        TrackingMode::Process => "its share is that of the whole processor's busy time",
+    };
+    (quota < f64::from(threads)).then(|| {
+        format!("cgroup: cpu.max gives the program {quota:.2} of {threads} hardware threads; {counted}")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quota_below_the_machine_is_said_with_what_is_counted() {
+        let said = limited(Some(2.5), Some(64), TrackingMode::Machine).unwrap();
+        assert!(said.contains("2.50 of 64 hardware threads; the whole processor is counted"), "{said}");
+        let said = limited(Some(2.5), Some(64), TrackingMode::Process).unwrap();
+        assert!(said.ends_with("its share is that of the whole processor's busy time"), "{said}");
+        for (quota, threads) in [(None, Some(64)), (Some(64.0), Some(64)), (Some(1.0), None)] {
+            assert_eq!(limited(quota, threads, TrackingMode::Machine), None);
         }
     }
 }

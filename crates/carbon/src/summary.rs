@@ -52,8 +52,36 @@ pub struct CleanerHours {
     pub end: Timestamp,
     /// Their mean, in g CO2-equivalent per kWh.
     pub mean_g_per_kwh: f64,
-    /// The figure when the forecast was made, in g CO2-equivalent per kWh.
+    /// The mean of as long a run that begins with the forecast, in g CO2-equivalent per kWh.
     pub now_g_per_kwh: f64,
+    /// Whose forecast it is, such as `the forecast of api.electricitymaps.com for FR`.
+    pub source: String,
+}
+
+impl CleanerHours {
+    /// The best hours of the forecast that `config` names, for as long a run as one of `duration`; none where the
+    /// forecast does not reach so far.
+    ///
+    /// # Errors
+    /// [`CarbonError::Live`]: the service has no forecast for this place or token, or does not answer.
+    #[cfg(feature = "online")]
+    pub fn fetch(
+        place: &crate::intensity::Place,
+        config: &crate::intensity::LiveConfig,
+        duration: std::time::Duration,
+    ) -> Result<Option<Self>, CarbonError> {
+        use crate::intensity::{cleaner_hours, fetch_forecast};
+        let forecast = fetch_forecast(place, config)?;
+        let source = format!("the forecast of {} for {}", config.host(), forecast.zone);
+        let window = cleaner_hours(&forecast, duration);
+        Ok(window.map(|window| Self {
+            start: window.start,
+            end: window.end,
+            mean_g_per_kwh: window.mean_g_per_kwh,
+            now_g_per_kwh: window.now_g_per_kwh,
+            source,
+        }))
+    }
 }
 
 /// What a run used, over all its stages.

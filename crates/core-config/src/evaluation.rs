@@ -68,3 +68,62 @@ pub struct GenerationSample {
     /// What the model wrote.
     pub generated: String,
 }
+
+/// Figures of an image classifier on one set of images.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ClassificationReport {
+    /// What the images are to the run: `validation` or `test`.
+    pub dataset_role: String,
+    /// Where they lie.
+    pub dataset: PathBuf,
+    /// Images evaluated.
+    pub images: u64,
+    /// Images that could not be decoded, and are in no figure.
+    pub skipped: u64,
+    /// Mean cross-entropy per image, in nats.
+    pub loss: f64,
+    /// Share of images whose most likely class is right, in `[0, 1]`.
+    pub accuracy: f64,
+    /// Share whose class is among the five most likely; absent with fewer than six classes.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub top5_accuracy: Option<f64>,
+    /// Names of the classes.
+    pub classes: Vec<String>,
+    /// `confusion[actual][predicted]`: images.
+    pub confusion: Vec<Vec<u64>>,
+}
+
+/// What a classifier got right and wrong of one class.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ClassFigures {
+    /// Its name.
+    pub class: String,
+    /// Images of the class.
+    pub images: u64,
+    /// Share of its images that were recognised, in `[0, 1]`; absent when it has none.
+    pub recall: Option<f64>,
+    /// Share of what was taken for it that is it, in `[0, 1]`; absent when nothing was.
+    pub precision: Option<f64>,
+}
+
+impl ClassificationReport {
+    /// Figures of each class, from the confusion matrix.
+    pub fn per_class(&self) -> Vec<ClassFigures> {
+        let share = |part: u64, whole: u64| (whole > 0).then(|| part as f64 / whole as f64);
+        self.classes
+            .iter()
+            .enumerate()
+            .map(|(class, name)| {
+                let images = self.confusion[class].iter().sum();
+                let predicted = self.confusion.iter().map(|row| row[class]).sum();
+                let right = self.confusion[class][class];
+                ClassFigures {
+                    class: name.clone(),
+                    images,
+                    recall: share(right, images),
+                    precision: share(right, predicted),
+                }
+            })
+            .collect()
+    }
+}

@@ -4,7 +4,11 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{evaluation::EvaluationReport, problem::Problem};
+use crate::{
+    evaluation::{ClassificationReport, EvaluationReport},
+    problem::Problem,
+    selection::SelectionSoFar,
+};
 
 /// One line of `events.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -60,6 +64,8 @@ pub enum EventKind {
         /// Share of labelled tokens whose most likely prediction is right, in `[0, 1]`.
         token_accuracy: f64,
     },
+    /// An epoch of an image classifier ended, and it was evaluated on the validation images.
+    EpochFinished(EpochMetrics),
     /// A checkpoint was written and is complete.
     CheckpointSaved {
         /// Stage, from 1.
@@ -98,6 +104,13 @@ pub enum EventKind {
         stage: u8,
         /// One report per model and data set.
         reports: Vec<EvaluationReport>,
+    },
+    /// An image classifier was evaluated in full at the end of its stage.
+    Classified {
+        /// Stage, from 1.
+        stage: u8,
+        /// What it got right and wrong.
+        report: ClassificationReport,
     },
     /// Terminal: every stage that was asked for is trained.
     Finished {
@@ -143,10 +156,57 @@ pub struct StepMetrics {
     pub learning_rate: f64,
     /// Norm of the gradient before clipping.
     pub gradient_norm: f64,
-    /// Tokens of the step that were not padding.
+    /// Tokens of the step that were not padding; 0 for images.
     pub tokens: u64,
-    /// Tokens per second of the step.
+    /// Tokens per second of the step; 0 for images.
     pub tokens_per_second: f64,
+    /// The step in samples: of an image classifier, and where samples are selected.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub samples: Option<SampleMetrics>,
+}
+
+/// An optimizer step, counted in samples.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SampleMetrics {
+    /// Samples that the step trained on.
+    pub trained: u64,
+    /// Of them per second, with what was scored and skipped since the step before.
+    pub per_second: f64,
+    /// Epochs begun and done, over both stages, as a number such as 3.25.
+    pub epoch: f64,
+    /// What was selected in the stage so far; absent where nothing is selected.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub selection: Option<SelectionSoFar>,
+}
+
+/// Figures of one epoch of an image classifier.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct EpochMetrics {
+    /// Stage, from 1.
+    pub stage: u8,
+    /// Optimizer steps done in the stage.
+    pub step: u64,
+    /// Epochs done, over both stages.
+    pub epoch: u64,
+    /// Epochs of both stages in all.
+    pub total_epochs: u64,
+    /// Mean loss of the images that were trained on, in nats.
+    pub train_loss: f64,
+    /// Mean loss of the validation images, in nats.
+    pub validation_loss: f64,
+    /// Share of validation images whose most likely class is right, in `[0, 1]`.
+    pub accuracy: f64,
+    /// Share whose class is among the five most likely; absent with fewer than six classes.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub top5_accuracy: Option<f64>,
+    /// Seconds since the stage began, over all attempts: training, scoring and evaluation.
+    pub seconds: f64,
+    /// Energy of the run so far in kWh; absent when it is not metered.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub energy_kwh: Option<f64>,
+    /// What was selected in this epoch; absent where nothing is selected.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub selection: Option<SelectionSoFar>,
 }
 
 /// Energy and emissions of a stage so far.

@@ -135,7 +135,7 @@ impl RunLayout {
     pub fn evaluation(&self, stage: u8) -> PathBuf {
         self.stage(stage).join("evaluation")
     }
-    /// `final-model/`: the adapters of the last stage.
+    /// `final-model/`: the adapters of the last stage, or an image classifier.
     pub fn final_model(&self) -> PathBuf {
         self.folder.join("final-model")
     }

@@ -16,6 +16,7 @@ pub mod port;
 pub mod preparation;
 pub mod problem;
 pub mod resolve;
+pub mod selection;
 pub mod settings;
 pub mod task;
 

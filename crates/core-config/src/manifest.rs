@@ -6,7 +6,13 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{evaluation::EvaluationReport, event::EmissionsSoFar, problem::Problem, settings::Settings};
+use crate::{
+    evaluation::{ClassificationReport, EvaluationReport},
+    event::{EmissionsSoFar, EpochMetrics},
+    problem::Problem,
+    selection::SelectionSoFar,
+    settings::Settings,
+};
 
 /// Where a run stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -85,7 +91,8 @@ pub struct RunManifest {
     pub sources: BTreeMap<String, String>,
     /// Data sets, in absolute paths.
     pub data: RunData,
-    /// Absolute folder of the base model.
+    /// Absolute folder of the base model; of an image classifier the file of weights that it starts from, empty when
+    /// they are drawn.
     pub base_model_path: PathBuf,
     /// SHA-256 of the inputs by path: data sets and the base model's `config.json`.
     pub input_hashes: BTreeMap<String, String>,
@@ -160,4 +167,13 @@ pub struct StageRecord {
     /// Evaluations at the stage's end: the base model beside it, stage 1's data for forgetting.
     #[serde(default)]
     pub evaluations: Vec<EvaluationReport>,
+    /// Epochs of an image classifier.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub epochs: Vec<EpochMetrics>,
+    /// What an image classifier got right and wrong at the stage's end.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub classification: Option<ClassificationReport>,
+    /// What was selected in the stage; absent where nothing is selected.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub selection: Option<SelectionSoFar>,
 }

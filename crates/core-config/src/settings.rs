@@ -51,6 +51,8 @@ section! {
         lora: LoraSettings = LoraSettings::default(),
         /// `[dataset]`.
         dataset: DatasetSettings = DatasetSettings::default(),
+        /// `[vision]`.
+        vision: VisionSettings = VisionSettings::default(),
         /// `[ast]`.
         ast: AstSettings = AstSettings::default(),
         /// `[carbon]`.
@@ -318,7 +320,22 @@ impl LoraSettings {
     }
 }
 
+/// What a run trains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Task {
+    /// Adapters of a language model.
+    LanguageModel,
+    /// An image classifier.
+    ImageClassification,
+}
+
 impl Settings {
+    /// What is trained under these settings.
+    pub const fn task(&self) -> Task {
+        if self.vision.model.is_some() { Task::ImageClassification } else { Task::LanguageModel }
+    }
+
     /// How frozen weights are kept in memory: `f32`, `bf16`, `f16`, `q8` or `q4`.
     pub fn frozen_weights(&self) -> &'static str {
         match self.base_model.quantization {
@@ -387,6 +404,106 @@ section! {
     }
 }
 
+/// Architectures of image classifiers.
+pub const VISION_MODELS: &[&str] = &[
+    "simplecnn",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "efficientnet_b0",
+    "efficientnet_b1",
+    "efficientnet_b2",
+    "efficientnet_b3",
+    "vit_tiny",
+    "vit_small",
+];
+
+choice! {
+    /// Course of an image model's learning rate over its epochs.
+    VisionScheduler {
+        /// Down to 0 along half a cosine.
+        Cosine = "cosine",
+        /// Up from 1/25 of the peak in the first 30 %, then down to 1/10000 of that, along half cosines (Smith & Topin
+        /// 2018, arXiv:1708.07120).
+        OneCycle = "one_cycle",
+        /// Unchanged.
+        Constant = "constant",
+    }
+}
+
+choice! {
+    /// What is done to training images, drawn anew in every epoch.
+    Augmentation {
+        /// Nothing.
+        None = "none",
+        /// Mirrored left to right, every other one.
+        Flip = "flip",
+        /// Shifted by up to an eighth of the side without mirroring: for digits and letters.
+        Crop = "crop",
+        /// Shifted by up to an eighth of the side, and mirrored: the recipe of CIFAR.
+        CropFlip = "crop_flip",
+        /// A random part, resized, and mirrored: the recipe of ImageNet.
+        ResizedCrop = "resized_crop",
+    }
+}
+
+section! {
+    /// `[vision]`: training of an image classifier, in place of a language model.
+    VisionSettings {
+        /// Architecture, such as `simplecnn`, `resnet18`, `efficientnet_b0`, `vit_tiny`; a language model is fine-tuned
+        /// when absent.
+        model: Option<String> = None,
+        /// Weights to start from (`*.safetensors` of torchvision or timm), relative to the project; drawn when absent.
+        pretrained: Option<PathBuf> = None,
+        /// Side of the square images that the model sees; the data's own when they are all of one size, else 224.
+        image_size: Option<u64> = None,
+        /// Passes over the training images, those of the warm-up included.
+        epochs: u64 = 10,
+        /// Images per optimizer step.
+        batch_size: u64 = 64,
+        /// What turns gradients into steps.
+        optimizer: OptimizerKind = OptimizerKind::Sgd,
+        /// Peak learning rate.
+        learning_rate: f64 = 0.05,
+        /// Momentum of SGD.
+        momentum: f64 = 0.9,
+        /// Weight decay; norms and biases are decayed too, as PyTorch's optimizers do.
+        weight_decay: f64 = 5e-4,
+        /// Course of the learning rate.
+        scheduler: VisionScheduler = VisionScheduler::Cosine,
+        /// Share of the label that is spread over all classes (Szegedy et al. 2016, arXiv:1512.00567).
+        label_smoothing: f64 = 0.0,
+        /// Parameter of the Beta distribution by which two images are mixed (Zhang et al. 2018, arXiv:1710.09412); 0
+        /// mixes nothing.
+        mixup_alpha: f64 = 0.0,
+        /// What is done to training images.
+        augmentation: Augmentation = Augmentation::CropFlip,
+        /// Share of the training images that is held out where a data set has no validation part.
+        validation_share: f64 = 0.1,
+        /// Threads that read and decode images ahead of training.
+        loader_threads: u64 = 1,
+    }
+}
+
+choice! {
+    /// How samples are selected (docs/adaptive-sparse-training.md).
+    AstPolicy {
+        /// Remembered scores of bounded age, unbiased by rescaling.
+        Ast = "ast",
+        /// Samples of below-average loss are pruned at random and the rest of them rescaled (Qin et al. 2024).
+        Infobatch = "infobatch",
+        /// A running quantile of fresh scores.
+        Quantile = "quantile",
+        /// The rule of the package adaptive-sparse-training 1.0.1, to compare with.
+        Sundew = "sundew",
+        /// A random subset: the control that any selection must beat.
+        Random = "random",
+        /// All samples.
+        Full = "full",
+    }
+}
+
 section! {
     /// `[ast]`: adaptive sparse training.
     AstSettings {
@@ -397,9 +514,13 @@ section! {
         /// Weight of entropy against loss in a sample's score, in `[0, 1]`.
         entropy_weight: f64 = 0.3,
         /// How samples are selected.
-        policy: String = String::from("ast"),
+        policy: AstPolicy = AstPolicy::Ast,
         /// Epochs on all samples first.
         warmup_epochs: u64 = 2,
+        /// Epochs after which `ast` trains on a sample that it has passed over, whatever its score.
+        max_score_age: u64 = 10,
+        /// Share of the sparse phase, at its end, that trains on all samples, in `[0, 1)`; the policy's own when absent.
+        annealing_share: Option<f64> = None,
     }
 }
 

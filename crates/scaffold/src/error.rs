@@ -1,10 +1,10 @@
-//! What can go wrong when a project is made.
+//! What can go wrong when a project or a card is made.
 
 use std::{io, path::PathBuf};
 
 use greentune_core_config::{Diagnostic, Problem, ProblemKind};
 
-/// What can go wrong when a project is made.
+/// What can go wrong when a project or a card is made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ScaffoldError {
@@ -24,6 +24,9 @@ pub enum ScaffoldError {
     /// A template could not be rendered: a defect of greentune.
     #[error("cannot render a template: {0}")]
     Template(#[from] tera::Error),
+    /// Settings that cannot be written as TOML: a defect of greentune.
+    #[error("cannot write settings as TOML: {0}")]
+    Toml(toml_edit::ser::Error),
 }
 
 impl ScaffoldError {
@@ -45,13 +48,13 @@ impl Diagnostic for ScaffoldError {
                 io::ErrorKind::PermissionDenied => (ProblemKind::Unavailable, "file.permission"),
                 _ => (ProblemKind::Internal, "file.io"),
             },
-            Self::Template(_) => (ProblemKind::Internal, "scaffold.template"),
+            Self::Template(_) | Self::Toml(_) => (ProblemKind::Internal, "scaffold.template"),
         };
         let problem = Problem::new(kind, code, self.to_string());
         match self {
             Self::Exists(_) => problem.with_hint("choose another name or folder, or remove what is there"),
             Self::File { .. } => problem.with_hint("check that the folder can be written and has space"),
-            Self::Template(_) => problem,
+            Self::Template(_) | Self::Toml(_) => problem,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Sends a run folder to the MLflow server and the Weights & Biases project that are named.
 //!
-//! usage: `sync RUN_FOLDER [--mlflow URI] [--wandb PROJECT] [--follow SECONDS]`; prints the report as JSON.
+//! usage: `sync RUN_FOLDER [--mlflow URI] [--wandb PROJECT] [--wandb-server URI] [--follow SECONDS]`; prints the report
+//! as JSON. With `--wandb-server` the run goes to that server with a key of zeros, without it into a folder.
 //! With `--follow` the run is followed for so long, as beside training, and the problems are printed.
 
 #![allow(clippy::print_stdout)]
@@ -16,16 +17,20 @@ fn main() -> Result<(), Box<dyn Error>> {
     let layout = RunLayout::at(folder).ok_or("a run folder lies at PROJECT/runs/ID")?;
     let manifest: RunManifest = serde_json::from_slice(&fs::read(layout.manifest())?)?;
     let mut settings = manifest.settings;
+    let mut credentials = Credentials::default();
     let mut follow = None;
     while let (Some(option), Some(value)) = (arguments.next(), arguments.next()) {
         match option.as_str() {
             "--mlflow" => (settings.mlflow.enabled, settings.mlflow.tracking_uri) = (true, value),
             "--wandb" => settings.wandb.project = Some(value),
+            "--wandb-server" => {
+                credentials.wandb_api_key = Some("0".repeat(40));
+                credentials.wandb_base_url = Some(value);
+            }
             "--follow" => follow = Some(Duration::from_secs_f64(value.parse()?)),
             _ => return Err(format!("unknown option {option}").into()),
         }
     }
-    let credentials = Credentials::default();
     let Some(time) = follow else {
         println!("{}", serde_json::to_string_pretty(&sync(&layout, &settings, &credentials)?)?);
         return Ok(());

@@ -2,6 +2,8 @@ use std::path::{Path, PathBuf};
 
 use greentune_core_config::{Diagnostic, Location, Problem, ProblemKind};
 
+use crate::Tracker;
+
 /// What can go wrong between a run and a tracking server. Nothing of it ends training.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -61,7 +63,7 @@ pub enum TrackingError {
     Unwell {
         /// The server.
         address: String,
-        /// HTTP status: 429 or from 500.
+        /// HTTP status: 408, 429 or from 500.
         status: u16,
         /// What was asked.
         call: String,
@@ -71,6 +73,8 @@ pub enum TrackingError {
     /// The credentials are missing or refused.
     #[error("{address} refused {call} with {status}: {message}")]
     Refused {
+        /// What kind of server.
+        tracker: Tracker,
         /// The server.
         address: String,
         /// HTTP status: 401 or 403.
@@ -83,6 +87,8 @@ pub enum TrackingError {
     /// The server sends elsewhere.
     #[error("{address} redirects {call} to {to}")]
     Redirected {
+        /// What kind of server.
+        tracker: Tracker,
         /// The server.
         address: String,
         /// What was asked.
@@ -90,9 +96,11 @@ pub enum TrackingError {
         /// Where it sends, without query.
         to: String,
     },
-    /// Something else than MLflow answers.
-    #[error("{address} is not an MLflow server: {call} was answered with {found}")]
-    NotMlflow {
+    /// Something else than the tracker answers.
+    #[error("{address} is no server of {tracker}: {call} was answered with {found}")]
+    NotATracker {
+        /// What was looked for.
+        tracker: Tracker,
         /// The server.
         address: String,
         /// What was asked.
@@ -107,7 +115,7 @@ pub enum TrackingError {
         address: String,
         /// What was asked.
         call: String,
-        /// MLflow's error code, such as `INVALID_PARAMETER_VALUE`.
+        /// Its error code: MLflow's, such as `INVALID_PARAMETER_VALUE`; else HTTP's, or `graphql`.
         code: String,
         /// What it said.
         message: String,
@@ -192,21 +200,23 @@ impl Diagnostic for TrackingError {
             Self::Unwell { .. } => {
                 (Kind::Unavailable, "tracking.server_error", Some("the server's own log says more"))
             }
-            Self::Refused { .. } => (
-                Kind::Credentials,
-                "tracking.refused",
-                Some("set MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"),
-            ),
-            Self::Redirected { .. } => (
-                Kind::InvalidInput,
-                "tracking.redirected",
-                Some("set mlflow.tracking_uri to where the server really is"),
-            ),
-            Self::NotMlflow { .. } => (
-                Kind::InvalidInput,
-                "tracking.not_mlflow",
-                Some("check mlflow.tracking_uri; a proxy or a page to log in may stand in between"),
-            ),
+            Self::Refused { tracker, .. } => {
+                (Kind::Credentials, "tracking.refused", Some(tracker.credentials_hint()))
+            }
+            Self::Redirected { tracker, .. } => {
+                let problem = Problem::new(Kind::InvalidInput, "tracking.redirected", self.to_string());
+                return problem
+                    .with_hint(format!("set {} to where the server really is", tracker.address_key()));
+            }
+            Self::NotATracker { tracker, .. } => {
+                let code = match tracker {
+                    Tracker::Mlflow => "tracking.not_mlflow",
+                    Tracker::Wandb => "tracking.not_wandb",
+                };
+                let key = tracker.address_key();
+                return Problem::new(Kind::InvalidInput, code, self.to_string())
+                    .with_hint(format!("check {key}; a proxy or a page to log in may stand in between"));
+            }
             Self::Rejected { .. } => (Kind::InvalidInput, "tracking.rejected", None),
             Self::Deleted { restore, .. } => {
                 let problem = Problem::new(Kind::Conflict, "tracking.deleted", self.to_string());

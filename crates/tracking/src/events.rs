@@ -7,7 +7,7 @@ use std::{
     path::PathBuf,
 };
 
-use greentune_core_config::event::{Event, EventKind};
+use greentune_core_config::event::{EpochMetrics, Event, EventKind};
 
 use crate::TrackingError;
 
@@ -84,7 +84,7 @@ fn note(stages: &mut BTreeMap<u8, Reached>, event: Event) -> Noted {
                 reached.step = metrics.step;
                 repeated = is_behind(&mut reached.furthest_step, metrics.step);
             }
-            EventKind::Evaluated { step, .. } => {
+            EventKind::Evaluated { step, .. } | EventKind::EpochFinished(EpochMetrics { step, .. }) => {
                 repeated = is_behind(&mut reached.furthest_evaluation, *step);
             }
             _ => {}
@@ -108,11 +108,13 @@ pub(crate) fn stage_of(kind: &EventKind) -> Option<u8> {
     match kind {
         EventKind::Step(metrics) => Some(metrics.stage),
         EventKind::Emissions(so_far) => Some(so_far.stage),
+        EventKind::EpochFinished(epoch) => Some(epoch.stage),
         EventKind::StageStarted { stage, .. }
         | EventKind::Evaluated { stage, .. }
         | EventKind::CheckpointSaved { stage, .. }
         | EventKind::StageFinished { stage, .. }
         | EventKind::ModelsEvaluated { stage, .. }
+        | EventKind::Classified { stage, .. }
         | EventKind::Cancelled { stage, .. } => Some(*stage),
         _ => None,
     }

@@ -228,6 +228,7 @@ impl Course {
         };
         let batch = events.next(self.sink.acknowledged(), BATCH)?;
         if batch.is_empty() {
+            self.sink.idle()?;
             return Ok(Progress::Nothing);
         }
         let sent = self.sink.send(&batch);

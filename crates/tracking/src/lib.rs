@@ -13,10 +13,13 @@ mod mlflow;
 mod proto;
 mod sink;
 mod state;
+mod tracker;
 mod wandb;
 
 pub use error::TrackingError;
 pub use follow::{SyncReport, TrackerReport, Tracking, sync};
+pub use http::check_address;
+pub use tracker::Tracker;
 
 /// Who sends. Kept in memory alone.
 #[derive(Clone, Default)]
@@ -27,6 +30,10 @@ pub struct Credentials {
     pub mlflow_username: Option<String>,
     /// `MLFLOW_TRACKING_PASSWORD`.
     pub mlflow_password: Option<String>,
+    /// `WANDB_API_KEY`: with it runs go to Weights & Biases at once, without it into a folder for `wandb sync`.
+    pub wandb_api_key: Option<String>,
+    /// `WANDB_BASE_URL`: a server of one's own; no secret.
+    pub wandb_base_url: Option<String>,
     /// Name of the user, for the tag `mlflow.user`; no secret.
     pub user: Option<String>,
 }
@@ -38,6 +45,8 @@ impl std::fmt::Debug for Credentials {
             .field("mlflow_token", &set(&self.mlflow_token))
             .field("mlflow_username", &set(&self.mlflow_username))
             .field("mlflow_password", &set(&self.mlflow_password))
+            .field("wandb_api_key", &set(&self.wandb_api_key))
+            .field("wandb_base_url", &set(&self.wandb_base_url))
             .field("user", &self.user)
             .finish()
     }

@@ -5,8 +5,10 @@ use std::path::Path;
 use greentune_core_config::{
     event::{EmissionsSoFar, EventKind},
     layout::RunLayout,
+    selection::SelectionSoFar,
 };
 use jiff::Timestamp;
+use serde_json::Value;
 
 use crate::{TrackingError, events::Noted};
 
@@ -31,16 +33,27 @@ pub(crate) fn of(
         return Ok(Vec::new());
     }
     let (stage, step, figures) = match &noted.event.kind {
-        EventKind::Step(metrics) => (
-            metrics.stage,
-            metrics.step,
-            vec![
+        EventKind::Step(metrics) => {
+            let mut figures = vec![
                 ("train_loss", metrics.train_loss),
                 ("learning_rate", metrics.learning_rate),
-                ("tokens_per_second", metrics.tokens_per_second),
                 ("gradient_norm", metrics.gradient_norm),
-            ],
-        ),
+            ];
+            match &metrics.samples {
+                Some(samples) => {
+                    figures.push(("samples_per_second", samples.per_second));
+                    figures.push(("epoch", samples.epoch));
+                    figures.extend(samples.selection.iter().flat_map(selection));
+                }
+                None => figures.push(("tokens_per_second", metrics.tokens_per_second)),
+            }
+            (metrics.stage, metrics.step, figures)
+        }
+        EventKind::EpochFinished(epoch) => {
+            let mut figures = vec![("validation_loss", epoch.validation_loss), ("accuracy", epoch.accuracy)];
+            figures.extend(epoch.top5_accuracy.map(|accuracy| ("top5_accuracy", accuracy)));
+            (epoch.stage, epoch.step, figures)
+        }
         EventKind::Evaluated { stage, step, validation_loss, perplexity, token_accuracy } => (
             *stage,
             *step,
@@ -64,6 +77,23 @@ pub(crate) fn of(
     let at = noted.event.at;
     let metric = |(name, value)| Metric { key: format!("stage{stage}_{name}"), value, at, step };
     Ok(figures.into_iter().map(metric).collect())
+}
+
+/// What was selected so far.
+fn selection(so_far: &SelectionSoFar) -> Vec<(&'static str, f64)> {
+    let mut figures = vec![("activation_rate", so_far.activation_rate())];
+    figures.extend(so_far.threshold.map(|threshold| ("selection_threshold", threshold)));
+    figures
+}
+
+/// A figure in JSON, as MLflow takes it and the client of Weights & Biases writes it.
+pub(crate) fn json(value: f64) -> Value {
+    match value {
+        value if value.is_nan() => Value::from("NaN"),
+        f64::INFINITY => Value::from("Infinity"),
+        f64::NEG_INFINITY => Value::from("-Infinity"),
+        value => Value::from(value),
+    }
 }
 
 /// kg, hours, kg per hour, kWh.

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
-    Credentials, TrackingError,
+    Credentials, Tracker, TrackingError,
     events::{Noted, stage_of},
     http::Server,
     metrics::{self, Metric},
@@ -63,7 +63,7 @@ impl MlflowSink {
         settings: &MlflowSettings,
         credentials: &Credentials,
     ) -> Result<Self, TrackingError> {
-        let server = Server::new(&settings.tracking_uri, credentials)?;
+        let server = Server::mlflow(&settings.tracking_uri, credentials)?;
         let state_file = sink::state_file(layout, "mlflow");
         let mut state: State = state::read(&state_file)?;
         if state.server != server.address() {
@@ -120,8 +120,9 @@ impl MlflowSink {
             Err(TrackingError::Rejected { code, .. }) if code == "RESOURCE_ALREADY_EXISTS" => {}
             answer => return self.text(&answer?, "/experiment_id", "experiments/create"),
         }
-        self.find_experiment()?
-            .ok_or_else(|| self.odd("experiments/create", "an experiment that is there and is not"))
+        self.find_experiment()?.ok_or_else(|| {
+            self.server.foreign("experiments/create", "an experiment that is there and is not")
+        })
     }
 
     fn find_experiment(&self) -> Result<Option<String>, TrackingError> {
@@ -246,18 +247,14 @@ impl MlflowSink {
 
     fn text(&self, answer: &Value, pointer: &str, call: &str) -> Result<String, TrackingError> {
         let text = answer.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty());
-        text.map(String::from).ok_or_else(|| self.odd(call, &format!("an answer without {pointer}")))
-    }
-
-    fn odd(&self, call: &str, found: &str) -> TrackingError {
-        let address = self.server.address().to_owned();
-        TrackingError::NotMlflow { address, call: call.to_owned(), found: found.to_owned() }
+        text.map(String::from)
+            .ok_or_else(|| self.server.foreign(call, &format!("an answer without {pointer}")))
     }
 }
 
 impl Sink for MlflowSink {
     fn tracker(&self) -> &'static str {
-        "MLflow"
+        Tracker::Mlflow.name()
     }
 
     fn place(&self) -> Option<String> {
@@ -358,11 +355,5 @@ fn parameter(key: &str, value: &Value) -> Value {
 }
 
 fn metric(metric: &Metric) -> Value {
-    let value = match metric.value {
-        value if value.is_nan() => json!("NaN"),
-        f64::INFINITY => json!("Infinity"),
-        f64::NEG_INFINITY => json!("-Infinity"),
-        value => json!(value),
-    };
-    json!({ "key": metric.key, "value": value, "timestamp": metric.at.as_millisecond(), "step": metric.step })
+    json!({ "key": metric.key, "value": metrics::json(metric.value), "timestamp": metric.at.as_millisecond(), "step": metric.step })
 }

@@ -2,7 +2,7 @@ use std::fs;
 
 use greentune_core_config::{layout::RunLayout, manifest::RunManifest, settings::Settings};
 
-use crate::{Credentials, TrackingError, events::Noted, mlflow::MlflowSink, state, wandb::WandbSink};
+use crate::{Credentials, TrackingError, events::Noted, mlflow::MlflowSink, state, wandb};
 
 /// A place that a run is sent to.
 pub(crate) trait Sink: Send {
@@ -22,6 +22,11 @@ pub(crate) trait Sink: Send {
 
     /// Sends `events` and notes that they are there. Sent again after a failure, they change nothing.
     fn send(&mut self, events: &[Noted]) -> Result<(), TrackingError>;
+
+    /// Called while there is nothing to send.
+    fn idle(&mut self) -> Result<(), TrackingError> {
+        Ok(())
+    }
 
     /// What could not be sent and did not keep the rest from being sent, since the last call.
     fn notes(&mut self) -> Vec<TrackingError>;
@@ -48,7 +53,11 @@ pub(crate) fn all(
         sinks.push(Box::new(MlflowSink::new(layout, &manifest, &settings.mlflow, credentials)?));
     }
     if let Some(project) = &settings.wandb.project {
-        sinks.push(Box::new(WandbSink::new(layout, &manifest, project, settings)?));
+        let folder = wandb::FolderSink::new(layout, &manifest, project, settings)?;
+        sinks.push(match &credentials.wandb_api_key {
+            Some(key) => Box::new(wandb::LiveSink::new(folder, key, credentials.wandb_base_url.as_deref())?),
+            None => Box::new(folder),
+        });
     }
     Ok(sinks)
 }

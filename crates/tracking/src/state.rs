@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Write as _},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -40,12 +40,6 @@ pub(crate) fn read<T: DeserializeOwned + Default>(path: &Path) -> Result<T, Trac
 
 /// Replaces `path` by `value` as JSON: whole or not at all.
 pub(crate) fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), TrackingError> {
-    let failed = || TrackingError::file("write", path);
-    let folder = path.parent().unwrap_or(Path::new("."));
     let bytes = serde_json::to_vec_pretty(value).map_err(|error| TrackingError::damaged(path, error))?;
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed())?;
-    file.write_all(&bytes).map_err(failed())?;
-    file.as_file().sync_all().map_err(failed())?;
-    file.persist(path).map_err(|error| failed()(error.error))?;
-    Ok(())
+    greentune_durable::write_atomically(path, &bytes).map_err(TrackingError::file("write", path))
 }

@@ -6,7 +6,7 @@ use greentune_core_config::{
     layout::RunLayout,
     manifest::RunManifest,
     port::RunReporter,
-    settings::{Device, Settings},
+    settings::{Device, Settings, Task},
     task::{DeviceReport, EvaluateTask, PlanFindings, PlanTask},
 };
 
@@ -15,16 +15,24 @@ use crate::{
     ops::Packing,
     task,
     training::{self, Outcome},
+    vision,
 };
 
 // 0.21 is the last burn with candle (docs/decisions/0001); it stays as a second opinion on the processor.
 #[cfg(feature = "candle")]
 #[allow(deprecated)]
-impl crate::ops::Ops for burn::backend::Candle {}
+mod candle {
+    impl crate::ops::Ops for burn::backend::Candle {}
+    impl crate::ops::image::ImageOps for burn::backend::Candle {}
+}
 #[cfg(any(feature = "wgpu", feature = "metal"))]
 impl crate::ops::Ops for burn::backend::Wgpu {}
+#[cfg(any(feature = "wgpu", feature = "metal"))]
+impl crate::ops::image::ImageOps for burn::backend::Wgpu {}
 #[cfg(feature = "cuda")]
 impl crate::ops::Ops for burn::backend::Cuda {}
+#[cfg(feature = "cuda")]
+impl crate::ops::image::ImageOps for burn::backend::Cuda {}
 
 /// A device that was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,8 +89,19 @@ pub fn train(
     reporter: &mut dyn RunReporter,
 ) -> Result<Outcome, TrainError> {
     let chosen = choose(&manifest.settings)?;
-    training::plan::check_memory(manifest, layout, stages, chosen == Chosen::Cpu)?;
     let name = name_of(chosen);
+    if manifest.settings.task() == Task::ImageClassification {
+        return on!(chosen, |B, device| vision::run::<B>(
+            manifest,
+            layout,
+            stages,
+            surroundings,
+            reporter,
+            device,
+            &name
+        ));
+    }
+    training::plan::check_memory(manifest, layout, stages, chosen == Chosen::Cpu)?;
     on!(chosen, |B, device| training::run::<B>(
         manifest,
         layout,

@@ -26,6 +26,12 @@ pub enum TrainError {
     /// The data cannot be used.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// The images cannot be used.
+    #[error(transparent)]
+    Images(#[from] greentune_image_data::ImageDataError),
+    /// Samples cannot be selected.
+    #[error(transparent)]
+    Selection(#[from] greentune_ast_sparsity::SelectionError),
     /// The device that was asked for is not here.
     #[error("device `{device}` cannot be used here: {found}")]
     Device {
@@ -107,6 +113,8 @@ impl Diagnostic for TrainError {
                     .at(Location { file: Some(path.clone()), ..Location::default() })
             }
             Self::Data(error) => error.problem(),
+            Self::Images(error) => error.problem(),
+            Self::Selection(_) => Problem::new(ProblemKind::InvalidInput, "ast.selection", message),
             Self::Device { .. } => Problem::new(ProblemKind::Unsupported, "device.absent", message)
                 .with_hint("Run `greentune doctor` to see the devices, or set training.device = \"auto\".")
                 .at_key("training.device"),

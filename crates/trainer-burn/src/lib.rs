@@ -13,6 +13,7 @@ pub mod model;
 pub mod ops;
 mod task;
 pub mod training;
+pub mod vision;
 
 pub use backend::train;
 pub use error::TrainError;

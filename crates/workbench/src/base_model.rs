@@ -9,7 +9,7 @@ use greentune_core_config::{model::ModelConfig, settings::ModelType};
 use greentune_platforms_kaggle_hf::hub::Snapshot;
 use serde_json::{Map, Value, json};
 
-use crate::{Result, WorkbenchError, atomic_file};
+use crate::{Result, WorkbenchError, json_file};
 
 /// Sizes of `config.json` that are worth showing.
 const SIZES: &[&str] = &[
@@ -61,7 +61,7 @@ impl BaseModel {
         if !path.is_file() {
             return Err(missing("config.json is missing"));
         }
-        let config: Map<String, Value> = atomic_file::read_json(&path)?;
+        let config: Map<String, Value> = json_file::read(&path)?;
         let weights = weight_files(folder);
         if weights.is_empty() {
             return Err(missing("there is no *.safetensors file"));
@@ -152,6 +152,6 @@ fn weight_files(folder: &Path) -> Vec<PathBuf> {
 
 fn has_chat_template(folder: &Path) -> bool {
     folder.join("chat_template.jinja").is_file()
-        || atomic_file::read_json::<Map<String, Value>>(&folder.join("tokenizer_config.json"))
+        || json_file::read::<Map<String, Value>>(&folder.join("tokenizer_config.json"))
             .is_ok_and(|config| config.get("chat_template").is_some_and(|template| !template.is_null()))
 }

@@ -2,6 +2,7 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
+use greentune_carbon::intensity::LiveAccess;
 use greentune_core_config::resolve::Argument;
 
 use crate::{HubSettings, TrackingConfig};
@@ -29,7 +30,9 @@ pub struct WorkbenchConfig {
     pub user_home: Option<PathBuf>,
     /// The Hugging Face Hub, its cache and who asks; without more the public Hub and a cache in `home`.
     pub hub: HubSettings,
-    /// MLflow as the environment names it.
+    /// How live figures of carbon intensity are had; by default they are not.
+    pub live_intensity: LiveAccess,
+    /// Trackers as the environment names them.
     pub tracking: TrackingConfig,
 }
 
@@ -48,6 +51,7 @@ impl WorkbenchConfig {
             arguments: Vec::new(),
             allowed_roots: None,
             user_home: None,
+            live_intensity: LiveAccess::default(),
             tracking: TrackingConfig::default(),
         }
     }

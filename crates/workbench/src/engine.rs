@@ -5,7 +5,7 @@ use std::process::Stdio;
 use greentune_core_config::task::{WorkerAnswer, WorkerTask};
 
 use crate::{
-    Result, Workbench, WorkbenchError, atomic_file,
+    Result, Workbench, WorkbenchError, json_file,
     local::{last_lines, start_failed, worker_command},
 };
 
@@ -19,7 +19,7 @@ impl Workbench {
         let folder = tempfile::Builder::new().prefix("task-").tempdir_in(home);
         let folder = folder.map_err(WorkbenchError::file("write to", home))?;
         let (question, answer) = (folder.path().join("task.json"), folder.path().join("answer.json"));
-        atomic_file::write_json(&question, task)?;
+        json_file::write(&question, task)?;
         let mut command = tokio::process::Command::from(worker_command(self.config())?);
         command.arg("--task").arg(&question).arg("--answer").arg(&answer);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
@@ -31,7 +31,7 @@ impl Workbench {
                 log_tail: last_lines(&String::from_utf8_lossy(&output.stderr)),
             });
         }
-        match atomic_file::read_json(&answer)? {
+        match json_file::read(&answer)? {
             WorkerAnswer::Failed { problem } => Err(problem.into()),
             answer => Ok(answer),
         }

@@ -3,7 +3,8 @@
 use std::{io, path::PathBuf};
 
 use greentune_core_config::{
-    Diagnostic, Location, Problem, ProblemKind, model::ModelConfigError, settings::ModelType,
+    Diagnostic, Location, Problem, ProblemKind, manifest::RunStatus, model::ModelConfigError,
+    settings::ModelType,
 };
 
 /// Result of a workbench operation.
@@ -124,6 +125,14 @@ pub enum WorkbenchError {
     /// The run's work is done.
     #[error("the run {0} is completed")]
     AlreadyCompleted(String),
+    /// The run must be completed for what was asked.
+    #[error("the run {run_id} is {}, not completed", status.to_string().replace('_', " "))]
+    NotCompleted {
+        /// The run.
+        run_id: String,
+        /// Where it stands.
+        status: RunStatus,
+    },
     /// The run has not been started.
     #[error("the run {0} has not been started")]
     NotStarted(String),
@@ -142,6 +151,14 @@ pub enum WorkbenchError {
         path: PathBuf,
         /// Why.
         reason: String,
+    },
+    /// What happened cannot be written down.
+    #[error("the event {event} has a number that is not finite: {fields}")]
+    NotFinite {
+        /// The event's kind.
+        event: String,
+        /// Its fields with such numbers.
+        fields: String,
     },
     /// A worker that could not be started.
     #[error("cannot start the worker {command}: {source}")]
@@ -255,10 +272,12 @@ impl WorkbenchError {
             Self::AmbiguousRun { .. } => (Conflict, "run.ambiguous"),
             Self::AlreadyRunning { .. } => (Conflict, "run.already_running"),
             Self::AlreadyCompleted(_) => (Conflict, "run.completed"),
+            Self::NotCompleted { .. } => (Conflict, "run.not_completed"),
             Self::NotStarted(_) => (Conflict, "run.not_started"),
             Self::BudgetSpent { .. } => (Conflict, "carbon.budget_spent"),
             Self::StageNotTrained { .. } => (Conflict, "run.stage_not_trained"),
             Self::Damaged { .. } => (Internal, "file.damaged"),
+            Self::NotFinite { .. } => (InvalidInput, "run.not_finite"),
             Self::WorkerStart { .. } => (Internal, "worker.start"),
             Self::WorkerDied { .. } => (Internal, "worker.died"),
             Self::Store { .. } => (Unavailable, "store.unusable"),
@@ -299,6 +318,13 @@ impl WorkbenchError {
             Self::AlreadyCompleted(_) => {
                 String::from("evaluate or export it, or configure a new run to train again")
             }
+            Self::NotCompleted { run_id, status } => match status {
+                RunStatus::NotStarted => format!("train it first: `greentune train {run_id}`"),
+                RunStatus::Queued | RunStatus::Running => {
+                    format!("wait for its end: `greentune monitor {run_id} --follow`")
+                }
+                _ => format!("train it to its end: `greentune resume {run_id}`"),
+            },
             Self::NotStarted(run_id) => format!("start it with `greentune train {run_id}`"),
             Self::StageNotTrained { run_id, stage } => {
                 format!("train it with `greentune train {run_id} --stage {stage}`")
@@ -312,6 +338,9 @@ impl WorkbenchError {
             Self::BudgetSpent { run_id, .. } => format!(
                 "nothing is lost: go on from the last checkpoint with a larger budget, `greentune resume {run_id} \
                  --budget-kg KG` or `--budget-kwh KWH`"
+            ),
+            Self::NotFinite { .. } => String::from(
+                "training has diverged: lower the learning rate, and look at the data that it was at last",
             ),
             Self::Cancelled(run_id) => format!("go on with `greentune resume {run_id}`"),
             _ => return None,

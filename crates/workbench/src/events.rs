@@ -8,6 +8,7 @@ use std::{
 
 use greentune_core_config::event::{Event, EventKind};
 use jiff::Timestamp;
+use serde_json::Value;
 
 use crate::{Result, WorkbenchError};
 
@@ -49,11 +50,16 @@ impl EventLog {
 
     /// Appends an event; `durable` waits until the disk has it.
     ///
-    /// When the disk is full, what was written of the line is taken back and the log stays whole.
+    /// When the disk is full, what was written of the line is taken back and the log stays whole. Errors: as JSON has no
+    /// such numbers, an event with one that is not finite is refused ([`WorkbenchError::NotFinite`]), not written as what
+    /// nobody can read again.
     pub(crate) fn append(&mut self, kind: EventKind, durable: bool) -> Result<Event> {
         let event = Event { seq: self.next_seq, at: Timestamp::now(), kind };
         let mut line = serde_json::to_vec(&event)
             .map_err(|error| WorkbenchError::Internal(format!("an event cannot be JSON: {error}")))?;
+        if serde_json::from_slice::<Event>(&line).is_err() {
+            return Err(not_finite(&event));
+        }
         line.push(b'\n');
         if let Err(source) = self.write(&line, durable) {
             let _ = self.file.set_len(self.length);
@@ -69,6 +75,24 @@ impl EventLog {
         self.file.write_all(line)?;
         if durable { self.file.sync_data() } else { Ok(()) }
     }
+}
+
+/// JSON has `null` where the number was.
+fn not_finite(event: &Event) -> WorkbenchError {
+    fn nulls(value: &Value, fields: &mut Vec<String>) {
+        for (name, value) in value.as_object().into_iter().flatten() {
+            if value.is_null() {
+                fields.push(name.clone());
+            }
+            nulls(value, fields);
+        }
+        value.as_array().into_iter().flatten().for_each(|value| nulls(value, fields));
+    }
+    let value = serde_json::to_value(event).unwrap_or_default();
+    let mut fields = Vec::new();
+    nulls(&value, &mut fields);
+    let event = value["kind"].as_str().unwrap_or_default().to_owned();
+    WorkbenchError::NotFinite { event, fields: fields.join(", ") }
 }
 
 /// The events of a log that stands whole, and the bytes they take.
@@ -229,6 +253,32 @@ mod tests {
         file.write_all(b"{\"seq\":3,").unwrap();
         assert_eq!(read_after(&path, None, 10).unwrap().len(), 3);
         assert_eq!(last(&path).unwrap().unwrap().seq, 2);
+    }
+
+    #[test]
+    fn a_number_that_is_not_finite_is_refused_and_named_and_the_log_goes_on() {
+        use greentune_core_config::Diagnostic as _;
+        let (_folder, path) = log_of(1);
+        let (mut log, _) = EventLog::open(&path).unwrap();
+        let evaluated = |perplexity| EventKind::Evaluated {
+            stage: 1,
+            step: 5,
+            validation_loss: 800.0,
+            perplexity,
+            token_accuracy: 0.5,
+        };
+        for perplexity in [f64::INFINITY, f64::NAN] {
+            let problem = log.append(evaluated(perplexity), false).unwrap_err().problem();
+            assert_eq!(problem.code, "run.not_finite");
+            assert!(
+                problem.message.contains("perplexity") && problem.message.contains("evaluated"),
+                "{problem}"
+            );
+        }
+        log.append(evaluated(1e300), true).unwrap();
+        let events = EventLog::open(&path).unwrap().1;
+        assert_eq!(events.len(), 2);
+        assert_eq!(events[1].kind, evaluated(1e300));
     }
 
     #[cfg(target_os = "linux")]

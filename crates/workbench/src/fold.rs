@@ -28,7 +28,24 @@ pub(crate) fn fold(manifest: &mut RunManifest, event: &Event) {
             record.total_steps = *total_steps;
             record.steps_done = *from_step;
         }
-        EventKind::Step(step) => record(manifest, step.stage).steps_done = step.step,
+        EventKind::Step(step) => {
+            let record = record(manifest, step.stage);
+            record.steps_done = step.step;
+            // Where samples are selected, how many steps there will be shows while training.
+            record.total_steps = step.total_steps;
+            if let Some(selection) = step.samples.as_ref().and_then(|samples| samples.selection.as_ref()) {
+                record.selection = Some(selection.clone());
+            }
+        }
+        EventKind::EpochFinished(epoch) => {
+            let epochs = &mut record(manifest, epoch.stage).epochs;
+            // A worker that goes on from a checkpoint does some epochs again.
+            epochs.retain(|known| known.epoch < epoch.epoch);
+            epochs.push(epoch.clone());
+        }
+        EventKind::Classified { stage, report } => {
+            record(manifest, *stage).classification = Some(report.clone());
+        }
         EventKind::Emissions(emissions) => {
             record(manifest, emissions.stage).emissions = Some(emissions.clone());
         }
@@ -41,7 +58,7 @@ pub(crate) fn fold(manifest: &mut RunManifest, event: &Event) {
         } => {
             let record = record(manifest, *stage);
             record.status = RunStatus::Completed;
-            record.steps_done = record.total_steps;
+            record.total_steps = record.steps_done;
             record.duration_seconds = Some(*duration_seconds);
             record.final_train_loss = Some(*final_train_loss);
             record.peak_memory_bytes = *peak_memory_bytes;
@@ -109,5 +126,8 @@ pub(crate) fn new_record(stage: u8, total_steps: u64) -> StageRecord {
         emissions: None,
         peak_memory_bytes: None,
         evaluations: Vec::new(),
+        epochs: Vec::new(),
+        classification: None,
+        selection: None,
     }
 }

@@ -13,7 +13,7 @@ use greentune_core_config::{
 };
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::{Result, WorkbenchConfig, WorkbenchError, atomic_file};
+use crate::{Result, WorkbenchConfig, WorkbenchError, json_file};
 
 const SCHEMA: &str = "
     PRAGMA journal_mode = WAL;
@@ -89,7 +89,7 @@ impl JobStore {
         if known.is_some() {
             return Ok(());
         }
-        self.insert(run, &atomic_file::read_json(&run.manifest())?)
+        self.insert(run, &json_file::read(&run.manifest())?)
     }
 
     /// The run `run_id`, wherever it lies. Rows whose folder is gone are dropped.

@@ -13,7 +13,7 @@ use greentune_core_config::{
 use jiff::Timestamp;
 
 use crate::{
-    Result, Workbench, WorkbenchError, atomic_file, carbon_watch, events,
+    Result, Workbench, WorkbenchError, carbon_watch, events, json_file,
     local::LocalWorker,
     lock, out_of_memory, progress,
     run::{Run, is_active, status_of},
@@ -215,5 +215,5 @@ fn requested_stages(run: &Run, demand: Demand) -> Result<Vec<u8>> {
 
 fn write(layout: &RunLayout, manifest: &mut RunManifest) -> Result<()> {
     manifest.updated_at = Timestamp::now();
-    atomic_file::write_json(&layout.manifest(), manifest)
+    json_file::write(&layout.manifest(), manifest)
 }

@@ -4,9 +4,9 @@
 //! process: a run folder is trained by a worker process, and everything anybody wants to know about a run is
 //! read from the files that the worker left there.
 
-mod atomic_file;
 mod base_model;
 mod carbon_watch;
+mod card;
 mod config;
 mod engine;
 mod error;
@@ -16,10 +16,10 @@ mod git;
 mod hub;
 mod input_hash;
 mod job_store;
+mod json_file;
 mod launch;
 mod local;
 mod lock;
-mod model_card;
 pub mod operation;
 mod out_of_memory;
 mod plan;
@@ -30,6 +30,7 @@ mod tracking;
 mod workbench;
 pub mod worker;
 
+pub use card::Badge;
 pub use config::WorkbenchConfig;
 pub use error::{Result, WorkbenchError};
 pub use greentune_platforms_kaggle_hf::hub::{DEFAULT_ENDPOINT, HubSettings, Token};

@@ -8,7 +8,7 @@ use std::{
 
 use greentune_core_config::{layout::RunLayout, manifest::RunManifest};
 
-use crate::{Result, WorkbenchError, atomic_file};
+use crate::{Result, WorkbenchError, json_file};
 
 /// How long a lock that somebody probes, or that the starting process still holds, is waited for.
 const WAIT: Duration = Duration::from_secs(2);
@@ -48,7 +48,7 @@ pub(crate) fn is_taken(layout: &RunLayout) -> Result<bool> {
 
 /// The error for a run that somebody else trains.
 pub(crate) fn held(layout: &RunLayout) -> WorkbenchError {
-    let manifest = atomic_file::read_json::<RunManifest>(&layout.manifest());
+    let manifest = json_file::read::<RunManifest>(&layout.manifest());
     WorkbenchError::AlreadyRunning {
         run_id: layout.run_id(),
         pid: manifest.ok().and_then(|manifest| manifest.pid),

@@ -3,6 +3,7 @@
 pub mod cancel_training;
 pub mod compare_emissions;
 pub mod configure_training_run;
+pub mod create_model_card;
 pub mod diagnose;
 pub mod evaluate_model;
 pub mod export_model;
@@ -27,6 +28,7 @@ pub use compare_emissions::CompareEmissions;
 pub use configure_training_run::{
     ConfigurationSummary, ConfigureTrainingRun, ConfigureTrainingRunResponse, StageSummary, TrainingData,
 };
+pub use create_model_card::{CreateModelCard, CreateModelCardResponse};
 pub use diagnose::{Check, CheckStatus, Diagnose, DiagnoseResponse};
 pub use evaluate_model::{EvaluateModel, EvaluateModelResponse, EvaluationResults};
 pub use export_model::{ExportModel, ExportModelResponse};

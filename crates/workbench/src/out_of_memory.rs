@@ -13,7 +13,7 @@ use greentune_core_config::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{Result, atomic_file};
+use crate::{Result, json_file};
 
 /// Share of the memory within reach below which a worker counts as having been near the limit.
 const NEAR_LIMIT: f64 = 0.05;
@@ -72,7 +72,7 @@ struct LastBeat {
 pub(crate) fn explain(layout: &RunLayout, log_tail: &str) -> Option<Problem> {
     let said =
         log_tail.lines().find(|line| line.contains(ALLOCATION_FAILED)).map(|line| line.trim().to_owned());
-    let last = atomic_file::read_json::<LastBeat>(&layout.heartbeat()).ok();
+    let last = json_file::read::<LastBeat>(&layout.heartbeat()).ok();
     let noted = || last?.memory.cause(memory::out_of_memory_kills(&Host::default()));
     let cause = said.or_else(noted)?;
     let message = format!("the worker was ended, probably because memory ran out: {cause}");
@@ -83,7 +83,7 @@ pub(crate) fn explain(layout: &RunLayout, log_tail: &str) -> Option<Problem> {
 fn hint(layout: &RunLayout) -> String {
     let run_id = layout.run_id();
     let resume = format!("free some memory and go on with `greentune resume {run_id}`");
-    let planned = atomic_file::read_json::<TrainingPlan>(&layout.plan()).ok();
+    let planned = json_file::read::<TrainingPlan>(&layout.plan()).ok();
     let lower: Vec<_> = planned
         .iter()
         .flat_map(|plan| &plan.memory.reductions)

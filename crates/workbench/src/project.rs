@@ -20,6 +20,7 @@ use greentune_core_config::{
     settings::{CarbonSettings, Settings},
 };
 use greentune_platforms_kaggle_hf::hub::Parts;
+use greentune_tracking::{Tracker, check_address};
 use serde_json::{Map, Value};
 
 use crate::{Result, Workbench, WorkbenchError, base_model::BaseModel};
@@ -79,6 +80,7 @@ impl Workbench {
         let problems = unavailable(&resolved.settings);
         if problems.is_empty() {
             check_carbon(&resolved.settings.carbon)?;
+            check_addresses(&resolved.settings)?;
             return Ok(resolved);
         }
         Err(WorkbenchError::all("config.not_available_yet", "settings are not available yet", problems))
@@ -221,6 +223,13 @@ pub(crate) fn without_links(path: &Path) -> Result<PathBuf> {
 fn config_text(path: &Path) -> Result<ConfigText> {
     let text = fs::read_to_string(path).map_err(WorkbenchError::file("read", path))?;
     Ok(ConfigText { path: path.to_owned(), text })
+}
+
+/// Refuses addresses that are none, or that hold credentials: what is set is written into manifests.
+pub(crate) fn check_addresses(settings: &Settings) -> Result<()> {
+    let endpoint = settings.carbon.emissions_endpoint.as_deref();
+    endpoint.map(check_endpoint).transpose().map_err(WorkbenchError::reported)?;
+    check_address(Tracker::Mlflow, &settings.mlflow.tracking_uri).map_err(WorkbenchError::reported)
 }
 
 /// Refuses a place without a figure of carbon intensity, and files that a meter could not read.

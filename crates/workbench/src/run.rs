@@ -16,10 +16,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Result, Workbench, WorkbenchError, atomic_file, events,
+    Result, Workbench, WorkbenchError, events,
     fold::fold_all,
     job_store::{JobStore, runs_of, unknown_run},
-    local, lock, out_of_memory,
+    json_file, local, lock, out_of_memory,
     project::run_in,
 };
 
@@ -195,13 +195,13 @@ impl Run {
 
 /// The manifest, with the status derived: a run whose worker is gone is interrupted.
 fn read_manifest(layout: &RunLayout, is_locked: impl Fn() -> Result<bool>) -> Result<RunManifest> {
-    let mut manifest: RunManifest = atomic_file::read_json(&layout.manifest())?;
+    let mut manifest: RunManifest = json_file::read(&layout.manifest())?;
     loop {
         if !is_active(manifest.status) || is_locked()? {
             return Ok(manifest);
         }
         // The lock was free; only if the manifest is still the same did nobody begin or end in between.
-        let again: RunManifest = atomic_file::read_json(&layout.manifest())?;
+        let again: RunManifest = json_file::read(&layout.manifest())?;
         if again == manifest {
             manifest.status = without_worker(&manifest, events::last(&layout.events())?.as_ref());
             return Ok(manifest);

@@ -3,7 +3,7 @@
 use greentune_core_config::settings::Settings;
 use greentune_tracking::Credentials;
 
-/// What the environment says of MLflow.
+/// What the environment says of trackers.
 #[derive(Clone, Debug, Default)]
 pub struct TrackingConfig {
     /// `MLFLOW_TRACKING_URI`: goes before `mlflow.tracking_uri`.

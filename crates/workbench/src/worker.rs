@@ -28,11 +28,11 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::{
-    Result, TrackingConfig, WorkbenchError, atomic_file,
+    Result, TrackingConfig, WorkbenchError,
     carbon_watch::{self, CarbonWatch},
     events::EventLog,
     fold::{fold, fold_all, note_artifacts},
-    lock,
+    json_file, lock,
     out_of_memory::MemoryBeat,
 };
 
@@ -75,8 +75,8 @@ impl WorkerSession {
         let folder = fs::canonicalize(run_folder).map_err(WorkbenchError::file("open", run_folder))?;
         let layout = RunLayout::at(&folder).ok_or_else(|| WorkbenchError::NotAProject(folder.clone()))?;
         let lock = lock::take(&layout)?;
-        atomic_file::sweep(layout.folder());
-        let mut manifest: RunManifest = atomic_file::read_json(&layout.manifest())?;
+        greentune_durable::sweep(layout.folder());
+        let mut manifest: RunManifest = json_file::read(&layout.manifest())?;
         if manifest.status != RunStatus::Queued {
             // Whoever queues a run clears old requests; a request since then is meant for this worker.
             clear_cancel_request(&layout)?;
@@ -187,7 +187,7 @@ impl WorkerSession {
     fn write_manifest(&mut self) -> Result<()> {
         note_artifacts(&mut self.manifest, &self.layout);
         self.manifest.updated_at = Timestamp::now();
-        atomic_file::write_json(&self.layout.manifest(), &self.manifest)
+        json_file::write(&self.layout.manifest(), &self.manifest)
     }
 }
 
@@ -240,12 +240,12 @@ impl Weight {
 
 /// Reads what a worker is asked to do.
 pub fn read_task(path: &Path) -> Result<WorkerTask> {
-    atomic_file::read_json(path)
+    json_file::read(path)
 }
 
 /// Writes what a worker answers.
 pub fn write_answer(path: &Path, answer: &WorkerAnswer) -> Result<()> {
-    atomic_file::write_json(path, answer)
+    json_file::write(path, answer)
 }
 
 /// Takes back a request to cancel.
@@ -281,7 +281,7 @@ impl Heartbeat {
             loop {
                 // A full disk stops the trainer through its events; a missed beat alone is no reason to.
                 let beat = Beat { pid: std::process::id(), at: Timestamp::now(), memory: MemoryBeat::now() };
-                let _ = atomic_file::write_json(&path, &beat);
+                let _ = json_file::write(&path, &beat);
                 if stopped.recv_timeout(HEARTBEAT) != Err(RecvTimeoutError::Timeout) {
                     break;
                 }

@@ -47,6 +47,13 @@ pub struct LiveConfig {
     pub refresh: Duration,
 }
 
+impl LiveConfig {
+    /// The endpoint's host, or what stands in for it where the endpoint is no address.
+    pub(crate) fn host(&self) -> String {
+        super::service::host(&self.endpoint).unwrap_or_else(|| "an unknown service".into())
+    }
+}
+
 /// A token. It is shown nowhere.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);

@@ -126,6 +126,11 @@ fn address(endpoint: &str) -> Option<(String, Uri)> {
     (is_plain && is_http).then_some((base, uri))
 }
 
+/// The host of `endpoint`.
+pub(super) fn host(endpoint: &str) -> Option<String> {
+    Some(address(endpoint)?.1.authority()?.host().to_owned())
+}
+
 /// One question, and how to ask it.
 #[derive(Debug)]
 pub(super) struct Service {

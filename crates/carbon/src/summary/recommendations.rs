@@ -146,10 +146,11 @@ impl<'a> Run<'a> {
         let share = 1.0 - hours.mean_g_per_kwh / hours.now_g_per_kwh;
         let saves_kg = self.kg * share;
         let text = format!(
-            "Between {} and {} the forecast for this grid is {:.0} g/kWh, {:.0} % below the {:.0} g/kWh of now: a run \
-             like this one would emit {} less.",
+            "Between {} and {} {} is {:.0} g/kWh, {:.0} % below the {:.0} g/kWh of now: a run like this one would \
+             emit {} less.",
             hours.start.strftime("%Y-%m-%d %H:%M"),
-            hours.end.strftime("%H:%M UTC"),
+            hours.end.strftime("%Y-%m-%d %H:%M UTC"),
+            hours.source,
             hours.mean_g_per_kwh,
             100.0 * share,
             hours.now_g_per_kwh,
@@ -173,12 +174,12 @@ impl<'a> Run<'a> {
     }
 
     /// Training takes about 6 FLOP per parameter and token (Kaplan et al. 2020, arXiv:2001.08361), so energy goes with
-    /// the parameters.
+    /// the parameters. Half is an example; how small a model may be, the run cannot say.
     fn smaller_model(&self, parameters: u64) -> Recommendation {
         let saves_kg = self.kg / 2.0;
         let text = format!(
-            "Training takes about as much energy as a model has parameters: one with half of these {} would have saved \
-             about {}, if it is good enough for the task.",
+            "Energy of training grows about in proportion to a model's parameters: for example, one with half of these {} \
+             would have saved about {}, if it is good enough for the task.",
             count(parameters),
             mass(saves_kg)
         );
@@ -371,6 +372,7 @@ mod tests {
                 end: at("2026-01-03T05:00:00Z"),
                 mean_g_per_kwh: 100.0,
                 now_g_per_kwh: 400.0,
+                source: "the forecast of example.org for NO".into(),
             }),
             all_runs: Some(AggregateEmissions {
                 total_runs: 3,
@@ -384,7 +386,11 @@ mod tests {
         assert!((saved(&advice, RecommendationKind::EarlyStopping) - 0.3 * 3.69).abs() < 1e-9);
         assert!((saved(&advice, RecommendationKind::SmallerModel) - 0.5 * 3.69).abs() < 1e-9);
         let text = |kind| advice.iter().find(|one| one.kind == kind).map(|one| one.text.as_str()).unwrap();
-        assert!(text(RecommendationKind::CleanerHour).contains("2026-01-02 23:00 and 05:00 UTC"));
+        assert!(
+            text(RecommendationKind::CleanerHour).contains(
+                "2026-01-02 23:00 and 2026-01-03 05:00 UTC the forecast of example.org for NO is 100"
+            )
+        );
         assert!(text(RecommendationKind::SmallerModel).contains("1.5 billion"));
         assert!(text(RecommendationKind::EarlyStopping).contains("300 of 1000"));
         assert!(text(RecommendationKind::Trend).contains("3.7 times the mean of the 2 other"));

@@ -53,7 +53,12 @@ impl Tracker {
         let mut parts = Vec::new();
         if let Some(step) = &self.last_step {
             parts.push(format!("loss {:.3}", step.train_loss));
-            parts.push(format!("{} tokens/s", count(step.tokens_per_second.round() as u64)));
+            parts.push(match &step.samples {
+                Some(samples) => format!("{} samples/s", count(samples.per_second.round() as u64)),
+                None => format!("{} tokens/s", count(step.tokens_per_second.round() as u64)),
+            });
+            let selection = step.samples.as_ref().and_then(|samples| samples.selection.as_ref());
+            parts.extend(selection.map(|so_far| format!("trains on {}", percent(so_far.activation_rate()))));
         }
         if self.total_steps > 0 && self.step == self.total_steps {
             parts.push(String::from("evaluating"));
@@ -107,6 +112,18 @@ pub fn in_words(event: &EventKind) -> Option<String> {
             number(*perplexity),
             percent(*token_accuracy),
         ),
+        EventKind::EpochFinished(epoch) => format!(
+            "epoch {}/{}: validation loss {:.3}, accuracy {}{}",
+            epoch.epoch,
+            epoch.total_epochs,
+            epoch.validation_loss,
+            percent(epoch.accuracy),
+            epoch
+                .selection
+                .as_ref()
+                .map(|epoch| format!(", trained on {}", percent(epoch.activation_rate())))
+                .unwrap_or_default(),
+        ),
         EventKind::CheckpointSaved { stage, step, .. } => format!("stage {stage}: checkpoint at step {step}"),
         EventKind::Warning { message, .. } => format!("warning: {message}"),
         EventKind::StageFinished { stage, duration_seconds, final_train_loss, emissions: used, .. } => {
@@ -142,6 +159,7 @@ mod tests {
             gradient_norm: 1.0,
             tokens: 512,
             tokens_per_second: 2140.4,
+            samples: None,
         };
         event(second, EventKind::Step(metrics))
     }

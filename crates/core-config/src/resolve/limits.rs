@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{KeyDoc, KeyType, Source, reading::Reading};
 use crate::{
     Problem, ProblemKind,
-    settings::{LORA_WORDS, Settings},
+    settings::{LORA_WORDS, Settings, VISION_MODELS},
 };
 
 /// What a value may be, beyond its type.
@@ -20,13 +20,15 @@ enum Limit {
     CountryCode,
     /// Three capital letters: a currency.
     CurrencyCode,
+    /// One of these words.
+    OneOf(&'static [&'static str]),
     /// Some of these words, each at most once.
     SomeOf(&'static [&'static str]),
     /// One or more of these words, each at most once.
     OneOrMoreOf(&'static [&'static str]),
 }
 
-use Limit::{CountryCode, CurrencyCode, NotEmpty, OneOrMoreOf, Range, SomeOf};
+use Limit::{CountryCode, CurrencyCode, NotEmpty, OneOf, OneOrMoreOf, Range, SomeOf};
 
 const METRICS: &[&str] = &["perplexity", "accuracy", "exact_match", "bleu"];
 
@@ -71,9 +73,21 @@ const LIMITS: &[(&str, Limit)] = &[
     ("dataset.train_split", SHARE),
     ("dataset.validation_split", SHARE),
     ("dataset.test_split", SHARE),
+    ("vision.model", OneOf(VISION_MODELS)),
+    ("vision.image_size", Range(Included(8.0), Included(1024.0))),
+    ("vision.epochs", AT_LEAST_1),
+    ("vision.batch_size", AT_LEAST_1),
+    ("vision.learning_rate", POSITIVE),
+    ("vision.momentum", SHARE_BELOW_1),
+    ("vision.weight_decay", NOT_NEGATIVE),
+    ("vision.label_smoothing", SHARE_BELOW_1),
+    ("vision.mixup_alpha", NOT_NEGATIVE),
+    ("vision.validation_share", Range(Excluded(0.0), Excluded(1.0))),
+    ("vision.loader_threads", AT_LEAST_1),
     ("ast.target_activation_rate", POSITIVE_SHARE),
     ("ast.entropy_weight", SHARE),
-    ("ast.policy", NotEmpty),
+    ("ast.max_score_age", AT_LEAST_1),
+    ("ast.annealing_share", SHARE_BELOW_1),
     ("carbon.country_iso_code", CountryCode),
     ("carbon.measure_interval_seconds", Range(Included(0.1), Unbounded)),
     ("carbon.pue", AT_LEAST_1),
@@ -122,6 +136,7 @@ pub(super) fn check(doc: &KeyDoc, value: Value) -> Result<Value, Fault> {
 /// What is allowed for `key`, in words.
 pub(super) fn allowed(key: &str, kind: &KeyType, optional: bool) -> String {
     let base = match (kind, limit(key)) {
+        (_, Some(OneOf(words))) => or(words),
         (_, Some(SomeOf(words))) => format!("a list of {}, each at most once", or(words)),
         (_, Some(OneOrMoreOf(words))) => format!("a list of one or more of {}, each once", words.join(", ")),
         (_, Some(CountryCode)) => String::from("three capital letters (ISO 3166-1 alpha-3), such as DEU"),
@@ -233,6 +248,7 @@ fn allows(doc: &KeyDoc, value: &Value) -> bool {
         Some(CountryCode | CurrencyCode) => value
             .as_str()
             .is_some_and(|code| code.len() == 3 && code.bytes().all(|letter| letter.is_ascii_uppercase())),
+        Some(OneOf(words)) => words.iter().any(|word| value == word),
         Some(SomeOf(words)) => some_of(words, value),
         Some(OneOrMoreOf(words)) => some_of(words, value) && value != &Value::Array(Vec::new()),
         None => !(doc.kind == KeyType::Integer && value.is_i64() && !value.is_u64()),

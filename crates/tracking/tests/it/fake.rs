@@ -79,25 +79,38 @@ impl FakeMlflow {
     }
 }
 
-fn serve(mut stream: TcpStream, shared: &Mutex<Knowledge>) -> Option<()> {
-    let mut reader = BufReader::new(stream.try_clone().ok()?);
-    let mut line = String::new();
-    reader.read_line(&mut line).ok()?;
-    let mut words = line.split(' ');
-    let (_method, target) = (words.next()?, words.next()?.to_owned());
-    let (mut length, mut authorization) = (0, None);
-    loop {
-        let mut header = String::new();
-        reader.read_line(&mut header).ok()?;
-        let Some((name, value)) = header.trim().split_once(": ") else { break };
-        match name.to_ascii_lowercase().as_str() {
-            "content-length" => length = value.parse().ok()?,
-            "authorization" => authorization = Some(value.to_owned()),
-            _ => {}
+/// A request, as far as a fake looks at it.
+pub struct Request {
+    pub target: String,
+    pub authorization: Option<String>,
+    pub body: Vec<u8>,
+}
+
+impl Request {
+    pub fn read(stream: &TcpStream) -> Option<Self> {
+        let mut reader = BufReader::new(stream.try_clone().ok()?);
+        let mut line = String::new();
+        reader.read_line(&mut line).ok()?;
+        let target = line.split(' ').nth(1)?.to_owned();
+        let (mut length, mut authorization) = (0, None);
+        loop {
+            let mut header = String::new();
+            reader.read_line(&mut header).ok()?;
+            let Some((name, value)) = header.trim().split_once(": ") else { break };
+            match name.to_ascii_lowercase().as_str() {
+                "content-length" => length = value.parse().ok()?,
+                "authorization" => authorization = Some(value.to_owned()),
+                _ => {}
+            }
         }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).ok()?;
+        Some(Self { target, authorization, body })
     }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).ok()?;
+}
+
+fn serve(mut stream: TcpStream, shared: &Mutex<Knowledge>) -> Option<()> {
+    let Request { target, authorization, body } = Request::read(&stream)?;
     let path = target.split('?').next()?;
     let call = path.trim_start_matches("/api/2.0/").trim_start_matches("mlflow/").to_owned();
     let answer = {

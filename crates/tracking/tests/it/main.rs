@@ -2,7 +2,9 @@
 
 mod desk;
 mod fake;
+mod fake_wandb;
 mod wandb;
+mod wandb_live;
 
 use std::{
     fs,
@@ -269,6 +271,8 @@ fn an_address_that_cannot_be_one_is_refused_before_anything_is_sent() {
     desk.whole(1);
     for (uri, shown) in [
         ("http://ann:hunter2@localhost:5000", "an address with credentials in it"),
+        ("ann:hunter2@localhost:5000", "an address with credentials in it"),
+        ("http://localhost:5000/?token=hunter2", "an address with credentials in it"),
         ("databricks", "databricks"),
         ("file:///tmp/mlruns", "file:///tmp/mlruns"),
         ("http://", "http:"),

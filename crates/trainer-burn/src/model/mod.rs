@@ -9,4 +9,4 @@ pub mod weights;
 pub use adapters::{Adapters, LoraSettings};
 pub use config::ModelConfig;
 pub use decoder::{Batch, Decoder, KeyValueCache};
-pub use parameters::{Parameters, Weights};
+pub use parameters::{HostTensor, Parameters, Weights};

@@ -39,7 +39,7 @@ pub fn load<B: Backend>(
     for (name, shape) in config.tensors() {
         let path = files.path_of(&name).ok_or_else(|| files.missing(&name, config))?;
         let file = files.open.get(path).ok_or_else(|| files.missing(&name, config))?;
-        let found = file.shape(&name)?;
+        let found = file.dimensions(&name)?;
         if found != shape {
             return Err(
                 file.broken(format!("tensor `{name}` has shape {found:?}; config.json says {shape:?}"))
@@ -61,7 +61,7 @@ pub fn shapes(folder: &Path) -> Result<Vec<TensorShape>, TrainError> {
     let mut all = Vec::new();
     for file in files.open.values() {
         for name in file.names() {
-            all.push((name.clone(), file.shape(&name)?));
+            all.push((name.clone(), file.dimensions(&name)?));
         }
     }
     Ok(all)
@@ -190,6 +190,15 @@ impl WeightFile {
         Ok(HostTensor { shape, values })
     }
 
+    /// The values of the tensor `name` as f32, in the order of the file.
+    pub fn values(&self, name: &str) -> Result<Vec<f32>, TrainError> {
+        let all = self.tensors()?;
+        let view = self.view(&all, name)?;
+        let mut values = Vec::with_capacity(view.shape().iter().product());
+        self.decode(&view, name, 1, |part| values.extend_from_slice(&part))?;
+        Ok(values)
+    }
+
     /// The matrix `name`, packed a few rows at a time.
     fn packed<B: Backend>(
         &self,
@@ -256,7 +265,8 @@ impl WeightFile {
         };
     }
 
-    fn shape(&self, name: &str) -> Result<Vec<usize>, TrainError> {
+    /// The shape of the tensor `name`.
+    pub fn dimensions(&self, name: &str) -> Result<Vec<usize>, TrainError> {
         Ok(self.view(&self.tensors()?, name)?.shape().to_vec())
     }
 

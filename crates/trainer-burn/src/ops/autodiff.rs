@@ -10,13 +10,13 @@ use burn_autodiff::{
 
 use super::{AttentionSpec, Labels, LoraSpec, Ops, Weight};
 
-type Primitive<B> = <B as burn::tensor::backend::BackendTypes>::FloatTensorPrimitive;
+pub(super) type Primitive<B> = <B as burn::tensor::backend::BackendTypes>::FloatTensorPrimitive;
 
-fn unwrap<B: Backend>(tensor: Tensor<B, 2>) -> Primitive<B> {
+pub(super) fn unwrap<B: Backend>(tensor: Tensor<B, 2>) -> Primitive<B> {
     tensor.into_primitive().tensor()
 }
 
-fn wrap<B: Backend>(primitive: Primitive<B>) -> Tensor<B, 2> {
+pub(super) fn wrap<B: Backend>(primitive: Primitive<B>) -> Tensor<B, 2> {
     Tensor::from_primitive(TensorPrimitive::Float(primitive))
 }
 
@@ -41,6 +41,8 @@ macro_rules! track {
         }
     };
 }
+
+pub(super) use {register, track};
 
 impl<B: Ops, C: CheckpointStrategy> Ops for Autodiff<B, C> {
     fn project(x: Tensor<Self, 2>, weight: &Weight<Self>) -> Tensor<Self, 2> {

@@ -10,6 +10,7 @@
 
 pub mod autodiff;
 pub mod flex;
+pub mod image;
 pub mod plain;
 mod rope;
 mod weight;

@@ -42,6 +42,8 @@ pub struct Checkpoint<B: Backend> {
 }
 
 const STATE: &str = "state.json";
+/// What an optimizer keeps for every parameter.
+pub(crate) const OPTIMIZER: &str = "optimizer.safetensors";
 
 /// Writes a checkpoint as `step-{N}`; it appears whole or not at all. Older ones beyond `keep` go.
 pub fn save<B: Ops>(
@@ -52,25 +54,27 @@ pub fn save<B: Ops>(
     optimizer: &Optimizer<B>,
     base_model: &str,
 ) -> Result<PathBuf, TrainError> {
-    let target = folder.join(name_of(progress.step));
-    let partial = folder.join(format!("{}.partial", name_of(progress.step)));
+    write_folder(folder, keep, progress.step, |partial| {
+        adapters.save(partial, base_model)?;
+        write_moments(&partial.join(OPTIMIZER), optimizer.named_moments())?;
+        write_state(partial, progress)
+    })
+}
+
+/// Has a checkpoint written as `step-{N}` in `folder`, whole or not at all. Older ones beyond `keep` go.
+pub(crate) fn write_folder(
+    folder: &Path,
+    keep: u64,
+    step: u64,
+    write: impl FnOnce(&Path) -> Result<(), TrainError>,
+) -> Result<PathBuf, TrainError> {
+    let target = folder.join(name_of(step));
+    let partial = folder.join(format!("{}.partial", name_of(step)));
     if partial.exists() {
         fs::remove_dir_all(&partial).map_err(TrainError::io(&partial))?;
     }
     fs::create_dir_all(&partial).map_err(TrainError::io(&partial))?;
-    adapters.save(&partial, base_model)?;
-    let moments: Vec<_> = optimizer.named_moments().map(|(moment, all)| (moment, all.to_host())).collect();
-    let tensors = moments.iter().flat_map(|(moment, host)| {
-        host.iter().map(move |(name, tensor)| {
-            (format!("{moment}.{name}"), tensor.shape.as_slice(), tensor.values.as_slice())
-        })
-    });
-    weights::write_safetensors(&partial.join("optimizer.safetensors"), tensors)?;
-    let json = serde_json::to_vec_pretty(progress).map_err(|error| TrainError::Checkpoint {
-        path: partial.clone(),
-        message: format!("state cannot be written: {error}"),
-    })?;
-    durable::write(&partial.join(STATE), &json)?;
+    write(&partial)?;
     if target.exists() {
         fs::remove_dir_all(&target).map_err(TrainError::io(&target))?;
     }
@@ -81,6 +85,59 @@ pub fn save<B: Ops>(
     Ok(target)
 }
 
+/// Writes what an optimizer keeps for every parameter, by its name and the parameter's.
+pub(crate) fn write_moments<'a, B: Backend>(
+    path: &Path,
+    moments: impl Iterator<Item = (&'static str, &'a Parameters<B>)>,
+) -> Result<(), TrainError> {
+    let moments: Vec<_> = moments.map(|(moment, all)| (moment, all.to_host())).collect();
+    let tensors = moments.iter().flat_map(|(moment, host)| {
+        host.iter().map(move |(name, tensor)| {
+            (format!("{moment}.{name}"), tensor.shape.as_slice(), tensor.values.as_slice())
+        })
+    });
+    weights::write_safetensors(path, tensors)
+}
+
+/// Reads what [`write_moments`] wrote of one moment, for each of `parameters`.
+pub(crate) fn read_moment<B: Backend>(
+    path: &Path,
+    moment: &str,
+    parameters: &Parameters<B>,
+    device: &B::Device,
+) -> Result<Parameters<B>, TrainError> {
+    let file = weights::WeightFile::open(path)?;
+    let mut host = std::collections::BTreeMap::new();
+    for (name, _) in parameters.iter() {
+        host.insert(name.clone(), file.matrix(&format!("{moment}.{name}"))?);
+    }
+    Ok(Parameters::from_host(host, device))
+}
+
+/// Writes the numbers of a checkpoint.
+pub(crate) fn write_state(folder: &Path, state: &impl Serialize) -> Result<(), TrainError> {
+    let json = serde_json::to_vec_pretty(state).map_err(|error| TrainError::Checkpoint {
+        path: folder.to_path_buf(),
+        message: format!("state cannot be written: {error}"),
+    })?;
+    durable::write(&folder.join(STATE), &json)
+}
+
+/// Reads what [`write_state`] wrote.
+pub(crate) fn read_state<T: for<'de> Deserialize<'de>>(folder: &Path) -> Result<T, TrainError> {
+    let state = folder.join(STATE);
+    let text = fs::read_to_string(&state).map_err(TrainError::io(&state))?;
+    serde_json::from_str(&text).map_err(|error| TrainError::Checkpoint {
+        path: folder.to_path_buf(),
+        message: format!("{STATE}: {error}"),
+    })
+}
+
+/// The newest complete checkpoint in `folder`.
+pub(crate) fn newest(folder: &Path) -> Result<Option<PathBuf>, TrainError> {
+    Ok(all(folder)?.pop().map(|(_, path)| path))
+}
+
 /// Reads the newest complete checkpoint in `folder`, if there is one, and checks that it fits.
 pub fn latest<B: Ops>(
     folder: &Path,
@@ -89,24 +146,14 @@ pub fn latest<B: Ops>(
     settings: &OptimizerSettings,
     device: &B::Device,
 ) -> Result<Option<Checkpoint<B>>, TrainError> {
-    let Some((_, path)) = all(folder)?.pop() else { return Ok(None) };
-    let broken = |message: String| TrainError::Checkpoint { path: path.clone(), message };
-    let state = path.join(STATE);
-    let text = fs::read_to_string(&state).map_err(TrainError::io(&state))?;
-    let progress: Progress =
-        serde_json::from_str(&text).map_err(|error| broken(format!("{STATE}: {error}")))?;
+    let Some(path) = newest(folder)? else { return Ok(None) };
+    let progress: Progress = read_state(&path)?;
     let adapters = Adapters::load(&path, decoder, device)?;
     if &adapters.settings != lora {
-        return Err(broken(format!("it was made with {:?}; the run has {lora:?}", adapters.settings)));
+        let message = format!("it was made with {:?}; the run has {lora:?}", adapters.settings);
+        return Err(TrainError::Checkpoint { path, message });
     }
-    let file = weights::WeightFile::open(&path.join("optimizer.safetensors"))?;
-    let moment = |moment: &&str| -> Result<Parameters<B>, TrainError> {
-        let mut host = std::collections::BTreeMap::new();
-        for (name, _) in adapters.parameters.iter() {
-            host.insert(name.clone(), file.matrix(&format!("{moment}.{name}"))?);
-        }
-        Ok(Parameters::from_host(host, device))
-    };
+    let moment = |moment: &&str| read_moment(&path.join(OPTIMIZER), moment, &adapters.parameters, device);
     let moments = settings.moment_names().iter().map(moment).collect::<Result<_, _>>()?;
     let optimizer = Optimizer::resumed(settings.clone(), progress.step, moments);
     Ok(Some(Checkpoint { progress, adapters, optimizer }))

@@ -2,7 +2,7 @@
 
 pub mod checkpoint;
 mod draws;
-mod metering;
+pub(crate) mod metering;
 pub mod optimizer;
 pub mod plan;
 pub mod schedule;

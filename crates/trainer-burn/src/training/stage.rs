@@ -254,6 +254,7 @@ impl<A: Ops + AutodiffBackend<InnerBackend: Ops>> StageRun<'_, '_, A> {
             gradient_norm: norm,
             tokens: out.tokens,
             tokens_per_second: out.tokens as f64 / seconds,
+            samples: None,
         };
         report(self.reporter, EventKind::Step(metrics))
     }

@@ -3,7 +3,9 @@
 mod backends;
 mod bad_input;
 mod families;
+mod images;
 mod oracle;
 mod plan;
 mod reference;
 mod run;
+mod vision_reference;

@@ -11,10 +11,10 @@ use greentune_trainer_burn::ops::{
     AttentionSpec, Dropout, Labels, LoraSpec, Ops, Packed, Packing, Rope, Segment, Weight, plain,
 };
 
-type Tracked = Autodiff<Flex>;
+pub type Tracked = Autodiff<Flex>;
 
 /// Values between −1 and 1 that differ by seed and place.
-fn values(seed: u64, rows: usize, columns: usize) -> TensorData {
+pub fn values(seed: u64, rows: usize, columns: usize) -> TensorData {
     let dropout = |index: usize| {
         let mut z = (seed << 32 | index as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         z = (z ^ (z >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -23,10 +23,10 @@ fn values(seed: u64, rows: usize, columns: usize) -> TensorData {
     TensorData::new((0..rows * columns).map(dropout).collect::<Vec<f32>>(), [rows, columns])
 }
 
-type Inputs<const N: usize> = [Tensor<Tracked, 2>; N];
+pub type Inputs<const N: usize> = [Tensor<Tracked, 2>; N];
 
 /// Compares output and all gradients of an operation with its oracle, under an arbitrary upstream gradient.
-fn compare<const N: usize>(
+pub fn compare<const N: usize>(
     shapes: [[usize; 2]; N],
     operation: impl Fn(Inputs<N>) -> Tensor<Tracked, 2>,
     oracle: impl Fn(Inputs<N>) -> Tensor<Tracked, 2>,
@@ -56,7 +56,7 @@ fn compare<const N: usize>(
     }
 }
 
-fn host<B: Backend>(tensor: Tensor<B, 2>) -> Vec<f32> {
+pub fn host<B: Backend>(tensor: Tensor<B, 2>) -> Vec<f32> {
     tensor.into_data().iter::<f32>().collect()
 }
 

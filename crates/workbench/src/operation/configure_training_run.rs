@@ -19,8 +19,8 @@ use serde::{Deserialize, Serialize};
 
 use super::start_training::LOCAL;
 use crate::{
-    Result, Workbench, WorkbenchError, atomic_file, base_model::BaseModel, fold::new_record, git,
-    hub::CancelOnDrop, input_hash::sha256, job_store::JobStore,
+    Result, Workbench, WorkbenchError, base_model::BaseModel, fold::new_record, git, hub::CancelOnDrop,
+    input_hash::sha256, job_store::JobStore, json_file,
 };
 
 /// Version of the manifest's format.
@@ -145,7 +145,7 @@ impl Workbench {
         // A branch moves; the run keeps what it was trained on.
         resolved.settings.base_model.revision =
             base_model.commit.clone().unwrap_or(resolved.settings.base_model.revision);
-        atomic_file::write_json(&project.model_config(), &base_model.description())?;
+        json_file::write(&project.model_config(), &base_model.description())?;
 
         let created_at = Timestamp::now();
         let mut manifest = RunManifest {
@@ -172,7 +172,7 @@ impl Workbench {
         let store = JobStore::open(self.config())?;
         let run = make_run_folder(&project, &manifest)?;
         manifest.run_id = run.run_id();
-        if let Err(error) = atomic_file::write_json(&run.manifest(), &manifest) {
+        if let Err(error) = json_file::write(&run.manifest(), &manifest) {
             let _ = fs::remove_dir_all(run.folder());
             return Err(error);
         }

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Result, Workbench, WorkbenchError, atomic_file, engine::wrong_answer, run::Run};
+use crate::{Result, Workbench, WorkbenchError, engine::wrong_answer, json_file, run::Run};
 
 /// Evaluate a stage's adapters.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -128,7 +128,7 @@ fn keep_results(
     let folder = run.layout.evaluation(task.stage);
     std::fs::create_dir_all(&folder).map_err(WorkbenchError::file("create", folder))?;
     let content = ResultsFile { created_at, dataset: &task.dataset, results: &response };
-    atomic_file::write_json(&response.results_file, &content)?;
+    json_file::write(&response.results_file, &content)?;
     Ok(response)
 }
 

@@ -3,10 +3,14 @@
 use std::path::PathBuf;
 
 use greentune_export::{ExportFormat, ExportRequest, ExportedFile, Verification, export};
+use greentune_scaffold::CardTemplate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Result, Workbench, WorkbenchError, model_card::model_card};
+use crate::{
+    Result, Workbench, WorkbenchError,
+    card::{Weights, model_card},
+};
 
 /// Export a stage.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -71,15 +75,16 @@ impl Workbench {
         }
         let format: ExportFormat = request.export_format.parse().map_err(WorkbenchError::reported)?;
         let run = self.read_run(request.project_path.as_deref(), &request.run_id)?;
-        let stage = run.trained_stage(request.stage)?;
         let merge = request.merge_adapters.unwrap_or(false);
+        let weights = if merge { Weights::Merged } else { Weights::Adapters };
+        let card = model_card(&run, request.stage, weights, CardTemplate::Standard, None)?;
         let report = export(&ExportRequest {
             base_model: run.manifest.base_model_path.clone(),
             adapters: run.layout.adapters(request.stage),
             format,
             destination: self.path_in(run.layout.project(), &request.export_path)?,
             merge,
-            model_card: Some(model_card(&run.manifest, stage, merge)),
+            model_card: Some(card.markdown),
         })
         .map_err(WorkbenchError::reported)?;
         let weights = report.files.iter().filter(|file| file.name.ends_with(".safetensors"));

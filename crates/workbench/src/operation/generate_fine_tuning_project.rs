@@ -15,7 +15,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::{Result, Workbench, WorkbenchError, project::without_links};
+use crate::{
+    Result, Workbench, WorkbenchError,
+    project::{check_addresses, without_links},
+};
 
 /// Make a project.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -240,6 +243,7 @@ impl Workbench {
         let resolved = resolve(&layers)?;
         let settings = resolved.settings.clone();
         check_model(&settings.base_model)?;
+        check_addresses(&settings)?;
         let folder = parent.join(&request.project_name);
         let project =
             generate_project(&ProjectSpec { folder, resolved }).map_err(WorkbenchError::reported)?;

@@ -1,12 +1,13 @@
 //! Energy and emissions of a run, with equivalents and recommendations.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use greentune_carbon::{
     aggregate::aggregate,
     equivalence::EquivalenceTable,
+    intensity::{LiveAccess, Place, live_config},
     sci::FunctionalUnit,
-    summary::{CurrentEmissions, EmissionsSummary, RunFacts, current, summarize_with},
+    summary::{CleanerHours, CurrentEmissions, EmissionsSummary, RunFacts, current, summarize_with},
 };
 use greentune_core_config::event::EventKind;
 use schemars::JsonSchema;
@@ -35,12 +36,16 @@ pub struct GetCurrentEmissions {
 impl Workbench {
     /// Sums what the stages of the run left in `emissions/`.
     ///
+    /// Where live figures are set up, the service is asked for its forecast too; without an answer that advice is left
+    /// out.
+    ///
     /// Errors: the run is unknown, or nothing was metered yet.
     pub async fn get_emissions_summary(&self, request: GetEmissionsSummary) -> Result<EmissionsSummary> {
         self.blocking(move |workbench| {
             let run = workbench.read_run(request.project_path.as_deref(), &request.run_id)?;
             let factors = factors(run.manifest.settings.carbon.equivalences_file.as_deref())?;
-            let facts = facts(&run, &factors)?;
+            let cleaner_hours = cleaner_hours(&run, &workbench.config().live_intensity);
+            let facts = RunFacts { cleaner_hours, ..facts(&run, &factors)? };
             summarize_with(&run.layout, &factors, &facts).map_err(WorkbenchError::reported)
         })
         .await
@@ -62,6 +67,16 @@ impl Workbench {
 pub(crate) fn factors(file: Option<&std::path::Path>) -> Result<EquivalenceTable> {
     file.map_or_else(|| Ok(EquivalenceTable::default()), EquivalenceTable::read)
         .map_err(WorkbenchError::reported)
+}
+
+/// When a run of as many hours would emit least from now on; nobody is asked where no service is set up.
+fn cleaner_hours(run: &Run, access: &LiveAccess) -> Option<CleanerHours> {
+    let carbon = &run.manifest.settings.carbon;
+    let config = live_config(carbon, access)?;
+    let stages = run.manifest.stages.iter().filter_map(|stage| stage.emissions.as_ref());
+    let seconds: f64 = stages.map(|stage| stage.duration_seconds).sum();
+    let duration = Duration::try_from_secs_f64(seconds).ok()?;
+    CleanerHours::fetch(&Place::from(carbon), &config, duration).ok().flatten()
 }
 
 /// What the run's events say beside its emissions.

@@ -11,9 +11,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Result, Workbench, atomic_file,
+    Result, Workbench,
     engine::wrong_answer,
-    lock,
+    json_file, lock,
     plan::{Past, accuracy_of, comparable_runs, last_accuracy, memory_ratios, past_of, put_together},
     run::{Run, is_active},
 };
@@ -78,7 +78,7 @@ impl Workbench {
         self.blocking(move |_| {
             let ratios = memory_ratios(&question.earlier);
             let plan = put_together(&question.run.manifest, &findings, question.past.as_ref(), &ratios);
-            atomic_file::write_json(&question.run.layout.plan(), &plan)?;
+            json_file::write(&question.run.layout.plan(), &plan)?;
             Ok(answer(&question, plan))
         })
         .await
@@ -89,7 +89,7 @@ impl Workbench {
         let status = run.manifest.status;
         let again = status == RunStatus::Completed && request.measure == Some(true);
         let stands = (is_active(status) || status == RunStatus::Completed) && !again;
-        let kept = if stands { atomic_file::read_json(&run.layout.plan()).ok() } else { None };
+        let kept = if stands { json_file::read(&run.layout.plan()).ok() } else { None };
         if is_active(status) && kept.is_none() {
             // Steps that are measured beside a training would slow both down.
             return Err(lock::held(&run.layout));

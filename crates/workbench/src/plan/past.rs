@@ -10,8 +10,9 @@ use greentune_core_config::{
 };
 
 use crate::{
-    Workbench, atomic_file,
+    Workbench,
     job_store::{JobStore, runs_of},
+    json_file,
     run::Run,
 };
 
@@ -67,7 +68,7 @@ pub(crate) fn comparable_runs(workbench: &Workbench, run: &Run) -> Vec<Run> {
     let others = workbench.other_runs(run).into_iter().take(LOOKED_AT);
     others
         .filter(|other| {
-            let manifest = atomic_file::read_json::<RunManifest>(&other.manifest());
+            let manifest = json_file::read::<RunManifest>(&other.manifest());
             manifest.is_ok_and(|other| is_comparable(&run.manifest, &other))
         })
         .filter_map(|other| Run::read(other).ok())
@@ -215,7 +216,7 @@ fn set_power(past: &mut Past, runs: &[&Run]) {
 /// Measured peak of memory over the formula's, of the `runs` that were planned.
 pub(crate) fn memory_ratios(runs: &[Run]) -> Vec<f64> {
     let ratio = |run: &Run| {
-        let plan: TrainingPlan = atomic_file::read_json(&run.layout.plan()).ok()?;
+        let plan: TrainingPlan = json_file::read(&run.layout.plan()).ok()?;
         let actual = run.manifest.stages.iter().filter_map(|stage| stage.peak_memory_bytes).max()?;
         quotient(actual as f64, plan.memory.estimate.peak_bytes() as f64)
     };

@@ -1,12 +1,35 @@
 //! What is done with a trained run, and with data before: evaluation, export, emissions, inspection, diagnosis.
 
-use std::fs;
-
-use greentune_carbon::codecarbon;
-use greentune_core_config::{ProblemKind, emissions::EmissionsRecord, layout::RunLayout};
-use greentune_workbench::operation::{
-    CheckStatus, Diagnose, EvaluateModel, ExportModel, GetEmissionsSummary, InspectDataset, PrepareDataset,
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Write as _},
+    net::TcpListener,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
+
+use greentune_carbon::{
+    codecarbon,
+    summary::{Basis, Recommendation, RecommendationKind},
+};
+use greentune_core_config::{
+    ProblemKind,
+    emissions::EmissionsRecord,
+    event::{EmissionsSoFar, EventKind, StepMetrics},
+    layout::RunLayout,
+    port::RunReporter as _,
+};
+use greentune_workbench::{
+    Workbench,
+    operation::{
+        CheckStatus, Diagnose, EvaluateModel, ExportModel, GetEmissionsSummary, InspectDataset,
+        PrepareDataset,
+    },
+    worker::{Outcome, WorkerSession},
+};
+use serde_json::json;
 
 use crate::sandbox::{Sandbox, problem};
 
@@ -134,6 +157,123 @@ async fn emissions_are_summed_over_the_stages() {
     assert_eq!(totals.num_stages, 2);
     assert!((totals.total_emissions_kg_co2 - 1.0).abs() < 1e-12);
     assert!((totals.total_energy_kwh - 2.5).abs() < 1e-12);
+}
+
+async fn evaluated(sandbox: &Sandbox, losses: [&[(u64, f64)]; 2]) -> RunLayout {
+    let run = sandbox.configured().await;
+    train(&run, losses);
+    run
+}
+
+/// Two stages with an hour and 1.5 kg in each, evaluated at these steps with these losses.
+fn train(run: &RunLayout, losses: [&[(u64, f64)]; 2]) {
+    let mut session = WorkerSession::begin(run.folder()).unwrap();
+    for (stage, losses) in [(1, losses[0]), (2, losses[1])] {
+        for &(step, validation_loss) in losses {
+            session
+                .report(EventKind::Step(StepMetrics {
+                    stage,
+                    step,
+                    total_steps: 10,
+                    train_loss: 1.0,
+                    learning_rate: 0.1,
+                    gradient_norm: 1.0,
+                    tokens: 100,
+                    tokens_per_second: 10.0,
+                    samples: None,
+                }))
+                .unwrap();
+            let perplexity = validation_loss.exp();
+            session
+                .report(EventKind::Evaluated {
+                    stage,
+                    step,
+                    validation_loss,
+                    perplexity,
+                    token_accuracy: 0.5,
+                })
+                .unwrap();
+        }
+        session
+            .report(EventKind::Emissions(EmissionsSoFar {
+                stage,
+                duration_seconds: 3600.0,
+                energy_kwh: 4.0,
+                emissions_kg_co2: 1.5,
+                power_w: 4000.0,
+                basis: "modelled".into(),
+            }))
+            .unwrap();
+        let record = EmissionsRecord {
+            duration: 3600.0,
+            emissions: 1.5,
+            energy_consumed: 4.0,
+            country_iso_code: "NOR".into(),
+            ..EmissionsRecord::default()
+        };
+        codecarbon::write(&run.emissions_csv(stage), &[record]).unwrap();
+    }
+    session.finish(Ok(Outcome::Finished)).unwrap();
+}
+
+async fn advice(workbench: &Workbench, run: &RunLayout, kind: RecommendationKind) -> Option<Recommendation> {
+    let request = GetEmissionsSummary { run_id: run.run_id(), project_path: None };
+    let summary = workbench.get_emissions_summary(request).await.unwrap();
+    summary.recommendation_details.into_iter().find(|one| one.kind == kind)
+}
+
+#[tokio::test]
+async fn early_stopping_counts_from_each_stages_best_evaluation_to_its_last() {
+    let sandbox = Sandbox::new("trains").await;
+    // Best 6 of 10 steps before the end, and at the end.
+    let run = evaluated(&sandbox, [&[(2, 3.0), (4, 1.0), (7, 1.5), (10, 2.0)], &[(5, 2.0), (10, 1.0)]]).await;
+    let told = advice(&sandbox.workbench, &run, RecommendationKind::EarlyStopping).await.unwrap();
+    assert!(told.text.contains("6 of 20 steps"), "{told:?}");
+    assert!((told.saves_kg.unwrap() - 3.0 * 6.0 / 20.0).abs() < 1e-9, "{told:?}");
+    // A stage that nobody evaluated says nothing, and neither does a run that only got better.
+    let unevaluated: [&[(u64, f64)]; 2] = [&[(5, 2.0), (10, 3.0)], &[]];
+    let only_better: [&[(u64, f64)]; 2] = [&[(5, 2.0), (10, 1.0)], &[(10, 1.0)]];
+    for losses in [unevaluated, only_better] {
+        let run = evaluated(&sandbox, losses).await;
+        assert_eq!(advice(&sandbox.workbench, &run, RecommendationKind::EarlyStopping).await, None);
+    }
+}
+
+#[tokio::test]
+async fn cleaner_hours_are_told_where_a_service_is_set_up_and_nobody_is_asked_else() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            count.fetch_add(1, Ordering::SeqCst);
+            let lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            lines.map_while(Result::ok).take_while(|line| !line.is_empty()).for_each(drop);
+            let hour = |hour: u8, figure: u16| json!({ "carbonIntensity": figure, "datetime": format!("2026-01-01T{hour:02}:00:00.000Z") });
+            let figures = [hour(0, 400), hour(1, 300), hour(2, 100), hour(3, 100), hour(4, 200)];
+            let body = json!({ "zone": "FR", "forecast": figures }).to_string();
+            let head =
+                format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+            let _ = stream.write_all(format!("{head}{body}").as_bytes());
+        }
+    });
+    let sandbox = Sandbox::new("trains").await;
+    let endpoint = format!("http://{address}/v3/carbon-intensity");
+    let settings = json!({ "carbon": { "emissions_endpoint": endpoint, "country_iso_code": "FRA", "offline_mode": false } });
+    let run = sandbox.configured_with(settings).await;
+    train(&run, [&[(10, 1.0)], &[(10, 1.0)]]);
+    let mut config = sandbox.config("trains");
+    config.live_intensity.cache = Some(sandbox.root().join("cache.json"));
+    let with_access = Workbench::new(config);
+    assert_eq!(advice(&sandbox.workbench, &run, RecommendationKind::CleanerHour).await, None);
+    assert_eq!(asked.load(Ordering::SeqCst), 0);
+    // Two hours of run: 350 g/kWh from now, 100 g/kWh from 2 to 4.
+    let told = advice(&with_access, &run, RecommendationKind::CleanerHour).await.unwrap();
+    let words = "Between 2026-01-01 02:00 and 2026-01-01 04:00 UTC the forecast of 127.0.0.1 for FR is 100 g/kWh, 71 %";
+    assert!(told.text.starts_with(words), "{told:?}");
+    assert_eq!(told.basis, Basis::Estimated);
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]

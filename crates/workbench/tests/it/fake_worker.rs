@@ -90,6 +90,7 @@ fn step_event(stage: u8, step: u64, total_steps: u64) -> EventKind {
         gradient_norm: 1.0,
         tokens: 10,
         tokens_per_second: 100.0,
+        samples: None,
     })
 }
 

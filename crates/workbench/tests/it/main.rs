@@ -4,6 +4,7 @@
 mod evaluation_and_export;
 mod fake_worker;
 mod hub;
+mod model_cards;
 mod planning;
 mod projects;
 mod run_index;

@@ -191,7 +191,7 @@ async fn features_without_an_engine_are_refused_together() {
 }
 
 #[tokio::test]
-async fn a_place_without_a_figure_and_files_that_a_meter_cannot_read_are_refused() {
+async fn places_without_a_figure_addresses_with_credentials_and_unreadable_files_are_refused() {
     let sandbox = Sandbox::new("trains").await;
     fs::write(sandbox.root().join("wall.json"), "{}").unwrap();
     for (settings, code, words) in [
@@ -201,6 +201,16 @@ async fn a_place_without_a_figure_and_files_that_a_meter_cannot_read_are_refused
             json!({ "carbon.emissions_endpoint": "https://ada:secret@example.org/v3" }),
             "carbon.live_intensity",
             "without user and query",
+        ),
+        (
+            json!({ "mlflow.tracking_uri": "https://ada:secret@example.org" }),
+            "tracking.setting",
+            "without user, password or query",
+        ),
+        (
+            json!({ "mlflow.tracking_uri": "https://example.org/?token=secret", "mlflow.enabled": true }),
+            "tracking.setting",
+            "without user, password or query",
         ),
         (json!({ "carbon.cloud_provider": "aws" }), "request.value", "carbon.cloud_provider"),
         (
@@ -226,6 +236,19 @@ async fn a_place_without_a_figure_and_files_that_a_meter_cannot_read_are_refused
     request.override_params =
         overrides(json!({ "carbon.cloud_provider": "gcp", "carbon.cloud_region": "europe-west1" }));
     sandbox.workbench.configure_training_run(request).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_project_with_credentials_in_an_address_is_not_made() {
+    let sandbox = Sandbox::new("trains").await;
+    let mut request = project_request(&sandbox.root(), "leaky");
+    request.integrations = Some(
+        serde_json::from_value(json!({ "mlflow_tracking_uri": "https://ada:secret@example.org" })).unwrap(),
+    );
+    let error = problem(sandbox.workbench.generate_fine_tuning_project(request).await.unwrap_err());
+    assert_eq!(error.code, "tracking.setting");
+    assert!(!error.to_string().contains("secret"));
+    assert!(!sandbox.root().join("leaky").exists());
 }
 
 #[tokio::test]

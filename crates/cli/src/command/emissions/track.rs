@@ -5,7 +5,7 @@ use std::{ffi::OsString, path::PathBuf, process::Command};
 use clap::Args;
 use greentune_carbon::{
     MeterConfig,
-    track::{Tracked, provenance_file, track},
+    track::{TrackConfig, Tracked, provenance_file, track},
 };
 use greentune_core_config::{Diagnostic, ProblemKind};
 use jiff::Zoned;
@@ -66,7 +66,7 @@ impl Track {
         let (tell, started) = oneshot::channel();
         let file = csv.clone();
         let tracking = tokio::task::spawn_blocking(move || {
-            track(&mut command, config, &file, |pid| {
+            track(&mut command, TrackConfig::new(config, file), |pid| {
                 // Nobody waits for it when signals cannot be listened for.
                 let _ = tell.send(pid);
             })

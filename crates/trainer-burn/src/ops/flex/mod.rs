@@ -8,7 +8,7 @@ mod attention;
 mod cross_entropy;
 mod elementwise;
 mod matmul;
-mod simd;
+pub(super) mod simd;
 mod weight;
 
 use burn::{
@@ -18,7 +18,8 @@ use burn::{
 use burn_flex::FlexTensor;
 
 use super::{AttentionSpec, CrossEntropy, LabelScore, Labels, LoraSpec, Ops, Weight};
-use matmul::{Matrix, matmul, matmul_add};
+pub(super) use matmul::matmul;
+use matmul::{Matrix, matmul_add};
 use weight::Rows;
 
 impl Ops for Flex {
@@ -173,20 +174,24 @@ impl Ops for Flex {
 }
 
 /// A contiguous row-major f32 matrix, borrowed from flex's reference-counted storage.
-struct Buffer {
+pub(super) struct Buffer {
     tensor: FlexTensor,
-    rows: usize,
-    columns: usize,
+    pub(super) rows: usize,
+    pub(super) columns: usize,
 }
 
 impl Buffer {
-    fn values(&self) -> &[f32] {
+    pub(super) fn values(&self) -> &[f32] {
         // Contiguous and f32 by construction.
         self.tensor.as_slice().unwrap_or_default()
     }
 
-    fn matrix(&self) -> Matrix<'_> {
+    pub(super) fn matrix(&self) -> Matrix<'_> {
         Matrix::new(self.values(), self.rows, self.columns)
+    }
+
+    pub(super) fn into_tensor(self) -> Tensor<Flex, 2> {
+        Tensor::from_primitive(TensorPrimitive::Float(self.tensor))
     }
 }
 
@@ -199,7 +204,7 @@ impl From<Tensor<Flex, 2>> for Buffer {
     }
 }
 
-fn tensor(values: Vec<f32>, shape: [usize; 2]) -> Tensor<Flex, 2> {
+pub(super) fn tensor(values: Vec<f32>, shape: [usize; 2]) -> Tensor<Flex, 2> {
     let primitive = FlexTensor::from_data(TensorData::new(values, shape));
     Tensor::from_primitive(TensorPrimitive::Float(primitive))
 }

@@ -1,0 +1,63 @@
+//! What sample selection did: counts, and the arithmetic that it saved.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Counts of selection over some part of training.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SelectionSoFar {
+    /// Samples that full training would have trained on.
+    pub candidates: u64,
+    /// Samples that were trained on.
+    pub selected: u64,
+    /// Samples that went through a forward pass for their score alone.
+    pub scored: u64,
+    /// Selected samples that a lower bound decided on: a floor, or the greatest age of a score.
+    pub forced: u64,
+    /// The last threshold, for policies that have one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub threshold: Option<f64>,
+}
+
+impl SelectionSoFar {
+    /// Share of candidates that was trained on, in `[0, 1]`; 1 before there was any.
+    pub fn activation_rate(&self) -> f64 {
+        if self.candidates == 0 { 1.0 } else { self.selected as f64 / self.candidates as f64 }
+    }
+
+    /// Share of full training's arithmetic that was not done, where a backward pass costs two forward passes:
+    /// `1 − (3 · selected + scored) / (3 · candidates)`. Negative where scoring costs more than it spares.
+    pub fn compute_savings(&self) -> f64 {
+        if self.candidates == 0 {
+            return 0.0;
+        }
+        1.0 - (3 * self.selected + self.scored) as f64 / (3 * self.candidates) as f64
+    }
+
+    /// Both together; the threshold is the later one.
+    #[must_use]
+    pub fn and(&self, later: &Self) -> Self {
+        Self {
+            candidates: self.candidates + later.candidates,
+            selected: self.selected + later.selected,
+            scored: self.scored + later.scored,
+            forced: self.forced + later.forced,
+            threshold: later.threshold.or(self.threshold),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scored_sample_costs_a_third_of_a_trained_one() {
+        let scored_all = SelectionSoFar { candidates: 100, selected: 40, scored: 100, ..Default::default() };
+        assert!((scored_all.activation_rate() - 0.4).abs() < 1e-12);
+        assert!((scored_all.compute_savings() - (1.0 - 220.0 / 300.0)).abs() < 1e-12);
+        let upstream = SelectionSoFar { selected: 100, ..scored_all.clone() };
+        assert!(upstream.compute_savings() < 0.0, "two forward passes and a full backward pass save nothing");
+        assert_eq!(SelectionSoFar::default().compute_savings(), 0.0);
+    }
+}

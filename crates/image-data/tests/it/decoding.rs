@@ -1,0 +1,93 @@
+//! Every kind of picture to 8-bit grey or RGB.
+
+use std::fs;
+
+use greentune_image_data::decode;
+use image::{DynamicImage, GrayImage, ImageFormat, RgbImage};
+
+use crate::data::{difference, encoded, fixture, picture, pixels, png};
+
+#[test]
+fn every_format_and_colour_kind_gives_grey_or_rgb() {
+    let rgb = RgbImage::from_fn(5, 4, |x, y| image::Rgb([x as u8 * 60, y as u8 * 80, 7]));
+    let whole = DynamicImage::from(rgb.clone());
+    for format in [ImageFormat::Png, ImageFormat::Bmp, ImageFormat::Tiff, ImageFormat::WebP, ImageFormat::Gif]
+    {
+        let image = decode(&encoded(whole.clone(), format)).unwrap();
+        assert_eq!((image.width, image.height, image.channels), (5, 4, 3), "{format:?}");
+        assert_eq!(*image.pixels, *rgb, "{format:?}");
+    }
+    for same in [whole.to_rgba8().into(), DynamicImage::from(whole.to_rgb16()), whole.to_rgba16().into()] {
+        let image = decode(&encoded(same, ImageFormat::Png)).unwrap();
+        assert_eq!((image.channels, &*image.pixels), (3, &*rgb));
+    }
+    let grey = GrayImage::from_fn(5, 4, |x, y| image::Luma([(x * 50 + y) as u8]));
+    let whole = DynamicImage::from(grey.clone());
+    for same in [whole.clone(), whole.to_luma16().into(), whole.to_luma_alpha8().into()] {
+        let image = decode(&encoded(same, ImageFormat::Png)).unwrap();
+        assert_eq!((image.channels, &*image.pixels), (1, &*grey));
+    }
+}
+
+#[test]
+fn transparency_is_dropped_and_not_blended() {
+    let clear = image::RgbaImage::from_pixel(3, 3, image::Rgba([200, 100, 50, 0]));
+    let image = decode(&encoded(clear, ImageFormat::Png)).unwrap();
+    assert_eq!(&image.pixels[..3], [200, 100, 50]);
+}
+
+#[test]
+fn jpeg_and_cmyk_are_what_pil_makes_of_them() {
+    let jpeg = difference(&pixels("images/picture.jpg"), &pixels("images/picture-jpg.png"));
+    let cmyk = difference(&pixels("images/cmyk.jpg"), &pixels("images/cmyk.png"));
+    assert!(jpeg.0 <= 4 && jpeg.1 < 0.5, "{jpeg:?}");
+    assert!(cmyk.0 <= 4 && cmyk.1 < 1.0, "{cmyk:?}");
+}
+
+#[test]
+fn grey_is_weighed_and_repeated_as_pil_does() {
+    let image = decode(&fs::read(fixture("images/picture.png")).unwrap()).unwrap();
+    let grey = image.with_channels(1);
+    assert_eq!(*grey.pixels, *pixels("images/picture-grey.png"));
+    let repeated = grey.with_channels(3);
+    assert!(repeated.pixels.chunks(3).zip(&*grey.pixels).all(|(rgb, grey)| rgb == [*grey; 3]));
+}
+
+#[test]
+fn the_orientation_of_exif_is_ignored() {
+    let plain = encoded(picture(8, 4, 1), ImageFormat::Jpeg);
+    // Big-endian TIFF header, one entry: tag 0x0112, a short, once, 6 (turned by a quarter).
+    let exif = b"Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+    let marker = [0xff, 0xe1, 0, exif.len() as u8 + 2];
+    let turned = [&plain[..2], &marker, exif, &plain[2..]].concat();
+    assert_eq!(decode(&turned).unwrap(), decode(&plain).unwrap());
+}
+
+#[test]
+fn what_is_no_picture_says_why() {
+    let reason = |bytes: &[u8]| decode(bytes).unwrap_err();
+    assert_eq!(reason(b""), "the file is empty");
+    assert!(reason(b"<html>").contains("neither JPEG, PNG"));
+    let (png, jpeg) = (png(40, 30, 1), encoded(picture(64, 64, 1), ImageFormat::Jpeg));
+    reason(&png[..png.len() / 2]);
+    assert_eq!(reason(&jpeg[..jpeg.len() / 2]), "the JPEG is truncated");
+    for at in (0..png.len()).step_by(13) {
+        let mut broken = png.clone();
+        broken[at] ^= 0xff;
+        // Refused or read, never the end of the program.
+        let _ = decode(&broken);
+    }
+}
+
+#[test]
+fn a_picture_that_would_fill_the_memory_is_refused() {
+    let mut jpeg = encoded(picture(16, 16, 1), ImageFormat::Jpeg);
+    let frame = jpeg.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
+    jpeg[frame + 5..frame + 9].copy_from_slice(&[0xff, 0xdc, 0xff, 0xdc]);
+    let reason = decode(&jpeg).unwrap_err();
+    assert!(reason.contains("65500×65500 pixels are too many"), "{reason}");
+    let mut bmp = encoded(picture(16, 16, 1), ImageFormat::Bmp);
+    bmp[18..26].copy_from_slice(&[0x60, 0xea, 0, 0, 0x60, 0xea, 0, 0]);
+    let reason = decode(&bmp).unwrap_err();
+    assert!(reason.contains("60000×60000") || reason.to_lowercase().contains("limit"), "{reason}");
+}

@@ -1,0 +1,91 @@
+//! Training of image classifiers on the samples that matter.
+//!
+//! Stage 1 is the warm-up on all images, stage 2 the sparse phase; without adaptive sparse training stage 2 trains on
+//! all images too, in the same order and along the same learning rates, so that the two can be compared.
+
+mod checkpoint;
+pub mod data;
+mod evaluate;
+mod feed;
+pub mod model;
+pub mod optimizer;
+mod schedule;
+mod stage;
+pub mod step;
+pub mod weights;
+
+use burn::tensor::backend::AutodiffBackend;
+use greentune_ast_sparsity::{Selector, Settings as SelectionSettings};
+use greentune_carbon::Surroundings;
+use greentune_core_config::{
+    event::EventKind, layout::RunLayout, manifest::RunManifest, port::RunReporter, settings::AstPolicy,
+};
+
+use self::{data::Images, model::Shape};
+use crate::{error::TrainError, ops::image::ImageOps, training::Outcome};
+
+/// A run on one backend: what its stages share.
+struct Run<'a, A: AutodiffBackend> {
+    manifest: &'a RunManifest,
+    layout: &'a RunLayout,
+    surroundings: &'a Surroundings,
+    images: Images,
+    shape: Shape,
+    device: A::Device,
+}
+
+/// Trains `stages` of a run on the backend `A`, taking up the newest checkpoints.
+pub fn run<A>(
+    manifest: &RunManifest,
+    layout: &RunLayout,
+    stages: &[u8],
+    surroundings: &Surroundings,
+    reporter: &mut dyn RunReporter,
+    device: A::Device,
+    device_name: &str,
+) -> Result<Outcome, TrainError>
+where
+    A: ImageOps + AutodiffBackend<InnerBackend: ImageOps>,
+{
+    let resumed = stages.iter().any(|stage| layout.checkpoints(*stage).exists());
+    let started = EventKind::Started { pid: std::process::id(), device: device_name.to_owned(), resumed };
+    reporter.report(started).map_err(TrainError::Reporter)?;
+    let images = Images::open(manifest)?;
+    for warning in &images.dataset.warnings {
+        let warning = EventKind::Warning { code: String::from("images.odd"), message: warning.clone() };
+        reporter.report(warning).map_err(TrainError::Reporter)?;
+    }
+    let shape = images.shape(&manifest.settings.vision)?;
+    let run = Run::<A> { manifest, layout, surroundings, images, shape, device };
+    for stage in stages {
+        if let Some(step) = run.train_stage(*stage, reporter)? {
+            return Ok(Outcome::Cancelled { stage: *stage, step });
+        }
+    }
+    Ok(Outcome::Finished)
+}
+
+impl<A: AutodiffBackend> Run<'_, A> {
+    /// Epochs of `stage`.
+    fn epochs(&self, stage: u8) -> u64 {
+        let settings = &self.manifest.settings;
+        let warmup = settings.ast.warmup_epochs.min(settings.vision.epochs);
+        if stage == 1 { warmup } else { settings.vision.epochs - warmup }
+    }
+
+    fn selector(&self) -> Result<Selector, TrainError> {
+        let (ast, seed) = (&self.manifest.settings.ast, self.manifest.settings.training.seed);
+        let policy = if ast.enabled { ast.policy } else { AstPolicy::Full };
+        let settings = SelectionSettings {
+            policy: policy.to_string(),
+            target_activation_rate: ast.target_activation_rate,
+            entropy_weight: ast.entropy_weight,
+            seed,
+            max_age: ast.max_score_age as usize,
+            annealing_share: ast.annealing_share,
+            prune_probability: None,
+            ..SelectionSettings::new(self.images.dataset.train.len())
+        };
+        Ok(Selector::new(&settings)?)
+    }
+}

@@ -1,0 +1,130 @@
+//! Badges, and the rules by which a run earns them. docs/model-cards.md shows the same table.
+
+use greentune_core_config::manifest::RunStatus;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Subject,
+    comparison::SavingBasis,
+    quantities::{mass, percent},
+};
+
+/// Something that a run has earned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Badge {
+    /// Its name, such as `energy-efficient`.
+    pub name: String,
+    /// What it takes.
+    pub rule: String,
+    /// What it was earned by, with how that is known.
+    pub because: String,
+}
+
+/// A badge and its rule.
+struct Rule {
+    name: &'static str,
+    /// What must be so.
+    needs: &'static str,
+    /// What it was earned by; `None` where it was not.
+    earned: fn(&Subject) -> Option<String>,
+}
+
+const RULES: &[Rule] = &[
+    Rule {
+        name: "ast-trained",
+        needs: "Selection by a policy other than `full` and `random` was on, and stage 2 is completed with an activation rate below 1.",
+        earned: ast_trained,
+    },
+    Rule {
+        name: "energy-measured",
+        needs: "Every trained stage was metered, and all of its energy was read from hardware counters.",
+        earned: energy_measured,
+    },
+    Rule {
+        name: "energy-efficient",
+        needs: "A baseline run of the same model on the same data was named, both were metered, and the lower bound of the saving is above 0.",
+        earned: energy_efficient,
+    },
+    Rule {
+        name: "carbon-reported",
+        needs: "Every trained stage was metered, with the source of the carbon intensity.",
+        earned: carbon_reported,
+    },
+    Rule {
+        name: "reproducible",
+        needs: "Seed, settings and the SHA-256 of every input are recorded, and the project's git revision, without changes since where that is recorded.",
+        earned: reproducible,
+    },
+];
+
+/// The badges that the run has earned, in the rules' order.
+pub(super) fn earned(subject: &Subject) -> Vec<Badge> {
+    let badge = |rule: &Rule| {
+        let because = (rule.earned)(subject)?;
+        Some(Badge { name: rule.name.to_owned(), rule: rule.needs.to_owned(), because })
+    };
+    RULES.iter().filter_map(badge).collect()
+}
+
+fn ast_trained(subject: &Subject) -> Option<String> {
+    let second = subject.trained.iter().find(|stage| stage.stage == 2)?;
+    let rate = second.selection.as_ref()?.activation_rate();
+    let policy = subject.manifest().settings.ast.policy;
+    (subject.is_adaptive() && second.status == RunStatus::Completed && rate < 1.0)
+        .then(|| format!("policy {policy}, {} of the sparse phase's samples trained on", percent(rate, 1)))
+}
+
+fn energy_measured(subject: &Subject) -> Option<String> {
+    let total = subject.energy.whole()?;
+    (total.basis == "measured").then(|| String::from("energy read from hardware counters in every stage"))
+}
+
+fn energy_efficient(subject: &Subject) -> Option<String> {
+    let comparison = subject.comparison?;
+    let saving = comparison.saving.as_ref().filter(|saving| saving.basis != SavingBasis::Compute)?;
+    let [lower, _] = saving.range?;
+    (lower > 0.0).then(|| {
+        format!(
+            "at least {} less energy than {} ({})",
+            percent(lower, 1),
+            comparison.baseline.run_id,
+            saving.basis.as_str()
+        )
+    })
+}
+
+fn carbon_reported(subject: &Subject) -> Option<String> {
+    let total = subject.energy.whole()?;
+    let has_source = subject.energy.stages.iter().all(|stage| {
+        stage.provenance.as_ref().is_some_and(|known| !known.carbon_intensity_source.is_empty())
+    });
+    has_source.then(|| format!("{} CO2-equivalent, energy {}", mass(total.kg), total.basis))
+}
+
+fn reproducible(subject: &Subject) -> Option<String> {
+    let manifest = subject.manifest();
+    let revision = manifest.git_revision.as_deref().filter(|revision| !revision.ends_with("-dirty"))?;
+    let inputs = super::body::inputs(manifest);
+    let complete = !inputs.is_empty() && inputs.iter().all(|input| input.sha256.is_some());
+    complete.then(|| {
+        format!(
+            "seed {}, settings, SHA-256 of inputs, git revision {revision}",
+            manifest.settings.training.seed
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_guide_shows_every_rule_as_it_is() {
+        let guide = include_str!("../../../../docs/model-cards.md");
+        for rule in RULES {
+            let row = format!("| `{}` | {} |", rule.name, rule.needs);
+            assert!(guide.contains(&row), "docs/model-cards.md lacks the row\n{row}");
+        }
+    }
+}

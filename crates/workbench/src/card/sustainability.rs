@@ -1,0 +1,297 @@
+//! What training cost, how that is known, and what is not.
+
+use std::collections::BTreeSet;
+
+use greentune_core_config::emissions::{EmissionsRecord, EnergyBasis};
+use serde::Serialize;
+
+use super::{
+    Subject,
+    body::{Row, row},
+    comparison::SavingBasis,
+    figures::{Total, accuracy, training_seconds},
+    quantities::{duration, energy, energy_range, mass, percent, percent_range, significant},
+};
+
+/// What a stage cost.
+#[derive(Debug, Serialize)]
+pub(super) struct StageCost {
+    stage: u8,
+    time: String,
+    energy: String,
+    emissions: String,
+    basis: String,
+}
+
+/// How the energy of one component in one stage was got.
+#[derive(Debug, Serialize)]
+pub(super) struct ComponentLine {
+    stage: u8,
+    component: String,
+    energy: String,
+    interval: String,
+    basis: &'static str,
+    method: String,
+    source: String,
+}
+
+/// The total in a sentence; `None` when nothing was metered.
+pub(super) fn energy_sentence(subject: &Subject) -> Option<String> {
+    let Total { kwh, kg, seconds, basis, .. } = subject.energy.total()?;
+    let made = if subject.is_classifier() { "data or hardware" } else { "the base model" };
+    Some(format!(
+        "{:.3} g CO2-equivalent from {:.3} Wh over {seconds:.0} s{}; energy {basis}. Training alone is counted, not \
+         the making of {made}.",
+        kg * 1000.0,
+        kwh * 1000.0,
+        unmetered(subject).map(|stages| format!(", without {stages}, not metered")).unwrap_or_default(),
+    ))
+}
+
+fn unmetered(subject: &Subject) -> Option<String> {
+    let stages: Vec<_> = subject.energy.unmetered.iter().map(|stage| format!("stage {stage}")).collect();
+    (!stages.is_empty()).then(|| stages.join(" and "))
+}
+
+pub(super) fn sustainability(subject: &Subject) -> Vec<Row> {
+    let total = subject.energy.total();
+    let seconds = training_seconds(&subject.trained);
+    let baseline = subject.comparison.map(|comparison| &comparison.baseline);
+    let beside =
+        |figure: Option<String>| figure.map_or(String::new(), |figure| format!(" (baseline: {figure})"));
+    let time = seconds.map(|seconds| {
+        let theirs = baseline.and_then(|baseline| baseline.duration_seconds).map(duration);
+        format!("{}{}", duration(seconds), beside(theirs))
+    });
+    // Without a baseline it stands among the results.
+    let right = baseline.and_then(|baseline| {
+        let (own, _) = accuracy(subject.stage)?;
+        let theirs = baseline.accuracy?;
+        let points = 100.0 * (own - theirs);
+        Some(format!("{} (baseline: {}, {points:+.2} points)", percent(own, 2), percent(theirs, 2)))
+    });
+    let arithmetic = subject.stage.selection.as_ref().map(|selection| {
+        format!(
+            "{} of the sparse phase's (compute: from counted samples, not from energy)",
+            percent(selection.compute_savings(), 1)
+        )
+    });
+    let with_range = |figure: String, range: Option<String>| match range {
+        Some(range) => format!("{figure} (interval {range})"),
+        None => figure,
+    };
+    let provenances: Vec<_> =
+        subject.energy.stages.iter().filter_map(|stage| stage.provenance.as_ref()).collect();
+    let intensities: BTreeSet<_> = provenances
+        .iter()
+        .filter(|known| known.carbon_intensity_g_per_kwh > 0.0)
+        .map(|known| format!("{} g/kWh", significant(known.carbon_intensity_g_per_kwh)))
+        .collect();
+    let sources: BTreeSet<_> =
+        provenances.iter().map(|known| known.carbon_intensity_source.clone()).collect();
+    let pue: BTreeSet<_> =
+        provenances.iter().filter(|known| known.pue > 0.0).map(|known| known.pue.to_string()).collect();
+    let calibrations: BTreeSet<_> =
+        provenances.iter().filter_map(|known| Some(known.calibration.as_ref()?.name.clone())).collect();
+    let every = subject.manifest().settings.carbon.measure_interval_seconds;
+    let meters: BTreeSet<_> =
+        provenances.iter().map(|known| format!("{}, sampled every {every} s", known.meter)).collect();
+    let joined = |words: BTreeSet<String>| Some(words.into_iter().collect::<Vec<_>>().join("; "));
+    let mut rows = vec![
+        row("energy savings", saving(subject)),
+        avoided(subject, total.as_ref()),
+        row("training time", time),
+        row("accuracy", right),
+        row("arithmetic spared", arithmetic),
+    ];
+    if let Some(total) = total {
+        rows.extend([
+            row("energy", Some(with_range(energy(total.kwh), total.range_kwh.map(energy_range)))),
+            row(
+                "emissions",
+                Some(with_range(
+                    format!("{} CO2-equivalent", mass(total.kg)),
+                    total.range_kg.map(|[low, high]| format!("{} to {}", mass(low), mass(high))),
+                )),
+            ),
+            row("carbon intensity", joined(intensities)),
+            row("source of the intensity", joined(sources)),
+            row("data-centre overhead (PUE)", joined(pue)),
+            row("metered by", joined(meters)),
+            row("calibrated by", joined(calibrations)),
+        ]);
+    }
+    rows.into_iter().flatten().collect()
+}
+
+fn saving(subject: &Subject) -> Option<String> {
+    let saving = subject.comparison?.saving.as_ref().filter(|saving| saving.basis != SavingBasis::Compute)?;
+    let interval =
+        saving.range.map_or(String::new(), |range| format!(", interval {}", percent_range(range, 1)));
+    Some(format!("{} ({}{interval})", percent(saving.fraction, 1), saving.basis.as_str()))
+}
+
+/// Emissions of the baseline less those of the run, where its energy was compared.
+fn avoided(subject: &Subject, total: Option<&Total>) -> Option<Row> {
+    let comparison = subject.comparison?;
+    let saving = comparison.saving.as_ref().filter(|saving| saving.basis != SavingBasis::Compute)?;
+    let kg = comparison.baseline.emissions_kg? - total?.kg;
+    let label = if kg >= 0.0 { "CO2 avoided" } else { "CO2 added" };
+    row(label, Some(format!("{} ({})", mass(kg.abs()), saving.basis.as_str())))
+}
+
+pub(super) fn stage_costs(subject: &Subject) -> Vec<StageCost> {
+    let time = |stage: u8| {
+        let record = subject.trained.iter().find(|record| record.stage == stage);
+        record.and_then(|record| record.duration_seconds).map_or(String::from("–"), duration)
+    };
+    let stages = subject.energy.stages.iter();
+    stages
+        .map(|stage| StageCost {
+            stage: stage.stage,
+            time: time(stage.stage),
+            energy: energy(stage.kwh),
+            emissions: mass(stage.kg),
+            basis: stage.basis.clone(),
+        })
+        .collect()
+}
+
+pub(super) fn components(subject: &Subject) -> Vec<ComponentLine> {
+    let mut rows = Vec::new();
+    for stage in &subject.energy.stages {
+        for component in stage.provenance.iter().flat_map(|known| &known.components) {
+            rows.push(ComponentLine {
+                stage: stage.stage,
+                component: component.component.clone(),
+                energy: energy(component.energy_kwh),
+                interval: energy_range(component.interval_kwh()),
+                basis: match component.basis {
+                    EnergyBasis::Measured => "measured",
+                    EnergyBasis::Modelled => "modelled",
+                },
+                method: component.method.clone(),
+                source: component.source.clone(),
+            });
+        }
+    }
+    rows
+}
+
+/// The machine, as its meter saw it.
+pub(super) fn hardware(subject: &Subject) -> Vec<Row> {
+    let Some(last) = subject.energy.stages.iter().rev().find_map(|stage| stage.record.as_ref()) else {
+        return Vec::new();
+    };
+    let EmissionsRecord {
+        cpu_model, cpu_count, gpu_model, gpu_count, ram_total_size, os, tracking_mode, ..
+    } = last;
+    let peak = subject.trained.iter().filter_map(|stage| stage.peak_memory_bytes).max();
+    let rows = [
+        row("processor", (!cpu_model.is_empty()).then(|| format!("{cpu_model}, {cpu_count} threads"))),
+        row("GPU", (*gpu_count > 0).then(|| format!("{gpu_count} × {gpu_model}"))),
+        row("memory", (*ram_total_size > 0.0).then(|| format!("{} GiB", significant(*ram_total_size)))),
+        row(
+            "largest memory of training",
+            peak.map(|bytes| format!("{} MB", significant(bytes as f64 / 1e6))),
+        ),
+        row("system", Some(os.as_str())),
+        row("metered", Some(tracking_mode.as_str())),
+    ];
+    rows.into_iter().flatten().collect()
+}
+
+/// What was not measured, or not by this run.
+pub(super) fn limits(subject: &Subject) -> Vec<String> {
+    let mut limits = Vec::new();
+    let manifest = subject.manifest();
+    if let Some(report) = subject.stage.classification.as_ref().filter(|report| report.dataset_role != "test")
+    {
+        limits.push(format!(
+            "The figures are of {} images, on which training was followed; no test images were evaluated.",
+            report.dataset_role
+        ));
+    }
+    if let Some(skipped) =
+        subject.stage.classification.as_ref().map(|report| report.skipped).filter(|n| *n > 0)
+    {
+        limits.push(format!("{skipped} images could not be decoded and are in no figure."));
+    }
+    if !subject.is_classifier()
+        && subject.stage.evaluations.iter().all(|report| report.dataset_role != "test")
+    {
+        limits.push(String::from("No test records were evaluated when the stage ended."));
+    }
+    let untrained = manifest
+        .stages
+        .iter()
+        .filter(|record| !subject.trained.iter().any(|known| known.stage == record.stage));
+    let untrained: Vec<_> = untrained.map(|record| format!("stage {}", record.stage)).collect();
+    if !untrained.is_empty() {
+        limits.push(format!("These weights are without {}.", untrained.join(" and ")));
+    }
+    limits.extend(comparison(subject));
+    limits.extend(metering(subject));
+    limits
+}
+
+fn comparison(subject: &Subject) -> Vec<String> {
+    let Some(comparison) = subject.comparison else {
+        return subject
+            .is_classifier()
+            .then(|| {
+                String::from(
+                    "No baseline run was named: what training otherwise would have used is not known.",
+                )
+            })
+            .into_iter()
+            .collect();
+    };
+    let id = &comparison.baseline.run_id;
+    let mut limits = Vec::new();
+    if !comparison.differences.is_empty() {
+        let what = comparison.differences.join(" and ");
+        limits.push(format!("No saving is stated against {id}: {what} differ."));
+    } else if comparison.saving.is_none() {
+        limits.push(format!("No saving is stated against {id}: not all of both trainings was metered."));
+    }
+    limits.extend(comparison.caveats.iter().map(|caveat| format!("Against {id}: {caveat}.")));
+    limits
+}
+
+fn metering(subject: &Subject) -> Vec<String> {
+    if subject.energy.stages.is_empty() {
+        return vec![String::from("Training was not metered: its energy and emissions are not known.")];
+    }
+    let mut limits: Vec<String> = unmetered(subject)
+        .map(|stages| format!("Totals are without {stages}, which was not metered."))
+        .into_iter()
+        .collect();
+    let provenances: Vec<_> =
+        subject.energy.stages.iter().filter_map(|stage| stage.provenance.as_ref()).collect();
+    if provenances.len() < subject.energy.stages.len() {
+        limits.push(String::from(
+            "How energy was metered was not recorded for every stage, so it has no interval.",
+        ));
+    }
+    let modelled: BTreeSet<_> = provenances
+        .iter()
+        .flat_map(|known| &known.components)
+        .filter(|component| component.basis == EnergyBasis::Modelled)
+        .map(|component| component.component.as_str())
+        .collect();
+    if !modelled.is_empty() {
+        let modelled = modelled.into_iter().collect::<Vec<_>>().join(", ");
+        limits.push(format!(
+            "Energy of {modelled} was computed from time and rated power, not read from a counter."
+        ));
+    }
+    if provenances.iter().all(|known| known.calibration.is_none()) {
+        limits.push(String::from(
+            "Power supply, fans, disks and board are seen by no counter and by none of these models.",
+        ));
+    }
+    let notes: BTreeSet<_> = provenances.iter().flat_map(|known| &known.notes).collect();
+    limits.extend(notes.into_iter().map(|note| format!("Meter: {note}")));
+    limits
+}

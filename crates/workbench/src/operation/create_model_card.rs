@@ -1,0 +1,121 @@
+//! The model card of a run: what it does, how well, at what cost, and how to do it again.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use greentune_core_config::manifest::RunStatus;
+use greentune_scaffold::CardTemplate;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Result, Workbench, WorkbenchError,
+    card::{Badge, Weights, compare, model_card},
+    run::Run,
+};
+
+/// Write the model card of a run.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct CreateModelCard {
+    /// Path of the project; the index of runs is asked when absent.
+    pub project_path: Option<PathBuf>,
+    /// Id of the run, which must be completed.
+    pub run_id: String,
+    /// `standard` (the default), `competition` or `research`.
+    pub template: Option<String>,
+    /// Id of a completed run to compare with, such as dense training of the same model on the same data. Without one
+    /// the card states no saving.
+    pub baseline_run_id: Option<String>,
+    /// File or folder to write, relative to the project or absolute; in a folder `README.md`. Nothing is written when
+    /// absent.
+    pub output_path: Option<PathBuf>,
+    /// Replace a file that is there (false by default).
+    pub overwrite: Option<bool>,
+}
+
+/// A model card.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CreateModelCardResponse {
+    /// The card, with the Hugging Face Hub's metadata in front.
+    pub markdown: String,
+    /// Badges that the run has earned, such as `energy-efficient`.
+    pub badges: Vec<String>,
+    /// The same, each with what it was earned by.
+    pub badge_details: Vec<Badge>,
+    /// The file that was written.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub path: Option<PathBuf>,
+}
+
+impl Workbench {
+    /// Writes the card of a completed run from its own files, and those of the baseline that is named.
+    ///
+    /// Errors: the run or the baseline is unknown or not completed; the template is unknown; the baseline is the run
+    /// itself or of another kind; a file is there already; the path lies outside of where files may be.
+    pub async fn create_model_card(&self, request: CreateModelCard) -> Result<CreateModelCardResponse> {
+        self.blocking(move |workbench| workbench.card_now(&request)).await
+    }
+
+    fn card_now(&self, request: &CreateModelCard) -> Result<CreateModelCardResponse> {
+        let template = template(request.template.as_deref())?;
+        let project = request.project_path.as_deref();
+        let run = self.read_run(project, &request.run_id)?;
+        let stage = last_stage(&run)?;
+        let baseline = request.baseline_run_id.as_deref();
+        let comparison =
+            baseline.map(|baseline| compare(&run, &self.read_run(project, baseline)?)).transpose()?;
+        // Refused before it is made, not after.
+        let path = request.output_path.as_deref();
+        let path =
+            path.map(|path| self.card_file(&run, path, request.overwrite == Some(true))).transpose()?;
+        let card = model_card(&run, stage, Weights::OfRun, template, comparison.as_ref())?;
+        if let Some(path) = &path {
+            let folder = path.parent().unwrap_or(Path::new("."));
+            fs::create_dir_all(folder).map_err(WorkbenchError::file("create", folder))?;
+            greentune_durable::write_atomically(path, card.markdown.as_bytes())
+                .map_err(WorkbenchError::file("write", path))?;
+        }
+        Ok(CreateModelCardResponse {
+            markdown: card.markdown,
+            badges: card.badges.iter().map(|badge| badge.name.clone()).collect(),
+            badge_details: card.badges,
+            path,
+        })
+    }
+
+    fn card_file(&self, run: &Run, path: &Path, overwrite: bool) -> Result<PathBuf> {
+        let mut file = self.path_in(run.layout.project(), path)?;
+        if file.is_dir() {
+            file = self.path_in(run.layout.project(), &file.join("README.md"))?;
+        }
+        if file.exists() && !overwrite {
+            return Err(WorkbenchError::InvalidValue {
+                key: "output_path",
+                found: format!("{}, which exists", file.display()),
+                allowed: String::from("a path where nothing is, or any file with overwrite = true"),
+            });
+        }
+        Ok(file)
+    }
+}
+
+fn template(word: Option<&str>) -> Result<CardTemplate> {
+    let Some(word) = word else { return Ok(CardTemplate::default()) };
+    CardTemplate::named(word).ok_or_else(|| WorkbenchError::InvalidValue {
+        key: "template",
+        found: format!("{word:?}"),
+        allowed: CardTemplate::ALL.map(CardTemplate::as_str).join(", "),
+    })
+}
+
+/// The last stage that a completed run trained.
+fn last_stage(run: &Run) -> Result<u8> {
+    let manifest = &run.manifest;
+    let trained = manifest.stages.iter().rev().find(|stage| stage.status == RunStatus::Completed);
+    match trained {
+        Some(stage) if manifest.status == RunStatus::Completed => Ok(stage.stage),
+        _ => Err(WorkbenchError::NotCompleted { run_id: manifest.run_id.clone(), status: manifest.status }),
+    }
+}
