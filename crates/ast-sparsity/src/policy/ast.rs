@@ -10,12 +10,12 @@ const CLIP_QUANTILE: f64 = 0.95;
 const LEAST_FREQUENCY: f64 = 0.25;
 /// What is added to every score, as a share of the mean.
 const RAISE: f32 = 0.01;
-/// Most chance in the order of credits, as a share of the least frequency.
+/// Most chance in the order of credits, as a share of the rate: so that not always the same samples meet.
 const JITTER: f64 = 0.3;
 /// Share of full epochs at the end: weights of correction 1 leave nothing to make up for.
 const ANNEALING_SHARE: f64 = 0.0;
 /// No weight is above it.
-const MOST_WEIGHT: f32 = 4.0;
+const MOST_WEIGHT: f64 = 4.0;
 /// The score of a sample that has none.
 const UNKNOWN: f32 = -1.0;
 
@@ -28,7 +28,7 @@ const UNKNOWN: f32 = -1.0;
 /// - the others by credit, the highest first: it grows by `fᵢ` each epoch and falls by 1 when the sample is selected,
 ///   so that samples come at even distances (stride scheduling: Waldspurger & Weihl, MIT/LCS/TM-528, 1995). With equal
 ///   scores this is `random`;
-/// - with a weight as `ageᵢ^correction`, 1 in the mean and at most 4. With correction 1 every sample weighs the same
+/// - with a weight as `ageᵢ^correction` (epochs since it was selected), about 1 in the mean and at most 4. With correction 1 every sample weighs the same
 ///   over the whole of training, how often it may come: what independent draws with weights `1/pᵢ` have in expectation
 ///   alone. Less favours high scores (as β of prioritised replay: Schaul et al., ICLR 2016, arXiv:1511.05952).
 ///
@@ -38,7 +38,7 @@ pub struct Ast {
     budget: Budget,
     seed: u64,
     max_age: usize,
-    correction: f32,
+    correction: f64,
     score: Box<dyn Score>,
     epoch: usize,
     /// The last score of each sample, at least 0, or [`UNKNOWN`].
@@ -56,15 +56,18 @@ impl Ast {
     pub fn new(settings: &Settings, score: Box<dyn Score>) -> Result<Self, SelectionError> {
         settings.check()?;
         let annealing_share = settings.annealing_share.unwrap_or(ANNEALING_SHARE);
+        // Each sample at its own point between two selections, so that rare ones do not all come in the same epoch.
+        let mut draws = Draws::new(settings.seed, usize::MAX, 0);
+        let credits = (0..settings.samples).map(|_| draws.unit()).collect();
         Ok(Self {
             budget: Budget::new(settings.target_activation_rate, annealing_share)?,
             seed: settings.seed,
             max_age: settings.max_age,
-            correction: settings.correction as f32,
+            correction: settings.correction,
             score,
             epoch: 0,
             scores: vec![UNKNOWN; settings.samples],
-            credits: vec![0.0; settings.samples],
+            credits,
             selected: vec![0; settings.samples],
             plan: Plan::new(settings.samples),
             threshold: None,
@@ -72,16 +75,21 @@ impl Ast {
     }
 
     fn choose(&mut self, count: usize) {
-        let least = LEAST_FREQUENCY * count as f64 / self.scores.len() as f64;
+        let rate = count as f64 / self.scores.len() as f64;
+        let least = LEAST_FREQUENCY * rate;
         let scores = self.clipped();
         let factor = solve(&scores, least, count as f64);
         self.threshold = Some(1.0 / factor);
+        let mut weights = 0.0;
         for (credit, &score) in self.credits.iter_mut().zip(&scores) {
-            *credit += frequency(factor, score, least) as f32;
+            let frequency = frequency(factor, score, least);
+            *credit += frequency as f32;
+            // A selected sample has waited for the inverse of its frequency, but not from before the first epoch.
+            weights += frequency * (1.0 / frequency).min(self.epoch as f64 + 1.0).powf(self.correction);
         }
 
         let mut draws = Draws::new(self.seed, self.epoch, 0);
-        let jitter = (JITTER * least) as f32;
+        let jitter = (JITTER * rate) as f32;
         let order = (0..).zip(&self.credits).map(|(id, credit)| (credit + jitter * draws.unit(), id));
         let (mut due, mut others): (Vec<(f32, u32)>, Vec<_>) =
             order.partition(|&(_, id)| self.age(id) >= self.max_age);
@@ -92,20 +100,17 @@ impl Ast {
             others.select_nth_unstable_by(left, |a, b| b.0.total_cmp(&a.0));
             others.truncate(left);
         }
-        self.admit(&due, &others);
+        self.admit(&due, &others, weights / count as f64);
     }
 
-    /// Puts samples into the plan, those that were due and those of the highest credit.
-    fn admit(&mut self, due: &[(f32, u32)], others: &[(f32, u32)]) {
-        let chosen =
-            || due.iter().map(|&(_, id)| (id, true)).chain(others.iter().map(|&(_, id)| (id, false)));
-        let correction = self.correction;
-        let weight = |age: usize| (age as f32).powf(correction);
-        let total: f32 = chosen().map(|(id, _)| weight(self.age(id))).sum();
-        let mean = total / (due.len() + others.len()) as f32;
-        for (id, forced) in chosen() {
+    /// Puts samples into the plan, those that were due and those of the highest credit; `mean` is the expected one of
+    /// their ages to the power of the correction. That of the epoch would make rare samples weigh less together.
+    fn admit(&mut self, due: &[(f32, u32)], others: &[(f32, u32)], mean: f64) {
+        let forced = due.iter().map(|&(_, id)| (id, true));
+        for (id, forced) in forced.chain(others.iter().map(|&(_, id)| (id, false))) {
             let index = id as usize;
-            self.plan.add(index, (weight(self.age(id)) / mean).min(MOST_WEIGHT), forced);
+            let weight = (self.age(id) as f64).powf(self.correction) / mean;
+            self.plan.add(index, weight.min(MOST_WEIGHT) as f32, forced);
             self.credits[index] = (self.credits[index] - 1.0).max(-1.0);
             self.selected[index] = self.epoch as u32 + 1;
         }

@@ -78,8 +78,10 @@ impl Policy for InfoBatch {
             if kept < below.len() {
                 below.select_nth_unstable(kept);
             }
-            below.iter().for_each(|&(_, id)| self.plan.add(id as usize, 0.0, false));
-            below[..kept].iter().for_each(|&(_, id)| self.plan.add(id as usize, (1.0 / keep) as f32, false));
+            let weight = (1.0 / keep) as f32;
+            for (index, &(_, id)) in below.iter().enumerate() {
+                self.plan.add(id as usize, if index < kept { weight } else { 0.0 }, false);
+            }
         }
         Needs::Remembered
     }

@@ -21,6 +21,9 @@ const KI: f64 = 0.02;
 /// scores that drift. Ties are broken by a uniform draw for each score, so that of equal scores (zero losses, say) as
 /// many are selected as the rate asks for. All weights are 1.
 ///
+/// What the rate is short of or over, in samples, never exceeds one chunk: where it would, as with scores that only
+/// fall, more of the chunk's highest or fewer are selected. So the rate of 200 chunks is within a point of the target.
+///
 /// A score that is no finite number is selected, and neither enters the window nor counts for the rate.
 pub struct Quantile {
     target: f64,
@@ -28,6 +31,8 @@ pub struct Quantile {
     score: Box<dyn Score>,
     control: PiController,
     level: f64,
+    /// Samples that are still to be selected; negative where there were too many.
+    owed: f64,
     epoch: usize,
     /// Draws made in this epoch.
     drawn: u64,
@@ -52,6 +57,7 @@ impl Quantile {
                 (-settings.target_activation_rate, 1.0 - settings.target_activation_rate),
             ),
             level: settings.target_activation_rate,
+            owed: 0.0,
             epoch: 0,
             drawn: 0,
             window: VecDeque::new(),
@@ -60,13 +66,27 @@ impl Quantile {
         })
     }
 
-    /// The least score and draw of the `level` highest share of the window; `None` where that share is empty.
-    fn cut(&mut self) -> Option<(f32, f32)> {
+    /// The least score and draw that are selected of the last `size` of the window; `None` where none are.
+    fn cut(&mut self, size: usize) -> Option<(f32, f32)> {
+        if size == 0 {
+            return None;
+        }
+        let window = self.window.len();
+        let running = self.highest(window, (self.level * window as f64).round() as usize);
+        let chunk = self.window.range(window - size..);
+        let above = running.map_or(0, |cut| chunk.filter(|rank| by_score(**rank, cut).is_ge()).count());
+        let due = self.owed + self.target * size as f64;
+        let slack = size as f64;
+        let count = (above as f64).clamp((due - slack).ceil(), (due + slack).floor()).clamp(0.0, slack);
+        self.owed = due - count;
+        if count as usize == above { running } else { self.highest(size, count as usize) }
+    }
+
+    /// The last of the `count` highest among the last `size` of the window.
+    fn highest(&mut self, size: usize, count: usize) -> Option<(f32, f32)> {
         self.sorted.clear();
-        self.sorted.extend(&self.window);
-        let count = (self.level * self.sorted.len() as f64).round() as usize;
-        let last = count.checked_sub(1)?;
-        let (_, cut, _) = self.sorted.select_nth_unstable_by(last, |a, b| by_score(b, a));
+        self.sorted.extend(self.window.range(self.window.len() - size..));
+        let (_, cut, _) = self.sorted.select_nth_unstable_by(count.checked_sub(1)?, |a, b| by_score(*b, *a));
         Some(*cut)
     }
 }
@@ -97,14 +117,14 @@ impl Policy for Quantile {
         let surplus = self.window.len().saturating_sub(WINDOW.max(finite));
         self.window.drain(..surplus);
 
-        let cut = self.cut();
+        let cut = self.cut(finite);
         self.threshold = cut.map(|(score, _)| f64::from(score)).or(self.threshold);
         let mut ranks = self.window.range(self.window.len() - finite..);
         let mut active = 0;
         for (&id, &observation) in candidates.iter().zip(fresh) {
             if !self.score.score(observation).is_finite() {
                 selected.push(Selected { id, weight: 1.0, forced: true });
-            } else if ranks.next().zip(cut).is_some_and(|(rank, cut)| by_score(rank, &cut).is_ge()) {
+            } else if ranks.next().zip(cut).is_some_and(|(rank, cut)| by_score(*rank, cut).is_ge()) {
                 selected.push(everything(id));
                 active += 1;
             }
@@ -125,6 +145,7 @@ impl Policy for Quantile {
         snapshot.put("epoch", self.epoch as f64);
         snapshot.put("drawn", self.drawn as f64);
         snapshot.put("level", self.level);
+        snapshot.put("owed", self.owed);
         snapshot.put("integral", self.control.integral);
         if let Some(threshold) = self.threshold {
             snapshot.put("threshold", threshold);
@@ -142,13 +163,14 @@ impl Policy for Quantile {
         self.epoch = snapshot.number("epoch")? as usize;
         self.drawn = snapshot.number("drawn")? as u64;
         self.level = snapshot.number("level")?;
+        self.owed = snapshot.number("owed")?;
         self.control.integral = snapshot.number("integral")?;
         self.threshold = snapshot.number("threshold").ok();
         Ok(())
     }
 }
 
-fn by_score(a: &(f32, f32), b: &(f32, f32)) -> std::cmp::Ordering {
+fn by_score(a: (f32, f32), b: (f32, f32)) -> std::cmp::Ordering {
     // -0 and 0 are one score.
     (a.0 + 0.0).total_cmp(&(b.0 + 0.0)).then(a.1.total_cmp(&b.1))
 }

@@ -86,6 +86,11 @@ fn fresh_scores_that_are_no_numbers_are_selected_and_leave_the_threshold_alone()
     selector.start_epoch(FIRST).unwrap();
     let ids: Vec<usize> = (0..100).collect();
     let mut selected = Vec::new();
+    let finite = vec![Observation { loss: 1.0, entropy: 0.0 }; 3];
+    selector.select(&ids[..3], &finite, &mut selected).unwrap();
+    selected.clear();
+    selector.select(&ids[..3], &[Observation { loss: f32::NAN, entropy: 0.0 }; 3], &mut selected).unwrap();
+    assert_eq!(selected.len(), 3, "a chunk of nothing but broken losses");
     for broken in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         for _ in 0..50 {
             let loss = |id: usize| if id < 5 { broken } else { id as f32 };

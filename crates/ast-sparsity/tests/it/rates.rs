@@ -127,7 +127,9 @@ fn random_takes_every_sample_equally_often_and_none_twice_in_an_epoch() {
     for epoch in 0..23 {
         let selected = train_epoch(&mut selector, samples, Progress { epoch, epochs: 23 }, 10);
         let mut ids: Vec<usize> = selected.iter().map(|sample| sample.id).collect();
-        ids.iter().for_each(|&id| taken[id] += 1);
+        for &id in &ids {
+            taken[id] += 1;
+        }
         ids.sort_unstable();
         assert!(ids.windows(2).all(|pair| pair[0] < pair[1]));
         let (least, most) = (taken.iter().min().unwrap(), taken.iter().max().unwrap());
@@ -152,7 +154,9 @@ fn infobatch_prunes_half_of_what_is_below_the_mean_and_ends_in_full() {
             let rescaled = pruned && losses[sample.id] < mean;
             assert_eq!(sample.weight, if rescaled { 2.0 } else { 1.0 });
         }
-        selected.iter().for_each(|sample| losses[sample.id] = super::observation(sample.id, epoch).loss);
+        for sample in selected {
+            losses[sample.id] = super::observation(sample.id, epoch).loss;
+        }
     }
 }
 

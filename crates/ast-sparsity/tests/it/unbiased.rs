@@ -18,7 +18,9 @@ fn mean_weights(policy: &str, seeds: u64) -> Vec<f64> {
         selector.start_epoch(Progress { epoch: 1, epochs: 40 }).unwrap();
         let mut selected = Vec::new();
         selector.select(&ids, &[], &mut selected).unwrap();
-        selected.iter().for_each(|sample| sums[sample.id] += f64::from(sample.weight) / seeds as f64);
+        for sample in selected {
+            sums[sample.id] += f64::from(sample.weight) / seeds as f64;
+        }
     }
     sums
 }
@@ -56,7 +58,7 @@ fn wholly_corrected_samples_weigh_the_same_over_training() {
     assert!(times[399] > 9 * times[0], "{} and {} times", times[0], times[399]);
     let mean = weights.iter().sum::<f64>() / samples as f64;
     for (id, weight) in weights.iter().enumerate() {
-        assert!((weight / mean - 1.0).abs() < 0.12, "sample {id} weighs {weight} of {mean}");
+        assert!((weight / mean - 1.0).abs() < 0.1, "sample {id} weighs {weight} of {mean}");
     }
 }
 
@@ -85,7 +87,9 @@ fn no_sample_waits_longer_than_the_bound_on_age() {
     let mut last = vec![0; samples];
     for epoch in 0..40 {
         let selected = train_epoch(&mut selector, samples, Progress { epoch, epochs: 100 }, 100);
-        selected.iter().for_each(|sample| last[sample.id] = epoch + 1);
+        for sample in selected {
+            last[sample.id] = epoch + 1;
+        }
         let oldest = last.iter().map(|last| epoch + 1 - last).max().unwrap();
         assert!(oldest < max_age, "{oldest} epochs without training after epoch {epoch}");
     }
@@ -105,11 +109,12 @@ fn samples_that_never_learn_do_not_take_the_budget() {
         selector.start_epoch(Progress { epoch, epochs: 1000 }).unwrap();
         let mut selected = Vec::new();
         selector.select(&ids, &[], &mut selected).unwrap();
-        let told = |id: usize| Observation { loss: if id % 50 == 0 { 100.0 } else { 1.0 }, entropy: 0.0 };
+        let told =
+            |id: usize| Observation { loss: if id.is_multiple_of(50) { 100.0 } else { 1.0 }, entropy: 0.0 };
         let observations: Vec<Observation> = ids.iter().map(|&id| told(id)).collect();
         selector.observe(&ids, &observations).unwrap();
         if epoch > 0 {
-            noisy += selected.iter().filter(|sample| sample.id % 50 == 0).count();
+            noisy += selected.iter().filter(|sample| sample.id.is_multiple_of(50)).count();
             total += selected.len();
         }
     }
