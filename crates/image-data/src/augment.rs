@@ -137,9 +137,10 @@ mod tests {
             let window = Draw::new(1, 4, id).window(1000, 1000, (0.08, 1.0), (0.75, 4.0 / 3.0));
             f64::from(window.width * window.height) / 1e6
         });
-        // Evenly from 0.08 to 1: 0.54, less what does not fit at large areas.
+        // Evenly from 0.08 to 1, where an area a above 3/4 fits with probability −ln a / ln(4/3) and is drawn again
+        // otherwise: 0.377 / 0.789.
         let mean = areas.sum::<f64>() / f64::from(draws);
-        assert!((0.48..0.54).contains(&mean), "{mean}");
+        assert!((mean - 0.478).abs() < 0.01, "{mean}");
     }
 
     #[test]

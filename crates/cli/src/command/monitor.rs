@@ -52,9 +52,8 @@ fn page(response: &MonitorTrainingProgressResponse, paint: Paint) -> String {
     let accuracy = metrics.token_accuracy.map(|share| format!("token accuracy {}", percent(share)));
     let accuracy = accuracy.or(metrics.accuracy.map(|share| format!("accuracy {}", percent(share))));
     let paces = [(metrics.tokens_per_second, "tokens/s"), (metrics.samples_per_second, "samples/s")];
-    let pace = paces
-        .into_iter()
-        .find_map(|(pace, unit)| Some(format!("{} {unit}", count(pace?.round() as u64))));
+    let pace =
+        paces.into_iter().find_map(|(pace, unit)| Some(format!("{} {unit}", count(pace?.round() as u64))));
     let power = response.emissions.iter().flatten().next_back();
     let power = power.filter(|_| response.remaining_seconds.is_some());
     let rows = [

@@ -194,10 +194,10 @@ mod tests {
     #[test]
     fn suggestions_name_the_nearest_key_wherever_it_is() {
         insta::assert_snapshot!(suggest("lora.rnak"), @"did you mean lora.rank?");
-        insta::assert_snapshot!(suggest("training.learning_rate"), @"did you mean training.stage1.learning_rate or training.stage2.learning_rate?");
+        insta::assert_snapshot!(suggest("training.learning_rate"), @"did you mean training.stage1.learning_rate or training.stage2.learning_rate or vision.learning_rate?");
         insta::assert_snapshot!(suggest("rank"), @"did you mean lora.rank?");
         insta::assert_snapshot!(suggest("loras"), @"did you mean lora?");
-        insta::assert_snapshot!(suggest("zzz.qqq"), @"the sections are project, base_model, training, lora, dataset, ast, carbon, mlflow, wandb, huggingface, evaluation");
+        insta::assert_snapshot!(suggest("zzz.qqq"), @"the sections are project, base_model, training, lora, dataset, vision, ast, carbon, mlflow, wandb, huggingface, evaluation");
         insta::assert_snapshot!(suggest("lora.qqq"), @"its section has rank, alpha, dropout, target_modules, use_rslora, use_dora, loraplus_lr_ratio");
     }
 }

@@ -73,7 +73,7 @@ train_split = 0.9
       config/fine_tuning_config.toml:4: base_model.local_path: found 3; allowed: text, or empty for none
       config/fine_tuning_config.toml:7: training.num_stages: found 3; allowed: an integer from 1 to 2
       config/fine_tuning_config.toml:8: training.seed: found "forty-two"; allowed: an integer of at least 0
-      config/fine_tuning_config.toml:9: training.batch_size: unknown key; did you mean training.stage1.batch_size or training.stage2.batch_size?
+      config/fine_tuning_config.toml:9: training.batch_size: unknown key; did you mean training.stage1.batch_size or training.stage2.batch_size or vision.batch_size?
       config/fine_tuning_config.toml:10: training.device: found the date or time 2026-01-01; allowed: auto, cpu, wgpu, cuda, metal or candle
       config/fine_tuning_config.toml:13: training.stage1.learning_rate: found -0.00001; allowed: a number above 0 and at most 1
       config/fine_tuning_config.toml:17: lora.rank: found 0; allowed: an integer from 1 to 1024
@@ -85,7 +85,7 @@ train_split = 0.9
       training.stage1: found 3 (run override); allowed: settings inside it, it is a section
       evaluation.metrics: found ["rouge"] (run override); allowed: a list of perplexity, accuracy, exact_match or bleu, each at most once
       training.max_seq_length: found "long" (GREENTUNE_TRAINING__MAX_SEQ_LENGTH); allowed: an integer of at least 8
-      a.b: unknown key (GREENTUNE_A__B); the sections are project, base_model, training, lora, dataset, ast, carbon, mlflow, wandb, huggingface, evaluation
+      a.b: unknown key (GREENTUNE_A__B); the sections are project, base_model, training, lora, dataset, vision, ast, carbon, mlflow, wandb, huggingface, evaluation
       lora.rank: unknown variable GREENTUNE_LORA_RANK; did you mean GREENTUNE_LORA__RANK?
       carbon.country_iso_code: found "germany" (--country); allowed: three capital letters (ISO 3166-1 alpha-3), such as DEU
       config/fine_tuning_config.toml:14: training.stage1.warmup_steps: found warmup_steps 150 with iterations 100; allowed: warmup_steps of 0, or fewer than iterations

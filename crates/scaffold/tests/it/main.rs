@@ -157,6 +157,6 @@ proptest! {
         generate_project(&ProjectSpec { folder: folder.clone(), resolved: resolved.clone() }).unwrap();
         prop_assert_eq!(read_back(&folder).settings, resolved.settings);
         let heading = fs::read_to_string(folder.join("README.md")).unwrap();
-        prop_assert_eq!(heading.lines().next(), Some("# fine\\-tuning"));
+        prop_assert_eq!(heading.lines().next(), Some("# fine-tuning"));
     }
 }

@@ -294,8 +294,7 @@ impl<A: ImageOps + AutodiffBackend<InnerBackend: ImageOps>> StageRun<'_, '_, A> 
         state.network.weights = state.optimizer.update(&state.network.weights, &out.gradients, rate);
         state.network.note_moments(&out.moments);
         progress_after(&mut state.progress, &out.scores);
-        let is_due =
-            feed.is_exhausted() || self.reported.is_none_or(|(at, _)| at.elapsed() >= REPORT_EVERY);
+        let is_due = feed.is_exhausted() || self.reported.is_none_or(|(at, _)| at.elapsed() >= REPORT_EVERY);
         if is_due {
             self.report_step(out.loss, rate, images, norm(&out.gradients), epoch, feed)?;
         }

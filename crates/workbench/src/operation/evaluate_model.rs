@@ -86,9 +86,10 @@ impl Workbench {
     }
 
     fn evaluate_task(&self, request: &EvaluateModel) -> Result<(Run, EvaluateTask)> {
-        let run = self
-            .read_run(request.project_path.as_deref(), &request.run_id)?
-            .of_language_model("evaluating", "its figures on all validation images are in the run's evaluation folder and in `greentune card`")?;
+        let run = self.read_run(request.project_path.as_deref(), &request.run_id)?.of_language_model(
+            "evaluating",
+            "its figures on all validation images are in the run's evaluation folder and in `greentune card`",
+        )?;
         run.trained_stage(request.stage)?;
         let generate_records =
             request.generate_records.unwrap_or(run.manifest.settings.evaluation.generate_records);
