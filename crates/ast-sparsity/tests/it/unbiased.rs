@@ -62,6 +62,31 @@ fn wholly_corrected_samples_weigh_the_same_over_training() {
     }
 }
 
+/// The law behind it, exactly: where no weight is cut, waiting is paid in full when a sample comes.
+#[test]
+fn a_sample_has_been_paid_for_all_its_waiting_when_it_comes() {
+    let (samples, rate, epochs) = (400, 0.3, 400);
+    let mut selector = Selector::new(&settings("ast", samples, rate)).unwrap();
+    let ids: Vec<usize> = (0..samples).collect();
+    let losses: Vec<Observation> =
+        ids.iter().map(|&id| Observation { loss: (id as f32 / 100.0).powi(3), entropy: 0.0 }).collect();
+    let (mut weights, mut last) = (vec![0.0; samples], vec![0; samples]);
+    for epoch in 0..epochs {
+        selector.start_epoch(Progress { epoch, epochs }).unwrap();
+        let mut selected = Vec::new();
+        selector.select(&ids, &[], &mut selected).unwrap();
+        selector.observe(&ids, &losses).unwrap();
+        for sample in selected {
+            weights[sample.id] += f64::from(sample.weight);
+            last[sample.id] = epoch + 1;
+        }
+    }
+    for (id, (weight, &last)) in weights.iter().zip(&last).enumerate() {
+        let more = weight - rate * f64::from(last as u32);
+        assert!((-1e-3..2.0).contains(&more), "sample {id} weighs {weight} and came last in epoch {last}");
+    }
+}
+
 #[test]
 fn high_losses_come_more_often_and_no_weight_is_above_four() {
     let samples = 2000;
