@@ -45,6 +45,8 @@ pub struct LineChart {
     pub across: String,
     /// What is up, with its unit.
     pub up: String,
+    /// A figure that the axis upwards reaches in any case, such as 0 for shares.
+    pub up_reaches: Option<f64>,
     /// The lines, each of its own colour up to six.
     pub lines: Vec<ChartLine>,
 }
@@ -61,7 +63,7 @@ pub struct ChartLine {
 }
 
 impl Plot {
-    /// Lines over a quantity; both axes reach from just below the least figure to just above the greatest.
+    /// Lines over a quantity; the axes reach from just below the least figure to just above the greatest.
     pub fn lines(chart: &LineChart) -> Self {
         Self { svg: svg::chart(chart) }
     }

@@ -316,7 +316,7 @@ impl WorkbenchError {
                 "choose a base model of a supported architecture, with its unchanged config.json",
             ),
             Self::BaseModelFamily { .. } => String::from("set base_model.type to its family, or to custom"),
-            Self::NotAvailableYet { instead, .. } => instead.clone(),
+            Self::NotAvailableYet { instead, .. } | Self::CannotCompare { instead, .. } => instead.clone(),
             Self::UnknownRun { .. } => String::from("`greentune runs list` shows every run that is known"),
             Self::AmbiguousRun { .. } => String::from("say which project is meant"),
             Self::AlreadyRunning { run_id, .. } => {
@@ -327,7 +327,6 @@ impl WorkbenchError {
             Self::AlreadyCompleted(_) => {
                 String::from("evaluate or export it, or configure a new run to train again")
             }
-            Self::CannotCompare { instead, .. } => instead.clone(),
             Self::NotCompleted { run_id, status } => match status {
                 RunStatus::NotStarted => format!("train it first: `greentune train {run_id}`"),
                 RunStatus::Queued | RunStatus::Running => {

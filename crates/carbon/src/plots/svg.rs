@@ -115,7 +115,9 @@ pub(super) fn chart(chart: &LineChart) -> String {
             [low.min(less), high.max(more)]
         })
     };
-    let (across, up) = (Axis::spanning(spans(true)), Axis::spanning(spans(false)));
+    let [least, most] = spans(false);
+    let reached = chart.up_reaches.map_or([least, most], |value| [least.min(value), most.max(value)]);
+    let (across, up) = (Axis::spanning(spans(true)), Axis::spanning(reached));
     let x = |value: f64| left + (WIDTH - RIGHT - left) * across.share(value);
     let y = |value: f64| bottom - (bottom - top) * up.share(value);
     let mut body = String::new();
@@ -160,7 +162,7 @@ pub(super) fn chart(chart: &LineChart) -> String {
             }
         }
     }
-    if names.len() > 1 {
+    if names.len() > 1 || lines.iter().any(|line| !line.band.is_empty()) {
         for (number, row) in rows.iter().enumerate() {
             legend_at(&mut body, TOP - 14.0 + LEGEND_STEP * number as f64, row);
         }

@@ -20,7 +20,7 @@ pub(crate) fn charts(comparison: &Comparison) -> Vec<(&'static str, Plot)> {
     let sides: Vec<Side> = sides
         .into_iter()
         .filter(|(_, runs)| !runs.is_empty())
-        .map(|(name, runs)| Side { name: named(name, runs), runs })
+        .map(|(name, runs)| Side { name: side_name(name, runs), runs })
         .collect();
     let is_images = comparison.ast.first().is_some_and(|run| run.task == Task::ImageClassification);
     let model = comparison.ast.first().map_or("", |run| run.model.as_str());
@@ -28,30 +28,27 @@ pub(crate) fn charts(comparison: &Comparison) -> Vec<(&'static str, Plot)> {
     let (unit, factor) = energy_unit(&comparison.ast, &comparison.baseline);
     let share =
         if is_images { "validation accuracy (%)" } else { "token accuracy on validation records (%)" };
-    let chart = |what: &str, across: String, up: &str, of: &dyn Fn(&CurvePoint) -> Option<[f64; 2]>| {
+    let drawn = |chart: LineChart, of: &dyn Fn(&CurvePoint) -> Option<[f64; 2]>| {
         let lines: Vec<ChartLine> = sides.iter().filter_map(|side| side.line(of)).collect();
-        let title = format!("{what} of {model}");
-        (!lines.is_empty()).then(|| Plot::lines(&LineChart { title, across, up: up.to_owned(), lines }))
+        (!lines.is_empty()).then(|| Plot::lines(&LineChart { lines, ..chart }))
     };
+    let named = |what: &str, across: &str, up: &str| LineChart {
+        title: format!("{what}: {model}"),
+        across: across.to_owned(),
+        up: up.to_owned(),
+        ..LineChart::default()
+    };
+    let energy = named("Accuracy against energy", &format!("energy of the run so far ({unit})"), share);
+    let rate =
+        LineChart { up_reaches: Some(0.0), ..named("Activation rate", over, "trained on (% of samples)") };
+    let threshold = named("Threshold of selection", over, "threshold (score)");
     let all = [
         (
             "accuracy_energy",
-            chart("Accuracy against energy", format!("energy of the run so far ({unit})"), share, &|point| {
-                Some([point.energy_kwh? * factor, 100.0 * point.accuracy])
-            }),
+            drawn(energy, &|point| Some([point.energy_kwh? * factor, 100.0 * point.accuracy])),
         ),
-        (
-            "activation_rate",
-            chart("Activation rate", over.to_owned(), "trained on (% of samples)", &|point| {
-                Some([point.at, 100.0 * point.activation_rate?])
-            }),
-        ),
-        (
-            "threshold",
-            chart("Threshold of selection", over.to_owned(), "threshold (score)", &|point| {
-                Some([point.at, point.threshold?])
-            }),
-        ),
+        ("activation_rate", drawn(rate, &|point| Some([point.at, 100.0 * point.activation_rate?]))),
+        ("threshold", drawn(threshold, &|point| Some([point.at, point.threshold?]))),
     ];
     all.into_iter().filter_map(|(name, plot)| Some((name, plot?))).collect()
 }
@@ -83,7 +80,7 @@ impl Side<'_> {
     }
 }
 
-fn named(name: &str, runs: &[RunFigures]) -> String {
+fn side_name(name: &str, runs: &[RunFigures]) -> String {
     match runs.len() {
         1 => name.to_owned(),
         count => format!("{name}: mean of {count}, range"),

@@ -314,13 +314,14 @@ fn text(page: &Page) -> String {
 
 /// `text` in lines of [`WIDTH`], as an item of a list.
 fn wrapped(text: &str) -> String {
+    // Words stand behind the dash.
     let mut out = String::from(" ");
     let mut column = 1;
     for (number, word) in std::iter::once("-").chain(text.split_whitespace()).enumerate() {
         let length = word.chars().count();
         if column + 1 + length > WIDTH && number > 1 {
-            out.push_str("\n  ");
-            column = 2;
+            out.push_str("\n   ");
+            column = 3;
         }
         let _ = write!(out, " {word}");
         column += 1 + length;
@@ -457,6 +458,6 @@ mod tests {
             text.lines().count() == 3 && text.lines().all(|line| line.chars().count() <= WIDTH),
             "{text}"
         );
-        assert!(text.starts_with("  - word") || text.starts_with(" - word"), "{text}");
+        assert!(text.starts_with("  - word") && text.contains("\n    word"), "{text}");
     }
 }

@@ -242,14 +242,12 @@ fn difference_of(a: &[(u64, Known)], b: &[(u64, Known)]) -> Option<Between> {
         group.iter().map(|(seed, known)| (*seed, known.value())).collect()
     };
     let estimate = difference(&values(a), &values(b))?;
-    let own = || match (a, b) {
-        ([(_, Known::Share(a))], [(_, Known::Share(b))]) => {
-            Some((a.interval_of_difference(b), IntervalSource::Records))
+    let own = || {
+        if let ([(_, Known::Share(a))], [(_, Known::Share(b))]) = (a, b) {
+            return Some((a.interval_of_difference(b), IntervalSource::Records));
         }
-        _ => {
-            let (low, high) = (meter_interval(a)?, meter_interval(b)?);
-            Some(([low[0] - high[1], low[1] - high[0]], IntervalSource::Meter))
-        }
+        let (low, high) = (meter_interval(a)?, meter_interval(b)?);
+        Some(([low[0] - high[1], low[1] - high[0]], IntervalSource::Meter))
     };
     Some((estimate.value, estimate.interval.or_else(own)))
 }

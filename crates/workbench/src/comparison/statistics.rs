@@ -128,22 +128,23 @@ fn welch_half_width(a: &[f64], b: &[f64]) -> Option<f64> {
     Some(t_quantile(degrees) * sum.sqrt())
 }
 
-/// Two-sided quantile of Student's t at [`CONFIDENCE`], for `degrees` of freedom from 1, to at least four digits.
+/// Two-sided quantile of Student's t at [`CONFIDENCE`], for `degrees` of freedom from 1, to three decimals.
 ///
 /// With t = √ν · tan θ the density becomes cosᵛ⁻¹ θ on (−π/2, π/2), which is summed by the midpoint rule: no gamma function
 /// is needed. From 10 000 degrees on the quantile is taken as there, 0.0003 above the normal distribution's.
 pub(crate) fn t_quantile(degrees: f64) -> f64 {
-    const STEPS: usize = 20_000;
+    const STEPS: usize = 5_000;
     let degrees = degrees.clamp(1.0, 1e4);
     let width = FRAC_PI_2 / STEPS as f64;
     let density = |step: usize| ((step as f64 + 0.5) * width).cos().powf(degrees - 1.0);
-    let wanted = CONFIDENCE * (0..STEPS).map(density).sum::<f64>();
+    let densities: Vec<f64> = (0..STEPS).map(density).collect();
+    let wanted = CONFIDENCE * densities.iter().sum::<f64>();
     let (mut step, mut sum) = (0, 0.0);
-    while step + 1 < STEPS && sum + density(step) < wanted {
-        sum += density(step);
+    while step + 1 < STEPS && sum + densities[step] < wanted {
+        sum += densities[step];
         step += 1;
     }
-    let angle = (step as f64 + (wanted - sum) / density(step)) * width;
+    let angle = (step as f64 + (wanted - sum) / densities[step]) * width;
     degrees.sqrt() * angle.tan()
 }
 
@@ -262,7 +263,7 @@ mod tests {
         close(Proportion { share: 81.0 / 263.0, trials: 263 }.interval(), [0.2553, 0.3662], 5e-5);
         let (a, b) = (Proportion { share: 0.8, trials: 70 }, Proportion { share: 0.6, trials: 80 });
         close(a.interval_of_difference(&b), [0.0524, 0.3339], 5e-5);
-        assert_eq!(Proportion { share: 1.0, trials: 0 }.interval(), [0.0, 1.0]);
+        close(Proportion { share: 1.0, trials: 0 }.interval(), [0.0, 1.0], 1e-12);
     }
 
     proptest! {

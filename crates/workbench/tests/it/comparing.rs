@@ -63,8 +63,8 @@ async fn write_with(sandbox: &Sandbox, run: &Written, change: impl FnOnce(&mut R
     let mut manifest = manifest(&template);
     fs::remove_dir_all(template.folder()).unwrap();
     let layout = sandbox.project.run(run.id);
-    manifest.run_id = run.id.to_owned();
-    manifest.run_name = run.id.split('-').next().unwrap().to_owned();
+    manifest.run_id = run.id.into();
+    manifest.run_name = run.id.split('-').next().unwrap().into();
     manifest.status = RunStatus::Completed;
     manifest.settings.vision.model = Some("resnet18".into());
     manifest.settings.vision.epochs = EPOCHS.iter().sum();

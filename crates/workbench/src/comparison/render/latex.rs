@@ -45,9 +45,9 @@ fn figures(text: &str) -> String {
             && matches!(before, ' ' | '[' | '(')
             && rest.peek().is_some_and(char::is_ascii_digit);
         if is_minus {
-            out += "$-$"
+            out += "$-$";
         } else {
-            push(&mut out, character)
+            push(&mut out, character);
         }
         before = character;
     }
