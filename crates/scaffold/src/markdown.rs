@@ -10,7 +10,7 @@ pub(crate) fn inline(text: &str) -> String {
         let is_word = |neighbour: Option<char>| neighbour.is_some_and(char::is_alphanumeric);
         match character {
             breaking if breaking.is_control() || matches!(breaking, '\u{2028}' | '\u{2029}') => {
-                escaped.push(' ')
+                escaped.push(' ');
             }
             '&' => escaped.push_str("&amp;"),
             // Within a word it is no emphasis.

@@ -10,6 +10,7 @@ use greentune_core_config::{
     event::{Event, EventKind},
     layout::RunLayout,
     manifest::{RunManifest, RunStatus, StageRecord},
+    selection::SelectionSoFar,
     settings::Task,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -21,6 +22,7 @@ use crate::{
     fold::fold_all,
     job_store::{JobStore, runs_of, unknown_run},
     json_file, local, lock, out_of_memory,
+    progress::records_per_step,
     project::run_in,
 };
 
@@ -118,6 +120,28 @@ impl Run {
     pub(crate) fn read(layout: RunLayout) -> Result<Self> {
         let manifest = read_manifest(&layout, || lock::is_taken(&layout))?;
         Self::with_events(layout, manifest)
+    }
+
+    /// The samples of a stage: those that were offered and trained on, all of them where nothing is selected. `None` where
+    /// they were not counted: in steps that are filled up with records.
+    pub(crate) fn samples_of(&self, stage: &StageRecord) -> Option<SelectionSoFar> {
+        if let Some(selection) = &stage.selection {
+            return Some(selection.clone());
+        }
+        let settings = &self.manifest.settings;
+        let samples = match settings.task() {
+            Task::ImageClassification => stage.epochs.len() as u64 * self.train_records(stage.stage)?,
+            Task::LanguageModel if settings.training.packing => return None,
+            Task::LanguageModel => stage.steps_done * records_per_step(&self.manifest, stage.stage),
+        };
+        Some(SelectionSoFar { candidates: samples, selected: samples, ..SelectionSoFar::default() })
+    }
+
+    fn train_records(&self, of: u8) -> Option<u64> {
+        self.events.iter().find_map(|event| match event.kind {
+            EventKind::StageStarted { stage, train_records, .. } if stage == of => Some(train_records),
+            _ => None,
+        })
     }
 
     /// The run itself, when it trains a language model: `what` is not available yet for image classifiers.

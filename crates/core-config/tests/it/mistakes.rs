@@ -81,7 +81,7 @@ train_split = 0.9
       config/fine_tuning_config.toml:19: lora.target_modules: found ["q_proj","c_attn"]; allowed: a list of one or more of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, all-linear, each once
       config/fine_tuning_config.toml:21: loras: unknown key; did you mean lora?
       lora.dropout: found 1.0 (run override); allowed: a number of at least 0 and below 1
-      learning_rate: unknown key (run override); did you mean training.stage1.learning_rate or training.stage2.learning_rate?
+      learning_rate: unknown key (run override); did you mean training.stage1.learning_rate or training.stage2.learning_rate or vision.learning_rate?
       training.stage1: found 3 (run override); allowed: settings inside it, it is a section
       evaluation.metrics: found ["rouge"] (run override); allowed: a list of perplexity, accuracy, exact_match or bleu, each at most once
       training.max_seq_length: found "long" (GREENTUNE_TRAINING__MAX_SEQ_LENGTH); allowed: an integer of at least 8

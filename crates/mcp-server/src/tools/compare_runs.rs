@@ -15,8 +15,8 @@ impl Operation for CompareRuns {
 
     const NAME: &'static str = "compare_runs";
     const TITLE: &'static str = "Compare runs";
-    const DESCRIPTION: &'static str = "Compares a run of adaptive sparse training with full training: accuracy, energy, time, cost and CO2, each \
-         with interval and basis, and what limits the comparison. Several run ids, separated by commas, are a group over seeds.";
+    const DESCRIPTION: &'static str = "Adaptive sparse training beside full training: accuracy, energy, time, cost, CO2 with \
+         intervals, bases and caveats. Ids separated by commas are a group of seeds.";
     const EFFECT: Effect = Effect::Reads;
 
     async fn perform(self, workbench: &Workbench, _progress: Option<Progress>) -> Result<Self::Response> {

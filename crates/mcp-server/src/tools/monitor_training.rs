@@ -16,7 +16,8 @@ impl Operation for MonitorTraining {
 
     const NAME: &'static str = "monitor_training";
     const TITLE: &'static str = "Monitor a job";
-    const DESCRIPTION: &'static str = "How far a job is: epoch, accuracy, loss, share of samples trained on, arithmetic saved, minutes to go.";
+    const DESCRIPTION: &'static str = "How far a job is: epoch, accuracy, loss, share of samples trained on, arithmetic saved, \
+         minutes to go.";
     const EFFECT: Effect = Effect::Reads;
 
     async fn perform(self, workbench: &Workbench, _progress: Option<Progress>) -> Result<Self::Response> {

@@ -16,9 +16,8 @@ impl Operation for StartTraining {
 
     const NAME: &'static str = "start_training";
     const TITLE: &'static str = "Start training";
-    const DESCRIPTION: &'static str = "Trains in the background and returns once it has begun: a configured run (run_id), or an \
-        image classifier in one step (dataset, model; ast_config for adaptive sparse training, baseline for its twin). \
-        Follow it with monitor_training_progress or monitor_training. With async_mode false it waits for the end.";
+    const DESCRIPTION: &'static str = "Trains in the background: a configured run (run_id), or an image classifier in one step \
+        (dataset, model; ast_config, or baseline for its twin). Follow with monitor_training.";
     const EFFECT: Effect = Effect::Adds;
 
     async fn perform(self, workbench: &Workbench, progress: Option<Progress>) -> Result<Self::Response> {

@@ -157,7 +157,7 @@ impl RunFigures {
             validation_loss: evaluation.loss,
             evaluated: evaluation.accuracy.map(|accuracy| accuracy.trials),
             seconds: manifest.stages.iter().map(|stage| stage.duration_seconds).sum(),
-            samples_trained: manifest.stages.iter().map(|stage| samples_trained(run, stage)).sum(),
+            samples_trained: manifest.stages.iter().map(|stage| Some(run.samples_of(stage)?.selected)).sum(),
             activation_rate: selections.last().map_or(1.0, |selection| selection.activation_rate()),
             compute_savings: if selections.is_empty() { None } else { compute_savings(run) },
             meter,
@@ -308,37 +308,12 @@ fn devices(run: &Run) -> String {
     devices.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(" and ")
 }
 
-/// Samples that `stage` trained on; `None` when its files do not tell.
-fn samples_trained(run: &Run, stage: &StageRecord) -> Option<u64> {
-    if let Some(selection) = &stage.selection {
-        return Some(selection.selected);
-    }
-    let mut by_step = BTreeMap::new();
-    for event in &run.events {
-        if let EventKind::Step(step) = &event.kind
-            && step.stage == stage.stage
-            && let Some(samples) = &step.samples
-        {
-            // A step that was done again after an interruption counts once.
-            by_step.insert(step.step, samples.trained);
-        }
-    }
-    if by_step.len() as u64 == stage.steps_done && stage.steps_done > 0 {
-        return Some(by_step.values().sum());
-    }
-    let settings = &run.manifest.settings;
-    let is_counted = settings.task() == Task::LanguageModel && !settings.training.packing;
-    is_counted.then(|| stage.steps_done * records_per_step(&run.manifest, stage.stage))
-}
-
-/// Over the whole run: a stage without selection trains on all its samples.
+/// Over the whole run.
 fn compute_savings(run: &Run) -> Option<f64> {
-    let whole = run.manifest.stages.iter().try_fold(SelectionSoFar::default(), |sum, stage| {
-        let dense =
-            |samples| SelectionSoFar { candidates: samples, selected: samples, ..SelectionSoFar::default() };
-        let of_stage = stage.selection.clone().or_else(|| samples_trained(run, stage).map(dense))?;
-        Some(sum.and(&of_stage))
-    })?;
+    let stages = run.manifest.stages.iter();
+    let whole = stages
+        .map(|stage| run.samples_of(stage))
+        .try_fold(SelectionSoFar::default(), |sum, stage| Some(sum.and(&stage?)))?;
     Some(whole.compute_savings())
 }
 

@@ -79,7 +79,11 @@ fn job(run: &Run) -> MonitorTrainingResponse {
         _ => None,
     });
     let selecting = run.manifest.stages.iter().find_map(|stage| stage.selection.as_ref());
-    let savings = selecting.map(|selecting| whole(run, selecting).compute_savings());
+    let whole = || {
+        let stages = run.manifest.stages.iter().filter_map(|stage| run.samples_of(stage));
+        stages.fold(SelectionSoFar::default(), |sum, stage| sum.and(&stage))
+    };
+    let savings = selecting.map(|_| whole().compute_savings());
     let left = (summary.status == RunStatus::Running).then(|| progress::pace(run)).flatten();
     MonitorTrainingResponse {
         epoch: samples.map(|samples| samples.epoch),
@@ -93,18 +97,4 @@ fn job(run: &Run) -> MonitorTrainingResponse {
         status: summary.status,
         job_id: summary.run_id,
     }
-}
-
-/// `selecting` with what was trained on before anything was selected.
-fn whole(run: &Run, selecting: &SelectionSoFar) -> SelectionSoFar {
-    let records = |of: u8| {
-        run.events.iter().find_map(|event| match event.kind {
-            EventKind::StageStarted { stage, train_records, .. } if stage == of => Some(train_records),
-            _ => None,
-        })
-    };
-    let full = run.manifest.stages.iter().filter(|stage| stage.selection.is_none());
-    let images = full.map(|stage| stage.epochs.len() as u64 * records(stage.stage).unwrap_or(0)).sum();
-    let before = SelectionSoFar { candidates: images, selected: images, ..SelectionSoFar::default() };
-    before.and(selecting)
 }

@@ -55,17 +55,14 @@ impl<B: ImageOps, C: CheckpointStrategy> ImageOps for Autodiff<B, C> {
             eps: norm.eps,
         };
         let px = wrap::<B>(x.primitive.clone());
-        match residual.map(unwrap) {
-            Some(residual) => {
-                let y = B::normalise(px.clone(), &inner, Some(wrap(residual.primitive.clone())), activation);
-                let state = ([px, y.clone()], inner, activation);
-                track!(NormaliseSum, [x, weight, bias, residual], (state, y), y)
-            }
-            None => {
-                let y = B::normalise(px.clone(), &inner, None, activation);
-                let state = ([px, y.clone()], inner, activation);
-                track!(Normalise, [x, weight, bias], (state, y), y)
-            }
+        if let Some(residual) = residual.map(unwrap) {
+            let y = B::normalise(px.clone(), &inner, Some(wrap(residual.primitive.clone())), activation);
+            let state = ([px, y.clone()], inner, activation);
+            track!(NormaliseSum, [x, weight, bias, residual], (state, y), y)
+        } else {
+            let y = B::normalise(px.clone(), &inner, None, activation);
+            let state = ([px, y.clone()], inner, activation);
+            track!(Normalise, [x, weight, bias], (state, y), y)
         }
     }
 

@@ -127,7 +127,7 @@ impl<'a, B: ImageOps> Pass<'a, B> {
     }
 
     /// Attention of each token to all of its image: `qkv [images · tokens, 3 · width]`, result `[.., width]`.
-    pub(super) fn attention(&self, qkv: Tensor<B, 2>, images: usize, heads: usize) -> Tensor<B, 2> {
+    pub(super) fn attention(qkv: Tensor<B, 2>, images: usize, heads: usize) -> Tensor<B, 2> {
         let [rows, width] = qkv.dims();
         let (tokens, width) = (rows / images, width / 3);
         let head_dim = width / heads;

@@ -74,7 +74,7 @@ pub(super) fn forward<B: ImageOps>(width: Width, pass: &Pass<B>, image: Image<B>
         let name = |part: &str| format!("blocks.{index}.{part}");
         let normal = pass.layer_norm(x.clone(), &name("norm1"), EPS);
         let qkv = pass.linear(normal, &name("attn.qkv"), Activation::Identity);
-        let mixed = pass.attention(qkv, images, width.heads());
+        let mixed = Pass::attention(qkv, images, width.heads());
         x = x + pass.linear(mixed, &name("attn.proj"), Activation::Identity);
         let normal = pass.layer_norm(x.clone(), &name("norm2"), EPS);
         let hidden = pass.linear(normal, &name("mlp.fc1"), Activation::Gelu);

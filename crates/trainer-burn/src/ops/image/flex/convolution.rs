@@ -115,7 +115,6 @@ pub fn dweight(x: &[f32], dy: &[f32], [channels, outputs]: [usize; 2], at: Convo
             Arch::new().dispatch(Outer {
                 source: &source[line * layout.size[1] * channels..],
                 sources: &sources,
-                run,
                 dy: panels.panel(*panel),
                 sums: &mut sums,
             });
@@ -394,7 +393,6 @@ struct Outer<'a> {
     source: &'a [f32],
     /// First value under the line's first tap, of each result pixel.
     sources: &'a [usize],
-    run: usize,
     /// The panel of the gradient, by result pixel.
     dy: &'a [f32],
     /// By tap.
@@ -420,7 +418,8 @@ impl Outer<'_> {
                 let source = &self.source[tile * P..];
                 let mut sums = [[simd.splat_f32s(0.0); VECTORS]; P];
                 for (start, dy) in sources.iter().zip(dy) {
-                    let Some(taps) = source[*start..].first_chunk::<P>() else { continue };
+                    // The padding at the source's end makes this never fail; a branch here would spill all sums.
+                    let taps = source.get(*start..).and_then(|run| run.first_chunk()).unwrap_or(&[0.0; P]);
                     for (sums, tap) in sums.iter_mut().zip(taps) {
                         let x = simd.splat_f32s(*tap);
                         for (sum, dy) in sums.iter_mut().zip(dy) {
