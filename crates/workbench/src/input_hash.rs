@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn known_digest() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), "abc").unwrap();
+        fs::write(file.path(), "abc").unwrap();
         // FIPS 180-4, example of SHA-256("abc").
         assert_eq!(
             sha256(file.path()).unwrap(),

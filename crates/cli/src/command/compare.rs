@@ -17,9 +17,12 @@ pub struct Compare {
     /// Form of the answer
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
-    /// Draw charts too, into this folder of the project [default: comparisons/RUN]
-    #[arg(long, value_name = "FOLDER")]
-    plots: Option<Option<PathBuf>>,
+    /// Draw charts too
+    #[arg(long)]
+    plots: bool,
+    /// Folder of the project for the charts [default: comparisons/RUN]
+    #[arg(long, value_name = "FOLDER", requires = "plots")]
+    plots_to: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -63,13 +66,15 @@ impl Compare {
             Some(text) => text.trim_end().to_owned(),
             None => serde_json::to_string_pretty(&response).unwrap_or_default(),
         })?;
-        let Some(folder) = self.plots else { return Ok(()) };
+        if !self.plots {
+            return Ok(());
+        }
         let drawn = workbench
             .plot_runs(PlotRuns {
                 project_path: session.project(),
                 ast_run_id: self.ast_run,
                 baseline_run_id: self.baseline_run,
-                to: folder.map(|folder| session.here(&folder)),
+                to: self.plots_to.map(|folder| session.here(&folder)),
             })
             .await?;
         for file in drawn.files {

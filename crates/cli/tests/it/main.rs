@@ -4,6 +4,7 @@ mod answers;
 mod assistant;
 mod help;
 mod hub;
+mod image_runs;
 mod plan;
 mod problems;
 mod sandbox;

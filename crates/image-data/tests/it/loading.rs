@@ -59,7 +59,12 @@ fn grey_pictures_are_repeated_for_a_model_of_three_channels() {
     let digits = open(&fixture("digits")).unwrap();
     let batch = &load(&digits.train, &pipeline(8, 8, 3, Augmentation::NONE), 1, &[(vec![0, 9], 0)])[0];
     assert_eq!(batch.pixels.len(), 2 * 64 * 3);
-    assert!(batch.pixels.chunks(3).all(|rgb| rgb[0].to_bits() == rgb[1].to_bits() && rgb[1].to_bits() == rgb[2].to_bits()));
+    assert!(
+        batch
+            .pixels
+            .chunks(3)
+            .all(|rgb| rgb[0].to_bits() == rgb[1].to_bits() && rgb[1].to_bits() == rgb[2].to_bits())
+    );
     let grey = &load(&digits.train, &pipeline(8, 8, 1, Augmentation::NONE), 1, &[(vec![0, 9], 0)])[0];
     assert!(batch.pixels.chunks(3).zip(&grey.pixels).all(|(rgb, grey)| rgb[0].to_bits() == grey.to_bits()));
 }

@@ -15,8 +15,8 @@ impl Operation for CompareRuns {
 
     const NAME: &'static str = "compare_runs";
     const TITLE: &'static str = "Compare runs";
-    const DESCRIPTION: &'static str = "Adaptive sparse training beside full training: accuracy, energy, time, cost, CO2 with \
-         intervals, bases and caveats. Ids separated by commas are a group of seeds.";
+    const DESCRIPTION: &'static str = "Adaptive sparse beside full training: accuracy, energy, time, cost, CO2 with intervals, bases \
+         and caveats. Several ids (commas) are seeds of a group.";
     const EFFECT: Effect = Effect::Reads;
 
     async fn perform(self, workbench: &Workbench, _progress: Option<Progress>) -> Result<Self::Response> {

@@ -15,8 +15,8 @@ impl Operation for CreateModelCard {
 
     const NAME: &'static str = "create_model_card";
     const TITLE: &'static str = "Create a model card";
-    const DESCRIPTION: &'static str = "The model card of a completed run, with the Hub's metadata and what training cost; savings \
-         against baseline_run_id. Written to output_path when given.";
+    const DESCRIPTION: &'static str = "The model card of a completed run: Hub metadata, results, what training cost, savings against \
+         baseline_run_id. Written to output_path when given.";
     const EFFECT: Effect = Effect::Replaces;
 
     async fn perform(self, workbench: &Workbench, _progress: Option<Progress>) -> Result<Self::Response> {

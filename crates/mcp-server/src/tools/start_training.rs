@@ -16,8 +16,8 @@ impl Operation for StartTraining {
 
     const NAME: &'static str = "start_training";
     const TITLE: &'static str = "Start training";
-    const DESCRIPTION: &'static str = "Trains in the background: a configured run (run_id), or an image classifier in one step \
-        (dataset, model; ast_config, or baseline for its twin). Follow with monitor_training.";
+    const DESCRIPTION: &'static str = "Trains a configured run (run_id), or an image classifier in one step (dataset, model; \
+        ast_config or baseline), in the background.";
     const EFFECT: Effect = Effect::Adds;
 
     async fn perform(self, workbench: &Workbench, progress: Option<Progress>) -> Result<Self::Response> {

@@ -154,15 +154,14 @@ fn energy_saving(energy: &RunEnergy, baseline: &BaselineFigures) -> Option<Savin
 
 /// What makes the two trainings different tasks.
 fn differences(own: &RunManifest, theirs: &RunManifest) -> Vec<String> {
-    let model = |manifest: &RunManifest| match &manifest.settings.vision.model {
-        Some(model) => {
-            let start =
-                manifest.base_model_path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            (model.clone(), start, manifest.settings.vision.image_size)
-        }
-        None => {
+    let model = |manifest: &RunManifest| {
+        let (path, vision) = (&manifest.base_model_path, &manifest.settings.vision);
+        if let Some(model) = &vision.model {
+            let start = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            (model.clone(), start, vision.image_size)
+        } else {
             let name = manifest.settings.base_model.model_id.clone();
-            (name, manifest.base_model_path.to_string_lossy().into_owned(), None)
+            (name, path.to_string_lossy().into_owned(), None)
         }
     };
     let content = |manifest: &RunManifest, path: &PathBuf| {
@@ -195,7 +194,7 @@ fn caveats(run: &Run, baseline: &Run, energy: &RunEnergy, theirs: &RunEnergy) ->
         ("device", devices(run).join(", "), devices(baseline).join(", ")),
         ("greentune", run.manifest.greentune_version.clone(), baseline.manifest.greentune_version.clone()),
     ];
-    let metered: [(&str, fn(&StageEnergy) -> Option<String>); 3] = [
+    let metered: [(&str, OfStage); 3] = [
         ("processor", |stage| stage.record.as_ref().map(|row| row.cpu_model.clone())),
         ("GPU", |stage| stage.record.as_ref().map(|row| row.gpu_model.clone())),
         ("grid", |stage| stage.record.as_ref().map(|row| format!("{} {}", row.country_iso_code, row.region))),
@@ -209,6 +208,9 @@ fn caveats(run: &Run, baseline: &Run, energy: &RunEnergy, theirs: &RunEnergy) ->
         .map(|(what, own, theirs)| format!("{what}: {} here, {} in the baseline", words(own), words(theirs)))
         .collect()
 }
+
+/// A figure of a stage's meter.
+type OfStage = fn(&StageEnergy) -> Option<String>;
 
 impl Comparison {
     /// The saving in a sentence, with its basis.

@@ -17,7 +17,7 @@ use greentune_core_config::{
 use serde_json::Value;
 
 use super::statistics::Proportion;
-use crate::{Result, WorkbenchError, progress::records_per_step, run::Run};
+use crate::{Result, WorkbenchError, run::Run};
 
 /// Settings that make no difference to what is learnt, or that a comparison names by themselves.
 const PASSED_OVER: [&str; 12] = [

@@ -147,6 +147,13 @@ fn write_events(layout: &RunLayout, run: &Written, resumed: bool) {
     for stage in [1, 2] {
         let steps = EPOCHS[usize::from(stage) - 1];
         let selects = run.is_ast && stage == 2;
+        kinds.push(EventKind::StageStarted {
+            stage,
+            total_steps: steps,
+            from_step: 0,
+            train_records: IMAGES,
+            trainable_parameters: 1,
+        });
         kinds.extend((1..=steps).map(|step| {
             EventKind::Step(StepMetrics {
                 stage,
@@ -515,7 +522,9 @@ async fn what_says_nothing_is_refused() {
     write_with(&sandbox, &other, |run| run.settings.vision.model = None).await;
     assert!(refused(AST.id, Some(other.id)).await.message.contains("another task"));
 
-    write_with(&sandbox, &other, |run| run.stages[1].status = RunStatus::Cancelled).await;
+    let layout = write_with(&sandbox, &other, |run| run.stages[1].status = RunStatus::Cancelled).await;
+    // Its events tell of a stage that was begun, and nothing of its end.
+    fs::remove_file(layout.events()).unwrap();
     let unfinished = refused(AST.id, Some(other.id)).await;
     assert_eq!((unfinished.kind, unfinished.code.as_str()), (ProblemKind::Conflict, "run.not_completed"));
     assert!(

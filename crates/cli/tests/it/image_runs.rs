@@ -1,0 +1,144 @@
+//! Whole runs of image classifiers through the binary: trained, killed and resumed, compared, described, refused.
+
+use std::{fs, path::Path, process::Command, time::Duration};
+
+use serde_json::Value;
+
+const DIGITS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/digits");
+
+fn greentune(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_greentune"));
+    command.current_dir(folder).env("GREENTUNE_HOME", folder.join("home")).arg("--json");
+    command
+}
+
+fn train(folder: &Path, more: &[&str]) -> Command {
+    let mut command = greentune(folder);
+    command.args(["train", "--platform", "local", "--model", "simplecnn", "--dataset", DIGITS]);
+    command.args(["--epochs", "4", "--batch-size", "64", "--seed", "3", "--warmup-epochs", "1"]);
+    command.args(["--set", "vision.augmentation=crop"]).args(more);
+    command
+}
+
+fn answer(command: &mut Command) -> Value {
+    let out = command.output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    serde_json::from_slice(&out.stdout).unwrap()
+}
+
+fn problem(command: &mut Command) -> String {
+    let out = command.output().unwrap();
+    assert!(!out.status.success(), "{}", String::from_utf8_lossy(&out.stdout));
+    String::from_utf8(out.stderr).unwrap()
+}
+
+fn run_of(folder: &Path, id: &str) -> std::path::PathBuf {
+    folder.join("digits-training/runs").join(id)
+}
+
+fn manifest(folder: &Path, id: &str) -> Value {
+    serde_json::from_slice(&fs::read(run_of(folder, id).join("run-manifest.json")).unwrap()).unwrap()
+}
+
+#[test]
+fn a_sparse_run_and_its_baseline_are_trained_compared_and_described() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let sparse = answer(&mut train(folder, &["--ast", "--target-activation-rate", "0.4"]));
+    let dense = answer(&mut train(folder, &["--ast", "--baseline"]));
+    let [sparse, dense] = [&sparse, &dense].map(|run| run["run_id"].as_str().unwrap().to_owned());
+
+    let stages = manifest(folder, &sparse)["stages"].clone();
+    assert_eq!(stages[0]["epochs"].as_array().unwrap().len(), 1, "the warm-up");
+    let selection = &stages[1]["selection"];
+    let count = |name: &str| selection[name].as_f64().unwrap();
+    assert_eq!(count("candidates") as u64, 3 * 1437);
+    assert!((count("selected") / count("candidates") - 0.4).abs() < 0.02, "{selection}");
+    assert_eq!(count("scored") as u64, 0, "remembered scores cost no forward pass");
+    assert!(manifest(folder, &dense)["stages"][1].get("selection").is_none());
+    // The twin meets the warm-up's images in the same order, and so ends it with the same figures.
+    let warmup = |id: &str| manifest(folder, id)["stages"][0]["epochs"][0]["validation_loss"].clone();
+    assert_eq!(warmup(&sparse), warmup(&dense));
+    let model = run_of(folder, &sparse).join("final-model");
+    assert!(model.join("model.safetensors").is_file());
+    let config: Value = serde_json::from_slice(&fs::read(model.join("config.json")).unwrap()).unwrap();
+    assert_eq!(config["classes"].as_array().unwrap().len(), 10);
+
+    let project = folder.join("digits-training");
+    let compared = answer(greentune(&project).args(["compare", &sparse]));
+    assert_eq!(compared["baseline_run_ids"][0], dense.as_str(), "the twin is found");
+    assert_ne!(compared["energy_savings_basis"], Value::Null);
+    let monitored = answer(greentune(&project).args(["monitor", &sparse]));
+    assert!(monitored["metrics"]["accuracy"].as_f64().unwrap() > 0.1);
+    let card = answer(greentune(&project).args(["card", &sparse, "--baseline", &dense]));
+    assert!(card["badges"].as_array().unwrap().contains(&Value::from("ast-trained")), "{}", card["badges"]);
+    // What is for language models alone says so.
+    let refused = problem(greentune(&project).args(["evaluate", &sparse, "--test", DIGITS, "--stage", "2"]));
+    assert!(refused.contains("image classifier"), "{refused}");
+}
+
+/// A worker that is killed goes on from its checkpoint and ends with the same bits.
+#[test]
+fn a_killed_run_ends_as_if_nothing_had_happened() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let often = ["--ast", "--policy", "quantile", "--set", "training.save_steps=5"];
+    let whole = answer(&mut train(folder, &often));
+    let killed = answer(train(folder, &often).arg("--detach"));
+    let [whole, killed] = [&whole, &killed].map(|run| run["run_id"].as_str().unwrap().to_owned());
+    let checkpoint = run_of(folder, &killed).join("stage2/checkpoints");
+    for _ in 0..600 {
+        if fs::read_dir(&checkpoint).is_ok_and(|entries| entries.count() > 0) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let pid = manifest(folder, &killed)["pid"].as_u64().unwrap();
+    // It may have ended by itself on a fast machine; then nothing is proven, and nothing is wrong.
+    let _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
+    let project = folder.join("digits-training");
+    for _ in 0..100 {
+        let status = answer(greentune(&project).args(["monitor", &killed]))["status"].clone();
+        if status != "running" {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    if manifest(folder, &killed)["status"] != "completed" {
+        answer(greentune(&project).args(["resume", &killed]));
+    }
+    let weights = |id: &str| fs::read(run_of(folder, id).join("final-model/model.safetensors")).unwrap();
+    assert!(weights(&whole) == weights(&killed), "the weights differ");
+    assert_eq!(
+        manifest(folder, &whole)["stages"][1]["selection"],
+        manifest(folder, &killed)["stages"][1]["selection"]
+    );
+}
+
+#[test]
+fn what_cannot_be_learnt_from_is_refused_before_anything_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let one_class = folder.join("pictures/train/only");
+    fs::create_dir_all(&one_class).unwrap();
+    fs::copy(
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/images/picture.png"),
+        one_class.join("a.png"),
+    )
+    .unwrap();
+    let try_with = |dataset: &str, more: &[&str]| {
+        let mut command = greentune(folder);
+        command.args(["train", "--model", "resnet18", "--dataset", dataset]).args(more);
+        problem(&mut command)
+    };
+    let said = try_with("pictures", &[]);
+    assert!(said.contains("class"), "{said}");
+    let said = try_with("nowhere", &[]);
+    assert!(said.contains("nowhere"), "{said}");
+    let said = try_with(DIGITS, &["--ast", "--target-activation-rate", "0"]);
+    assert!(said.contains("ast.target_activation_rate") && said.contains("above 0 and at most 1"), "{said}");
+    let said = try_with(DIGITS, &["--platform", "kaggle"]);
+    assert!(said.contains("kaggle"), "{said}");
+    let left: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(left.iter().all(|name| name == "pictures" || name == "home"), "{left:?}");
+}
