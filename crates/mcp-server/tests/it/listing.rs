@@ -42,5 +42,5 @@ async fn the_list_of_tools_leaves_room_for_the_conversation() {
         bytes +=
             tool.name.len() + description.len() + serde_json::to_string(&*tool.input_schema).unwrap().len();
     }
-    assert!(bytes < 16_000, "{bytes} bytes");
+    assert!(bytes < 20_000, "{bytes} bytes");
 }
