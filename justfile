@@ -24,6 +24,9 @@ base-model steps="1200":
 reference python=(peers / "venvs/torch/bin/python"):
     {{python}} fixtures/reference/make_reference.py
     {{python}} fixtures/reference/make_families.py
+    bash fixtures/vision/peers.sh {{python}}
+    {{python}} fixtures/vision/make_reference.py
+    {{python}} fixtures/vision/timm_names.py
 
 # Against the real peers: PEFT, transformers, the official clients of MCP and the Hub, CodeCarbon
 interop:
@@ -56,3 +59,12 @@ bench-carbon python=(peers / "venvs/cc/bin/python"):
     cargo build --release --workspace --examples
     python3 fixtures/bench/carbon_overhead.py --python {{python}} --binary {{target}}/release/examples/meter_overhead --seconds 60
     {{python}} fixtures/bench/aggregate.py {{target}}/release/examples/aggregate
+
+# Adaptive sparse training beside its controls and the upstream package, and a dense step beside torchvision's (about 15 minutes on 2 cores)
+bench-ast python=(peers / "venvs/torch/bin/python"):
+    cargo build --release --workspace --bins --examples
+    python3 fixtures/bench/ast.py --binary {{target}}/release/greentune --python {{python}}
+    {{target}}/release/examples/vision_step resnet18 32 64
+    {{target}}/release/examples/vision_step resnet18 224 8
+    {{target}}/release/examples/vision_step simplecnn 32 64
+    {{python}} fixtures/vision/bench_torch_step.py --threads 2

@@ -263,35 +263,44 @@ fn same_data(a: &RunManifest, b: &RunManifest) -> bool {
 
 /// How to train what is missing.
 fn without_baseline(manifest: &RunManifest) -> Caveat {
-    let mut set =
-        vec![String::from("ast.enabled=false"), format!("training.seed={}", manifest.settings.training.seed)];
-    let task_keys: &[&str] = if manifest.settings.vision.model.is_some() {
-        &["vision.model", "vision.epochs"]
-    } else {
-        &["training.stage1.iterations", "training.stage2.iterations"]
+    let none = "no completed run of this project has the same model, data, length and seed with ast.enabled = false, so \
+                nothing is measured against full training";
+    let message = match &manifest.settings.vision.model {
+        Some(model) => format!("{none}; train one: `{}`", twin_command(manifest, model)),
+        None => {
+            format!("{none}; configure a run like {} with ast.enabled = false and train it", manifest.run_id)
+        }
     };
-    let settings = serde_json::to_value(&manifest.settings).unwrap_or_default();
-    for key in task_keys {
-        let pointer = format!("/{}", key.replace('.', "/"));
-        let value = settings
-            .pointer(&pointer)
-            .map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
-        set.extend(value.map(|value| format!("{key}={value}")));
+    Caveat { code: String::from("baseline.absent"), message }
+}
+
+/// The command that trains the twin of an image classifier's run: with whatever the run did not take from its project.
+fn twin_command(manifest: &RunManifest, model: &str) -> String {
+    let settings = &manifest.settings;
+    let (vision, seed) = (&settings.vision, settings.training.seed);
+    let mut command = format!(
+        "greentune train --platform local --model {model} --dataset {} --baseline --epochs {} --seed {seed} \
+         --batch-size {} --learning-rate {} --warmup-epochs {}",
+        manifest.data.train.display(),
+        vision.epochs,
+        vision.batch_size,
+        vision.learning_rate,
+        settings.ast.warmup_epochs,
+    );
+    let said =
+        ["vision.model", "vision.epochs", "vision.batch_size", "vision.learning_rate", "training.seed"];
+    let all = serde_json::to_value(settings).unwrap_or_default();
+    for key in manifest.sources.keys() {
+        let is_of_training = key.starts_with("vision.") || key.starts_with("training.");
+        if let Some(value) = all.pointer(&format!("/{}", key.replace('.', "/")))
+            && is_of_training
+            && !said.contains(&key.as_str())
+        {
+            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            command.push_str(&format!(" --set {key}={value}"));
+        }
     }
-    let set: Vec<_> = set.into_iter().map(|pair| format!("--set {pair}")).collect();
-    Caveat {
-        code: String::from("baseline.absent"),
-        message: format!(
-            "no completed run of this project has the same model, data, length and seed with ast.enabled = false, so nothing \
-             is measured against full training; train one: `greentune runs new --name {}-dense --train {} --validation {} \
-             {}`, with the other settings of {}, then `greentune train`",
-            manifest.run_name,
-            manifest.data.train.display(),
-            manifest.data.validation.display(),
-            set.join(" "),
-            manifest.run_id,
-        ),
-    }
+    command
 }
 
 fn response(comparison: Comparison, format: ComparisonFormat) -> Result<CompareRunsResponse> {
