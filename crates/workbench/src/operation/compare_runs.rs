@@ -297,7 +297,7 @@ fn twin_command(manifest: &RunManifest, model: &str) -> String {
             && !said.contains(&key.as_str())
         {
             let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            command.push_str(&format!(" --set {key}={value}"));
+            command.extend([" --set ", key, "=", &value]);
         }
     }
     command
