@@ -114,7 +114,11 @@ impl Diagnostic for TrainError {
             }
             Self::Data(error) => error.problem(),
             Self::Images(error) => error.problem(),
-            Self::Selection(_) => Problem::new(ProblemKind::InvalidInput, "ast.selection", message),
+            Self::Selection(error) => {
+                let problem = Problem::new(ProblemKind::InvalidInput, error.code(), message);
+                let problem = error.hint().into_iter().fold(problem, Problem::with_hint);
+                error.key().into_iter().fold(problem, |problem, key| problem.at_key(format!("ast.{key}")))
+            }
             Self::Device { .. } => Problem::new(ProblemKind::Unsupported, "device.absent", message)
                 .with_hint("Run `greentune doctor` to see the devices, or set training.device = \"auto\".")
                 .at_key("training.device"),

@@ -12,6 +12,10 @@ use greentune_core_config::{
     selection::SelectionSoFar,
 };
 use greentune_image_data::Loader;
+use rand_chacha::{
+    ChaCha8Rng,
+    rand_core::{RngCore, SeedableRng},
+};
 
 use super::{
     Run,
@@ -480,10 +484,6 @@ fn norm<B: ImageOps>(gradients: &crate::model::Parameters<B>) -> f64 {
 
 /// How the images of a batch are mixed: a share from Beta(α, α) and a partner for each.
 fn mixing(alpha: f64, images: usize, seed: u64) -> Option<Mixing> {
-    use rand_chacha::{
-        ChaCha8Rng,
-        rand_core::{RngCore, SeedableRng},
-    };
     if alpha <= 0.0 {
         return None;
     }
