@@ -58,7 +58,7 @@ impl<A: ImageOps + AutodiffBackend<InnerBackend: ImageOps>> Run<'_, A> {
             began: Instant::now(),
             earlier_seconds: state.progress.duration_seconds,
             earlier_energy: self.energy_before(stage),
-            reported: None,
+            reported: (Instant::now(), 0),
             last_report: None,
             state,
             selector,
@@ -151,8 +151,8 @@ struct StageRun<'a, 'r, A: AutodiffBackend> {
     earlier_seconds: f64,
     /// Energy of the stages before, in kWh.
     earlier_energy: Option<f64>,
-    /// When a step was reported, and how many images had been trained on.
-    reported: Option<(Instant, u64)>,
+    /// When a step was reported last, or the epoch began, and how many of its images had been trained on.
+    reported: (Instant, u64),
     /// The evaluation of the last epoch.
     last_report: Option<ClassificationReport>,
 }
@@ -205,6 +205,7 @@ impl<A: ImageOps + AutodiffBackend<InnerBackend: ImageOps>> StageRun<'_, '_, A> 
             self.state.progress.offered.unwrap_or(0),
             self.state.progress.waiting(),
         );
+        self.reported = (Instant::now(), self.state.progress.epoch_images);
         loop {
             if self.reporter.cancel_requested() {
                 self.note(&feed);
@@ -298,7 +299,7 @@ impl<A: ImageOps + AutodiffBackend<InnerBackend: ImageOps>> StageRun<'_, '_, A> 
         state.network.weights = state.optimizer.update(&state.network.weights, &out.gradients, rate);
         state.network.note_moments(&out.moments);
         progress_after(&mut state.progress, &out.scores);
-        let is_due = feed.is_exhausted() || self.reported.is_none_or(|(at, _)| at.elapsed() >= REPORT_EVERY);
+        let is_due = feed.is_exhausted() || self.reported.0.elapsed() >= REPORT_EVERY;
         if is_due {
             self.report_step(out.loss, rate, images, norm(&out.gradients), epoch, feed)?;
         }
@@ -316,11 +317,9 @@ impl<A: ImageOps + AutodiffBackend<InnerBackend: ImageOps>> StageRun<'_, '_, A> 
     ) -> Result<(), TrainError> {
         let now = Instant::now();
         let trained = self.state.progress.epoch_images;
-        let pace = self
-            .reported
-            .filter(|(_, before)| *before < trained)
-            .map(|(at, before)| (trained - before) as f64 / now.duration_since(at).as_secs_f64().max(1e-9));
-        self.reported = Some((now, trained));
+        let (at, before) = self.reported;
+        let per_second = (trained - before) as f64 / now.duration_since(at).as_secs_f64().max(1e-9);
+        self.reported = (now, trained);
         let share = feed.offered() as f64 / self.run.images.dataset.train.len() as f64;
         let metrics = StepMetrics {
             stage: self.stage,
@@ -333,8 +332,7 @@ impl<A: ImageOps + AutodiffBackend<InnerBackend: ImageOps>> StageRun<'_, '_, A> 
             tokens_per_second: 0.0,
             samples: Some(SampleMetrics {
                 trained: images,
-                per_second: pace
-                    .unwrap_or_else(|| images as f64 / self.began.elapsed().as_secs_f64().max(1e-9)),
+                per_second,
                 epoch: epoch as f64 + share,
                 selection: self.selection(Accounting::default()),
             }),
@@ -368,7 +366,6 @@ impl<A: ImageOps + AutodiffBackend<InnerBackend: ImageOps>> StageRun<'_, '_, A> 
         progress.waiting.clear();
         progress.last_epoch_loss = progress.epoch_loss / progress.epoch_images.max(1) as f64;
         (progress.epoch_loss, progress.epoch_images) = (0.0, 0);
-        self.reported = None;
         let metrics = EpochMetrics {
             stage: self.stage,
             step: self.state.progress.step,
