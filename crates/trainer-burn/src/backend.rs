@@ -91,6 +91,10 @@ pub fn train(
     let chosen = choose(&manifest.settings)?;
     let name = name_of(chosen);
     if manifest.settings.task() == Task::ImageClassification {
+        if manifest.settings.training.device == Device::Candle {
+            let found = String::from("it has no gradient of a max pool, which image classifiers need");
+            return Err(TrainError::Device { device: Device::Candle.to_string(), found });
+        }
         return on!(chosen, |B, device| vision::run::<B>(
             manifest,
             layout,

@@ -137,7 +137,6 @@ fn flex_learns() {
 #[test]
 fn candle_agrees_with_flex() {
     agrees::<Autodiff<burn::backend::Candle>>(&burn::backend::candle::CandleDevice::Cpu, None);
-    images_agree::<burn::backend::Candle>(&burn::backend::candle::CandleDevice::Cpu);
 }
 
 /// Needs a Vulkan driver; Mesa's software one (lavapipe) will do.
@@ -148,5 +147,12 @@ fn wgpu_agrees_with_flex() {
     for packing in [None, Some(Packing::Q8), Some(Packing::Q4)] {
         agrees::<Autodiff<burn::backend::Wgpu>>(&device, packing);
     }
-    images_agree::<burn::backend::Wgpu>(&device);
+}
+
+/// candle is not asked: it has no gradient of a max pool.
+#[cfg(feature = "wgpu")]
+#[ignore = "written and not yet run on any driver"]
+#[test]
+fn images_on_wgpu_agree_with_flex() {
+    images_agree::<burn::backend::Wgpu>(&burn::backend::wgpu::WgpuDevice::default());
 }
