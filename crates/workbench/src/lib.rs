@@ -27,6 +27,7 @@ mod plan;
 mod progress;
 mod project;
 mod run;
+mod shell;
 mod tracking;
 mod workbench;
 pub mod worker;

@@ -25,7 +25,7 @@ use super::{
         ComponentLine, StageCost, components, energy_sentence, hardware, limits, stage_costs, sustainability,
     },
 };
-use crate::{Result, WorkbenchError};
+use crate::{Result, WorkbenchError, shell};
 
 /// A line of a table.
 #[derive(Debug, Serialize)]
@@ -363,6 +363,7 @@ fn reproducing(subject: &Subject, template: CardTemplate) -> Result<Reproducing>
 
 fn commands(subject: &Subject) -> String {
     let manifest = subject.manifest();
+    let model = &manifest.settings.vision.model;
     let data = &manifest.data;
     let root = subject.run.layout.project().root();
     // Folders outside of the project are nobody else's.
@@ -370,6 +371,14 @@ fn commands(subject: &Subject) -> String {
         Ok(inside) => inside.to_string_lossy().into_owned(),
         Err(_) => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
     };
+    if let Some(model) = model {
+        let ast = if manifest.settings.ast.enabled { " --ast" } else { "" };
+        let dataset = shell::word(&path(&data.train));
+        return format!(
+            "mkdir -p PROJECT/config  # the settings below are its fine_tuning_config.toml\ncd PROJECT\n\
+             greentune train --platform local --model {model} --dataset {dataset}{ast}"
+        );
+    }
     let flags = [
         ("--train", Some(&data.train)),
         ("--validation", Some(&data.validation)),
@@ -377,10 +386,10 @@ fn commands(subject: &Subject) -> String {
         ("--stage2-train", data.stage2_train.as_ref()),
         ("--stage2-validation", data.stage2_validation.as_ref()),
     ];
-    let mut configure = format!("greentune runs new --name {}", shell_word(&manifest.run_name));
+    let mut configure = format!("greentune runs new --name {}", shell::word(&manifest.run_name));
     for (flag, file) in flags {
         if let Some(file) = file.filter(|file| !file.as_os_str().is_empty()) {
-            let _ = write!(configure, " {flag} {}", shell_word(&path(file)));
+            let _ = write!(configure, " {flag} {}", shell::word(&path(file)));
         }
     }
     let stages = match manifest.requested_stages.as_slice() {
@@ -388,15 +397,6 @@ fn commands(subject: &Subject) -> String {
         _ => String::new(),
     };
     format!("greentune new PROJECT\n{configure}\ngreentune train RUN{stages}")
-}
-
-/// `text` as one word of a POSIX shell.
-fn shell_word(text: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
-    if !text.is_empty() && text.chars().all(is_plain) {
-        return text.to_owned();
-    }
-    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 /// The settings that make the model, and how it was metered; all of them or those that are no defaults. Trackers,
@@ -479,13 +479,6 @@ mod tests {
         assert_eq!(data_name(Path::new("/data/cifar10/train")), "cifar10");
         assert_eq!(data_name(Path::new("/data/general_train.jsonl")), "general_train.jsonl");
         assert_eq!(data_name(Path::new("/train")), "train");
-    }
-
-    #[test]
-    fn words_survive_a_shell() {
-        assert_eq!(shell_word("data/a.jsonl"), "data/a.jsonl");
-        assert_eq!(shell_word("it's $HOME"), r"'it'\''s $HOME'");
-        assert_eq!(shell_word(""), "''");
     }
 
     #[test]

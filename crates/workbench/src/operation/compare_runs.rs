@@ -18,6 +18,7 @@ use crate::{
     job_store::runs_of,
     json_file,
     run::Run,
+    shell,
 };
 
 /// Compare runs of adaptive sparse training with full training.
@@ -281,7 +282,7 @@ fn twin_command(manifest: &RunManifest, model: &str) -> String {
     let mut command = format!(
         "greentune train --platform local --model {model} --dataset {} --baseline --epochs {} --seed {seed} \
          --batch-size {} --learning-rate {} --warmup-epochs {}",
-        manifest.data.train.display(),
+        shell::word(&manifest.data.train.to_string_lossy()),
         vision.epochs,
         vision.batch_size,
         vision.learning_rate,
@@ -297,7 +298,7 @@ fn twin_command(manifest: &RunManifest, model: &str) -> String {
             && !said.contains(&key.as_str())
         {
             let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            command.extend([" --set ", key, "=", &value]);
+            command.extend([" --set ", &shell::word(&format!("{key}={value}"))]);
         }
     }
     command

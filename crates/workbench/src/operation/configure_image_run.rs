@@ -31,7 +31,7 @@ pub struct ConfigureImageRun {
     pub dataset: PathBuf,
     /// Architecture, such as simplecnn, resnet18, efficientnet_b0, vit_tiny.
     pub model: String,
-    /// Adaptive sparse training, with these settings; its defaults when empty.
+    /// Adaptive sparse training, with these settings; its defaults when empty. When absent as the project has it.
     pub ast_config: Option<AstConfig>,
     /// Train the twin to compare with: everything as with `ast_config`, but on all samples.
     pub baseline: Option<bool>,
@@ -186,8 +186,13 @@ fn overrides(request: &ConfigureImageRun) -> Map<String, Value> {
     put("vision.batch_size", request.batch_size.map(Value::from));
     put("vision.learning_rate", request.learning_rate.map(Value::from));
     put("training.seed", request.seed.map(Value::from));
-    let is_baseline = request.baseline.unwrap_or(false);
-    put("ast.enabled", Some(Value::from(request.ast_config.is_some() && !is_baseline)));
+    // Neither asked for: as the project has it.
+    let enabled = match (request.baseline, &request.ast_config) {
+        (Some(true), _) => Some(false),
+        (_, Some(_)) => Some(true),
+        _ => None,
+    };
+    put("ast.enabled", enabled.map(Value::from));
     let ast = request.ast_config.clone().unwrap_or_default();
     put("ast.target_activation_rate", ast.target_activation_rate.map(Value::from));
     put("ast.entropy_weight", ast.entropy_weight.map(Value::from));
