@@ -63,9 +63,7 @@ where
     A: Ops + AutodiffBackend<InnerBackend: Ops>,
 {
     let settings = &manifest.settings;
-    let resumed = stages.iter().any(|stage| layout.checkpoints(*stage).exists());
-    let started = EventKind::Started { pid: std::process::id(), device: device_name.to_owned(), resumed };
-    reporter.report(started).map_err(TrainError::Reporter)?;
+    report_start(layout, stages, reporter, device_name)?;
     let (encoder, decoder) = open::<A>(&manifest.base_model_path, settings, manifest.created_at, &device)?;
     let lora = LoraSettings::from(&settings.lora);
     let run = Run::<A> { manifest, layout, surroundings, encoder, decoder, lora, device };
@@ -75,6 +73,18 @@ where
         }
     }
     Ok(Outcome::Finished)
+}
+
+/// Says that a worker begins, or goes on.
+pub(crate) fn report_start(
+    layout: &RunLayout,
+    stages: &[u8],
+    reporter: &mut dyn RunReporter,
+    device_name: &str,
+) -> Result<(), TrainError> {
+    let resumed = stages.iter().any(|stage| layout.checkpoints(*stage).exists());
+    let started = EventKind::Started { pid: std::process::id(), device: device_name.to_owned(), resumed };
+    reporter.report(started).map_err(TrainError::Reporter)
 }
 
 /// The base model of a run and the encoder of its data.

@@ -45,8 +45,6 @@ pub struct Progress {
     pub before_epoch: Accounting,
     /// Seconds of the stage, over all attempts.
     pub duration_seconds: f64,
-    /// Images that cannot be read.
-    pub unreadable: u64,
 }
 
 impl Progress {

@@ -22,7 +22,11 @@ use greentune_core_config::{
 };
 
 use self::{data::Images, model::Shape};
-use crate::{error::TrainError, ops::image::ImageOps, training::Outcome};
+use crate::{
+    error::TrainError,
+    ops::image::ImageOps,
+    training::{Outcome, report_start},
+};
 
 /// A run on one backend: what its stages share.
 struct Run<'a, A: AutodiffBackend> {
@@ -47,9 +51,7 @@ pub fn run<A>(
 where
     A: ImageOps + AutodiffBackend<InnerBackend: ImageOps>,
 {
-    let resumed = stages.iter().any(|stage| layout.checkpoints(*stage).exists());
-    let started = EventKind::Started { pid: std::process::id(), device: device_name.to_owned(), resumed };
-    reporter.report(started).map_err(TrainError::Reporter)?;
+    report_start(layout, stages, reporter, device_name)?;
     let images = Images::open(manifest)?;
     for warning in &images.dataset.warnings {
         let warning = EventKind::Warning { code: String::from("images.odd"), message: warning.clone() };

@@ -219,7 +219,6 @@ impl<A: ImageOps + AutodiffBackend<InnerBackend: ImageOps>> StageRun<'_, '_, A> 
             let selector = (self.stage > 1).then_some(&mut self.selector);
             let Some(ready) = feed.next(selector, score)? else { break };
             for (_, unreadable) in &ready.unreadable {
-                self.state.progress.unreadable += 1;
                 let message = format!("{}: {}; it is left out", unreadable.name, unreadable.reason);
                 self.report(EventKind::Warning { code: String::from("images.unreadable"), message })?;
             }

@@ -5,6 +5,8 @@ use burn::tensor::{
     backend::{AutodiffBackend, Backend},
 };
 
+use greentune_ast_sparsity::entropy;
+
 use super::model::{Mode, Network};
 use crate::{model::Parameters, ops::image::ImageOps};
 
@@ -113,7 +115,7 @@ fn scores<B: Backend>(log_p: Tensor<B, 2>, labels: &[u32]) -> Vec<Score> {
         });
         Score {
             loss: -own,
-            entropy: log_p.iter().filter(|value| value.is_finite()).map(|value| -value.exp() * value).sum(),
+            entropy: entropy(log_p),
             predicted: best.0 as u32,
             rank: log_p.iter().filter(|value| **value > own).count() as u32,
         }
@@ -145,5 +147,42 @@ fn mix(pixels: &mut [f32], mixing: &Mixing) {
         for (pixel, other) in pixels.iter_mut().zip(other) {
             *pixel = mixing.share * *pixel + (1.0 - mixing.share) * other;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch() -> Batch {
+        Batch {
+            pixels: vec![0.0, 0.0, 8.0, 8.0, 4.0, 4.0],
+            labels: vec![0, 2, 1],
+            weights: vec![1.0, 0.5, 2.0],
+        }
+    }
+
+    #[test]
+    fn a_label_is_one_class_weighted() {
+        assert_eq!(targets(&batch(), None, 0.0, 3), [1.0, 0.0, 0.0, 0.0, 0.0, 0.5, 0.0, 2.0, 0.0]);
+    }
+
+    #[test]
+    fn smoothing_and_mixing_share_a_label_out_and_lose_nothing_of_it() {
+        let mixing = Mixing { share: 0.75, with: vec![1, 2, 0] };
+        let shares = targets(&batch(), Some(&mixing), 0.3, 3);
+        for (shares, weight) in shares.chunks(3).zip([1.0, 0.5, 2.0]) {
+            assert!((shares.iter().sum::<f32>() - weight).abs() < 1e-6, "{shares:?}");
+        }
+        // Its own class: 0.1 of smoothing and 3/4 of the rest; the other image's 1/4.
+        let expected = [0.1 + 0.7 * 0.75, 0.1, 0.1 + 0.7 * 0.25];
+        assert!(shares.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{shares:?}");
+    }
+
+    #[test]
+    fn images_are_mixed_with_what_others_were_before() {
+        let mut pixels = batch().pixels;
+        mix(&mut pixels, &Mixing { share: 0.75, with: vec![1, 2, 0] });
+        assert_eq!(pixels, [2.0, 2.0, 7.0, 7.0, 3.0, 3.0]);
     }
 }
