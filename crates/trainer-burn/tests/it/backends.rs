@@ -4,23 +4,18 @@ use std::path::PathBuf;
 
 use burn::{
     backend::{Autodiff, Flex, flex::FlexDevice},
-    tensor::{Tensor, backend::AutodiffBackend},
+    tensor::backend::AutodiffBackend,
 };
 use greentune_trainer_burn::{
     data::Example,
     evaluate,
     model::{Adapters, Decoder, config, parameters::HostTensor, weights},
-    ops::{
-        Ops, Packing,
-        image::{Activation, Convolution, Grid, ImageOps, Norm, batch_norm},
-    },
+    ops::{Ops, Packing},
     training::{
         optimizer::{Optimizer, OptimizerSettings},
         step::{self, Activations, Trained},
     },
 };
-
-use crate::oracle::{host, values};
 
 /// What a step leaves on the host: loss before, gradients by name, loss after, greedy tokens.
 struct Result {
@@ -79,53 +74,6 @@ where
     assert_eq!(mine.tokens, expected.tokens);
 }
 
-/// The operations on images with their gradients, on one backend.
-#[allow(dead_code)]
-fn image_operations<B: ImageOps>(device: &B::Device) -> Vec<Vec<f32>> {
-    let grid = Grid { images: 3, height: 7, width: 9 };
-    let of = |seed, rows, columns| Tensor::<B, 2>::from_data(values(seed, rows, columns), device);
-    let mut all = Vec::new();
-    let mut keep = |tensors: Vec<Tensor<B, 2>>| all.extend(tensors.into_iter().map(host));
-    for (size, stride, padding) in [(3, 1, 1), (3, 2, 1), (1, 2, 0), (2, 2, 0)] {
-        let at = Convolution { grid, size, stride, padding };
-        let (x, rows) = (of(1, grid.pixels(), 6), at.result().pixels());
-        let (weight, dy) = (of(2, size * size * 6, 5), of(3, rows, 5));
-        keep(vec![
-            B::convolution(x.clone(), weight.clone(), at),
-            B::convolution_dx(weight, dy.clone(), at),
-            B::convolution_dweight(x.clone(), dy, at),
-        ]);
-        let (weight, dy) = (of(4, size * size, 6), of(5, rows, 6));
-        let (dx, dweight) = B::depthwise_backward(x.clone(), weight.clone(), dy.clone(), at);
-        keep(vec![B::depthwise(x.clone(), weight, at), dx, dweight]);
-        keep(vec![B::max_pool(x.clone(), at), B::max_pool_backward(x, dy, at)]);
-    }
-    let (x, dy, gate) = (of(1, grid.pixels(), 6), of(3, grid.pixels(), 6), of(6, grid.images, 6));
-    for activation in [Activation::Relu, Activation::Silu] {
-        let (y, [mean, variance]) = batch_norm(x.clone(), of(7, 1, 6), of(8, 1, 6), 1e-5, None, activation);
-        let norm = Norm { mean, variance, weight: of(7, 1, 6), bias: of(8, 1, 6), eps: 1e-5 };
-        let found = B::normalise_backward(x.clone(), y.clone(), &norm, activation, dy.clone());
-        keep(vec![y, found.dx, found.dweight, found.dbias]);
-    }
-    let (dx, dbias) = B::add_bias_backward(x.clone(), of(8, 1, 6), Activation::Gelu, dy.clone());
-    keep(vec![B::add_bias(x.clone(), of(8, 1, 6), Activation::Gelu), dx, dbias]);
-    let (dx, dgate) = B::gated_backward(x.clone(), gate.clone(), grid, dy);
-    keep(vec![B::gated(x.clone(), gate.clone(), grid), dx, dgate]);
-    keep(vec![B::mean_pool(x, grid), B::mean_pool_backward(gate, grid)]);
-    all
-}
-
-#[allow(dead_code)]
-fn images_agree<B: ImageOps>(device: &B::Device) {
-    let (mine, expected) = (image_operations::<B>(device), image_operations::<Flex>(&FlexDevice));
-    for (index, (mine, expected)) in mine.iter().zip(&expected).enumerate() {
-        let scale = expected.iter().fold(1e-6f32, |largest, value| largest.max(value.abs()));
-        for (a, b) in mine.iter().zip(expected) {
-            assert!((a - b).abs() / scale < 1e-4, "result {index}: {a} is not {b}");
-        }
-    }
-}
-
 #[test]
 fn flex_learns() {
     let result = small_step::<Autodiff<Flex>>(FlexDevice, None);
@@ -149,10 +97,65 @@ fn wgpu_agrees_with_flex() {
     }
 }
 
-/// candle is not asked: it has no gradient of a max pool.
+/// The operations on images. candle is not asked: it has no gradient of a max pool.
 #[cfg(feature = "wgpu")]
-#[ignore = "written and not yet run on any driver"]
-#[test]
-fn images_on_wgpu_agree_with_flex() {
-    images_agree::<burn::backend::Wgpu>(&burn::backend::wgpu::WgpuDevice::default());
+mod images {
+    use burn::{
+        backend::{Flex, Wgpu, flex::FlexDevice, wgpu::WgpuDevice},
+        tensor::Tensor,
+    };
+    use greentune_trainer_burn::ops::image::{Activation, Convolution, Grid, ImageOps, Norm, batch_norm};
+
+    use crate::oracle::{host, values};
+
+    /// The operations on images with their gradients, on one backend.
+    fn image_operations<B: ImageOps>(device: &B::Device) -> Vec<Vec<f32>> {
+        let grid = Grid { images: 3, height: 7, width: 9 };
+        let of = |seed, rows, columns| Tensor::<B, 2>::from_data(values(seed, rows, columns), device);
+        let mut all = Vec::new();
+        let mut keep = |tensors: Vec<Tensor<B, 2>>| all.extend(tensors.into_iter().map(host));
+        for (size, stride, padding) in [(3, 1, 1), (3, 2, 1), (1, 2, 0), (2, 2, 0)] {
+            let at = Convolution { grid, size, stride, padding };
+            let (x, rows) = (of(1, grid.pixels(), 6), at.result().pixels());
+            let (weight, dy) = (of(2, size * size * 6, 5), of(3, rows, 5));
+            keep(vec![
+                B::convolution(x.clone(), weight.clone(), at),
+                B::convolution_dx(weight, dy.clone(), at),
+                B::convolution_dweight(x.clone(), dy, at),
+            ]);
+            let (weight, dy) = (of(4, size * size, 6), of(5, rows, 6));
+            let (dx, dweight) = B::depthwise_backward(x.clone(), weight.clone(), dy.clone(), at);
+            keep(vec![B::depthwise(x.clone(), weight, at), dx, dweight]);
+            keep(vec![B::max_pool(x.clone(), at), B::max_pool_backward(x, dy, at)]);
+        }
+        let (x, dy, gate) = (of(1, grid.pixels(), 6), of(3, grid.pixels(), 6), of(6, grid.images, 6));
+        for activation in [Activation::Relu, Activation::Silu] {
+            let (y, [mean, variance]) =
+                batch_norm(x.clone(), of(7, 1, 6), of(8, 1, 6), 1e-5, None, activation);
+            let norm = Norm { mean, variance, weight: of(7, 1, 6), bias: of(8, 1, 6), eps: 1e-5 };
+            let found = B::normalise_backward(x.clone(), y.clone(), &norm, activation, dy.clone());
+            keep(vec![y, found.dx, found.dweight, found.dbias]);
+        }
+        let (dx, dbias) = B::add_bias_backward(x.clone(), of(8, 1, 6), Activation::Gelu, dy.clone());
+        keep(vec![B::add_bias(x.clone(), of(8, 1, 6), Activation::Gelu), dx, dbias]);
+        let (dx, dgate) = B::gated_backward(x.clone(), gate.clone(), grid, dy);
+        keep(vec![B::gated(x.clone(), gate.clone(), grid), dx, dgate]);
+        keep(vec![B::mean_pool(x, grid), B::mean_pool_backward(gate, grid)]);
+        all
+    }
+
+    fn images_agree<B: ImageOps>(device: &B::Device) {
+        let (mine, expected) = (image_operations::<B>(device), image_operations::<Flex>(&FlexDevice));
+        for (index, (mine, expected)) in mine.iter().zip(&expected).enumerate() {
+            let scale = expected.iter().fold(1e-6f32, |largest, value| largest.max(value.abs()));
+            for (a, b) in mine.iter().zip(expected) {
+                assert!((a - b).abs() / scale < 1e-4, "result {index}: {a} is not {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn wgpu_agrees_with_flex() {
+        images_agree::<Wgpu>(&WgpuDevice::default());
+    }
 }

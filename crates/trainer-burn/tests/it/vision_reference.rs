@@ -6,13 +6,18 @@ use burn::{
     backend::{Autodiff, Flex, flex::FlexDevice},
     tensor::Tensor,
 };
-use greentune_core_config::settings::{OptimizerKind, VisionSettings};
+use greentune_core_config::{
+    Diagnostic,
+    settings::{OptimizerKind, VisionSettings},
+};
 use greentune_trainer_burn::vision::{
-    model::{Architecture, Layout, Network, Shape, TensorSpec},
+    model::{Architecture, Layout, Mode, Network, Shape, TensorSpec},
     optimizer::Optimizer,
     step::{self, Batch},
+    weights,
 };
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 type Tracked = Autodiff<Flex>;
 
@@ -107,19 +112,7 @@ fn network(shape: Shape, name: &str) -> (Network<Flex>, String) {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    use std::{
-        io::Write,
-        process::{Command, Stdio},
-    };
-    // No digest is among the trainer's dependencies, and a build of one would be for this alone.
-    let mut child = Command::new("sha256sum")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("sha256sum of coreutils");
-    child.stdin.take().unwrap().write_all(bytes).unwrap();
-    let out = child.wait_with_output().unwrap();
-    String::from_utf8(out.stdout).unwrap()[..64].to_owned()
+    Sha256::digest(bytes).iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
 /// Images in rows of pixels.
@@ -196,10 +189,7 @@ fn check_case(ours: &str, theirs: &str, case: &Value) {
     let logits = floats(&case["eval_logits"]);
     let rows = batch.pixels.len() / shape.channels;
     let pixels = burn::tensor::TensorData::new(batch.pixels.clone(), [rows, shape.channels]);
-    let (mine, _) = network.forward(
-        Tensor::from_data(pixels, &FlexDevice),
-        greentune_trainer_burn::vision::model::Mode::Evaluation,
-    );
+    let (mine, _) = network.forward(Tensor::from_data(pixels, &FlexDevice), Mode::Evaluation);
     let allowed = 10.0 * error("eval_logits") + 3e-6 * largest(&logits);
     close(&format!("{what}: logits"), &host(&mine), &logits, allowed);
     let scores = step::score(&network, batch.clone(), &FlexDevice);
@@ -373,9 +363,8 @@ fn weights_survive_a_file() {
             image_size: 32,
         };
         let network: Network<Flex> = shape.draw(1, &FlexDevice);
-        greentune_trainer_burn::vision::weights::save(&network, &path).unwrap();
-        let again: Network<Flex> =
-            greentune_trainer_burn::vision::weights::load(&path, shape, &FlexDevice).unwrap();
+        weights::save(&network, &path).unwrap();
+        let again: Network<Flex> = weights::load(&path, shape, &FlexDevice).unwrap();
         for (name, tensor) in network.weights.iter() {
             assert_eq!(host(tensor), host(again.weights.get(name).unwrap()), "{name}");
         }
@@ -384,4 +373,53 @@ fn weights_survive_a_file() {
             assert_eq!(spec.to_file(spec.to_memory(values.clone()).values), values, "{}", spec.name);
         }
     }
+}
+
+/// A last layer for other classes is drawn anew and said; weights of another network are refused by a tensor's name.
+#[test]
+fn training_starts_from_weights_that_fit() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let shape = |name: &str, classes| Shape {
+        architecture: Architecture::named(name).unwrap(),
+        classes,
+        channels: 3,
+        image_size: 32,
+    };
+    let network: Network<Flex> = shape("resnet18", 7).draw(1, &FlexDevice);
+    weights::save(&network, &path).unwrap();
+    let load =
+        |name: &str, classes| weights::load_pretrained::<Flex>(&path, shape(name, classes), 2, &FlexDevice);
+    let (same, has_new_head) = load("resnet18", 7).unwrap();
+    assert!(!has_new_head);
+    assert_eq!(host(same.weights.get("fc.weight").unwrap()), host(network.weights.get("fc.weight").unwrap()));
+    let (other, has_new_head) = load("resnet18", 4).unwrap();
+    assert!(has_new_head);
+    assert_eq!(other.weights.get("fc.weight").unwrap().dims(), [4, 512]);
+    assert_eq!(
+        host(other.weights.get("conv1.weight").unwrap()),
+        host(network.weights.get("conv1.weight").unwrap())
+    );
+    let problem = load("resnet50", 7).unwrap_err().problem();
+    assert_eq!(problem.code, "model.pretrained_unfit");
+    assert!(problem.message.contains("layer1.0"), "{problem}");
+}
+
+/// What is dropped is a function of the seed, and nothing is dropped in evaluation.
+#[test]
+fn dropout_is_a_function_of_its_seed() {
+    let shape = Shape {
+        architecture: Architecture::named("efficientnet_b0").unwrap(),
+        classes: 10,
+        channels: 3,
+        image_size: 32,
+    };
+    let network: Network<Flex> = shape.draw(1, &FlexDevice);
+    let pixels = burn::tensor::TensorData::new(images("input", 8, 3, 32, 32), [8 * 32 * 32, 3]);
+    let logits = |mode| host(&network.forward(Tensor::from_data(pixels.clone(), &FlexDevice), mode).0);
+    let training = |dropout| logits(Mode::Training { dropout });
+    assert_eq!(training(Some(3)), training(Some(3)));
+    assert_ne!(training(Some(3)), training(Some(4)));
+    assert_ne!(training(Some(3)), training(None));
+    assert_eq!(logits(Mode::Evaluation), logits(Mode::Evaluation));
 }
