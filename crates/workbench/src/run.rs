@@ -137,8 +137,9 @@ impl Run {
         Some(SelectionSoFar { candidates: samples, selected: samples, ..SelectionSoFar::default() })
     }
 
-    fn train_records(&self, of: u8) -> Option<u64> {
-        self.events.iter().find_map(|event| match event.kind {
+    /// Training records of a stage, as its last start counted them.
+    pub(crate) fn train_records(&self, of: u8) -> Option<u64> {
+        self.events.iter().rev().find_map(|event| match event.kind {
             EventKind::StageStarted { stage, train_records, .. } if stage == of => Some(train_records),
             _ => None,
         })

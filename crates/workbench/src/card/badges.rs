@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Subject,
-    comparison::SavingBasis,
     quantities::{mass, percent},
 };
+use crate::comparison::EnergySavingsBasis;
 
 /// Something that a run has earned.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -82,7 +82,7 @@ fn energy_measured(subject: &Subject) -> Option<String> {
 
 fn energy_efficient(subject: &Subject) -> Option<String> {
     let comparison = subject.comparison?;
-    let saving = comparison.saving.as_ref().filter(|saving| saving.basis != SavingBasis::Compute)?;
+    let saving = comparison.saving.as_ref().filter(|saving| saving.basis != EnergySavingsBasis::Compute)?;
     let [lower, _] = saving.range?;
     (lower > 0.0).then(|| {
         format!(

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{
     Subject, Weights,
     badges::Badge,
-    figures::{devices, train_records, trained_parameters},
+    figures::{devices, trained_parameters},
     loading::{Loading, loading},
     quantities::percent,
     references::references,
@@ -216,7 +216,7 @@ fn classifier_details(subject: &Subject) -> Vec<Row> {
         Some(_) => manifest.base_model_path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         None => String::from("drawn at random"),
     };
-    let images = train_records(subject.run, 1).map(|images| format!("{images} images"));
+    let images = subject.run.train_records(1).map(|images| format!("{images} images"));
     let data = [Some(data_name(manifest.data.train_of(1))), images];
     let method = match (subject.is_adaptive(), ast.enabled) {
         (true, _) => format!("adaptive sparse training, policy {}", ast.policy),

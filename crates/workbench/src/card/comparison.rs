@@ -8,11 +8,15 @@ use greentune_core_config::{
 };
 
 use super::{
-    figures::{RunEnergy, StageEnergy, accuracy, devices, training_seconds, whole_selection},
+    figures::{RunEnergy, StageEnergy, accuracy, devices, training_seconds},
     quantities::{percent, percent_range},
     trained_up_to,
 };
-use crate::{Result, WorkbenchError, run::Run};
+use crate::{
+    Result, WorkbenchError,
+    comparison::{self, EnergySavingsBasis, RunFigures},
+    run::Run,
+};
 
 /// What a baseline run came to.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,27 +37,6 @@ pub(crate) struct BaselineFigures {
     pub energy_basis: Option<String>,
 }
 
-/// How a saving is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SavingBasis {
-    /// Both runs were metered by counters.
-    Measured,
-    /// Both were metered, one of them at least by a model of power and time.
-    Modelled,
-    /// From arithmetic that was not done; no energy was compared.
-    Compute,
-}
-
-impl SavingBasis {
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Measured => "measured",
-            Self::Modelled => "modelled",
-            Self::Compute => "compute",
-        }
-    }
-}
-
 /// What was saved against the baseline; negative where more was used.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Saving {
@@ -62,7 +45,7 @@ pub(crate) struct Saving {
     /// Bounds of it.
     pub range: Option<[f64; 2]>,
     /// How it is known.
-    pub basis: SavingBasis,
+    pub basis: EnergySavingsBasis,
 }
 
 /// A run beside a baseline.
@@ -78,8 +61,6 @@ pub(crate) struct Comparison {
 }
 
 /// Compares `run` with `baseline`, both completed, from their own files.
-///
-/// The one place where a card's saving comes from.
 ///
 /// Errors: the baseline is the run itself, is not completed, or is of another kind.
 pub(crate) fn compare(run: &Run, baseline: &Run) -> Result<Comparison> {
@@ -98,14 +79,16 @@ pub(crate) fn compare(run: &Run, baseline: &Run) -> Result<Comparison> {
         energy_basis: total.map(|total| total.basis),
     };
     let differences = differences(&run.manifest, &baseline.manifest);
-    let by_compute = || {
-        let fraction = whole_selection(run, &own)?.compute_savings();
-        Some(Saving { fraction, range: None, basis: SavingBasis::Compute })
-    };
-    let saving =
-        if differences.is_empty() { energy_saving(&energy, &figures).or_else(by_compute) } else { None };
+    let saving = if differences.is_empty() { saving(run, baseline)? } else { None };
     let caveats = caveats(run, baseline, &energy, &their_energy);
     Ok(Comparison { baseline: figures, saving, differences, caveats })
+}
+
+/// The saving that `compare_runs` finds of the two.
+fn saving(run: &Run, baseline: &Run) -> Result<Option<Saving>> {
+    let compared = comparison::compare(vec![RunFigures::read(run)?], vec![RunFigures::read(baseline)?]);
+    let known = compared.quantities.energy_savings.zip(compared.energy_savings_basis);
+    Ok(known.map(|(found, basis)| Saving { fraction: found.value, range: found.interval, basis }))
 }
 
 fn check(run: &Run, baseline: &Run) -> Result<()> {
@@ -136,20 +119,6 @@ const fn kind(task: Task) -> &'static str {
         Task::LanguageModel => "a language model",
         Task::ImageClassification => "an image classifier",
     }
-}
-
-/// The saving between two whole trainings that were metered.
-fn energy_saving(energy: &RunEnergy, baseline: &BaselineFigures) -> Option<Saving> {
-    let own = energy.whole()?;
-    let theirs = baseline.energy_kwh.filter(|kwh| *kwh > 0.0)?;
-    let bases = [own.basis.as_str(), baseline.energy_basis.as_deref()?];
-    let range = own.range_kwh.zip(baseline.energy_range).filter(|(_, [low, _])| *low > 0.0);
-    Some(Saving {
-        fraction: 1.0 - own.kwh / theirs,
-        // The corners: errors of the two meters are taken as if they had no common cause.
-        range: range.map(|([low, high], [less, more])| [1.0 - high / less, 1.0 - low / more]),
-        basis: if bases == ["measured"; 2] { SavingBasis::Measured } else { SavingBasis::Modelled },
-    })
 }
 
 /// What makes the two trainings different tasks.
@@ -218,7 +187,7 @@ impl Comparison {
         let saving = self.saving.as_ref()?;
         let (size, word) = (percent(saving.fraction.abs(), 1), saving.basis.as_str());
         let less = if saving.fraction >= 0.0 { "less" } else { "more" };
-        if saving.basis == SavingBasis::Compute {
+        if saving.basis == EnergySavingsBasis::Compute {
             return Some(format!(
                 "Trained with {size} {less} arithmetic than training on all samples ({word}: from counted samples, \
                  not from energy)."

@@ -7,7 +7,6 @@ use greentune_core_config::{
     event::EventKind,
     layout::RunLayout,
     manifest::StageRecord,
-    selection::SelectionSoFar,
 };
 
 use crate::{Result, WorkbenchError, run::Run};
@@ -134,30 +133,6 @@ pub(super) fn own_evaluation(stage: &StageRecord) -> Option<&EvaluationReport> {
 /// The stage's evaluations, without those of the base model beside it.
 pub(super) fn own_evaluations(stage: &StageRecord) -> impl Iterator<Item = &EvaluationReport> + Clone {
     stage.evaluations.iter().filter(move |report| report.model == EvaluatedModel::Stage(stage.stage))
-}
-
-/// What was selected in all of training, with the phases that trained on all samples; `None` where nothing was
-/// selected, or it is not known how many samples such a phase had.
-pub(super) fn whole_selection(run: &Run, stages: &[&StageRecord]) -> Option<SelectionSoFar> {
-    if stages.iter().all(|stage| stage.selection.is_none()) {
-        return None;
-    }
-    stages.iter().try_fold(SelectionSoFar::default(), |sum, stage| {
-        let of_stage = stage.selection.clone().or_else(|| {
-            let epochs = Some(stage.epochs.len() as u64).filter(|epochs| *epochs > 0)?;
-            let samples = train_records(run, stage.stage)? * epochs;
-            Some(SelectionSoFar { candidates: samples, selected: samples, ..SelectionSoFar::default() })
-        })?;
-        Some(sum.and(&of_stage))
-    })
-}
-
-/// Training records of `stage`, as its last start counted them.
-pub(super) fn train_records(run: &Run, stage: u8) -> Option<u64> {
-    run.events.iter().rev().find_map(|event| match event.kind {
-        EventKind::StageStarted { stage: of, train_records, .. } if of == stage => Some(train_records),
-        _ => None,
-    })
 }
 
 /// Parameters that `stage` trained.

@@ -12,10 +12,10 @@ use super::{
     Subject, Weights,
     badges::Badge,
     body::{data_name, title},
-    comparison::SavingBasis,
     figures::own_evaluations,
     quantities::percent_range,
 };
+use crate::comparison::EnergySavingsBasis;
 
 /// The metadata, an object.
 pub(super) fn metadata(subject: &Subject, badges: &[Badge]) -> Value {
@@ -147,7 +147,7 @@ fn metric(kind: &str, name: &str, value: Option<f64>) -> Value {
 /// The saving, with its basis in its name.
 fn saving(subject: &Subject) -> Option<Value> {
     let comparison = subject.comparison?;
-    let saving = comparison.saving.as_ref().filter(|saving| saving.basis != SavingBasis::Compute)?;
+    let saving = comparison.saving.as_ref().filter(|saving| saving.basis != EnergySavingsBasis::Compute)?;
     let interval = saving.range.map_or(String::new(), |range| format!(", {}", percent_range(range, 1)));
     let name =
         format!("Energy saved against {} ({}{interval})", comparison.baseline.run_id, saving.basis.as_str());

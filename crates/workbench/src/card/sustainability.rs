@@ -8,10 +8,10 @@ use serde::Serialize;
 use super::{
     Subject,
     body::{Row, row},
-    comparison::SavingBasis,
     figures::{Total, accuracy, training_seconds},
     quantities::{duration, energy, energy_range, mass, percent, percent_range, significant},
 };
+use crate::comparison::EnergySavingsBasis;
 
 /// What a stage cost.
 #[derive(Debug, Serialize)]
@@ -125,7 +125,8 @@ pub(super) fn sustainability(subject: &Subject) -> Vec<Row> {
 }
 
 fn saving(subject: &Subject) -> Option<String> {
-    let saving = subject.comparison?.saving.as_ref().filter(|saving| saving.basis != SavingBasis::Compute)?;
+    let saving =
+        subject.comparison?.saving.as_ref().filter(|saving| saving.basis != EnergySavingsBasis::Compute)?;
     let interval =
         saving.range.map_or(String::new(), |range| format!(", interval {}", percent_range(range, 1)));
     Some(format!("{} ({}{interval})", percent(saving.fraction, 1), saving.basis.as_str()))
@@ -134,7 +135,7 @@ fn saving(subject: &Subject) -> Option<String> {
 /// Emissions of the baseline less those of the run, where its energy was compared.
 fn avoided(subject: &Subject, total: Option<&Total>) -> Option<Row> {
     let comparison = subject.comparison?;
-    let saving = comparison.saving.as_ref().filter(|saving| saving.basis != SavingBasis::Compute)?;
+    let saving = comparison.saving.as_ref().filter(|saving| saving.basis != EnergySavingsBasis::Compute)?;
     let kg = comparison.baseline.emissions_kg? - total?.kg;
     let label = if kg >= 0.0 { "CO2 avoided" } else { "CO2 added" };
     row(label, Some(format!("{} ({})", mass(kg.abs()), saving.basis.as_str())))
