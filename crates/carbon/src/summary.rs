@@ -33,6 +33,8 @@ pub struct RunFacts {
     pub parameters: Option<u64>,
     /// Steps from the best evaluation to the last one, and steps in all.
     pub steps_after_best_validation: Option<(u64, u64)>,
+    /// Adaptive sparse training, where the run trained on everything.
+    pub sparse_training: Option<SparseTraining>,
     /// A forecast of hours with cleaner electricity.
     pub cleaner_hours: Option<CleanerHours>,
     /// What the run did, for its SCI figure.
@@ -41,6 +43,24 @@ pub struct RunFacts {
     pub embodied: Option<Embodied>,
     /// All runs, this one among them.
     pub all_runs: Option<AggregateEmissions>,
+}
+
+/// Adaptive sparse training as a run could have had it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SparseTraining {
+    /// Share of samples to train on, in `(0, 1]`.
+    pub rate: f64,
+    /// Passes over the data that the run made.
+    pub passes: f64,
+    /// Of these, first ones on everything.
+    pub warm_up: f64,
+}
+
+impl SparseTraining {
+    /// Share of the arithmetic of training that it would not do, with remembered scores.
+    pub fn saves(&self) -> f64 {
+        (1.0 - self.rate) * (1.0 - self.warm_up / self.passes).max(0.0)
+    }
 }
 
 /// Hours for which a forecast has cleaner electricity.

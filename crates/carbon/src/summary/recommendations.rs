@@ -4,7 +4,7 @@ use greentune_core_config::emissions::EnergyBasis;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{CleanerHours, RunFacts, StageRow, totals};
+use super::{CleanerHours, RunFacts, SparseTraining, StageRow, totals};
 use crate::{
     equivalence::EquivalenceTable,
     intensity::{self, CarbonIntensity},
@@ -37,6 +37,8 @@ pub enum RecommendationKind {
     SmallerModel,
     /// Ending once the validation loss stops falling.
     EarlyStopping,
+    /// Training on a part of the samples.
+    SparseTraining,
     /// A GPU that waits.
     IdleGpu,
     /// The data centre's overhead.
@@ -78,6 +80,7 @@ pub(super) fn of(rows: &[StageRow], factors: &EquivalenceTable, facts: &RunFacts
         run.cleaner_place(),
         facts.cleaner_hours.as_ref().and_then(|hours| run.cleaner_hour(hours)),
         facts.steps_after_best_validation.and_then(|(after, all)| run.early_stopping(after, all)),
+        facts.sparse_training.and_then(|sparse| run.sparse_training(sparse)),
         facts.parameters.map(|parameters| run.smaller_model(parameters)),
         run.overhead(),
     ]
@@ -171,6 +174,24 @@ impl<'a> Run<'a> {
         );
         (after > 0 && all > 0)
             .then(|| self.saving(RecommendationKind::EarlyStopping, saves_kg, self.basis, text))
+    }
+
+    /// By arithmetic alone: what is read, evaluated and idle does not shrink with it, so it is a bound.
+    fn sparse_training(&self, sparse: SparseTraining) -> Option<Recommendation> {
+        let share = sparse.saves();
+        let saves_kg = self.kg * share;
+        let text = format!(
+            "Adaptive sparse training (ast.enabled) on {:.0} % of the samples in {:.0} of the {:.0} passes over the data \
+             would have spared {:.0} % of the arithmetic of training, up to {}; what it does to accuracy, a comparison \
+             with this run tells.",
+            100.0 * sparse.rate,
+            sparse.passes - sparse.warm_up,
+            sparse.passes,
+            100.0 * share,
+            mass(saves_kg)
+        );
+        (share > 0.0)
+            .then(|| self.saving(RecommendationKind::SparseTraining, saves_kg, Basis::Estimated, text))
     }
 
     /// Training takes about 6 FLOP per parameter and token (Kaplan et al. 2020, arXiv:2001.08361), so energy goes with
@@ -340,6 +361,7 @@ mod tests {
         let facts = RunFacts {
             parameters: Some(7_000_000_000),
             steps_after_best_validation: Some((5, 10)),
+            sparse_training: Some(SparseTraining { rate: 0.4, passes: 10.0, warm_up: 2.0 }),
             ..RunFacts::default()
         };
         assert_eq!(of(&[row(record, &[])], &EquivalenceTable::default(), &facts), []);
@@ -367,6 +389,7 @@ mod tests {
         let facts = RunFacts {
             parameters: Some(1_480_000_000),
             steps_after_best_validation: Some((300, 1000)),
+            sparse_training: Some(SparseTraining { rate: 0.4, passes: 30.0, warm_up: 3.0 }),
             cleaner_hours: Some(CleanerHours {
                 start: at("2026-01-02T23:00:00Z"),
                 end: at("2026-01-03T05:00:00Z"),
@@ -385,11 +408,15 @@ mod tests {
         assert!((saved(&advice, RecommendationKind::CleanerHour) - 0.75 * 3.69).abs() < 1e-9);
         assert!((saved(&advice, RecommendationKind::EarlyStopping) - 0.3 * 3.69).abs() < 1e-9);
         assert!((saved(&advice, RecommendationKind::SmallerModel) - 0.5 * 3.69).abs() < 1e-9);
+        assert!((saved(&advice, RecommendationKind::SparseTraining) - 0.54 * 3.69).abs() < 1e-9);
         let text = |kind| advice.iter().find(|one| one.kind == kind).map(|one| one.text.as_str()).unwrap();
         assert!(
             text(RecommendationKind::CleanerHour).contains(
                 "2026-01-02 23:00 and 2026-01-03 05:00 UTC the forecast of example.org for NO is 100"
             )
+        );
+        assert!(
+            text(RecommendationKind::SparseTraining).contains("40 % of the samples in 27 of the 30 passes")
         );
         assert!(text(RecommendationKind::SmallerModel).contains("1.5 billion"));
         assert!(text(RecommendationKind::EarlyStopping).contains("300 of 1000"));

@@ -7,9 +7,11 @@ use greentune_carbon::{
     equivalence::EquivalenceTable,
     intensity::{LiveAccess, Place, live_config},
     sci::FunctionalUnit,
-    summary::{CleanerHours, CurrentEmissions, EmissionsSummary, RunFacts, current, summarize_with},
+    summary::{
+        CleanerHours, CurrentEmissions, EmissionsSummary, RunFacts, SparseTraining, current, summarize_with,
+    },
 };
-use greentune_core_config::event::EventKind;
+use greentune_core_config::{event::EventKind, manifest::StageRecord, settings::Task};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -87,6 +89,7 @@ fn facts(run: &Run, factors: &EquivalenceTable) -> Result<RunFacts> {
     Ok(RunFacts {
         parameters: shape_of(&run.manifest.base_model_path).map(|shape| shape.parameters()),
         steps_after_best_validation: after_best_validation(run),
+        sparse_training: sparse_training(run),
         functional_unit: (tokens > 0).then(|| FunctionalUnit {
             count: tokens as f64 / 1e6,
             unit: String::from("million tokens trained"),
@@ -96,9 +99,33 @@ fn facts(run: &Run, factors: &EquivalenceTable) -> Result<RunFacts> {
     })
 }
 
+/// Adaptive sparse training by the settings of the run, which did without. In a first pass scores say nothing.
+fn sparse_training(run: &Run) -> Option<SparseTraining> {
+    let settings = &run.manifest.settings;
+    let passes = match settings.task() {
+        Task::ImageClassification => settings.vision.epochs as f64,
+        Task::LanguageModel => {
+            let passes = |stage: &StageRecord| {
+                let records = run.train_records(stage.stage)?.max(1);
+                Some(run.samples_of(stage)?.candidates as f64 / records as f64)
+            };
+            run.manifest.stages.iter().map(passes).sum::<Option<f64>>()?
+        }
+    };
+    let sparse = SparseTraining {
+        rate: settings.ast.target_activation_rate,
+        passes,
+        warm_up: settings.warmup_epochs() as f64,
+    };
+    (!settings.ast.enabled && passes >= 2.0).then_some(sparse)
+}
+
 /// Steps of all stages from the best evaluation to the last one, and steps in all. What came after the last evaluation
 /// may have been better still.
 fn after_best_validation(run: &Run) -> Option<(u64, u64)> {
+    if run.manifest.settings.task() == Task::ImageClassification {
+        return epochs_after_best_validation(run);
+    }
     let (mut after, mut all) = (0, 0);
     for stage in &run.manifest.stages {
         let mut evaluated = run.events.iter().filter_map(|event| match event.kind {
@@ -113,4 +140,19 @@ fn after_best_validation(run: &Run) -> Option<(u64, u64)> {
         all += stage.steps_done;
     }
     Some((after, all))
+}
+
+/// The same of an image classifier, whose stages are one training.
+fn epochs_after_best_validation(run: &Run) -> Option<(u64, u64)> {
+    let (mut done, mut best) = (0, None);
+    for stage in &run.manifest.stages {
+        for epoch in &stage.epochs {
+            let (step, loss) = (done + epoch.step, epoch.validation_loss);
+            if best.is_none_or(|(_, least)| loss < least) {
+                best = Some((step, loss));
+            }
+        }
+        done += stage.steps_done;
+    }
+    best.map(|(step, _)| (done.saturating_sub(step), done))
 }
