@@ -9,7 +9,7 @@ use crate::{
 ///
 /// Each is of kind [`ProblemKind::Unsupported`] and has the code `config.not_available_yet`.
 pub fn unavailable(settings: &Settings) -> Vec<Problem> {
-    let Settings { ast, huggingface, .. } = settings;
+    let Settings { ast, huggingface, training, .. } = settings;
     let mut problems = Vec::new();
     let mut refuse = |is_asked: bool, key: &str, found: &str, instead: &str| {
         if is_asked {
@@ -18,10 +18,10 @@ pub fn unavailable(settings: &Settings) -> Vec<Problem> {
     };
     let is_language_model = settings.task() == Task::LanguageModel;
     refuse(
-        ast.enabled && is_language_model,
-        "ast.enabled",
-        "true for a language model",
-        "set ast.enabled = false, or vision.model to train an image classifier",
+        ast.enabled && is_language_model && training.packing,
+        "training.packing",
+        "true with ast.enabled",
+        "set training.packing = false: records are selected one by one, and batches are never padded",
     );
     refuse(
         huggingface.enabled,
@@ -61,21 +61,24 @@ mod tests {
     }
 
     #[test]
-    fn image_classifiers_train_on_selected_samples() {
+    fn both_tasks_train_on_selected_samples() {
         let mut settings = Settings::default();
         settings.ast.enabled = true;
-        settings.vision.model = Some(String::from("resnet18"));
         assert_eq!(unavailable(&settings), []);
+        settings.vision.model = Some(String::from("resnet18"));
+        settings.training.packing = true;
+        assert_eq!(unavailable(&settings), [], "packing is not for images");
     }
 
     #[test]
     fn everything_that_is_missing_is_named_with_what_works() {
         let mut settings = Settings::default();
         settings.ast.enabled = true;
+        settings.training.packing = true;
         settings.huggingface.enabled = true;
         let lines: Vec<_> = unavailable(&settings).iter().map(Problem::to_string).collect();
         insta::assert_snapshot!(lines.join("\n"), @r#"
-        ast.enabled: true for a language model is not available yet; what works now: set ast.enabled = false, or vision.model to train an image classifier
+        training.packing: true with ast.enabled is not available yet; what works now: set training.packing = false: records are selected one by one, and batches are never padded
         huggingface.enabled: true is not available yet; what works now: set huggingface.enabled = false; export writes the Hub's layout to a folder
         "#);
     }

@@ -172,7 +172,7 @@ pub struct SampleMetrics {
     pub trained: u64,
     /// Of them per second, with what was scored and skipped since the step before.
     pub per_second: f64,
-    /// Epochs begun and done, over both stages, as a number such as 3.25.
+    /// Epochs begun and done, as a number such as 3.25: of a language model in the stage, else over both.
     pub epoch: f64,
     /// What was selected in the stage so far; absent where nothing is selected.
     #[serde(skip_serializing_if = "Option::is_none", default)]

@@ -336,6 +336,15 @@ impl Settings {
         if self.vision.model.is_some() { Task::ImageClassification } else { Task::LanguageModel }
     }
 
+    /// Epochs on all samples before any are selected: `ast.warmup_epochs`; where it is absent 2 for an image classifier,
+    /// at most half of its epochs, and none for a language model, whose base is trained already.
+    pub fn warmup_epochs(&self) -> u64 {
+        self.ast.warmup_epochs.unwrap_or(match self.task() {
+            Task::ImageClassification => 2.min(self.vision.epochs / 2),
+            Task::LanguageModel => 0,
+        })
+    }
+
     /// How frozen weights are kept in memory: `f32`, `bf16`, `f16`, `q8` or `q4`.
     pub fn frozen_weights(&self) -> &'static str {
         match self.base_model.quantization {
@@ -509,14 +518,15 @@ section! {
     AstSettings {
         /// Train on the samples that matter.
         enabled: bool = false,
-        /// Share of samples that is trained on, in `(0, 1]`.
+        /// Share of samples that is trained on, in `(0, 1]`: of the images, or of the records of a language model.
         target_activation_rate: f64 = 0.40,
         /// Weight of entropy against loss in a sample's score, in `[0, 1]`.
         entropy_weight: f64 = 0.3,
         /// How samples are selected.
         policy: AstPolicy = AstPolicy::Ast,
-        /// Epochs on all samples first.
-        warmup_epochs: u64 = 2,
+        /// Epochs on all samples first; when absent 2 for an image classifier (at most half of its epochs), none for a
+        /// language model.
+        warmup_epochs: Option<u64> = None,
         /// Epochs after which `ast` trains on a sample that it has passed over, whatever its score.
         max_score_age: u64 = 10,
         /// Share of the sparse phase, at its end, that trains on all samples, in `[0, 1)`; the policy's own when absent.

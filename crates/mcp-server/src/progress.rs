@@ -173,7 +173,7 @@ impl Follower {
                 step.step,
                 step.total_steps,
                 figure(step.train_loss),
-                match &step.samples {
+                match step.samples.as_ref().filter(|_| step.tokens == 0) {
                     Some(samples) => format!("{} samples/s", figure(samples.per_second)),
                     None => format!("{} tokens/s", figure(step.tokens_per_second)),
                 }

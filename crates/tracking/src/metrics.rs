@@ -39,13 +39,13 @@ pub(crate) fn of(
                 ("learning_rate", metrics.learning_rate),
                 ("gradient_norm", metrics.gradient_norm),
             ];
-            match &metrics.samples {
-                Some(samples) => {
-                    figures.push(("samples_per_second", samples.per_second));
-                    figures.push(("epoch", samples.epoch));
-                    figures.extend(samples.selection.iter().flat_map(selection));
-                }
-                None => figures.push(("tokens_per_second", metrics.tokens_per_second)),
+            if metrics.tokens > 0 {
+                figures.push(("tokens_per_second", metrics.tokens_per_second));
+            }
+            if let Some(samples) = &metrics.samples {
+                figures.push(("samples_per_second", samples.per_second));
+                figures.push(("epoch", samples.epoch));
+                figures.extend(samples.selection.iter().flat_map(selection));
             }
             (metrics.stage, metrics.step, figures)
         }

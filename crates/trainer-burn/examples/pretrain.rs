@@ -16,7 +16,7 @@ use greentune_trainer_burn::{
     training::{
         optimizer::{Optimizer, OptimizerSettings, clip},
         schedule::learning_rate,
-        step::{self, Activations, Trained},
+        step::{self, Activations, Trained, Weighted},
     },
 };
 use half::f16;
@@ -57,8 +57,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let begin = Instant::now();
     for index in 0..schedule.iterations {
-        let batch: Vec<&Example> =
-            (0..BATCH).map(|_| &train[rng.next_u64() as usize % train.len()]).collect();
+        let batch = Weighted::whole((0..BATCH).map(|_| &train[rng.next_u64() as usize % train.len()]));
         let out =
             step::gradients::<Autodiff<Flex>>(&decoder, &Trained::AllWeights, &[batch], Activations::Kept, 0);
         let (gradients, norm) = clip(out.gradients, 1.0);

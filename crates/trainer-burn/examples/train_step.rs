@@ -13,7 +13,7 @@ use greentune_trainer_burn::{
     ops::Packing,
     training::{
         optimizer::{Optimizer, OptimizerSettings, clip},
-        step::{self, Activations, Trained},
+        step::{self, Activations, Trained, Weighted},
     },
 };
 
@@ -46,7 +46,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (mut seconds, mut losses) = (Vec::new(), Vec::new());
     for index in 0..steps.parse::<usize>()? {
         let begin = Instant::now();
-        let batch = batches[index % batches.len()].iter().collect();
+        let batch = Weighted::whole(&batches[index % batches.len()]);
         let trained = Trained::Adapters(adapters.clone());
         let out = step::gradients::<Autodiff<Flex>>(&decoder, &trained, &[batch], activations, 0);
         let (gradients, _) = clip(out.gradients, 1.0);

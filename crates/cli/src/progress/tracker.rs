@@ -53,7 +53,7 @@ impl Tracker {
         let mut parts = Vec::new();
         if let Some(step) = &self.last_step {
             parts.push(format!("loss {:.3}", step.train_loss));
-            parts.push(match &step.samples {
+            parts.push(match step.samples.as_ref().filter(|_| step.tokens == 0) {
                 Some(samples) => format!("{} samples/s", count(samples.per_second.round() as u64)),
                 None => format!("{} tokens/s", count(step.tokens_per_second.round() as u64)),
             });

@@ -170,7 +170,7 @@ pub(super) fn relations(settings: &Settings, reading: &Reading) -> Vec<Problem> 
             problems.extend(relation(reading, &keys, &message));
         }
     }
-    let (warmup, epochs) = (settings.ast.warmup_epochs, settings.vision.epochs);
+    let (warmup, epochs) = (settings.warmup_epochs(), settings.vision.epochs);
     if settings.task() == Task::ImageClassification && warmup > 0 && warmup >= epochs {
         let keys = ["ast.warmup_epochs", "vision.epochs"].map(String::from);
         let message = format!(
@@ -200,12 +200,6 @@ fn warms_up_in_time(warmup_steps: u64, iterations: u64) -> bool {
 /// A user who sets fewer steps than the default warm-up has made no mistake.
 pub(super) fn lower_defaults(settings: &mut Settings, reading: &Reading) -> Vec<String> {
     let mut lowered = Vec::new();
-    let key = "ast.warmup_epochs";
-    let is_default = !reading.values.contains_key(key) && !reading.rejected.contains(key);
-    if is_default && settings.ast.warmup_epochs >= settings.vision.epochs {
-        settings.ast.warmup_epochs = settings.vision.epochs / 2;
-        lowered.push(key.to_owned());
-    }
     let training = &mut settings.training;
     let stages = [
         ("training.stage1.warmup_steps", &mut training.stage1.warmup_steps, training.stage1.iterations),

@@ -1,5 +1,7 @@
 //! Which record comes next: a pure function of the seed and the number of draws made.
 
+use std::ops::Range;
+
 use super::error::DataError;
 
 /// Weights that records can be drawn by.
@@ -12,6 +14,8 @@ pub struct Draw {
     pub replay: bool,
     /// Index of the example in its data set.
     pub index: usize,
+    /// Its place among the copies of all examples in a pass, which tells two draws of one example apart.
+    pub copy: usize,
 }
 
 /// A data set that is mixed in.
@@ -62,6 +66,47 @@ impl Sampler {
     pub fn seek(&mut self, position: u64) {
         self.position = position;
     }
+
+    /// Copies of the stage's own examples in a pass: [`Draw::copy`] is below it.
+    pub fn copies(&self) -> usize {
+        self.own.example_of.len()
+    }
+
+    /// The stage's own example whose copy it is.
+    pub fn own_copy(&self, copy: usize) -> Draw {
+        self.own.draw(copy, false)
+    }
+
+    /// The draw at `position` of the stage's own ones, were nothing replayed.
+    pub fn own(&mut self, position: u64) -> Draw {
+        let copy = self.own.copy_at(position);
+        self.own.draw(copy, false)
+    }
+
+    /// The pass over the stage's own examples, from 0, that the draw at `position` of them is in, and its draws.
+    pub fn own_pass(&mut self, position: u64) -> (u64, Range<u64>) {
+        self.own.copy_at(position);
+        (self.own.pass, self.own.start..self.own.start + self.own.order.len() as u64)
+    }
+
+    /// Share of all draws that is replayed.
+    pub fn replay_ratio(&self) -> f64 {
+        self.replay.as_ref().map_or(0.0, |(_, ratio)| *ratio)
+    }
+
+    /// The draw at `position` of all, where an example is replayed there.
+    pub fn replayed(&mut self, position: u64) -> Option<Draw> {
+        let before = self.replayed_before(position);
+        let is_due = self.replayed_before(position + 1) > before;
+        let (replay, _) = self.replay.as_mut().filter(|_| is_due)?;
+        let copy = replay.copy_at(before);
+        Some(replay.draw(copy, true))
+    }
+
+    /// How many of the first `position` draws are replayed ones.
+    fn replayed_before(&self, position: u64) -> u64 {
+        self.replay.as_ref().map_or(0, |(_, ratio)| (position as f64 * ratio).floor() as u64)
+    }
 }
 
 impl Iterator for Sampler {
@@ -69,18 +114,10 @@ impl Iterator for Sampler {
 
     /// Never `None`.
     fn next(&mut self) -> Option<Draw> {
-        let draw = self.position;
+        let position = self.position;
         self.position += 1;
-        let Some((replay, ratio)) = &mut self.replay else {
-            return Some(Draw { replay: false, index: self.own.index(draw) });
-        };
-        let replayed = |draws: u64| (draws as f64 * *ratio).floor() as u64;
-        let before = replayed(draw);
-        Some(if replayed(draw + 1) > before {
-            Draw { replay: true, index: replay.index(before) }
-        } else {
-            Draw { replay: false, index: self.own.index(draw - before) }
-        })
+        let replayed = self.replayed(position);
+        Some(replayed.unwrap_or_else(|| self.own(position - self.replayed_before(position))))
     }
 }
 
@@ -95,7 +132,10 @@ struct Passes {
     pass: u64,
     /// Draws before this pass.
     start: u64,
+    /// Copies, in the order of the pass.
     order: Vec<u32>,
+    /// The example that a copy is of: as many copies of each as a pass may hold.
+    example_of: Vec<u32>,
 }
 
 impl Passes {
@@ -113,12 +153,20 @@ impl Passes {
             pass: 0,
             start: 0,
             order: Vec::new(),
+            example_of: Vec::new(),
         };
+        for (example, times) in passes.times.iter().enumerate() {
+            passes.example_of.extend((0..times.ceil() as u64).map(|_| example as u32));
+        }
         passes.enter(0);
         Ok(passes)
     }
 
-    fn index(&mut self, draw: u64) -> usize {
+    fn draw(&self, copy: usize, replay: bool) -> Draw {
+        Draw { replay, index: self.example_of[copy] as usize, copy }
+    }
+
+    fn copy_at(&mut self, draw: u64) -> usize {
         if draw < self.start || draw >= self.start + self.order.len() as u64 {
             self.enter(self.pass_of(draw));
         }
@@ -149,9 +197,11 @@ impl Passes {
         self.pass = pass;
         self.start = self.draws_before(pass);
         self.order.clear();
+        let mut first = 0;
         for example in 0..self.times.len() {
             let times = self.times_before(pass + 1, example) - self.times_before(pass, example);
-            self.order.extend((0..times).map(|_| example as u32));
+            self.order.extend((0..times as u32).map(|copy| first + copy));
+            first += self.times[example].ceil() as u32;
         }
         let mut random = SplitMix64 { state: mix(self.seed ^ mix(pass)) };
         for last in (1..self.order.len()).rev() {

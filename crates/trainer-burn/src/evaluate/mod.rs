@@ -2,6 +2,7 @@
 
 mod bleu;
 
+use greentune_ast_sparsity::Observation;
 use greentune_core_config::evaluation::{EvaluatedModel, EvaluationReport, GenerationSample};
 
 use crate::{
@@ -9,7 +10,7 @@ use crate::{
     error::TrainError,
     model::{Adapters, Decoder},
     ops::Ops,
-    training::step,
+    training::step::{self, Weighted},
 };
 
 /// Tokens that go through the model at once.
@@ -50,6 +51,7 @@ impl Scores {
 pub fn score<B: Ops>(decoder: &Decoder<B>, adapters: Option<&Adapters<B>>, examples: &[Example]) -> Scores {
     let (mut tokens, mut loss, mut right) = (0u64, 0.0, 0u64);
     for chunk in batches(examples) {
+        let chunk = Weighted::whole(chunk);
         let labels = step::labels(&chunk, 1.0);
         let hidden = decoder.forward(&step::batch(&chunk), adapters);
         let scores = B::score_labels(hidden, &decoder.head(), &labels);
@@ -61,6 +63,23 @@ pub fn score<B: Ops>(decoder: &Decoder<B>, adapters: Option<&Adapters<B>>, examp
     }
     let divisor = tokens.max(1) as f64;
     Scores { tokens, loss: loss / divisor, token_accuracy: right as f64 / divisor }
+}
+
+/// What a model says of each of `examples`: means over its labelled tokens.
+pub(crate) fn observe<B: Ops>(
+    decoder: &Decoder<B>,
+    adapters: Option<&Adapters<B>>,
+    examples: &[Example],
+) -> Vec<Observation> {
+    let mut observations = Vec::with_capacity(examples.len());
+    for chunk in batches(examples) {
+        let weighted = Weighted::whole(chunk.iter().copied());
+        let hidden = decoder.forward(&step::batch(&weighted), adapters);
+        let scores = B::score_labels(hidden, &decoder.head(), &step::labels(&weighted, 1.0));
+        let of_tokens = scores.iter().map(|score| Observation { loss: score.loss, entropy: score.entropy });
+        observations.extend(step::means(chunk, of_tokens));
+    }
+    observations
 }
 
 /// Examples in file order, in batches of a bounded number of tokens.

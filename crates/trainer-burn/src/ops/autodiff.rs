@@ -124,32 +124,23 @@ impl<B: Ops, C: CheckpointStrategy> Ops for Autodiff<B, C> {
         hidden: Tensor<Self, 2>,
         weight: &Weight<Self>,
         labels: &Labels,
-    ) -> Tensor<Self, 2> {
+    ) -> (Tensor<Self, 2>, Tensor<Self, 2>) {
         let (hidden, inner) = (unwrap(hidden), weight.inner());
         let ph = wrap::<B>(hidden.primitive.clone());
-        match weight {
-            Weight::Full(weight) if unwrap(weight.clone()).is_tracked() => {
-                let weight = unwrap(weight.clone());
-                track!(
-                    LinearCrossEntropy,
-                    [hidden, weight],
-                    {
-                        let out = B::linear_cross_entropy_gradients(ph, &inner, labels, true);
-                        ((out.dhidden, out.dweight), out.loss)
-                    },
-                    B::linear_cross_entropy(ph, &inner, labels)
-                )
-            }
-            _ => track!(
-                FrozenCrossEntropy,
-                [hidden],
-                {
-                    let out = B::linear_cross_entropy_gradients(ph, &inner, labels, false);
-                    (out.dhidden, out.loss)
-                },
-                B::linear_cross_entropy(ph, &inner, labels)
-            ),
+        let tracked = match weight {
+            Weight::Full(weight) => Some(unwrap(weight.clone())),
+            Weight::Packed(_) => None,
         }
+        .filter(Primitive::<Self>::is_tracked);
+        let out = B::linear_cross_entropy_gradients(ph, &inner, labels, tracked.is_some());
+        let (scores, loss) = (Tensor::from_inner(out.scores), out.loss);
+        let loss = match tracked {
+            Some(weight) => {
+                track!(LinearCrossEntropy, [hidden, weight], ((out.dhidden, out.dweight), loss), loss)
+            }
+            None => track!(FrozenCrossEntropy, [hidden], (out.dhidden, loss), loss),
+        };
+        (loss, scores)
     }
 }
 

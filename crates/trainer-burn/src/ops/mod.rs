@@ -128,14 +128,16 @@ pub trait Ops: Backend {
         plain::attention_backward(q, k, v, spec, dy)
     }
 
-    /// Cross-entropy of `hidden · weightᵀ` on the labelled rows alone, summed and divided by `labels.divisor`:
-    /// `hidden [n, h]`, `weight [vocabulary, h]`, result `[1, 1]`.
+    /// Cross-entropy of `hidden · weightᵀ` on the labelled rows alone, summed by `labels.weights`:
+    /// `hidden [n, h]`, `weight [vocabulary, h]`, result `[1, 1]`. Also returns what the model says of each labelled
+    /// row, `[labels, 2]`, untracked: loss without its weight, and entropy of the prediction, both in nats.
     fn linear_cross_entropy(
         hidden: Tensor<Self, 2>,
         weight: &Weight<Self>,
         labels: &Labels,
-    ) -> Tensor<Self, 2> {
-        Self::linear_cross_entropy_gradients(hidden, weight, labels, false).loss
+    ) -> (Tensor<Self, 2>, Tensor<Self, 2>) {
+        let out = Self::linear_cross_entropy_gradients(hidden, weight, labels, false);
+        (out.loss, out.scores)
     }
 
     /// [`Ops::linear_cross_entropy`] with its gradients, computed in one pass over chunks of rows, so that logits
@@ -149,7 +151,7 @@ pub trait Ops: Backend {
         plain::linear_cross_entropy_gradients(hidden, weight.full(), labels, needs_dweight)
     }
 
-    /// For each labelled row its loss in nats and the most likely token; nothing is tracked.
+    /// What the model says of each labelled row; weights do not count, and nothing is tracked.
     fn score_labels(hidden: Tensor<Self, 2>, weight: &Weight<Self>, labels: &Labels) -> Vec<LabelScore> {
         plain::score_labels(hidden, weight.full(), labels)
     }
@@ -239,8 +241,21 @@ pub struct Labels {
     pub rows: Arc<[u32]>,
     /// The token that each row should predict.
     pub targets: Arc<[u32]>,
-    /// What the sum of losses is divided by (the labelled tokens of the whole optimizer step).
-    pub divisor: f32,
+    /// Factor of each row's loss in the sum: for a mean, one by the labelled tokens of the whole optimizer step.
+    pub weights: Arc<[f32]>,
+}
+
+impl Labels {
+    /// Rows, targets and weights of each chunk whose logits are computed at once.
+    fn chunks(&self) -> impl Iterator<Item = (&[u32], &[u32], &[f32])> {
+        // Smaller chunks were measured slower (64 rows: 2× the step's time).
+        const ROWS: usize = 512;
+        let targets_and_weights = self.targets.chunks(ROWS).zip(self.weights.chunks(ROWS));
+        self.rows
+            .chunks(ROWS)
+            .zip(targets_and_weights)
+            .map(|(rows, (targets, weights))| (rows, targets, weights))
+    }
 }
 
 /// A loss with its gradients.
@@ -248,6 +263,8 @@ pub struct Labels {
 pub struct CrossEntropy<B: Backend> {
     /// `[1, 1]`.
     pub loss: Tensor<B, 2>,
+    /// `[labels, 2]`: loss and entropy of each row.
+    pub scores: Tensor<B, 2>,
     /// Like `hidden`.
     pub dhidden: Tensor<B, 2>,
     /// Like `weight`, when asked for.
@@ -259,9 +276,8 @@ pub struct CrossEntropy<B: Backend> {
 pub struct LabelScore {
     /// Negative log-likelihood of the target, in nats.
     pub loss: f32,
+    /// Entropy of the prediction, in nats.
+    pub entropy: f32,
     /// The most likely token.
     pub predicted: u32,
 }
-
-/// Rows of logits computed at once; smaller chunks were measured slower (64 rows: 2× the step's time).
-pub(crate) const CROSS_ENTROPY_ROWS: usize = 512;

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Bool, Int, Tensor, TensorData, activation, backend::Backend};
 
-use super::{AttentionSpec, CROSS_ENTROPY_ROWS, CrossEntropy, LabelScore, Labels, LoraSpec, Segment};
+use super::{AttentionSpec, CrossEntropy, LabelScore, Labels, LoraSpec, Segment};
 
 /// See [`super::Ops::project`].
 pub fn linear<B: Backend>(x: Tensor<B, 2>, weight: Tensor<B, 2>) -> Tensor<B, 2> {
@@ -254,7 +254,7 @@ pub fn linear_cross_entropy<B: Backend>(
     let logits = linear(hidden.select(0, indices(&labels.rows, &device)), weight);
     let targets = indices(&labels.targets, &device).unsqueeze_dim::<2>(1);
     let picked = activation::log_softmax(logits, 1).gather(1, targets);
-    picked.sum_dim(0).neg() / labels.divisor
+    (picked * column(&labels.weights, &device)).sum_dim(0).neg()
 }
 
 /// See [`super::Ops::linear_cross_entropy_gradients`].
@@ -268,16 +268,18 @@ pub fn linear_cross_entropy_gradients<B: Backend>(
     let mut loss = Tensor::zeros([1, 1], &device);
     let mut dhidden = hidden.zeros_like();
     let mut dweight = needs_dweight.then(|| weight.zeros_like());
-    let chunks = labels.rows.chunks(CROSS_ENTROPY_ROWS).zip(labels.targets.chunks(CROSS_ENTROPY_ROWS));
-    for (rows, targets) in chunks {
-        let rows = indices(rows, &device);
+    let mut scores = Vec::new();
+    for (rows, targets, weights) in labels.chunks() {
+        let (rows, weights) = (indices(rows, &device), column(weights, &device));
         let targets: Tensor<B, 2, Int> = indices(targets, &device).unsqueeze_dim(1);
         let x = hidden.clone().select(0, rows.clone());
         let log_p = activation::log_softmax(linear(x.clone(), weight.clone()), 1);
-        loss = loss - log_p.clone().gather(1, targets.clone()).sum_dim(0);
+        let picked = log_p.clone().gather(1, targets.clone());
+        loss = loss - (picked.clone() * weights.clone()).sum_dim(0);
+        scores.push(Tensor::cat(vec![picked.neg(), entropy(log_p.clone())], 1));
         let minus_one = Tensor::full([targets.dims()[0], 1], -1.0, &device);
         let dlogits =
-            log_p.exp().scatter(1, targets, minus_one, burn::tensor::IndexingUpdateOp::Add) / labels.divisor;
+            log_p.exp().scatter(1, targets, minus_one, burn::tensor::IndexingUpdateOp::Add) * weights;
         dweight = dweight.map(|dw| dw + dlogits.clone().transpose().matmul(x));
         dhidden = dhidden.select_assign(
             0,
@@ -286,7 +288,8 @@ pub fn linear_cross_entropy_gradients<B: Backend>(
             burn::tensor::IndexingUpdateOp::Add,
         );
     }
-    CrossEntropy { loss: loss / labels.divisor, dhidden, dweight }
+    let scores = if scores.is_empty() { Tensor::zeros([0, 2], &device) } else { Tensor::cat(scores, 0) };
+    CrossEntropy { loss, scores, dhidden, dweight }
 }
 
 /// See [`super::Ops::score_labels`].
@@ -297,18 +300,30 @@ pub fn score_labels<B: Backend>(
 ) -> Vec<LabelScore> {
     let device = hidden.device();
     let mut scores = Vec::with_capacity(labels.rows.len());
-    let chunks = labels.rows.chunks(CROSS_ENTROPY_ROWS).zip(labels.targets.chunks(CROSS_ENTROPY_ROWS));
-    for (rows, targets) in chunks {
+    for (rows, targets, _) in labels.chunks() {
         let logits = linear(hidden.clone().select(0, indices(rows, &device)), weight.clone());
         let log_p = activation::log_softmax(logits, 1);
         let picked = log_p.clone().gather(1, indices(targets, &device).unsqueeze_dim(1));
         let losses = picked.neg().into_data().convert::<f32>();
+        let entropies = entropy(log_p.clone()).into_data().convert::<f32>();
         let predicted = log_p.argmax(1).into_data().convert::<i64>();
-        let (losses, predicted) = (losses.iter::<f32>(), predicted.iter::<i64>());
-        scores
-            .extend(losses.zip(predicted).map(|(loss, token)| LabelScore { loss, predicted: token as u32 }));
+        let of_rows = losses.iter::<f32>().zip(entropies.iter::<f32>()).zip(predicted.iter::<i64>());
+        scores.extend(of_rows.map(|((loss, entropy), token)| LabelScore {
+            loss,
+            entropy,
+            predicted: token as u32,
+        }));
     }
     scores
+}
+
+/// `−Σ p·ln p` by row: `[n, classes]` to `[n, 1]`.
+fn entropy<B: Backend>(log_p: Tensor<B, 2>) -> Tensor<B, 2> {
+    (log_p.clone().exp() * log_p).sum_dim(1).neg()
+}
+
+fn column<B: Backend>(values: &[f32], device: &B::Device) -> Tensor<B, 2> {
+    Tensor::from_data(TensorData::new(values.to_vec(), [values.len(), 1]), device)
 }
 
 fn indices<B: Backend>(values: &[u32], device: &B::Device) -> Tensor<B, 1, Int> {

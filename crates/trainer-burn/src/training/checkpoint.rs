@@ -6,9 +6,14 @@ use std::{
 };
 
 use burn::tensor::backend::Backend;
+use greentune_ast_sparsity::Snapshot;
 use serde::{Deserialize, Serialize};
 
-use super::optimizer::{Optimizer, OptimizerSettings};
+use super::{
+    feed::{Feed, Offered, Selection},
+    optimizer::{Optimizer, OptimizerSettings},
+    selection,
+};
 use crate::{
     durable,
     error::TrainError,
@@ -30,11 +35,31 @@ pub struct Progress {
     pub recent_losses: Vec<f64>,
 }
 
+/// Where selection stands.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SelectionState {
+    /// What it has decided on.
+    pub offered: Offered,
+    /// What it decides by; arrays are beside it while it is in a file.
+    pub selector: Snapshot,
+}
+
+/// `state.json`.
+#[derive(Serialize, Deserialize)]
+struct Numbers {
+    #[serde(flatten)]
+    progress: Progress,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    selection: Option<SelectionState>,
+}
+
 /// A checkpoint that was read.
 #[derive(Debug)]
 pub struct Checkpoint<B: Backend> {
     /// The numbers.
     pub progress: Progress,
+    /// Where records are selected, where selection stands.
+    pub selection: Option<SelectionState>,
     /// The adapters.
     pub adapters: Adapters<B>,
     /// The optimizer's state.
@@ -49,15 +74,19 @@ pub(crate) const OPTIMIZER: &str = "optimizer.safetensors";
 pub fn save<B: Ops>(
     folder: &Path,
     keep: u64,
-    progress: &Progress,
-    adapters: &Adapters<B>,
-    optimizer: &Optimizer<B>,
+    state: &Checkpoint<B>,
+    feed: &Feed,
     base_model: &str,
 ) -> Result<PathBuf, TrainError> {
-    write_folder(folder, keep, progress.step, |partial| {
-        adapters.save(partial, base_model)?;
-        write_moments(&partial.join(OPTIMIZER), optimizer.named_moments())?;
-        write_state(partial, progress)
+    write_folder(folder, keep, state.progress.step, |partial| {
+        state.adapters.save(partial, base_model)?;
+        write_moments(&partial.join(OPTIMIZER), state.optimizer.named_moments())?;
+        let of = |selection: &Selection| {
+            let selector = selection::write(partial, selection.selector())?;
+            Ok::<_, TrainError>(SelectionState { offered: selection.offered().clone(), selector })
+        };
+        let selection = feed.selection().map(of).transpose()?;
+        write_state(partial, &Numbers { progress: state.progress.clone(), selection })
     })
 }
 
@@ -147,7 +176,10 @@ pub fn latest<B: Ops>(
     device: &B::Device,
 ) -> Result<Option<Checkpoint<B>>, TrainError> {
     let Some(path) = newest(folder)? else { return Ok(None) };
-    let progress: Progress = read_state(&path)?;
+    let Numbers { progress, mut selection } = read_state(&path)?;
+    if let Some(selection) = &mut selection {
+        selection::read(&path, &mut selection.selector)?;
+    }
     let adapters = Adapters::load(&path, decoder, device)?;
     if &adapters.settings != lora {
         let message = format!("it was made with {:?}; the run has {lora:?}", adapters.settings);
@@ -156,7 +188,7 @@ pub fn latest<B: Ops>(
     let moment = |moment: &&str| read_moment(&path.join(OPTIMIZER), moment, &adapters.parameters, device);
     let moments = settings.moment_names().iter().map(moment).collect::<Result<_, _>>()?;
     let optimizer = Optimizer::resumed(settings.clone(), progress.step, moments);
-    Ok(Some(Checkpoint { progress, adapters, optimizer }))
+    Ok(Some(Checkpoint { progress, selection, adapters, optimizer }))
 }
 
 fn name_of(step: u64) -> String {

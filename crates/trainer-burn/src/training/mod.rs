@@ -1,11 +1,12 @@
 //! Training: the loop over stages and steps.
 
 pub mod checkpoint;
-mod draws;
+pub(crate) mod feed;
 pub(crate) mod metering;
 pub mod optimizer;
 pub mod plan;
 pub mod schedule;
+pub(crate) mod selection;
 mod stage;
 pub mod step;
 

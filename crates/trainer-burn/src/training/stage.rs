@@ -3,22 +3,24 @@
 use std::{path::Path, time::Instant};
 
 use burn::tensor::backend::AutodiffBackend;
+use greentune_ast_sparsity::Observation;
 use greentune_core_config::{
     evaluation::{EvaluatedModel, EvaluationReport, FOLLOWED_RECORDS},
-    event::{EmissionsSoFar, EventKind, StepMetrics},
+    event::{EmissionsSoFar, EventKind, SampleMetrics, StepMetrics},
     port::RunReporter,
-    settings::Stage2Settings,
+    settings::{AstPolicy, Stage2Settings},
 };
 use serde_json::json;
 
 use super::{
     Run,
     checkpoint::{self, Checkpoint, Progress},
-    draws::micro_batch,
+    feed::{Chosen, Feed, Offered, Selection},
     metering::{Reading, StageMeter},
     optimizer::{Optimizer, OptimizerSettings, clip},
     schedule::learning_rate,
-    step::{self, Activations, Trained},
+    selection,
+    step::{self, Activations, Trained, Weighted},
 };
 use crate::{
     data::{DataError, Dataset, Draw, Example, Replay, Sampler, overlap},
@@ -40,10 +42,10 @@ struct StageData {
 }
 
 impl StageData {
-    fn example(&self, replay: bool, index: usize) -> Result<Example, DataError> {
+    fn read(&self, draw: Draw) -> Result<Example, DataError> {
         match &self.replay {
-            Some(replayed) if replay => replayed.examples.get(index),
-            _ => self.train.examples.get(index),
+            Some(replayed) if draw.replay => replayed.examples.get(draw.index),
+            _ => self.train.examples.get(draw.index),
         }
     }
 }
@@ -57,12 +59,16 @@ impl<A: Ops + AutodiffBackend<InnerBackend: Ops>> Run<'_, A> {
     ) -> Result<Option<u64>, TrainError> {
         let settings = self.manifest.settings.training.stage(stage);
         let data = self.load_data(stage, &settings, reporter)?;
-        let state = self.starting_point(stage)?;
+        let mut state = self.starting_point(stage)?;
+        let feed = self.feed(stage, &settings, &data, &mut state)?;
+        if let Some(message) = self.too_few_passes(&feed) {
+            report(reporter, warning("selection.one_pass", message))?;
+        }
         report(
             reporter,
             EventKind::StageStarted {
                 stage,
-                total_steps: settings.iterations,
+                total_steps: self.total_steps(&settings, &feed, state.progress.step),
                 from_step: state.progress.step,
                 train_records: data.train.examples.len() as u64,
                 trainable_parameters: state.adapters.parameters.count(),
@@ -74,11 +80,61 @@ impl<A: Ops + AutodiffBackend<InnerBackend: Ops>> Run<'_, A> {
             report(reporter, warning(problem.code, problem.message))?;
         }
         let mut stage = StageRun { run: self, stage, settings, data, state, meter, reporter };
-        let cancelled = stage.steps()?;
+        let cancelled = stage.steps(feed)?;
         if cancelled.is_none() {
             stage.finish()?;
         }
         Ok(cancelled)
+    }
+
+    /// What the stage trains on, from where `state` stands.
+    fn feed(
+        &self,
+        stage: u8,
+        settings: &Stage2Settings,
+        data: &StageData,
+        state: &mut Checkpoint<A::InnerBackend>,
+    ) -> Result<Feed, TrainError> {
+        let all = &self.manifest.settings;
+        let seed = all.training.seed ^ u64::from(stage);
+        let ratio = settings.replay_ratio;
+        let replay = data
+            .replay
+            .as_ref()
+            .map(|dataset| Replay { weights: dataset.examples.weights().to_vec(), ratio });
+        let mut sampler = Sampler::new(seed, data.train.examples.weights(), replay)?;
+        sampler.seek(state.progress.draws);
+        if !all.ast.enabled {
+            return Ok(Feed::dense(sampler));
+        }
+        let mut selector = selection::selector(all, sampler.copies())?;
+        let offered = match state.selection.take() {
+            Some(found) => {
+                selector.restore(&found.selector)?;
+                found.offered
+            }
+            None => Offered::default(),
+        };
+        let warm_up = if stage == 1 { all.warmup_epochs() } else { 0 };
+        Ok(Feed::sparse(sampler, selector, offered, settings, warm_up))
+    }
+
+    /// What to say where a policy that remembers scores has no pass to use them in.
+    fn too_few_passes(&self, feed: &Feed) -> Option<String> {
+        let policy = self.manifest.settings.ast.policy;
+        let remembers = matches!(policy, AstPolicy::Ast | AstPolicy::Infobatch);
+        feed.selection().filter(|selection| remembers && selection.passes() < 2)?;
+        Some(format!(
+            "ast.policy {policy} goes by the losses of the pass before, and there is one pass over these records: {}; \
+             quantile asks for fresh scores, at the price of a forward pass for every record",
+            if policy == AstPolicy::Ast { "it selects at random" } else { "it selects everything" }
+        ))
+    }
+
+    /// Steps of the stage: those that are done, and those to come at the rate that is aimed at.
+    fn total_steps(&self, settings: &Stage2Settings, feed: &Feed, done: u64) -> u64 {
+        let rate = self.manifest.settings.ast.target_activation_rate;
+        feed.selection().map_or(settings.iterations, |selection| done + selection.steps_left(rate))
     }
 
     fn load_data(
@@ -153,7 +209,7 @@ impl<A: Ops + AutodiffBackend<InnerBackend: Ops>> Run<'_, A> {
         };
         let progress = Progress { step: 0, draws: 0, duration_seconds: 0.0, recent_losses: Vec::new() };
         let optimizer = Optimizer::new(&adapters.parameters, optimizer);
-        Ok(Checkpoint { progress, adapters, optimizer })
+        Ok(Checkpoint { progress, selection: None, adapters, optimizer })
     }
 }
 
@@ -170,28 +226,56 @@ struct StageRun<'a, 'r, A: AutodiffBackend<InnerBackend: Ops>> {
 
 impl<A: Ops + AutodiffBackend<InnerBackend: Ops>> StageRun<'_, '_, A> {
     /// All steps that are left; the step at which somebody asked to stop.
-    fn steps(&mut self) -> Result<Option<u64>, TrainError> {
-        let mut sampler = self.sampler()?;
+    fn steps(&mut self, mut feed: Feed) -> Result<Option<u64>, TrainError> {
         let training = &self.run.manifest.settings.training;
-        while self.state.progress.step < self.settings.iterations {
+        let mut saved = self.state.progress.step;
+        loop {
+            // Selection may score records to find the next one, which is part of a step's time.
+            let begin = Instant::now();
+            if !self.is_left(&mut feed)? {
+                break;
+            }
             if self.reporter.cancel_requested() {
-                self.checkpoint()?;
+                self.checkpoint(&feed)?;
                 return Ok(Some(self.state.progress.step));
             }
-            self.step(&mut sampler)?;
+            self.step(&mut feed, begin)?;
             let step = self.state.progress.step;
-            if step.is_multiple_of(training.eval_steps) && step < self.settings.iterations {
+            if step.is_multiple_of(training.eval_steps) && self.dense_steps(&feed) < self.settings.iterations
+            {
                 self.evaluate()?;
             }
-            if step.is_multiple_of(training.save_steps) || step == self.settings.iterations {
-                self.checkpoint()?;
+            if step.is_multiple_of(training.save_steps) {
+                self.checkpoint(&feed)?;
+                saved = step;
             }
             let reading = self.meter.tick();
             if let Some(so_far) = self.told(reading)? {
                 report(self.reporter, EventKind::Emissions(so_far))?;
             }
         }
+        if self.state.progress.step > saved {
+            self.checkpoint(&feed)?;
+        }
         Ok(None)
+    }
+
+    /// Whether a step is left to do.
+    fn is_left(&self, feed: &mut Feed) -> Result<bool, TrainError> {
+        if feed.selection().is_none() {
+            return Ok(self.state.progress.step < self.settings.iterations);
+        }
+        feed.fill(&|draw| self.data.read(draw), &|examples| self.score(examples))
+    }
+
+    /// Where the stage stands, in steps of training without selection: the learning rate follows them.
+    fn dense_steps(&self, feed: &Feed) -> u64 {
+        feed.selection().map_or(self.state.progress.step, Selection::dense_steps)
+    }
+
+    /// What the model says of records that selection asks about.
+    fn score(&self, examples: &[Example]) -> Vec<Observation> {
+        evaluate::observe(&self.run.decoder, Some(&self.state.adapters), examples)
     }
 
     /// The meter's figures; its trouble with files becomes a warning.
@@ -202,28 +286,17 @@ impl<A: Ops + AutodiffBackend<InnerBackend: Ops>> StageRun<'_, '_, A> {
         Ok(reading.so_far)
     }
 
-    fn sampler(&self) -> Result<Sampler, TrainError> {
-        let seed = self.run.manifest.settings.training.seed ^ u64::from(self.stage);
-        let ratio = self.settings.replay_ratio;
-        let replay = self
-            .data
-            .replay
-            .as_ref()
-            .map(|dataset| Replay { weights: dataset.examples.weights().to_vec(), ratio });
-        let mut sampler = Sampler::new(seed, self.data.train.examples.weights(), replay)?;
-        sampler.seek(self.state.progress.draws);
-        Ok(sampler)
-    }
-
-    /// One optimizer step.
-    fn step(&mut self, sampler: &mut Sampler) -> Result<(), TrainError> {
-        let begin = Instant::now();
+    /// One optimizer step, which began at `begin`.
+    fn step(&mut self, feed: &mut Feed, begin: Instant) -> Result<(), TrainError> {
         let training = &self.run.manifest.settings.training;
-        let example = |draw: Draw| self.data.example(draw.replay, draw.index);
-        let drawn: Vec<Vec<Example>> = (0..self.settings.gradient_accumulation)
-            .map(|_| micro_batch(sampler, training, self.settings.batch_size, example))
+        let rate = learning_rate(&self.settings, self.dense_steps(feed));
+        let (read, score) = (|draw| self.data.read(draw), |examples: &[Example]| self.score(examples));
+        let mut drawn: Vec<Vec<Chosen>> = (0..self.settings.gradient_accumulation)
+            .map(|_| feed.micro_batch(training, self.settings.batch_size, &read, &score))
             .collect::<Result<_, _>>()?;
-        let micro_batches: Vec<Vec<&Example>> = drawn.iter().map(|batch| batch.iter().collect()).collect();
+        drawn.retain(|batch| !batch.is_empty());
+        let micro_batches: Vec<Vec<Weighted>> =
+            drawn.iter().map(|batch| batch.iter().map(Chosen::weighted).collect()).collect();
         let done = self.state.progress.step;
         let dropout_seed = mix(training.seed, u64::from(self.stage), done);
         let trained = Trained::Adapters(self.state.adapters.clone());
@@ -234,27 +307,35 @@ impl<A: Ops + AutodiffBackend<InnerBackend: Ops>> StageRun<'_, '_, A> {
         if !out.loss.is_finite() || !norm.is_finite() {
             return Err(TrainError::Diverged { stage: self.stage, step: done + 1, loss: out.loss });
         }
-        let rate = learning_rate(&self.settings, done);
+        let trained: Vec<&Chosen> = drawn.iter().flatten().collect();
+        feed.observe(&trained, &out.scores)?;
         self.state.adapters.parameters =
             self.state.optimizer.update(&self.state.adapters.parameters, &gradients, rate);
         let seconds = begin.elapsed().as_secs_f64();
         let progress = &mut self.state.progress;
         progress.step += 1;
-        progress.draws = sampler.drawn();
+        progress.draws = feed.drawn();
         progress.duration_seconds += seconds;
-        if progress.step > self.settings.iterations - self.settings.iterations.div_ceil(10) {
-            progress.recent_losses.push(out.loss);
+        let step = progress.step;
+        if self.dense_steps(feed) > self.settings.iterations - self.settings.iterations.div_ceil(10) {
+            self.state.progress.recent_losses.push(out.loss);
         }
+        let samples = feed.selection().map(|selection| SampleMetrics {
+            trained: trained.len() as u64,
+            per_second: trained.len() as f64 / seconds,
+            epoch: selection.passes_done(),
+            selection: Some(selection.so_far()),
+        });
         let metrics = StepMetrics {
             stage: self.stage,
-            step: progress.step,
-            total_steps: self.settings.iterations,
+            step,
+            total_steps: self.run.total_steps(&self.settings, feed, step),
             train_loss: out.loss,
             learning_rate: rate,
             gradient_norm: norm,
             tokens: out.tokens,
             tokens_per_second: out.tokens as f64 / seconds,
-            samples: None,
+            samples,
         };
         report(self.reporter, EventKind::Step(metrics))
     }
@@ -275,15 +356,14 @@ impl<A: Ops + AutodiffBackend<InnerBackend: Ops>> StageRun<'_, '_, A> {
         )
     }
 
-    fn checkpoint(&mut self) -> Result<(), TrainError> {
+    fn checkpoint(&mut self, feed: &Feed) -> Result<(), TrainError> {
         let folder = self.run.layout.checkpoints(self.stage);
         let step = self.state.progress.step;
         let path = checkpoint::save(
             &folder,
             self.run.manifest.settings.training.keep_checkpoints,
-            &self.state.progress,
-            &self.state.adapters,
-            &self.state.optimizer,
+            &self.state,
+            feed,
             &self.run.base_model_name(),
         )?;
         let reading = self.meter.write();

@@ -5,6 +5,7 @@ use burn::tensor::{
     backend::{AutodiffBackend, Backend},
 };
 
+use greentune_ast_sparsity::Observation;
 use greentune_core_config::settings::TrainingSettings;
 
 use crate::{
@@ -13,22 +14,58 @@ use crate::{
     ops::{Labels, Ops},
 };
 
-/// The rows and targets of these examples' labelled tokens; the loss is divided by `divisor`.
-pub fn labels(examples: &[&Example], divisor: f32) -> Labels {
-    let (mut rows, mut targets, mut start) = (Vec::new(), Vec::new(), 0);
-    for example in examples {
+/// An example and the factor of its loss.
+#[derive(Clone, Copy, Debug)]
+pub struct Weighted<'a> {
+    /// The example.
+    pub example: &'a Example,
+    /// 1 where nothing is selected.
+    pub weight: f32,
+}
+
+impl<'a> Weighted<'a> {
+    /// Each of `examples` with weight 1.
+    pub fn whole(examples: impl IntoIterator<Item = &'a Example>) -> Vec<Self> {
+        examples.into_iter().map(|example| Self { example, weight: 1.0 }).collect()
+    }
+}
+
+/// The rows and targets of these examples' labelled tokens; weights are divided by `divisor`.
+pub fn labels(examples: &[Weighted], divisor: f32) -> Labels {
+    let (mut rows, mut targets, mut weights, mut start) = (Vec::new(), Vec::new(), Vec::new(), 0);
+    for Weighted { example, weight } in examples {
         for position in example.labelled_positions() {
             rows.push((start + position - 1) as u32);
             targets.push(example.tokens[position]);
+            weights.push(weight / divisor);
         }
         start += example.tokens.len() - 1;
     }
-    Labels { rows: rows.into(), targets: targets.into(), divisor }
+    Labels { rows: rows.into(), targets: targets.into(), weights: weights.into() }
+}
+
+/// Means over the labelled tokens of each example, of what was observed of each token in turn.
+pub fn means<'a>(
+    examples: impl IntoIterator<Item = &'a Example>,
+    tokens: impl IntoIterator<Item = Observation>,
+) -> Vec<Observation> {
+    let mut tokens = tokens.into_iter();
+    let of_example = |example: &Example| {
+        let count = example.labelled_tokens();
+        let (mut loss, mut entropy) = (0.0, 0.0);
+        for token in tokens.by_ref().take(count) {
+            loss += f64::from(token.loss);
+            entropy += f64::from(token.entropy);
+        }
+        let count = count.max(1) as f64;
+        Observation { loss: (loss / count) as f32, entropy: (entropy / count) as f32 }
+    };
+    examples.into_iter().map(of_example).collect()
 }
 
 /// The inputs of these examples: every token but the last, which predicts nothing.
-pub fn batch(examples: &[&Example]) -> Batch {
-    Batch::of(examples.iter().map(|example| &example.tokens[..example.tokens.len() - 1]))
+pub fn batch(examples: &[Weighted]) -> Batch {
+    Batch::of(examples.iter().map(|Weighted { example, .. }| &example.tokens[..example.tokens.len() - 1]))
 }
 
 /// What is trained.
@@ -43,8 +80,10 @@ pub enum Trained<B: Backend> {
 /// Loss and gradients of one optimizer step.
 #[derive(Debug)]
 pub struct StepGradients<B: Backend> {
-    /// Mean loss per labelled token, in nats.
+    /// Mean weighted loss per labelled token, in nats.
     pub loss: f64,
+    /// Of each example in turn: means over its labelled tokens, without its weight.
+    pub scores: Vec<Observation>,
     /// By parameter name.
     pub gradients: Parameters<B>,
     /// Tokens that went through the model.
@@ -68,19 +107,20 @@ impl Activations {
     }
 }
 
-/// Loss and gradients over `micro_batches`, whose labelled tokens weigh the same whatever batch they are in.
+/// Loss and gradients over `micro_batches`, whose labelled tokens count the same whatever batch they are in.
 pub fn gradients<A>(
     decoder: &Decoder<A::InnerBackend>,
     trained: &Trained<A::InnerBackend>,
-    micro_batches: &[Vec<&Example>],
+    micro_batches: &[Vec<Weighted>],
     activations: Activations,
     dropout_seed: u64,
 ) -> StepGradients<A::InnerBackend>
 where
     A: Ops + AutodiffBackend<InnerBackend: Ops>,
 {
-    let labelled: usize = micro_batches.iter().flatten().map(|example| example.labelled_tokens()).sum();
-    let mut total = StepGradients { loss: 0.0, gradients: Parameters::default(), tokens: 0 };
+    let labelled: usize = micro_batches.iter().flatten().map(|one| one.example.labelled_tokens()).sum();
+    let mut total =
+        StepGradients { loss: 0.0, scores: Vec::new(), gradients: Parameters::default(), tokens: 0 };
     for (index, examples) in micro_batches.iter().enumerate() {
         let (adapters, weights) = match trained {
             Trained::Adapters(adapters) => {
@@ -96,12 +136,14 @@ where
             labels: labels(examples, labelled as f32),
         };
         total.tokens += pass.batch.tokens.len() as u64;
-        total.loss += match (activations, &adapters) {
+        let (loss, scores) = match (activations, &adapters) {
             (Activations::Recomputed, Some(adapters)) => {
                 pass.recomputing(decoder, &adapters.inner(), &mut total.gradients)
             }
             _ => pass.keeping(&mut total.gradients),
         };
+        total.loss += loss;
+        total.scores.extend(means(examples.iter().map(|one| one.example), scores));
     }
     total
 }
@@ -118,13 +160,13 @@ impl<A> Pass<'_, A>
 where
     A: Ops + AutodiffBackend<InnerBackend: Ops>,
 {
-    /// Adds the gradients to `sums`; the loss.
-    fn keeping(&self, sums: &mut Parameters<A::InnerBackend>) -> f64 {
+    /// Adds the gradients to `sums`; the loss, and what was seen of each labelled token.
+    fn keeping(&self, sums: &mut Parameters<A::InnerBackend>) -> (f64, Vec<Observation>) {
         let hidden = self.model.forward(&self.batch, self.adapters);
-        let loss = A::linear_cross_entropy(hidden, &self.model.head(), &self.labels);
+        let (loss, scores) = A::linear_cross_entropy(hidden, &self.model.head(), &self.labels);
         let mut grads = loss.backward();
         self.collect(&mut grads, sums);
-        scalar(loss.inner())
+        (scalar(loss.inner()), observations(scores.inner()))
     }
 
     /// The same, layer by layer backwards from their stored inputs; dropout draws the same masks again.
@@ -133,14 +175,14 @@ where
         decoder: &Decoder<A::InnerBackend>,
         adapters: &Adapters<A::InnerBackend>,
         sums: &mut Parameters<A::InnerBackend>,
-    ) -> f64 {
+    ) -> (f64, Vec<Observation>) {
         let segments = &self.batch.segments;
         let mut inputs = vec![decoder.embed(&self.batch.tokens)];
         for layer in 0..decoder.config().num_hidden_layers {
             inputs.push(decoder.layer(layer, inputs[layer].clone(), segments, Some(adapters)));
         }
         let mut upstream = None;
-        let mut loss = 0.0;
+        let (mut loss, mut scores) = (0.0, Vec::new());
         while let Some(input) = inputs.pop() {
             // The first pass through here is the head, on what the last layer returned.
             let layer = inputs.len();
@@ -150,8 +192,9 @@ where
             let target = match upstream.take() {
                 None => {
                     let hidden = self.model.finish(x.clone());
-                    let of_batch = A::linear_cross_entropy(hidden, &self.model.head(), &self.labels);
-                    loss = scalar(of_batch.clone().inner());
+                    let (of_batch, of_tokens) =
+                        A::linear_cross_entropy(hidden, &self.model.head(), &self.labels);
+                    (loss, scores) = (scalar(of_batch.clone().inner()), observations(of_tokens.inner()));
                     of_batch.sum()
                 }
                 Some(dy) => {
@@ -163,7 +206,7 @@ where
             upstream = x.grad_remove(&mut grads);
             self.collect(&mut grads, sums);
         }
-        loss
+        (loss, scores)
     }
 
     fn collect(&self, grads: &mut A::Gradients, sums: &mut Parameters<A::InnerBackend>) {
@@ -178,6 +221,12 @@ where
             }
         }
     }
+}
+
+fn observations<B: Backend>(scores: Tensor<B, 2>) -> Vec<Observation> {
+    let values: Vec<f32> = scores.into_data().iter::<f32>().collect();
+    let (pairs, _) = values.as_chunks::<2>();
+    pairs.iter().map(|[loss, entropy]| Observation { loss: *loss, entropy: *entropy }).collect()
 }
 
 fn scalar<B: Backend>(tensor: Tensor<B, 2>) -> f64 {

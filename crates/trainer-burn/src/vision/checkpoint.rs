@@ -14,13 +14,14 @@ use super::{
 };
 use crate::{
     error::TrainError,
-    model,
     ops::image::ImageOps,
-    training::checkpoint::{self, OPTIMIZER},
+    training::{
+        checkpoint::{self, OPTIMIZER},
+        selection,
+    },
 };
 
 const MODEL: &str = "model.safetensors";
-const SELECTION: &str = "selection.safetensors";
 
 /// The numbers beside the tensors. Order, augmentation, dropout and schedule are functions of them and the seed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -77,14 +78,7 @@ struct Numbers {
 pub fn write<B: ImageOps>(partial: &Path, state: &State<B>, selector: &Selector) -> Result<(), TrainError> {
     weights::save(&state.network, &partial.join(MODEL))?;
     state.optimizer.write(&partial.join(OPTIMIZER))?;
-    let mut selection = selector.snapshot();
-    let arrays = std::mem::take(&mut selection.arrays);
-    let shapes: Vec<[usize; 1]> = arrays.values().map(|values| [values.len()]).collect();
-    let tensors = arrays.iter().zip(&shapes);
-    model::weights::write_safetensors(
-        &partial.join(SELECTION),
-        tensors.map(|((name, values), shape)| (name.clone(), shape.as_slice(), values.as_slice())),
-    )?;
+    let selection = selection::write(partial, selector)?;
     checkpoint::write_state(partial, &Numbers { progress: state.progress.clone(), selection })
 }
 
@@ -101,11 +95,7 @@ pub fn latest<B: ImageOps>(
     let network = weights::load(&path.join(MODEL), shape, device)?;
     let optimizer =
         Optimizer::read(&path.join(OPTIMIZER), progress.steps_of_run, &network.weights, settings, device)?;
-    let arrays = model::weights::WeightFile::open(&path.join(SELECTION))?;
-    for name in arrays.names() {
-        let values = arrays.values(&name)?;
-        selection.arrays.insert(name, values);
-    }
+    selection::read(&path, &mut selection)?;
     selector.restore(&selection)?;
     Ok(Some(State { progress, network, optimizer }))
 }

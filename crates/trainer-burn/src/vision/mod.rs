@@ -15,11 +15,8 @@ pub mod step;
 pub mod weights;
 
 use burn::tensor::backend::AutodiffBackend;
-use greentune_ast_sparsity::{Selector, Settings as SelectionSettings};
 use greentune_carbon::Surroundings;
-use greentune_core_config::{
-    event::EventKind, layout::RunLayout, manifest::RunManifest, port::RunReporter, settings::AstPolicy,
-};
+use greentune_core_config::{event::EventKind, layout::RunLayout, manifest::RunManifest, port::RunReporter};
 
 use self::{data::Images, model::Shape};
 use crate::{
@@ -71,23 +68,7 @@ impl<A: AutodiffBackend> Run<'_, A> {
     /// Epochs of `stage`.
     fn epochs(&self, stage: u8) -> u64 {
         let settings = &self.manifest.settings;
-        let warmup = settings.ast.warmup_epochs.min(settings.vision.epochs);
+        let warmup = settings.warmup_epochs().min(settings.vision.epochs);
         if stage == 1 { warmup } else { settings.vision.epochs - warmup }
-    }
-
-    fn selector(&self) -> Result<Selector, TrainError> {
-        let (ast, seed) = (&self.manifest.settings.ast, self.manifest.settings.training.seed);
-        let policy = if ast.enabled { ast.policy } else { AstPolicy::Full };
-        let settings = SelectionSettings {
-            policy: policy.to_string(),
-            target_activation_rate: ast.target_activation_rate,
-            entropy_weight: ast.entropy_weight,
-            seed,
-            max_age: ast.max_score_age as usize,
-            annealing_share: ast.annealing_share,
-            prune_probability: None,
-            ..SelectionSettings::new(self.images.dataset.train.len())
-        };
-        Ok(Selector::new(&settings)?)
     }
 }

@@ -34,6 +34,7 @@ use crate::{
     training::{
         checkpoint::write_folder,
         metering::{Reading, StageMeter},
+        selection,
     },
 };
 
@@ -47,7 +48,7 @@ impl<A: ImageOps + AutodiffBackend<InnerBackend: ImageOps>> Run<'_, A> {
         stage: u8,
         reporter: &mut dyn RunReporter,
     ) -> Result<Option<u64>, TrainError> {
-        let mut selector = self.selector()?;
+        let mut selector = selection::selector(&self.manifest.settings, self.images.dataset.train.len())?;
         let state = self.starting_point(stage, &mut selector, reporter)?;
         let (train, settings) = (&self.images.dataset.train, &self.manifest.settings.vision);
         let mut stage = StageRun {
@@ -341,14 +342,7 @@ impl<A: ImageOps + AutodiffBackend<InnerBackend: ImageOps>> StageRun<'_, '_, A> 
 
     /// What was selected since `before`; nothing where nothing is selected.
     fn selection(&self, before: Accounting) -> Option<SelectionSoFar> {
-        let now = self.selector.accounting();
-        self.selects().then(|| SelectionSoFar {
-            candidates: now.candidates - before.candidates,
-            selected: now.selected - before.selected,
-            scored: now.scored - before.scored,
-            forced: now.forced - before.forced,
-            threshold: now.threshold,
-        })
+        self.selects().then(|| selection::since(before, self.selector.accounting()))
     }
 
     /// Evaluates, reports the epoch and saves.

@@ -13,7 +13,7 @@ use greentune_trainer_burn::{
     ops::{Ops, Packing},
     training::{
         optimizer::{Optimizer, OptimizerSettings},
-        step::{self, Activations, Trained},
+        step::{self, Activations, Trained, Weighted},
     },
 };
 
@@ -37,7 +37,7 @@ where
     let mut adapters =
         Adapters::<A::InnerBackend>::load(&fixtures.join("olmo2-tiny-lora"), &decoder, &device).unwrap();
     let examples: Vec<Example> = [19, 7, 11].into_iter().map(example).collect();
-    let batch = vec![examples.iter().collect::<Vec<_>>()];
+    let batch = vec![Weighted::whole(&examples)];
     let mut optimizer = Optimizer::new(&adapters.parameters, OptimizerSettings::default());
     let out =
         step::gradients::<A>(&decoder, &Trained::Adapters(adapters.clone()), &batch, Activations::Kept, 5);

@@ -8,7 +8,7 @@ use greentune_trainer_burn::{
     data::Example,
     model::{Adapters, Batch, Decoder, config, parameters::HostTensor, weights},
     ops::Packing,
-    training::step::{self, Activations, StepGradients, Trained},
+    training::step::{self, Activations, StepGradients, Trained, Weighted},
 };
 
 use crate::reference::{self, Expected, worst};
@@ -46,7 +46,7 @@ impl Family {
 
     fn gradients(&self, activations: Activations) -> StepGradients<Flex> {
         let trained = Trained::Adapters(self.adapters.clone());
-        let batch = vec![self.examples.iter().collect()];
+        let batch = vec![Weighted::whole(&self.examples)];
         step::gradients::<Autodiff<Flex>>(&self.decoder, &trained, &batch, activations, 3)
     }
 }

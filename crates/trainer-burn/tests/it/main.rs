@@ -8,4 +8,5 @@ mod oracle;
 mod plan;
 mod reference;
 mod run;
+mod sparse_runs;
 mod vision_reference;

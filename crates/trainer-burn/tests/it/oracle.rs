@@ -94,10 +94,14 @@ fn products_with_packed_weights_equal_those_with_unpacked_ones() {
                 |[x, a, b]| Tracked::lora_linear(x, &weight, a, b, lora).0,
                 |[x, a, b]| plain::lora_linear(x, full.clone(), a, b, lora).0,
             );
-            let labels = Labels { rows: [0, 3, 4].into(), targets: [1, 0, 69].into(), divisor: 3.0 };
+            let labels = Labels {
+                rows: [0, 3, 4].into(),
+                targets: [1, 0, 69].into(),
+                weights: [0.5, 0.2, 0.3].into(),
+            };
             compare(
                 [[6, columns]],
-                |[h]| Tracked::linear_cross_entropy(h, &weight, &labels),
+                |[h]| Tracked::linear_cross_entropy(h, &weight, &labels).0,
                 |[h]| plain::linear_cross_entropy(h, full.clone(), &labels),
             );
         }
@@ -194,19 +198,27 @@ fn attention_of_the_last_positions_equals_that_of_the_whole() {
 fn cross_entropy_on_labelled_rows_across_chunks() {
     let rows: Vec<u32> = (0..700).filter(|row| row % 7 != 3).collect();
     let targets: Vec<u32> = rows.iter().map(|row| (row * 13) % 90).collect();
-    let labels = Labels { divisor: rows.len() as f32, rows: rows.into(), targets: targets.into() };
+    let weights: Vec<f32> = rows.iter().map(|row| 1e-3 * (1 + row % 5) as f32).collect();
+    let labels = Labels { rows: rows.into(), targets: targets.into(), weights: weights.into() };
     compare(
         [[700, 24], [90, 24]],
-        |[h, w]| Tracked::linear_cross_entropy(h, &w.into(), &labels),
+        |[h, w]| Tracked::linear_cross_entropy(h, &w.into(), &labels).0,
         |[h, w]| plain::linear_cross_entropy(h, w, &labels),
     );
     let tensor = |seed, rows| Tensor::<Flex, 2>::from_data(values(seed, rows, 24), &FlexDevice);
     let fused = Flex::score_labels(tensor(1, 700), &tensor(2, 90).into(), &labels);
     let plain = plain::score_labels(tensor(1, 700), tensor(2, 90), &labels);
-    for (a, b) in fused.iter().zip(&plain) {
+    let (loss, scores) = Flex::linear_cross_entropy(tensor(1, 700), &tensor(2, 90).into(), &labels);
+    let by_plain = plain::linear_cross_entropy_gradients(tensor(1, 700), tensor(2, 90), &labels, false);
+    let (scores, scores_by_plain) = (host(scores), host(by_plain.scores));
+    for (index, (a, b)) in fused.iter().zip(&plain).enumerate() {
         assert!((a.loss - b.loss).abs() < 1e-5 && a.predicted == b.predicted);
+        assert!((a.entropy - b.entropy).abs() < 1e-5);
+        for scores in [&scores, &scores_by_plain] {
+            assert!((scores[2 * index] - b.loss).abs() < 1e-5);
+            assert!((scores[2 * index + 1] - b.entropy).abs() < 1e-5);
+        }
     }
-    let loss = host(Flex::linear_cross_entropy(tensor(1, 700), &tensor(2, 90).into(), &labels))[0];
-    let mean = plain.iter().map(|score| score.loss).sum::<f32>() / plain.len() as f32;
-    assert!((loss - mean).abs() < 1e-4);
+    let sum: f32 = plain.iter().zip(labels.weights.iter()).map(|(score, weight)| score.loss * weight).sum();
+    assert!((host(loss)[0] - sum).abs() < 1e-4);
 }

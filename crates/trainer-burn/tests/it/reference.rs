@@ -12,7 +12,7 @@ use greentune_trainer_burn::{
     model::{Adapters, Batch, Decoder, config, weights},
     training::{
         optimizer::{Optimizer, OptimizerSettings, clip},
-        step::{self, Activations, Trained},
+        step::{self, Activations, Trained, Weighted},
     },
 };
 use safetensors::{Dtype, SafeTensors};
@@ -120,7 +120,7 @@ fn logits_equal_the_reference_with_and_without_adapters() {
 fn gradients_and_twenty_adamw_steps_equal_the_reference() {
     let (decoder, all, numbers) = (decoder(), expected(), numbers());
     let (examples, mut adapters) = (examples(), adapters(&decoder));
-    let batch = vec![examples.iter().collect::<Vec<_>>()];
+    let batch = vec![Weighted::whole(&examples)];
     let mut optimizer = Optimizer::new(
         &adapters.parameters,
         OptimizerSettings { weight_decay: 0.01, ..OptimizerSettings::default() },

@@ -210,19 +210,14 @@ fn base_model(manifest: &RunManifest) -> String {
 
 fn classifier_details(subject: &Subject) -> Vec<Row> {
     let manifest = subject.manifest();
-    let (vision, ast) = (&manifest.settings.vision, &manifest.settings.ast);
-    let selection = subject.stage.selection.as_ref();
+    let vision = &manifest.settings.vision;
     let start = match &vision.pretrained {
         Some(_) => manifest.base_model_path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         None => String::from("drawn at random"),
     };
     let images = subject.run.train_records(1).map(|images| format!("{images} images"));
     let data = [Some(data_name(manifest.data.train_of(1))), images];
-    let method = match (subject.is_adaptive(), ast.enabled) {
-        (true, _) => format!("adaptive sparse training, policy {}", ast.policy),
-        (false, true) => format!("sparse training, policy {}", ast.policy),
-        (false, false) => String::from("dense: all samples in every epoch"),
-    };
+    let [method, target, achieved] = selection_rows(subject);
     let classes = subject.stage.classification.as_ref().map(|report| report.classes.len().to_string());
     let rows = [
         row("architecture", vision.model.as_deref().map(architecture)),
@@ -234,17 +229,30 @@ fn classifier_details(subject: &Subject) -> Vec<Row> {
         row("training data", Some(data.into_iter().flatten().collect::<Vec<_>>().join(", "))),
         row("classes", classes),
         row("image size", vision.image_size.map(|side| format!("{side} × {side}"))),
-        row("training method", Some(method)),
-        row("target activation rate", selection.map(|_| percent(ast.target_activation_rate, 1))),
-        row("achieved activation rate", selection.map(|selection| percent(selection.activation_rate(), 1))),
+        method.or_else(|| row("training method", Some(String::from("dense: all samples in every epoch")))),
+        target,
+        achieved,
         row("device", Some(devices(subject.run).join(", "))),
     ];
     rows.into_iter().flatten().collect()
 }
 
+/// How samples were selected, at what rate, and at what rate really; nothing where they were not.
+fn selection_rows(subject: &Subject) -> [Option<Row>; 3] {
+    let ast = &subject.manifest().settings.ast;
+    let selection = subject.stage.selection.as_ref();
+    let kind = if subject.is_adaptive() { "adaptive sparse" } else { "sparse" };
+    [
+        row("training method", ast.enabled.then(|| format!("{kind} training, policy {}", ast.policy))),
+        row("target activation rate", selection.map(|_| percent(ast.target_activation_rate, 1))),
+        row("achieved activation rate", selection.map(|selection| percent(selection.activation_rate(), 1))),
+    ]
+}
+
 fn adapter_details(subject: &Subject) -> Vec<Row> {
     let manifest = subject.manifest();
     let lora = &manifest.settings.lora;
+    let [method, target, achieved] = selection_rows(subject);
     let rows = [
         row("base model", Some(base_model(manifest))),
         row("adapters", Some(lora.describe())),
@@ -253,6 +261,9 @@ fn adapter_details(subject: &Subject) -> Vec<Row> {
             "parameters trained",
             trained_parameters(subject.run, subject.stage.stage).map(|count| count.to_string()),
         ),
+        method,
+        target,
+        achieved,
         row("device", Some(devices(subject.run).join(", "))),
     ];
     rows.into_iter().flatten().collect()

@@ -384,6 +384,7 @@ fn curve(run: &Run) -> Vec<CurvePoint> {
 fn evaluations(run: &Run) -> Vec<CurvePoint> {
     let mut points: BTreeMap<(u8, u64), CurvePoint> = BTreeMap::new();
     let mut energy: BTreeMap<u8, f64> = BTreeMap::new();
+    let mut selection: Option<&SelectionSoFar> = None;
     let steps_before = |stage: u8| {
         run.manifest
             .stages
@@ -397,12 +398,16 @@ fn evaluations(run: &Run) -> Vec<CurvePoint> {
             EventKind::Emissions(so_far) => {
                 energy.insert(so_far.stage, so_far.energy_kwh);
             }
+            EventKind::Step(step) => {
+                selection = step.samples.as_ref().and_then(|samples| samples.selection.as_ref());
+            }
             EventKind::Evaluated { stage, step, token_accuracy, .. } => {
                 let point = CurvePoint {
                     at: (steps_before(*stage) + step) as f64,
                     accuracy: *token_accuracy,
                     energy_kwh: (!energy.is_empty()).then(|| energy.values().sum()),
-                    ..CurvePoint::default()
+                    activation_rate: selection.map(SelectionSoFar::activation_rate),
+                    threshold: selection.and_then(|selection| selection.threshold),
                 };
                 points.insert((*stage, *step), point);
             }

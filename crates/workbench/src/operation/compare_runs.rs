@@ -286,7 +286,7 @@ fn twin_command(manifest: &RunManifest, model: &str) -> String {
         vision.epochs,
         vision.batch_size,
         vision.learning_rate,
-        settings.ast.warmup_epochs,
+        settings.warmup_epochs(),
     );
     let said =
         ["vision.model", "vision.epochs", "vision.batch_size", "vision.learning_rate", "training.seed"];

@@ -224,7 +224,7 @@ fn stages(settings: &Settings, images: u64) -> Vec<StageRecord> {
     let steps = |epochs: u64, rate: f64| {
         epochs * (images as f64 * rate / settings.vision.batch_size as f64).ceil() as u64
     };
-    let warmup = settings.ast.warmup_epochs.min(settings.vision.epochs);
+    let warmup = settings.warmup_epochs().min(settings.vision.epochs);
     let rate = if settings.ast.enabled { settings.ast.target_activation_rate } else { 1.0 };
     let stages = [(1, warmup, 1.0), (2, settings.vision.epochs - warmup, rate)];
     let used = stages.into_iter().filter(|(_, epochs, _)| *epochs > 0);

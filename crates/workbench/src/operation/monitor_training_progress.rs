@@ -153,7 +153,7 @@ fn metrics(run: &Run) -> TrainingMetrics {
     let mut metrics = TrainingMetrics {
         train_loss: step.map(|step| step.train_loss),
         learning_rate: step.map(|step| step.learning_rate),
-        tokens_per_second: step.filter(|step| step.samples.is_none()).map(|step| step.tokens_per_second),
+        tokens_per_second: step.filter(|step| step.tokens > 0).map(|step| step.tokens_per_second),
         samples_per_second: step.and_then(|step| Some(step.samples.as_ref()?.per_second)),
         ..TrainingMetrics::default()
     };

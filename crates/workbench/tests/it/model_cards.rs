@@ -368,7 +368,7 @@ async fn a_saving_needs_a_baseline_of_the_same_task_and_says_how_it_is_known() {
 }
 
 #[tokio::test]
-async fn a_modelled_saving_that_may_be_none_is_said_to_be_so() {
+async fn a_saving_that_may_be_none_is_said_to_be_so() {
     let sandbox = Sandbox::new("trains").await;
     let mut run = ast_run(&sandbox);
     run.energy = vec![
@@ -378,7 +378,7 @@ async fn a_modelled_saving_that_may_be_none_is_said_to_be_so() {
     run.write(&sandbox);
     dense_run(&sandbox).write(&sandbox);
     let card = card(&sandbox, request(AST, "standard", Some(DENSE))).await;
-    assert!(card.markdown.contains("(modelled, interval"), "{}", card.markdown);
+    assert!(card.markdown.contains("(mixed, interval"), "{}", card.markdown);
     assert!(card.markdown.contains("The meters cannot tell this from no difference."));
     assert_eq!(card.badges, ["ast-trained", "carbon-reported", "reproducible"]);
 }

@@ -185,7 +185,8 @@ async fn base_models_that_cannot_be_trained_are_named() {
 async fn features_without_an_engine_are_refused_together() {
     let sandbox = Sandbox::new("trains").await;
     let mut request = sandbox.request();
-    request.override_params = overrides(json!({ "huggingface.enabled": true, "ast.enabled": true }));
+    request.override_params =
+        overrides(json!({ "huggingface.enabled": true, "ast.enabled": true, "training.packing": true }));
     let error = refused(&sandbox, request).await;
     assert_eq!((error.kind, error.problems.len()), (ProblemKind::Unsupported, 2));
 }

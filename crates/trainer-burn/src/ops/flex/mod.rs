@@ -154,18 +154,10 @@ impl Ops for Flex {
         let out = cross_entropy::gradients(hidden.matrix(), &weight, labels, needs_dweight);
         CrossEntropy {
             loss: tensor(vec![out.loss], [1, 1]),
+            scores: tensor(out.scores, [labels.rows.len(), 2]),
             dhidden: tensor(out.dhidden, [hidden.rows, hidden.columns]),
             dweight: out.dweight.map(|dweight| tensor(dweight, [weight.rows(), weight.columns()])),
         }
-    }
-
-    fn linear_cross_entropy(
-        hidden: Tensor<Self, 2>,
-        weight: &Weight<Self>,
-        labels: &Labels,
-    ) -> Tensor<Self, 2> {
-        let sum: f64 = Self::score_labels(hidden, weight, labels).iter().map(|s| f64::from(s.loss)).sum();
-        tensor(vec![(sum / f64::from(labels.divisor)) as f32], [1, 1])
     }
 
     fn score_labels(hidden: Tensor<Self, 2>, weight: &Weight<Self>, labels: &Labels) -> Vec<LabelScore> {

@@ -83,6 +83,30 @@ pub fn exponentiate(values: &mut [f32], shift: f32) -> f32 {
     lanes.iter().sum::<f32>() + total
 }
 
+/// Replaces each value by `e^(value − shift)`; their sum, and the mean of `value − shift` that they are the weights of.
+#[inline(always)]
+pub fn exponentiate_with_mean(values: &mut [f32], shift: f32) -> (f32, f32) {
+    let (mut totals, mut weighted) = ([0.0f32; LANES], [0.0f32; LANES]);
+    let (whole, rest) = values.as_chunks_mut::<LANES>();
+    for chunk in whole {
+        for lane in 0..LANES {
+            let distance = chunk[lane] - shift;
+            let power = exp(distance);
+            chunk[lane] = power;
+            totals[lane] += power;
+            weighted[lane] += distance.max(-88.0) * power;
+        }
+    }
+    for (lane, value) in rest.iter_mut().enumerate() {
+        let distance = *value - shift;
+        *value = exp(distance);
+        totals[lane] += *value;
+        weighted[lane] += distance.max(-88.0) * *value;
+    }
+    let total = totals.iter().sum::<f32>();
+    (total, weighted.iter().sum::<f32>() / total)
+}
+
 /// Largest of `values`.
 #[inline(always)]
 pub fn max(values: &[f32]) -> f32 {

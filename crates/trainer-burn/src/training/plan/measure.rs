@@ -14,7 +14,7 @@ use crate::{
     ops::Ops,
     training::{
         optimizer::{Optimizer, OptimizerSettings, clip},
-        step::{self, Activations, Trained},
+        step::{self, Activations, Trained, Weighted},
     },
 };
 
@@ -92,7 +92,7 @@ where
     };
     while !is_enough(paces.len()) {
         let drawn: Vec<_> = micro_batches.by_ref().take(stage.accumulation()).collect::<Result<_, _>>()?;
-        let examples: Vec<Vec<_>> = drawn.iter().map(|batch| batch.iter().collect()).collect();
+        let examples: Vec<Vec<_>> = drawn.iter().map(Weighted::whole).collect();
         let step_begin = Instant::now();
         let trained = Trained::Adapters(adapters.clone());
         let out = step::gradients::<A>(decoder, &trained, &examples, activations, paces.len() as u64);

@@ -11,10 +11,10 @@ use greentune_core_config::{
 };
 
 use crate::{
-    data::{DataError, Dataset, Draw, Encoder, Example, Replay, Sampler},
+    data::{Dataset, Draw, Encoder, Example, Replay, Sampler},
     error::TrainError,
     evaluate,
-    training::draws::micro_batch,
+    training::feed::{Chosen, Feed},
 };
 
 /// A stage's data and the work that it makes.
@@ -77,20 +77,25 @@ impl StageWork {
         Ok(work)
     }
 
-    /// The micro-batches of the stage, from its first draw on.
-    pub fn micro_batches(&self) -> Result<impl Iterator<Item = Result<Vec<Example>, DataError>>, TrainError> {
+    /// The micro-batches of the stage without selection, from its first draw on.
+    pub fn micro_batches(
+        &self,
+    ) -> Result<impl Iterator<Item = Result<Vec<Example>, TrainError>>, TrainError> {
         let ratio = self.settings.replay_ratio;
         let replay = self
             .replay
             .as_ref()
             .map(|dataset| Replay { weights: dataset.examples.weights().to_vec(), ratio });
-        let mut sampler = Sampler::new(self.seed, self.train.examples.weights(), replay)?;
-        let example = |draw: Draw| match &self.replay {
+        let mut feed = Feed::dense(Sampler::new(self.seed, self.train.examples.weights(), replay)?);
+        let read = |draw: Draw| match &self.replay {
             Some(replayed) if draw.replay => replayed.examples.get(draw.index),
             _ => self.train.examples.get(draw.index),
         };
         let batch_size = self.settings.batch_size;
-        Ok(std::iter::repeat_with(move || micro_batch(&mut sampler, &self.training, batch_size, example)))
+        Ok(std::iter::repeat_with(move || {
+            let batch = feed.micro_batch(&self.training, batch_size, &read, &|_| Vec::new())?;
+            Ok(batch.into_iter().map(|Chosen { example, .. }| example).collect())
+        }))
     }
 
     /// Micro-batches per optimizer step.
