@@ -3,9 +3,14 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::settings::AstUnit;
+
 /// Counts of selection over some part of training.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SelectionSoFar {
+    /// What is counted.
+    #[serde(default)]
+    pub unit: AstUnit,
     /// Samples that full training would have trained on.
     pub candidates: u64,
     /// Samples that were trained on.
@@ -26,18 +31,25 @@ impl SelectionSoFar {
     }
 
     /// Share of full training's arithmetic that was not done, where a backward pass costs two forward passes:
-    /// `1 − (3 · selected + scored) / (3 · candidates)`. Negative where scoring costs more than it spares.
-    pub fn compute_savings(&self) -> f64 {
-        if self.candidates == 0 {
-            return 0.0;
+    /// `1 − (3 · selected + scored) / (3 · candidates)`. Negative where scoring costs more than it spares. `None` for
+    /// tokens: one that is not selected still passes through every layer, and spares no more than the model's head.
+    pub fn compute_savings(&self) -> Option<f64> {
+        if self.unit == AstUnit::Token {
+            return None;
         }
-        1.0 - (3 * self.selected + self.scored) as f64 / (3 * self.candidates) as f64
+        let all = 3 * self.candidates.max(1);
+        Some(if self.candidates == 0 {
+            0.0
+        } else {
+            1.0 - (3 * self.selected + self.scored) as f64 / all as f64
+        })
     }
 
     /// Both together; the threshold is the later one.
     #[must_use]
     pub fn and(&self, later: &Self) -> Self {
         Self {
+            unit: later.unit,
             candidates: self.candidates + later.candidates,
             selected: self.selected + later.selected,
             scored: self.scored + later.scored,
@@ -55,9 +67,13 @@ mod tests {
     fn a_scored_sample_costs_a_third_of_a_trained_one() {
         let scored_all = SelectionSoFar { candidates: 100, selected: 40, scored: 100, ..Default::default() };
         assert!((scored_all.activation_rate() - 0.4).abs() < 1e-12);
-        assert!((scored_all.compute_savings() - (1.0 - 220.0 / 300.0)).abs() < 1e-12);
+        assert!((scored_all.compute_savings().unwrap() - (1.0 - 220.0 / 300.0)).abs() < 1e-12);
         let upstream = SelectionSoFar { selected: 100, ..scored_all.clone() };
-        assert!(upstream.compute_savings() < 0.0, "two forward passes and a full backward pass save nothing");
-        assert!(SelectionSoFar::default().compute_savings().abs() < 1e-12);
+        assert!(
+            upstream.compute_savings().unwrap() < 0.0,
+            "two forward passes and a full backward pass save nothing"
+        );
+        assert_eq!(SelectionSoFar::default().compute_savings(), Some(0.0));
+        assert_eq!(SelectionSoFar { unit: AstUnit::Token, ..scored_all }.compute_savings(), None);
     }
 }

@@ -513,6 +513,40 @@ choice! {
     }
 }
 
+choice! {
+    /// What is selected.
+    #[derive(Default)]
+    AstUnit {
+        /// Images, or the records of a language model.
+        #[default]
+        Sample = "sample",
+        /// Labelled tokens of a language model, within all of its records.
+        Token = "token",
+    }
+}
+
+impl AstUnit {
+    /// As a reader counts them.
+    pub const fn noun(self) -> &'static str {
+        match self {
+            Self::Sample => "samples",
+            Self::Token => "tokens",
+        }
+    }
+}
+
+impl AstPolicy {
+    /// Whether it asks what the model says of a sample before it decides: a forward pass for every candidate.
+    pub const fn scores(self) -> bool {
+        matches!(self, Self::Quantile | Self::Sundew)
+    }
+
+    /// Whether it goes by what training saw of a sample the last time, so that there has to be a pass before.
+    pub const fn remembers(self) -> bool {
+        matches!(self, Self::Ast | Self::Infobatch)
+    }
+}
+
 section! {
     /// `[ast]`: adaptive sparse training.
     AstSettings {
@@ -524,6 +558,8 @@ section! {
         entropy_weight: f64 = 0.3,
         /// How samples are selected.
         policy: AstPolicy = AstPolicy::Ast,
+        /// What is selected: samples, or the tokens that a language model's loss is computed on.
+        unit: AstUnit = AstUnit::Sample,
         /// Epochs on all samples first; when absent 2 for an image classifier (at most half of its epochs), none for a
         /// language model.
         warmup_epochs: Option<u64> = None,

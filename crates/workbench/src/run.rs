@@ -11,7 +11,7 @@ use greentune_core_config::{
     layout::RunLayout,
     manifest::{RunManifest, RunStatus, StageRecord},
     selection::SelectionSoFar,
-    settings::Task,
+    settings::{AstUnit, Task},
 };
 use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
@@ -125,7 +125,9 @@ impl Run {
     /// The samples of a stage: those that were offered and trained on, all of them where nothing is selected. `None` where
     /// they were not counted: in steps that are filled up with records.
     pub(crate) fn samples_of(&self, stage: &StageRecord) -> Option<SelectionSoFar> {
-        if let Some(selection) = &stage.selection {
+        if let Some(selection) = &stage.selection
+            && selection.unit == AstUnit::Sample
+        {
             return Some(selection.clone());
         }
         let settings = &self.manifest.settings;

@@ -34,7 +34,7 @@ impl Tracker {
                 self.step_times = VecDeque::from([event.at]);
             }
             EventKind::Step(metrics) => {
-                self.step = metrics.step;
+                (self.step, self.total_steps) = (metrics.step, metrics.total_steps);
                 self.last_step = Some(metrics.clone());
                 self.step_times.push_back(event.at);
                 if self.step_times.len() > PACE_STEPS {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{KeyDoc, KeyType, Source, reading::Reading};
 use crate::{
     Problem, ProblemKind,
-    settings::{LORA_WORDS, Settings, Task, VISION_MODELS},
+    settings::{AstUnit, LORA_WORDS, Settings, Task, VISION_MODELS},
 };
 
 /// What a value may be, beyond its type.
@@ -169,6 +169,11 @@ pub(super) fn relations(settings: &Settings, reading: &Reading) -> Vec<Problem> 
             );
             problems.extend(relation(reading, &keys, &message));
         }
+    }
+    if settings.task() == Task::ImageClassification && settings.ast.unit == AstUnit::Token {
+        let keys = ["ast.unit", "vision.model"].map(String::from);
+        let message = "found unit token with an image classifier; allowed: sample";
+        problems.extend(relation(reading, &keys, message));
     }
     let (warmup, epochs) = (settings.warmup_epochs(), settings.vision.epochs);
     if settings.task() == Task::ImageClassification && warmup > 0 && warmup >= epochs {

@@ -71,6 +71,18 @@ impl Example {
         }
     }
 
+    /// Leaves of the labels those at these `positions`, which ascend, and cuts off what nothing labelled follows.
+    pub(crate) fn relabel(&mut self, positions: &[usize]) {
+        self.labels.clear();
+        for &position in positions {
+            match self.labels.last_mut() {
+                Some(range) if range.end == position => range.end += 1,
+                _ => self.labels.push(position..position + 1),
+            }
+        }
+        self.tokens.truncate(self.labels.last().map_or(0, |range| range.end));
+    }
+
     fn last_response(&self) -> Range<usize> {
         self.labels.last().cloned().unwrap_or(self.tokens.len()..self.tokens.len())
     }
@@ -88,5 +100,12 @@ mod tests {
         assert_eq!(example.labelled_tokens(), 2);
         assert_eq!((example.prompt_tokens(), example.response_tokens()), (&[5, 6, 7][..], &[8][..]));
         assert!(Example::new(vec![5], [0..1]).labels.is_empty());
+    }
+
+    #[test]
+    fn what_follows_no_label_is_cut_off() {
+        let mut example = Example::new(vec![5, 6, 7, 8, 9, 10], [1..6]);
+        example.relabel(&[1, 2, 4]);
+        assert_eq!((example.tokens, example.labels), (vec![5, 6, 7, 8, 9], vec![1..3, 4..5]));
     }
 }

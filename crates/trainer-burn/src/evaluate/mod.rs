@@ -65,19 +65,19 @@ pub fn score<B: Ops>(decoder: &Decoder<B>, adapters: Option<&Adapters<B>>, examp
     Scores { tokens, loss: loss / divisor, token_accuracy: right as f64 / divisor }
 }
 
-/// What a model says of each of `examples`: means over its labelled tokens.
+/// What a model says of each labelled token of `examples` in turn.
 pub(crate) fn observe<B: Ops>(
     decoder: &Decoder<B>,
     adapters: Option<&Adapters<B>>,
     examples: &[Example],
 ) -> Vec<Observation> {
-    let mut observations = Vec::with_capacity(examples.len());
+    let mut observations = Vec::new();
     for chunk in batches(examples) {
-        let weighted = Weighted::whole(chunk.iter().copied());
+        let weighted = Weighted::whole(chunk);
         let hidden = decoder.forward(&step::batch(&weighted), adapters);
         let scores = B::score_labels(hidden, &decoder.head(), &step::labels(&weighted, 1.0));
-        let of_tokens = scores.iter().map(|score| Observation { loss: score.loss, entropy: score.entropy });
-        observations.extend(step::means(chunk, of_tokens));
+        observations
+            .extend(scores.iter().map(|score| Observation { loss: score.loss, entropy: score.entropy }));
     }
     observations
 }

@@ -1,11 +1,11 @@
-//! The records that a stage trains on: those that are drawn, or those of them that are selected.
+//! The records that a stage trains on: those that are drawn, or what is selected of them.
 
 use std::{collections::VecDeque, ops::Range};
 
 use greentune_ast_sparsity::{Accounting, Needs, Observation, Progress, Selected, SelectionError, Selector};
 use greentune_core_config::{
     selection::SelectionSoFar,
-    settings::{Stage2Settings, TrainingSettings},
+    settings::{AstUnit, Stage2Settings, TrainingSettings},
 };
 use serde::{Deserialize, Serialize};
 
@@ -20,28 +20,30 @@ use crate::{
 pub struct Chosen {
     /// Where it is from.
     pub draw: Draw,
-    /// Factor of its loss; 1 where nothing is selected.
-    pub weight: f32,
-    /// The record.
+    /// The record, or of its labels those that are selected.
     pub example: Example,
+    /// Factor of its loss, or one for each labelled token; 1 where nothing is selected.
+    pub weights: Vec<f32>,
+    /// What it is to selection: a sample, or one for each labelled token; none where it was no candidate.
+    samples: Vec<usize>,
 }
 
 impl Chosen {
     /// As a step takes it.
     pub fn weighted(&self) -> Weighted<'_> {
-        Weighted { example: &self.example, weight: self.weight }
+        Weighted { example: &self.example, weights: &self.weights }
     }
 }
 
 /// Reads drawn records.
 pub type Read<'a> = &'a dyn Fn(Draw) -> Result<Example, DataError>;
-/// What the model says of records, asked where selection needs it.
+/// What the model says of each labelled token of records in turn, asked where selection needs it.
 pub type Score<'a> = &'a dyn Fn(&[Example]) -> Vec<Observation>;
 
 /// Where selection stands between two steps: with the state of the selector all that it goes on from.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Offered {
-    /// Draws of the stage's own records that selection has decided on.
+    /// Draws of the stage's own records that are decided on.
     pub candidates: u64,
     /// Selected and not trained on: copy ([`Draw::copy`]) and weight.
     pub waiting: VecDeque<(usize, f32)>,
@@ -59,10 +61,11 @@ impl Feed {
         Self { sampler, selection: None }
     }
 
-    /// Of the draws that `settings` would train on, those that `selector` takes after `warm_up` whole passes. It goes
-    /// on from `offered`, and selects among [`Sampler::copies`].
+    /// Of the draws that `settings` would train on, what `selector` takes after `warm_up` whole passes. It goes on from
+    /// `offered`, and selects among `units`.
     pub fn sparse(
         mut sampler: Sampler,
+        units: Units,
         selector: Selector,
         offered: Offered,
         settings: &Stage2Settings,
@@ -77,7 +80,8 @@ impl Feed {
             None => (0, 0..0),
         };
         let (chunk, passes) = (settings.batch_size, last_pass + 1);
-        let selection = Selection { selector, offered, total, per_step, chunk, warm_up, passes, pass, range };
+        let selection =
+            Selection { units, selector, offered, total, per_step, chunk, warm_up, passes, pass, range };
         Self { sampler, selection: Some(selection) }
     }
 
@@ -105,7 +109,10 @@ impl Feed {
                 }
                 room = room.saturating_sub(tokens);
             }
-            batch.push(Chosen { draw, weight, example });
+            batch.extend(match self.selection.as_mut().filter(|_| !draw.replay) {
+                Some(selection) => selection.chosen(draw, weight, example, score)?,
+                None => Some(Chosen { draw, example, weights: vec![weight], samples: Vec::new() }),
+            });
         }
         Ok(batch)
     }
@@ -139,17 +146,25 @@ impl Feed {
         self.sampler.drawn()
     }
 
-    /// Tells selection what training saw of records.
-    pub fn observe(
-        &mut self,
-        trained: &[&Chosen],
-        observations: &[Observation],
-    ) -> Result<(), SelectionError> {
+    /// Tells selection what training saw of each labelled token of `trained` in turn.
+    pub fn observe(&mut self, trained: &[&Chosen], tokens: &[Observation]) -> Result<(), SelectionError> {
         let Some(selection) = &mut self.selection else { return Ok(()) };
-        let own = trained.iter().zip(observations).filter(|(chosen, _)| !chosen.draw.replay);
-        let (ids, observations): (Vec<usize>, Vec<Observation>) =
-            own.map(|(chosen, observation)| (chosen.draw.copy, *observation)).unzip();
-        selection.selector.observe(&ids, &observations)
+        let (mut samples, mut observations) = (Vec::new(), Vec::new());
+        let examples = trained.iter().map(|chosen| &chosen.example);
+        for (chosen, own) in trained.iter().zip(by_example(examples, tokens)) {
+            match chosen.samples.as_slice() {
+                [] => {}
+                [sample] => {
+                    samples.push(*sample);
+                    observations.push(mean(own));
+                }
+                each => {
+                    samples.extend(each);
+                    observations.extend(own);
+                }
+            }
+        }
+        selection.selector.observe(&samples, &observations)
     }
 
     /// What thins the draws out, where something does.
@@ -158,12 +173,42 @@ impl Feed {
     }
 }
 
+/// What selection is among.
+pub enum Units {
+    /// Copies of records in a pass ([`Draw::copy`]), so that records that are drawn more often are candidates more often.
+    Records,
+    /// Labelled tokens of such copies: the first one of each copy, and their number.
+    Tokens(Vec<usize>),
+}
+
+impl Units {
+    /// Those of the stage's own records, which have so many labelled tokens.
+    pub fn new(unit: AstUnit, sampler: &Sampler, labelled: &[usize]) -> Self {
+        if unit == AstUnit::Sample {
+            return Self::Records;
+        }
+        let mut first = vec![0];
+        for copy in 0..sampler.copies() {
+            first.push(first[copy] + labelled[sampler.own_copy(copy).index]);
+        }
+        Self::Tokens(first)
+    }
+
+    /// How many there are.
+    pub fn count(&self, sampler: &Sampler) -> usize {
+        match self {
+            Self::Records => sampler.copies(),
+            Self::Tokens(first) => first.last().copied().unwrap_or_default(),
+        }
+    }
+}
+
 /// What thins draws out.
 ///
-/// The stage's own records are the candidates, in the order in which dense training draws them. A sample is a copy of a
-/// record in a pass, so that records that are drawn more often are candidates more often. Replayed records are none:
-/// they keep their share of what is trained on.
+/// The stage's own records are the candidates, or their labelled tokens are, in the order in which dense training draws
+/// them. Replayed records are none: they keep their share of what is trained on.
 pub struct Selection {
+    units: Units,
     selector: Selector,
     offered: Offered,
     /// Candidates of the stage.
@@ -192,9 +237,12 @@ impl Selection {
         &self.offered
     }
 
-    /// What was selected so far, the warm-up included.
+    /// What was selected so far: of records with the warm-up, of tokens without it.
     pub fn so_far(&self) -> SelectionSoFar {
         let mut so_far = since(Accounting::default(), self.selector.accounting());
+        if self.selects_tokens() {
+            return SelectionSoFar { unit: AstUnit::Token, ..so_far };
+        }
         let warm_up = self.offered.candidates - so_far.candidates;
         so_far.candidates += warm_up;
         so_far.selected += warm_up;
@@ -220,6 +268,8 @@ impl Selection {
 
     /// Steps that are left at an activation rate of `rate`.
     pub fn steps_left(&self, rate: f64) -> u64 {
+        // Few records have no token that is selected.
+        let rate = if self.selects_tokens() { 1.0 } else { rate };
         let selected = (self.total - self.offered.candidates) as f64 * rate;
         ((selected + self.offered.waiting.len() as f64) / self.per_step).ceil() as u64
     }
@@ -237,14 +287,14 @@ impl Selection {
         let end = (first + self.chunk).min(self.range.end).min(self.total);
         let draws: Vec<Draw> = (first..end).map(|position| sampler.own(position)).collect();
         let copies: Vec<usize> = draws.iter().map(|draw| draw.copy).collect();
-        if self.pass < self.warm_up {
+        if self.pass < self.warm_up || self.selects_tokens() {
             self.offered.waiting.extend(copies.into_iter().map(|copy| (copy, 1.0)));
         } else {
-            let fresh = if self.selector.needs() == Needs::Fresh {
-                score(&draws.into_iter().map(read).collect::<Result<Vec<_>, _>>()?)
-            } else {
-                Vec::new()
-            };
+            let mut fresh = Vec::new();
+            if self.selector.needs() == Needs::Fresh {
+                let examples = draws.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
+                fresh.extend(by_example(&examples, &score(&examples)).map(mean));
+            }
             let mut selected: Vec<Selected> = Vec::new();
             self.selector.select(&copies, &fresh, &mut selected)?;
             self.offered.waiting.extend(selected.into_iter().map(|sample| (sample.id, sample.weight)));
@@ -252,6 +302,61 @@ impl Selection {
         self.offered.candidates = end;
         Ok(())
     }
+
+    fn selects_tokens(&self) -> bool {
+        matches!(self.units, Units::Tokens(_))
+    }
+
+    /// What is trained on of a record that was handed out; none where no token of it is selected.
+    fn chosen(
+        &mut self,
+        draw: Draw,
+        weight: f32,
+        mut example: Example,
+        score: Score,
+    ) -> Result<Option<Chosen>, SelectionError> {
+        let Units::Tokens(first) = &self.units else {
+            return Ok(Some(Chosen { draw, example, weights: vec![weight], samples: vec![draw.copy] }));
+        };
+        let first = first[draw.copy];
+        let tokens: Vec<usize> = (first..first + example.labelled_tokens()).collect();
+        if self.pass < self.warm_up {
+            return Ok(Some(Chosen { draw, example, weights: vec![weight], samples: tokens }));
+        }
+        let is_scored = self.selector.needs() == Needs::Fresh;
+        let fresh = if is_scored { score(std::slice::from_ref(&example)) } else { Vec::new() };
+        let mut selected = Vec::new();
+        self.selector.select(&tokens, &fresh, &mut selected)?;
+        if selected.is_empty() {
+            return Ok(None);
+        }
+        let labelled: Vec<usize> = example.labelled_positions().collect();
+        let positions: Vec<usize> = selected.iter().map(|token| labelled[token.id - first]).collect();
+        example.relabel(&positions);
+        let (samples, weights) = selected.into_iter().map(|token| (token.id, token.weight)).unzip();
+        Ok(Some(Chosen { draw, example, weights, samples }))
+    }
+}
+
+/// What was observed of the labelled tokens of each of `examples`, of that of all in turn.
+fn by_example<'a, 'o>(
+    examples: impl IntoIterator<Item = &'a Example>,
+    mut tokens: &'o [Observation],
+) -> impl Iterator<Item = &'o [Observation]> {
+    examples.into_iter().map(move |example| {
+        let (own, others) = tokens.split_at(example.labelled_tokens().min(tokens.len()));
+        tokens = others;
+        own
+    })
+}
+
+/// Of a record, from what was observed of its labelled tokens.
+fn mean(tokens: &[Observation]) -> Observation {
+    let count = tokens.len().max(1) as f64;
+    let of = |value: fn(&Observation) -> f32| {
+        (tokens.iter().map(|token| f64::from(value(token))).sum::<f64>() / count) as f32
+    };
+    Observation { loss: of(|token| token.loss), entropy: of(|token| token.entropy) }
 }
 
 fn whole(draw: Draw) -> (Draw, f32) {
@@ -294,13 +399,14 @@ mod tests {
         weights: Vec<f64>,
         ratio: f64,
         warm_up: u64,
+        unit: AstUnit,
     }
 
     impl Stage {
         fn new(policy: AstPolicy) -> Self {
             let mut settings = Settings::default();
             (settings.ast.enabled, settings.ast.policy) = (true, policy);
-            Self { settings, weights: vec![1.0; 100], ratio: 0.0, warm_up: 0 }
+            Self { settings, weights: vec![1.0; 100], ratio: 0.0, warm_up: 0, unit: AstUnit::Sample }
         }
 
         fn sampler(&self) -> Sampler {
@@ -308,8 +414,12 @@ mod tests {
             Sampler::new(5, &self.weights, Some(replay)).unwrap()
         }
 
+        fn units(&self) -> Units {
+            Units::new(self.unit, &self.sampler(), &vec![LABELS; self.weights.len()])
+        }
+
         fn selector(&self) -> Selector {
-            selector(&self.settings, self.sampler().copies()).unwrap()
+            selector(&self.settings, self.units().count(&self.sampler())).unwrap()
         }
 
         fn feed(&self, sampler: Sampler, selector: Selector, offered: Offered) -> Feed {
@@ -319,7 +429,7 @@ mod tests {
                 gradient_accumulation: 1,
                 ..Stage2Settings::default()
             };
-            Feed::sparse(sampler, selector, offered, &stage, self.warm_up)
+            Feed::sparse(sampler, self.units(), selector, offered, &stage, self.warm_up)
         }
 
         fn begin(&self) -> Feed {
@@ -327,16 +437,27 @@ mod tests {
         }
     }
 
-    /// The next batch, trained on: records of high index have high losses.
-    fn train(feed: &mut Feed) -> Vec<(Draw, f32)> {
-        let read = |draw: Draw| Ok(Example { line: draw.index as u64, ..examples(&[4]).remove(0) });
-        let observed = |example: &Example| Observation { loss: 0.1 + example.line as f32, entropy: 1.0 };
-        let score = |examples: &[Example]| examples.iter().map(observed).collect();
+    /// Labelled tokens of a record.
+    const LABELS: usize = 3;
+
+    /// The next batch, trained on: records of high index have high losses, and of their tokens the last.
+    fn batch(feed: &mut Feed) -> Vec<Chosen> {
+        let read = |draw: Draw| Ok(Example { line: draw.index as u64, ..examples(&[LABELS + 1]).remove(0) });
+        let observed = |example: &Example| {
+            let loss = 0.1 + example.line as f32;
+            let of_token = move |position: usize| Observation { loss: loss + position as f32, entropy: 1.0 };
+            example.labelled_positions().map(of_token).collect::<Vec<_>>()
+        };
+        let score = |examples: &[Example]| examples.iter().flat_map(observed).collect();
         let batch = feed.micro_batch(&TrainingSettings::default(), 4, &read, &score).unwrap();
         let trained: Vec<&Chosen> = batch.iter().collect();
-        let observations: Vec<_> = batch.iter().map(|chosen| observed(&chosen.example)).collect();
-        feed.observe(&trained, &observations).unwrap();
-        batch.iter().map(|chosen| (chosen.draw, chosen.weight)).collect()
+        let tokens: Vec<_> = batch.iter().flat_map(|chosen| observed(&chosen.example)).collect();
+        feed.observe(&trained, &tokens).unwrap();
+        batch
+    }
+
+    fn train(feed: &mut Feed) -> Vec<(Draw, f32)> {
+        batch(feed).iter().map(|chosen| (chosen.draw, chosen.weights[0])).collect()
     }
 
     fn all(feed: &mut Feed) -> Vec<(Draw, f32)> {
@@ -399,9 +520,32 @@ mod tests {
     }
 
     #[test]
+    fn tokens_are_selected_within_all_records() {
+        for policy in [AstPolicy::Ast, AstPolicy::Quantile] {
+            let stage = Stage { unit: AstUnit::Token, ratio: 0.25, warm_up: 1, ..Stage::new(policy) };
+            let mut feed = stage.begin();
+            let batches: Vec<_> =
+                std::iter::repeat_with(|| batch(&mut feed)).take_while(|b| !b.is_empty()).collect();
+            let so_far = feed.selection().unwrap().so_far();
+            // 450 of the stage's own draws, 100 of them in the warm-up.
+            assert_eq!((so_far.unit, so_far.candidates), (AstUnit::Token, 350 * LABELS as u64));
+            assert!((so_far.activation_rate() - 0.4).abs() < 0.02, "{policy}: {so_far:?}");
+            let mut selected = 0;
+            for chosen in batches.iter().flatten() {
+                let labels = chosen.example.labelled_tokens();
+                assert_eq!(chosen.example.tokens.len(), chosen.example.labels.last().unwrap().end);
+                assert!(chosen.weights.len() == labels || chosen.weights == [1.0]);
+                selected += if chosen.draw.replay { 0 } else { labels as u64 };
+            }
+            assert_eq!(selected, so_far.selected + 100 * LABELS as u64);
+        }
+    }
+
+    #[test]
     fn a_stage_that_is_taken_up_anywhere_trains_on_the_same() {
-        for policy in [AstPolicy::Ast, AstPolicy::Infobatch, AstPolicy::Quantile, AstPolicy::Sundew] {
-            let stage = Stage { ratio: 0.2, warm_up: 1, ..Stage::new(policy) };
+        let policies = [AstPolicy::Ast, AstPolicy::Infobatch, AstPolicy::Quantile, AstPolicy::Sundew];
+        for (policy, unit) in policies.into_iter().flat_map(|p| [(p, AstUnit::Sample), (p, AstUnit::Token)]) {
+            let stage = Stage { ratio: 0.2, warm_up: 1, unit, ..Stage::new(policy) };
             let mut feed = stage.begin();
             let whole = all(&mut stage.begin());
             let mut again = Vec::new();

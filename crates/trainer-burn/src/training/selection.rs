@@ -5,7 +5,7 @@ use std::path::Path;
 use greentune_ast_sparsity::{Accounting, SelectionError, Selector, Settings as SelectionSettings, Snapshot};
 use greentune_core_config::{
     selection::SelectionSoFar,
-    settings::{AstPolicy, Settings},
+    settings::{AstPolicy, AstUnit, Settings},
 };
 
 use crate::{error::TrainError, model};
@@ -31,6 +31,7 @@ pub(crate) fn selector(settings: &Settings, samples: usize) -> Result<Selector, 
 /// What was counted from `before` until `now`.
 pub(crate) fn since(before: Accounting, now: Accounting) -> SelectionSoFar {
     SelectionSoFar {
+        unit: AstUnit::Sample,
         candidates: now.candidates - before.candidates,
         selected: now.selected - before.selected,
         scored: now.scored - before.scored,

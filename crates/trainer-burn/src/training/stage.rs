@@ -8,14 +8,14 @@ use greentune_core_config::{
     evaluation::{EvaluatedModel, EvaluationReport, FOLLOWED_RECORDS},
     event::{EmissionsSoFar, EventKind, SampleMetrics, StepMetrics},
     port::RunReporter,
-    settings::{AstPolicy, Stage2Settings},
+    settings::{AstPolicy, AstUnit, Stage2Settings},
 };
 use serde_json::json;
 
 use super::{
     Run,
     checkpoint::{self, Checkpoint, Progress},
-    feed::{Chosen, Feed, Offered, Selection},
+    feed::{Chosen, Feed, Offered, Selection, Units},
     metering::{Reading, StageMeter},
     optimizer::{Optimizer, OptimizerSettings, clip},
     schedule::learning_rate,
@@ -107,7 +107,15 @@ impl<A: Ops + AutodiffBackend<InnerBackend: Ops>> Run<'_, A> {
         if !all.ast.enabled {
             return Ok(Feed::dense(sampler));
         }
-        let mut selector = selection::selector(all, sampler.copies())?;
+        let labelled = match all.ast.unit {
+            AstUnit::Sample => Vec::new(),
+            AstUnit::Token => {
+                let examples = data.train.examples.iter();
+                examples.map(|example| Ok(example?.labelled_tokens())).collect::<Result<_, DataError>>()?
+            }
+        };
+        let units = Units::new(all.ast.unit, &sampler, &labelled);
+        let mut selector = selection::selector(all, units.count(&sampler))?;
         let offered = match state.selection.take() {
             Some(found) => {
                 selector.restore(&found.selector)?;
@@ -116,14 +124,13 @@ impl<A: Ops + AutodiffBackend<InnerBackend: Ops>> Run<'_, A> {
             None => Offered::default(),
         };
         let warm_up = if stage == 1 { all.warmup_epochs() } else { 0 };
-        Ok(Feed::sparse(sampler, selector, offered, settings, warm_up))
+        Ok(Feed::sparse(sampler, units, selector, offered, settings, warm_up))
     }
 
     /// What to say where a policy that remembers scores has no pass to use them in.
     fn too_few_passes(&self, feed: &Feed) -> Option<String> {
         let policy = self.manifest.settings.ast.policy;
-        let remembers = matches!(policy, AstPolicy::Ast | AstPolicy::Infobatch);
-        feed.selection().filter(|selection| remembers && selection.passes() < 2)?;
+        feed.selection().filter(|selection| policy.remembers() && selection.passes() < 2)?;
         Some(format!(
             "ast.policy {policy} goes by the losses of the pass before, and there is one pass over these records: {}; \
              quantile asks for fresh scores, at the price of a forward pass for every record",

@@ -14,53 +14,40 @@ use crate::{
     ops::{Labels, Ops},
 };
 
-/// An example and the factor of its loss.
+/// An example and the factors of its losses.
 #[derive(Clone, Copy, Debug)]
 pub struct Weighted<'a> {
     /// The example.
     pub example: &'a Example,
-    /// 1 where nothing is selected.
-    pub weight: f32,
+    /// One for all of its labelled tokens, or one for each.
+    pub weights: &'a [f32],
 }
 
 impl<'a> Weighted<'a> {
     /// Each of `examples` with weight 1.
     pub fn whole(examples: impl IntoIterator<Item = &'a Example>) -> Vec<Self> {
-        examples.into_iter().map(|example| Self { example, weight: 1.0 }).collect()
+        examples.into_iter().map(|example| Self { example, weights: &[1.0] }).collect()
+    }
+
+    fn weight(&self, token: usize) -> f32 {
+        let own = if let [one] = self.weights { Some(one) } else { self.weights.get(token) };
+        own.copied().unwrap_or_default()
     }
 }
 
 /// The rows and targets of these examples' labelled tokens; weights are divided by `divisor`.
 pub fn labels(examples: &[Weighted], divisor: f32) -> Labels {
     let (mut rows, mut targets, mut weights, mut start) = (Vec::new(), Vec::new(), Vec::new(), 0);
-    for Weighted { example, weight } in examples {
-        for position in example.labelled_positions() {
+    for weighted in examples {
+        let example = weighted.example;
+        for (token, position) in example.labelled_positions().enumerate() {
             rows.push((start + position - 1) as u32);
             targets.push(example.tokens[position]);
-            weights.push(weight / divisor);
+            weights.push(weighted.weight(token) / divisor);
         }
         start += example.tokens.len() - 1;
     }
     Labels { rows: rows.into(), targets: targets.into(), weights: weights.into() }
-}
-
-/// Means over the labelled tokens of each example, of what was observed of each token in turn.
-pub fn means<'a>(
-    examples: impl IntoIterator<Item = &'a Example>,
-    tokens: impl IntoIterator<Item = Observation>,
-) -> Vec<Observation> {
-    let mut tokens = tokens.into_iter();
-    let of_example = |example: &Example| {
-        let count = example.labelled_tokens();
-        let (mut loss, mut entropy) = (0.0, 0.0);
-        for token in tokens.by_ref().take(count) {
-            loss += f64::from(token.loss);
-            entropy += f64::from(token.entropy);
-        }
-        let count = count.max(1) as f64;
-        Observation { loss: (loss / count) as f32, entropy: (entropy / count) as f32 }
-    };
-    examples.into_iter().map(of_example).collect()
 }
 
 /// The inputs of these examples: every token but the last, which predicts nothing.
@@ -82,7 +69,7 @@ pub enum Trained<B: Backend> {
 pub struct StepGradients<B: Backend> {
     /// Mean weighted loss per labelled token, in nats.
     pub loss: f64,
-    /// Of each example in turn: means over its labelled tokens, without its weight.
+    /// Of each labelled token in turn, without its weight.
     pub scores: Vec<Observation>,
     /// By parameter name.
     pub gradients: Parameters<B>,
@@ -143,7 +130,7 @@ where
             _ => pass.keeping(&mut total.gradients),
         };
         total.loss += loss;
-        total.scores.extend(means(examples.iter().map(|one| one.example), scores));
+        total.scores.extend(scores);
     }
     total
 }

@@ -6,6 +6,7 @@ use greentune_core_config::{
     Diagnostic,
     event::EventKind,
     memory::estimate,
+    settings::AstPolicy,
     task::{PlanFindings, PlanTask, WorkerAnswer, WorkerTask},
 };
 use greentune_trainer_burn::{TrainError, answer};
@@ -81,4 +82,30 @@ fn what_does_not_fit_is_refused_before_anything_is_reported() {
     assert!(matches!(error, TrainError::Memory(_)), "{error}");
     assert_eq!(error.problem().code, "memory.insufficient");
     assert!(events.is_empty());
+}
+
+#[test]
+fn a_plan_of_selected_records_is_close_and_counts_the_longest_batch() {
+    for (policy, warmup_epochs) in [(AstPolicy::Ast, None), (AstPolicy::Quantile, Some(2))] {
+        let mut fixture = Fixture::new();
+        let settings = &mut fixture.manifest.settings;
+        settings.training.stage1.iterations = 40;
+        let dense = findings(&fixture, false).stages[0];
+        let settings = &mut fixture.manifest.settings;
+        (settings.ast.enabled, settings.ast.policy, settings.ast.warmup_epochs) =
+            (true, policy, warmup_epochs);
+        let planned = findings(&fixture, false).stages[0];
+        let (outcome, events) = fixture.train(None);
+        outcome.unwrap();
+        let of_stage = |event: &EventKind| match event {
+            EventKind::Step(step) if step.stage == 1 => step.tokens,
+            _ => 0,
+        };
+        let trained: u64 = events.iter().map(of_stage).sum();
+        let ratio = planned.tokens as f64 / trained as f64;
+        assert!((ratio - 1.0).abs() < 0.1, "{policy}: planned {}, trained {trained}", planned.tokens);
+        assert!(planned.tokens < dense.tokens && planned.largest_batch_tokens >= dense.largest_batch_tokens);
+        let scored = planned.evaluation_tokens as f64 / dense.evaluation_tokens as f64;
+        assert!(if policy.scores() { scored > 1.5 } else { scored < 1.0 }, "{policy}: {scored}");
+    }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use greentune_core_config::{
     event::{EventKind, StepMetrics},
     selection::SelectionSoFar,
-    settings::AstPolicy,
+    settings::{AstPolicy, AstUnit},
 };
 use greentune_trainer_burn::Outcome;
 
@@ -85,7 +85,16 @@ fn fresh_scores_cost_a_forward_pass_that_is_counted() {
 
 #[test]
 fn a_sparse_run_that_is_stopped_and_resumed_ends_bit_identical() {
-    for policy in [AstPolicy::Ast, AstPolicy::Quantile] {
+    for (policy, unit) in [
+        (AstPolicy::Ast, AstUnit::Sample),
+        (AstPolicy::Quantile, AstUnit::Sample),
+        (AstPolicy::Ast, AstUnit::Token),
+    ] {
+        let sparse = |policy| {
+            let mut fixture = sparse(policy);
+            fixture.manifest.settings.ast.unit = unit;
+            fixture
+        };
         let adapters = |fixture: &Fixture| {
             [1, 2].map(|stage| {
                 fs::read(fixture.layout.adapters(stage).join("adapter_model.safetensors")).unwrap()
@@ -99,7 +108,7 @@ fn a_sparse_run_that_is_stopped_and_resumed_ends_bit_identical() {
             cancels += 1;
         }
         assert!(cancels >= 6, "only {cancels} cancels");
-        assert_eq!(adapters(&undisturbed), adapters(&stopped), "{policy}");
+        assert_eq!(adapters(&undisturbed), adapters(&stopped), "{policy} of {unit}");
     }
 }
 
@@ -118,4 +127,20 @@ fn a_checkpoint_of_another_policy_is_refused() {
     fixture.manifest.settings.ast.policy = AstPolicy::Random;
     let error = fixture.train(None).0.unwrap_err();
     assert!(error.to_string().contains("ast over"), "{error}");
+}
+
+#[test]
+fn of_selected_tokens_every_record_is_read_and_a_part_is_learnt() {
+    let mut fixture = sparse(AstPolicy::Quantile);
+    fixture.manifest.settings.ast.unit = AstUnit::Token;
+    let (outcome, events) = fixture.train(None);
+    outcome.unwrap();
+    let stage = steps(&events, 1);
+    // A record without a selected token is passed over.
+    assert!((33..=40).contains(&stage.len()), "{}", stage.len());
+    let selection = selection(stage[stage.len() - 1]);
+    assert_eq!(selection.unit, AstUnit::Token);
+    assert_eq!(selection.candidates, selection.scored);
+    assert!(selection.candidates > 3 * 320, "tokens are counted, not records: {selection:?}");
+    assert!((selection.activation_rate() - 0.4).abs() < 0.03, "{selection:?}");
 }

@@ -69,10 +69,11 @@ pub(super) fn earned(subject: &Subject) -> Vec<Badge> {
 
 fn ast_trained(subject: &Subject) -> Option<String> {
     let second = subject.trained.iter().find(|stage| stage.stage == 2)?;
-    let rate = second.selection.as_ref()?.activation_rate();
+    let selection = second.selection.as_ref()?;
+    let (rate, unit) = (selection.activation_rate(), selection.unit.noun());
     let policy = subject.manifest().settings.ast.policy;
     (subject.is_adaptive() && second.status == RunStatus::Completed && rate < 1.0)
-        .then(|| format!("policy {policy}, {} of the sparse phase's samples trained on", percent(rate, 1)))
+        .then(|| format!("policy {policy}, {} of the sparse phase's {unit} trained on", percent(rate, 1)))
 }
 
 fn energy_measured(subject: &Subject) -> Option<String> {

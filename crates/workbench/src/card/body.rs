@@ -243,7 +243,11 @@ fn selection_rows(subject: &Subject) -> [Option<Row>; 3] {
     let selection = subject.stage.selection.as_ref();
     let kind = if subject.is_adaptive() { "adaptive sparse" } else { "sparse" };
     [
-        row("training method", ast.enabled.then(|| format!("{kind} training, policy {}", ast.policy))),
+        row(
+            "training method",
+            ast.enabled
+                .then(|| format!("{kind} training on selected {}, policy {}", ast.unit.noun(), ast.policy)),
+        ),
         row("target activation rate", selection.map(|_| percent(ast.target_activation_rate, 1))),
         row("achieved activation rate", selection.map(|selection| percent(selection.activation_rate(), 1))),
     ]
@@ -320,7 +324,8 @@ fn stage(subject: &Subject, record: &StageRecord) -> StageLine {
             .to_string(),
         trained_on: record.selection.as_ref().map_or(String::from("all"), |selection| {
             let rate = percent(selection.activation_rate(), 1);
-            format!("{} of {} samples ({rate})", selection.selected, selection.candidates)
+            let unit = selection.unit.noun();
+            format!("{} of {} {unit} ({rate})", selection.selected, selection.candidates)
         }),
         data: data.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         hash: manifest.input_hashes.get(&*data.to_string_lossy()).cloned(),

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use greentune_core_config::emissions::{EmissionsRecord, EnergyBasis};
+use greentune_core_config::{
+    emissions::{EmissionsRecord, EnergyBasis},
+    selection::SelectionSoFar,
+};
 use serde::Serialize;
 
 use super::{
@@ -70,10 +73,11 @@ pub(super) fn sustainability(subject: &Subject) -> Vec<Row> {
         let points = 100.0 * (own - theirs);
         Some(format!("{} (baseline: {}, {points:+.2} points)", percent(own, 2), percent(theirs, 2)))
     });
-    let arithmetic = subject.stage.selection.as_ref().map(|selection| {
+    let spared = subject.stage.selection.as_ref().and_then(SelectionSoFar::compute_savings);
+    let arithmetic = spared.map(|spared| {
         format!(
             "{} of the sparse phase's (compute: from counted samples, not from energy)",
-            percent(selection.compute_savings(), 1)
+            percent(spared, 1)
         )
     });
     let with_range = |figure: String, range: Option<String>| match range {

@@ -314,7 +314,7 @@ fn compute_savings(run: &Run) -> Option<f64> {
     let whole = stages
         .map(|stage| run.samples_of(stage))
         .try_fold(SelectionSoFar::default(), |sum, stage| Some(sum.and(&stage?)))?;
-    Some(whole.compute_savings())
+    whole.compute_savings()
 }
 
 /// The last row of every stage's file, with its sidecar; `None` when a stage has no row.

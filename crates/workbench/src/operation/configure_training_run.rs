@@ -12,7 +12,7 @@ use greentune_core_config::{
     layout::{ProjectLayout, RunLayout},
     manifest::{RunData, RunManifest, RunStatus, StageRecord},
     resolve::Resolved,
-    settings::Settings,
+    settings::{AstSettings, Settings},
 };
 use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
@@ -93,6 +93,9 @@ pub struct ConfigurationSummary {
     pub lora_rank: u64,
     /// Projections that get an adapter.
     pub target_modules: Vec<String>,
+    /// What is trained on, such as `40 % of the samples, by policy ast`; everything when absent.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub selection: Option<String>,
     /// The stages.
     pub stages: Vec<StageSummary>,
     /// Where each setting that is not a default came from, by dotted key.
@@ -277,6 +280,10 @@ fn summary(manifest: &RunManifest, base_model: &BaseModel) -> ConfigurationSumma
         adapters: settings.lora.describe(),
         lora_rank: settings.lora.rank,
         target_modules: settings.lora.targets(),
+        selection: settings.ast.enabled.then(|| {
+            let AstSettings { target_activation_rate, policy, unit, .. } = &settings.ast;
+            format!("{:.0} % of the {}, by policy {policy}", 100.0 * target_activation_rate, unit.noun())
+        }),
         stages: manifest.stages.iter().map(|stage| stage_summary(manifest, stage.stage)).collect(),
         sources: manifest.sources.clone(),
         warnings: warnings(manifest, base_model),

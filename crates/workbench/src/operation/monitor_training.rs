@@ -83,7 +83,7 @@ fn job(run: &Run) -> MonitorTrainingResponse {
         let stages = run.manifest.stages.iter().filter_map(|stage| run.samples_of(stage));
         stages.fold(SelectionSoFar::default(), |sum, stage| sum.and(&stage))
     };
-    let savings = selecting.map(|_| whole().compute_savings());
+    let savings = selecting.and_then(|_| whole().compute_savings());
     let left = (summary.status == RunStatus::Running).then(|| progress::pace(run)).flatten();
     MonitorTrainingResponse {
         epoch: samples.map(|samples| samples.epoch),

@@ -12,6 +12,7 @@ use greentune_core_config::{
         CarbonPlan, CostPlan, EnergyPlan, FORMAT_VERSION, MemoryPlan, PlanBasis, StageTime, TimePlan,
         TrainingPlan,
     },
+    settings::{AstSettings, AstUnit},
     task::{PlanFindings, PlanMeasurement, PlanStage},
 };
 use jiff::Timestamp;
@@ -62,7 +63,7 @@ pub(crate) fn put_together(
         trainable_parameters: findings
             .shape
             .trainable_parameters(findings.memory.rank, &findings.memory.target_modules),
-        assumptions: assumptions(basis, &memory, paces.as_ref(), energy.as_ref()),
+        assumptions: assumptions(basis, &manifest.settings.ast, &memory, paces.as_ref(), energy.as_ref()),
         memory,
         time,
         energy,
@@ -238,12 +239,19 @@ fn cost_plan(manifest: &RunManifest, energy: &EnergyPlan) -> Option<CostPlan> {
 
 fn assumptions(
     basis: PlanBasis,
+    ast: &AstSettings,
     memory: &MemoryPlan,
     paces: Option<&Paces>,
     energy: Option<&EnergyPlan>,
 ) -> Vec<String> {
     let mut all =
         vec![String::from("the tokens of every step are counted, because draws follow from the seed")];
+    if ast.enabled && ast.unit == AstUnit::Sample {
+        all.push(format!(
+            "of them {:.0} % are trained on where records are selected; the largest batch is that of the longest records",
+            100.0 * ast.target_activation_rate
+        ));
+    }
     match basis {
         PlanBasis::MeasuredSteps => all.push(String::from(
             "the machine stays as busy as it was while the steps were measured; an untrained model writes each \

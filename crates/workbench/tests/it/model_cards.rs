@@ -209,8 +209,13 @@ fn ast_run(sandbox: &Sandbox) -> Written {
     settings.ast.policy = AstPolicy::Infobatch;
     let mut manifest = manifest(sandbox, AST, settings);
     manifest.stages = vec![record(1), record(2)];
-    let of_epoch =
-        |selected| SelectionSoFar { candidates: 1000, selected, scored: 0, forced: 12, threshold: Some(0.5) };
+    let of_epoch = |selected| SelectionSoFar {
+        candidates: 1000,
+        selected,
+        forced: 12,
+        threshold: Some(0.5),
+        ..SelectionSoFar::default()
+    };
     let mut second = vec![started(2, 1000, 11_000_000)];
     second.extend((3..=5).map(|number| epoch(2, number, Some(of_epoch(400 + number)))));
     second.extend([classified(2, &FLOWERS, 91), finished(2, 150.0)]);

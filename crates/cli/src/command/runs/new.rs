@@ -83,6 +83,7 @@ fn page(response: &ConfigureTrainingRunResponse, paint: Paint) -> String {
             number(stage.learning_rate),
         )
     }));
+    lines.extend(summary.selection.iter().map(|selection| format!("  trains on   {selection}")));
     lines.extend(summary.warnings.iter().map(|warning| paint.doubtful(format!("warning: {warning}"))));
     lines.push(format!("next: greentune train {0}, or greentune runs plan {0} first", response.run_id));
     lines.join("\n")

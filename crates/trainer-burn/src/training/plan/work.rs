@@ -6,7 +6,7 @@ use greentune_core_config::{
     evaluation::FOLLOWED_RECORDS,
     layout::RunLayout,
     manifest::RunManifest,
-    settings::{Stage2Settings, TrainingSettings},
+    settings::{AstUnit, Settings, Stage2Settings, TrainingSettings},
     task::PlanStage,
 };
 
@@ -23,6 +23,8 @@ pub(super) struct StageWork {
     pub plan: PlanStage,
     /// Labelled tokens of the micro-batch that has most of them.
     pub largest_batch_labels: u64,
+    /// Share of the draws that is trained on; 1 where nothing is selected.
+    trained_share: f64,
     training: TrainingSettings,
     settings: Stage2Settings,
     seed: u64,
@@ -65,6 +67,7 @@ impl StageWork {
         let mut work = Self {
             plan: PlanStage { stage, ..PlanStage::default() },
             largest_batch_labels: 0,
+            trained_share: 1.0,
             seed: manifest.settings.training.seed ^ u64::from(stage),
             train: load(train, "train")?,
             replay: if replays { Some(load(&paths.train, "replay")?) } else { None },
@@ -72,7 +75,7 @@ impl StageWork {
             training: manifest.settings.training.clone(),
             settings,
         };
-        work.count_steps()?;
+        work.count_steps(manifest)?;
         work.count_evaluations(manifest)?;
         Ok(work)
     }
@@ -103,7 +106,8 @@ impl StageWork {
         self.settings.gradient_accumulation as usize
     }
 
-    fn count_steps(&mut self) -> Result<(), TrainError> {
+    /// The steps of training on everything; where records are selected, of as many as are aimed at.
+    fn count_steps(&mut self, manifest: &RunManifest) -> Result<(), TrainError> {
         let batches = self.settings.iterations * self.settings.gradient_accumulation;
         let (mut total, mut largest, mut labels) = (0, 0, 0);
         for examples in self.micro_batches()?.take(batches as usize) {
@@ -116,16 +120,58 @@ impl StageWork {
         self.plan.tokens = total;
         self.plan.largest_batch_tokens = largest;
         self.largest_batch_labels = labels;
+        let ast = &manifest.settings.ast;
+        if ast.enabled {
+            let warm_up = self.warm_up_share(&manifest.settings)?;
+            // Tokens that are not selected pass through the model all the same.
+            let rate = if ast.unit == AstUnit::Token { 1.0 } else { ast.target_activation_rate };
+            self.trained_share = warm_up + (1.0 - warm_up) * rate;
+            self.plan.tokens = (total as f64 * self.trained_share).round() as u64;
+            if ast.policy.scores() {
+                let own = 1.0 - if self.replay.is_some() { self.settings.replay_ratio } else { 0.0 };
+                self.plan.evaluation_tokens += (total as f64 * own * (1.0 - warm_up)).round() as u64;
+            }
+            self.take_longest_batch()?;
+        }
+        Ok(())
+    }
+
+    /// Share of the stage's own draws that the warm-up of adaptive sparse training takes.
+    fn warm_up_share(&self, settings: &Settings) -> Result<f64, TrainError> {
+        let passes = if self.plan.stage == 1 { settings.warmup_epochs() } else { 0 };
+        let mut sampler = Sampler::new(self.seed, self.train.examples.weights(), None)?;
+        let all = self.settings.iterations * self.settings.batch_size * self.settings.gradient_accumulation;
+        let mut drawn = 0;
+        for _ in 0..passes {
+            drawn = sampler.own_pass(drawn).1.end.min(all);
+        }
+        Ok(drawn as f64 / all.max(1) as f64)
+    }
+
+    /// Which records meet in a batch is not known where they are selected: the longest may.
+    fn take_longest_batch(&mut self) -> Result<(), TrainError> {
+        let mut records: Vec<(u64, u64)> = Vec::new();
+        for dataset in [&self.train].into_iter().chain(&self.replay) {
+            for example in dataset.examples.iter() {
+                let example = example?;
+                records.push((tokens_of([&example]), example.labelled_tokens() as u64));
+            }
+        }
+        records.sort_unstable_by(|a, b| b.cmp(a));
+        records.truncate(self.settings.batch_size as usize);
+        self.plan.largest_batch_tokens = records.iter().map(|(tokens, _)| tokens).sum();
+        self.largest_batch_labels = records.iter().map(|(_, labels)| labels).sum();
         Ok(())
     }
 
     /// As `StageRun` evaluates: the first records now and then, base and stages on all of them at the end.
     fn count_evaluations(&mut self, manifest: &RunManifest) -> Result<(), TrainError> {
-        let times = (self.settings.iterations - 1) / manifest.settings.training.eval_steps;
+        let steps = (self.settings.iterations as f64 * self.trained_share).ceil() as u64;
+        let times = (steps - 1) / manifest.settings.training.eval_steps;
         let generate = manifest.settings.evaluation.generate_records as usize;
         let followed = self.validation[0].examples.first(FOLLOWED_RECORDS)?;
         let plan = &mut self.plan;
-        plan.evaluation_tokens = times * tokens_of(&followed);
+        plan.evaluation_tokens += times * tokens_of(&followed);
         plan.evaluation_records = times * followed.len() as u64;
         for (index, dataset) in self.validation.iter().enumerate() {
             // Base and every stage so far on the stage's own records, this stage alone on earlier ones.
