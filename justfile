@@ -64,6 +64,7 @@ bench-carbon python=(peers / "venvs/cc/bin/python"):
 bench-ast python=(peers / "venvs/torch/bin/python"):
     cargo build --release --workspace --bins --examples
     python3 fixtures/bench/ast.py --binary {{target}}/release/greentune --python {{python}}
+    python3 fixtures/bench/ast.py --binary {{target}}/release/greentune --records
     {{target}}/release/examples/vision_step resnet18 32 64
     {{target}}/release/examples/vision_step resnet18 224 8
     {{target}}/release/examples/vision_step simplecnn 32 64

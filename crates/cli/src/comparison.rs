@@ -24,7 +24,7 @@ pub fn of_run(manifest: &RunManifest) -> Option<String> {
 }
 
 /// What a classifier got right.
-fn of_classifier(report: &ClassificationReport) -> String {
+pub fn of_classifier(report: &ClassificationReport) -> String {
     let top5 = report.top5_accuracy.map(|share| format!(", top-5 {}", percent(share)));
     let skipped = match report.skipped {
         0 => String::new(),

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    evaluation::EvaluationReport,
+    evaluation::{ClassificationReport, EvaluationReport},
     memory::{MemoryInputs, ModelShape},
     preparation::{DatasetPreparation, PrepareTask},
     problem::Problem,
@@ -37,6 +37,11 @@ pub enum WorkerAnswer {
     Evaluated {
         /// One report per model.
         reports: Vec<EvaluationReport>,
+    },
+    /// To [`WorkerTask::Evaluate`] of an image classifier.
+    Classified {
+        /// Its report.
+        report: Box<ClassificationReport>,
     },
     /// To [`WorkerTask::Inspect`].
     Inspected(DatasetInspection),

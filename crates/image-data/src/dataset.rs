@@ -102,6 +102,42 @@ impl ImageDataset {
     }
 }
 
+/// Images to test a classifier on.
+#[derive(Clone, Debug)]
+pub struct TestSet {
+    /// The images; a label is a place among the classes that were asked for.
+    pub part: Part,
+    /// Whether they are all of the data set, which has neither a test nor a validation part.
+    pub is_all: bool,
+    /// What is odd and no error, in sentences.
+    pub warnings: Vec<String>,
+}
+
+impl TestSet {
+    /// Opens the data set at `path` for a classifier of these `classes`: its test part, else its validation part, else
+    /// all of its images. A class that the classifier does not know is refused; it need not meet all that it knows.
+    pub fn open(path: &Path, classes: &[String], max_memory_bytes: u64) -> Result<Self, ImageDataError> {
+        let found = source::find(path, max_memory_bytes)?;
+        let apart = found.test.or(found.validation);
+        let is_all = apart.is_none();
+        let part = apart.unwrap_or(found.train);
+        if part.is_empty() {
+            return Err(ImageDataError::EmptyPart { path: path.to_owned(), part: "test" });
+        }
+        let place = |class: &String| {
+            let place = classes.iter().position(|known| known == class);
+            place.map(|place| place as u32).ok_or_else(|| ImageDataError::UnknownClass {
+                path: path.to_owned(),
+                class: class.clone(),
+                known: classes.join(", "),
+            })
+        };
+        let places = found.classes.iter().map(place).collect::<Result<Vec<_>, _>>()?;
+        let labels = part.labels.iter().map(|&label| places[label as usize]).collect();
+        Ok(Self { part: Part { labels, ..part }, is_all, warnings: found.warnings })
+    }
+}
+
 /// Refuses what cannot be learnt from. A class without a picture is a mistake where it is an empty folder, and told
 /// where a list of names has it.
 fn check_classes(

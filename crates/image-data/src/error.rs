@@ -57,12 +57,23 @@ pub enum ImageDataError {
         /// The data set.
         path: PathBuf,
     },
+    /// A class that a classifier does not know.
+    #[error("{path} has the class \"{class}\", which the classifier does not know; it knows {known}",
+        path = path.display())]
+    UnknownClass {
+        /// The data set.
+        path: PathBuf,
+        /// The class.
+        class: String,
+        /// What the classifier knows.
+        known: String,
+    },
     /// A part without images.
     #[error("{path} has no {part} images", path = path.display())]
     EmptyPart {
         /// The data set.
         path: PathBuf,
-        /// `training` or `validation`.
+        /// `training`, `validation` or `test`.
         part: &'static str,
     },
     /// A label that is none of the classes.
@@ -169,6 +180,12 @@ impl ImageDataError {
                 "images.empty_class",
                 Some(path),
                 "Add images of it (jpg, png, webp, bmp, gif, tiff) or remove the class.",
+            ),
+            Self::UnknownClass { path, .. } => (
+                InvalidInput,
+                "images.unknown_class",
+                Some(path),
+                "Rename it as the classifier has it (config.json beside its weights), or leave it out.",
             ),
             Self::EmptyPart { path, .. } => (
                 InvalidInput,

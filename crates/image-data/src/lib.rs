@@ -20,7 +20,7 @@ mod render;
 mod source;
 
 pub use augment::{Augmentation, Crop};
-pub use dataset::{ImageDataset, Kind, OpenOptions, Part, ValidationFrom};
+pub use dataset::{ImageDataset, Kind, OpenOptions, Part, TestSet, ValidationFrom};
 pub use decode::{Header, Image, decode};
 pub use error::ImageDataError;
 pub use inspect::{ClassCounts, Report, Sizes, inspect};

@@ -3,6 +3,7 @@
 use burn::backend::{Autodiff, Flex, flex::FlexDevice};
 use greentune_carbon::Surroundings;
 use greentune_core_config::{
+    evaluation::{ClassificationReport, EvaluationReport},
     layout::RunLayout,
     manifest::RunManifest,
     port::RunReporter,
@@ -122,9 +123,19 @@ pub fn evaluate(
     task: &EvaluateTask,
     manifest: &RunManifest,
     layout: &RunLayout,
-) -> Result<Vec<greentune_core_config::evaluation::EvaluationReport>, TrainError> {
+) -> Result<Vec<EvaluationReport>, TrainError> {
     let chosen = choose(&manifest.settings)?;
     on!(chosen, |B, device| task::evaluate::<B>(task, manifest, layout, &device))
+}
+
+/// Evaluates the image classifier of a run on the device that its settings ask for.
+pub fn classify(
+    task: &EvaluateTask,
+    manifest: &RunManifest,
+    layout: &RunLayout,
+) -> Result<ClassificationReport, TrainError> {
+    let chosen = choose(&manifest.settings)?;
+    on!(chosen, |B, device| vision::evaluate::of_run::<B>(task, manifest, layout, &device))
 }
 
 /// Finds out what training a run will need on the device that its settings ask for.

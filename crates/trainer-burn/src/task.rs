@@ -8,6 +8,7 @@ use greentune_core_config::{
     evaluation::{EvaluatedModel, EvaluationReport},
     layout::RunLayout,
     manifest::RunManifest,
+    settings::Task,
     task::{EvaluateTask, WorkerAnswer, WorkerTask},
 };
 
@@ -40,13 +41,18 @@ pub fn answer(task: &WorkerTask) -> WorkerAnswer {
             });
             planned.map_or_else(failed, |findings| WorkerAnswer::Planned(Box::new(findings)))
         }
-        WorkerTask::Evaluate(task) => match read_run(&task.run_folder) {
-            Ok((manifest, layout)) => match backend::evaluate(task, &manifest, &layout) {
-                Ok(reports) => WorkerAnswer::Evaluated { reports },
-                Err(error) => failed(error.problem()),
-            },
-            Err(problem) => failed(problem),
-        },
+        WorkerTask::Evaluate(task) => {
+            let evaluated = read_run(&task.run_folder).and_then(|(manifest, layout)| {
+                let answer = match manifest.settings.task() {
+                    Task::LanguageModel => backend::evaluate(task, &manifest, &layout)
+                        .map(|reports| WorkerAnswer::Evaluated { reports }),
+                    Task::ImageClassification => backend::classify(task, &manifest, &layout)
+                        .map(|report| WorkerAnswer::Classified { report: Box::new(report) }),
+                };
+                answer.map_err(|error| error.problem())
+            });
+            evaluated.unwrap_or_else(failed)
+        }
     }
 }
 

@@ -149,9 +149,14 @@ impl Workbench {
 
     /// The existing file that the request field `key` names, absolute and without links.
     pub(crate) fn input_file(&self, project: &ProjectLayout, key: &str, path: &Path) -> Result<PathBuf> {
-        let missing = |path: PathBuf| WorkbenchError::MissingFile { key: key.to_owned(), path };
+        let resolved = self.input_path(project, key, path)?;
+        if resolved.is_file() { Ok(resolved) } else { Err(missing(key, resolved)) }
+    }
+
+    /// The same of a file or a folder.
+    pub(crate) fn input_path(&self, project: &ProjectLayout, key: &str, path: &Path) -> Result<PathBuf> {
         let resolved = self.path_in(project, path)?;
-        if resolved.is_file() { Ok(resolved) } else { Err(missing(resolved)) }
+        if resolved.exists() { Ok(resolved) } else { Err(missing(key, resolved)) }
     }
 
     /// The path that a request names, absolute and without links; it need not exist.
@@ -232,6 +237,10 @@ pub(crate) fn without_links(path: &Path) -> Result<PathBuf> {
             Err(error) => return Err(WorkbenchError::file("open", path)(error)),
         }
     }
+}
+
+fn missing(key: &str, path: PathBuf) -> WorkbenchError {
+    WorkbenchError::MissingFile { key: key.to_owned(), path }
 }
 
 fn config_text(path: &Path) -> Result<ConfigText> {

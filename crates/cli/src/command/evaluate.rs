@@ -12,10 +12,10 @@ use crate::{comparison, failure::Failure, figures::percent, output::Paint, sessi
 pub struct Evaluate {
     /// Id of the run
     run: String,
-    /// Records to evaluate on
-    #[arg(long, value_name = "FILE")]
+    /// Records to evaluate on, or images: of a data set with parts its test part
+    #[arg(long, value_name = "PATH")]
     test: PathBuf,
-    /// Stage whose adapters are evaluated
+    /// Stage whose model is evaluated
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=2))]
     stage: u8,
     /// Records for which a response is generated [default: evaluation.generate_records]
@@ -40,10 +40,14 @@ impl Evaluate {
 fn page(response: &EvaluateModelResponse, paint: Paint) -> String {
     let reaches =
         if response.passed_thresholds { paint.good("reaches") } else { paint.doubtful("does not reach") };
+    let (figures, accuracy) = match &response.classification {
+        Some(report) => (comparison::of_classifier(report), "accuracy"),
+        None => (comparison::of_reports(&response.reports.iter().collect::<Vec<_>>()), "token accuracy"),
+    };
     [
-        comparison::of_reports(&response.reports.iter().collect::<Vec<_>>()),
+        figures,
         format!(
-            "token accuracy {} {reaches} the threshold {} of stage {}",
+            "{accuracy} {} {reaches} the threshold {} of stage {}",
             percent(response.evaluation_results.accuracy),
             percent(response.threshold),
             response.stage,

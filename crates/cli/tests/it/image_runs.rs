@@ -72,8 +72,17 @@ fn a_sparse_run_and_its_baseline_are_trained_compared_and_described() {
     assert!(monitored["metrics"]["accuracy"].as_f64().unwrap() > 0.1);
     let card = answer(greentune(&project).args(["card", &sparse, "--baseline", &dense]));
     assert!(card["badges"].as_array().unwrap().contains(&Value::from("ast-trained")), "{}", card["badges"]);
+    // The test part of the data set was the run's validation part, there being no other.
+    let evaluated = answer(greentune(&project).args(["evaluate", &sparse, "--test", DIGITS, "--stage", "2"]));
+    let at_the_end = &manifest(folder, &sparse)["stages"][1]["classification"];
+    for figure in ["accuracy", "loss", "images", "confusion"] {
+        assert_eq!(evaluated["classification"][figure], at_the_end[figure]);
+    }
+    assert_eq!(evaluated["evaluation_results"]["custom_metrics"]["images"], 360.0);
+    let refused = problem(greentune(&project).args(["evaluate", &sparse, "--test", DIGITS, "--stage", "1"]));
+    assert!(refused.contains("the model of the last stage is kept"), "{refused}");
     // What is for language models alone says so.
-    let refused = problem(greentune(&project).args(["evaluate", &sparse, "--test", DIGITS, "--stage", "2"]));
+    let refused = problem(greentune(&project).args(["runs", "plan", &sparse]));
     assert!(refused.contains("image classifier"), "{refused}");
 }
 

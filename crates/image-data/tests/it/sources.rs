@@ -3,7 +3,8 @@
 use std::{fs, io::Write, path::Path};
 
 use flate2::{Compression, write::GzEncoder};
-use greentune_image_data::{ImageDataset, Kind, OpenOptions, ValidationFrom};
+use greentune_core_config::Diagnostic;
+use greentune_image_data::{ImageDataset, Kind, OpenOptions, TestSet, ValidationFrom};
 
 use crate::data::{cifar_record, fixture, folders, idx, open, png, refusal, write};
 
@@ -29,6 +30,28 @@ fn folders_with_parts() {
     assert_eq!(dataset.warnings[1], "1 of 2 classes have no validation images: ant");
     fs::remove_dir_all(root.path().join("valid")).unwrap();
     assert_eq!(shape(&open(root.path()).unwrap()), (Kind::ImageFolder, 5, 2, None, ValidationFrom::Test));
+}
+
+#[test]
+fn a_classifier_is_tested_on_the_part_for_it_by_its_own_classes() {
+    let root = tempfile::tempdir().unwrap();
+    folders(
+        root.path(),
+        &[("train/cat", 3), ("train/ant", 2), ("valid/cat", 1), ("test/ant", 2), ("test/cat", 1)],
+    );
+    let classes = ["bee", "cat", "ant"].map(String::from);
+    let tested = |path: &Path, classes: &[String]| TestSet::open(path, classes, u64::MAX);
+    let test = tested(root.path(), &classes).unwrap();
+    assert_eq!((test.part.labels(), test.is_all), (&[2, 2, 1][..], false));
+    let alone = tested(&root.path().join("test"), &classes).unwrap();
+    assert_eq!((alone.part.labels(), alone.is_all), (&[2, 2, 1][..], true));
+    let problem = tested(root.path(), &classes[..2]).unwrap_err().problem();
+    assert_eq!(problem.code, "images.unknown_class");
+    assert!(
+        problem.message.contains("\"ant\"") && problem.message.contains("bee, cat"),
+        "{}",
+        problem.message
+    );
 }
 
 #[test]

@@ -393,7 +393,7 @@ mod tests {
         assert_eq!(plain.drawn(), feed.drawn());
     }
 
-    /// A stage of 600 candidates of 4 a step, from where `at` stands, and its draws.
+    /// A stage of 600 draws, 4 a step.
     struct Stage {
         settings: Settings,
         weights: Vec<f64>,

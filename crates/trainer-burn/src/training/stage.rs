@@ -302,6 +302,11 @@ impl<A: Ops + AutodiffBackend<InnerBackend: Ops>> StageRun<'_, '_, A> {
             .map(|_| feed.micro_batch(training, self.settings.batch_size, &read, &score))
             .collect::<Result<_, _>>()?;
         drawn.retain(|batch| !batch.is_empty());
+        if drawn.is_empty() {
+            // No token of the last records was selected.
+            self.state.progress.draws = feed.drawn();
+            return Ok(());
+        }
         let micro_batches: Vec<Vec<Weighted>> =
             drawn.iter().map(|batch| batch.iter().map(Chosen::weighted).collect()).collect();
         let done = self.state.progress.step;

@@ -13,7 +13,7 @@ use super::model::{Architecture, Shape};
 use crate::error::TrainError;
 
 /// Batches that are rendered ahead.
-const AHEAD: usize = 2;
+pub(super) const AHEAD: usize = 2;
 /// Images whose headers say how large and how coloured a data set is.
 const LOOKED_AT: u32 = 64;
 /// Side of images where a data set has many sizes: that of ImageNet's networks.
@@ -36,6 +36,18 @@ pub struct ClassifierConfig {
     pub classes: Vec<String>,
     /// What becomes of a picture.
     pub pipeline: Pipeline,
+}
+
+impl ClassifierConfig {
+    /// The network whose weights lie beside it; none of an architecture that is not known.
+    pub fn shape(&self) -> Option<Shape> {
+        Some(Shape {
+            architecture: Architecture::named(&self.architecture)?,
+            classes: self.classes.len(),
+            channels: self.pipeline.channels,
+            image_size: self.pipeline.height as usize,
+        })
+    }
 }
 
 impl Images {

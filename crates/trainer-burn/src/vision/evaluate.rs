@@ -1,31 +1,73 @@
 //! How good a classifier is on a set of images.
 
-use std::path::PathBuf;
+use std::{fs, path::PathBuf};
 
-use greentune_core_config::evaluation::ClassificationReport;
-use greentune_image_data::{Loader, Part, View};
+use burn::tensor::backend::AutodiffBackend;
+use greentune_core_config::{
+    evaluation::ClassificationReport, layout::RunLayout, manifest::RunManifest, task::EvaluateTask,
+};
+use greentune_image_data::{Loader, OpenOptions, Part, TestSet, View};
 
 use super::{
-    data::Images,
+    data::{AHEAD, ClassifierConfig},
     model::Network,
     step::{self, Batch},
+    weights,
 };
 use crate::{error::TrainError, ops::image::ImageOps};
 
 /// Images that go through the network at once.
 const AT_ONCE: usize = 128;
 
+/// Evaluates the classifier that a run left on the images of the task.
+pub fn of_run<A>(
+    task: &EvaluateTask,
+    manifest: &RunManifest,
+    layout: &RunLayout,
+    device: &A::Device,
+) -> Result<ClassificationReport, TrainError>
+where
+    A: AutodiffBackend<InnerBackend: ImageOps>,
+{
+    let folder = layout.final_model();
+    let path = folder.join("config.json");
+    let text = fs::read_to_string(&path).map_err(TrainError::io(&path))?;
+    let unfit = |message: String| TrainError::Model {
+        code: "model.config_invalid",
+        path: path.clone(),
+        message,
+        hint: "Train the run again: its classifier is not as it was left.",
+    };
+    let config: ClassifierConfig = serde_json::from_str(&text).map_err(|error| unfit(error.to_string()))?;
+    let shape = config.shape().ok_or_else(|| unfit(format!("{} is no architecture", config.architecture)))?;
+    let network = weights::load::<A::InnerBackend>(&folder.join("model.safetensors"), shape, device)?;
+    let memory = OpenOptions::default().max_memory_bytes;
+    let TestSet { part, is_all, .. } = TestSet::open(&task.dataset, &config.classes, memory)?;
+    if is_all && task.dataset == manifest.data.train {
+        return Err(TrainError::Setting {
+            key: String::from("test_dataset"),
+            message: format!(
+                "found {}, which has no test part: most of its images were trained on; name other images",
+                task.dataset.display()
+            ),
+        });
+    }
+    let threads = manifest.settings.vision.loader_threads as usize;
+    let mut loader = Loader::new(&part, &config.pipeline, threads, AHEAD)?;
+    report(&network, &config.classes, &part, &mut loader, "test", task.dataset.clone(), device)
+}
+
 /// Evaluates `network` on all images of `part`.
 pub fn report<B: ImageOps>(
     network: &Network<B>,
-    images: &Images,
+    names: &[String],
     part: &Part,
     loader: &mut Loader,
     role: &str,
     dataset: PathBuf,
     device: &B::Device,
 ) -> Result<ClassificationReport, TrainError> {
-    let classes = images.dataset.classes.len();
+    let classes = names.len();
     let ids: Vec<u32> = (0..part.len() as u32).collect();
     for chunk in ids.chunks(AT_ONCE) {
         loader.request(chunk.to_vec(), 0, View::Evaluate)?;
@@ -56,7 +98,7 @@ pub fn report<B: ImageOps>(
         loss: loss / count.max(1) as f64,
         accuracy: share(right),
         top5_accuracy: (classes > 5).then(|| share(within_five)),
-        classes: images.dataset.classes.clone(),
+        classes: names.to_vec(),
         confusion,
     })
 }

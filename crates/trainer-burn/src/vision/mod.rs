@@ -5,7 +5,7 @@
 
 mod checkpoint;
 pub mod data;
-mod evaluate;
+pub(crate) mod evaluate;
 mod feed;
 pub mod model;
 pub mod optimizer;

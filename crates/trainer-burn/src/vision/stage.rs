@@ -386,7 +386,7 @@ impl<A: ImageOps + AutodiffBackend<InnerBackend: ImageOps>> StageRun<'_, '_, A> 
         let run = self.run;
         evaluate::report(
             &self.state.network,
-            &run.images,
+            &run.images.dataset.classes,
             &run.images.dataset.validation,
             &mut self.validation,
             "validation",

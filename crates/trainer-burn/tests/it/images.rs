@@ -46,6 +46,18 @@ fn convolutions() {
     }
 }
 
+/// What other backends take their gradients from.
+#[test]
+fn plain_gradients_to_images_are_those_of_the_kernels() {
+    for at in windows() {
+        let of = |seed, rows, columns| Tensor::<Flex, 2>::from_data(values(seed, rows, columns), &FlexDevice);
+        let (weight, dy) = (of(1, at.size * at.size * 5, 7), of(2, at.result().pixels(), 7));
+        let mine = host(Flex::convolution_dx(weight.clone(), dy.clone(), at));
+        let plain = host(plain::convolution_dx(weight, dy, at));
+        assert!(mine.iter().zip(&plain).all(|(a, b)| (a - b).abs() < 1e-4), "{at:?}");
+    }
+}
+
 #[test]
 fn convolutions_by_channel() {
     for at in windows() {

@@ -6,7 +6,8 @@ use std::{
 };
 
 use greentune_core_config::{
-    evaluation::{EvaluatedModel, EvaluationReport},
+    evaluation::{ClassificationReport, EvaluatedModel, EvaluationReport},
+    settings::Task,
     task::{EvaluateTask, WorkerAnswer, WorkerTask},
 };
 use jiff::Timestamp;
@@ -22,9 +23,9 @@ pub struct EvaluateModel {
     pub project_path: Option<PathBuf>,
     /// Id of the run.
     pub run_id: String,
-    /// Data set to evaluate on, relative to the project or absolute.
+    /// Records or images to evaluate on, relative to the project or absolute.
     pub test_dataset: PathBuf,
-    /// Stage whose adapters are evaluated: 1 or 2.
+    /// Stage whose model is evaluated: 1 or 2, of an image classifier its last.
     pub stage: u8,
     /// Records for which a response is generated; the settings' `evaluation.generate_records` when absent.
     pub generate_records: Option<u64>,
@@ -41,12 +42,15 @@ pub struct EvaluateModelResponse {
     pub stage: u8,
     /// Figures of the stage.
     pub evaluation_results: EvaluationResults,
-    /// Whether the stage's token accuracy reaches `threshold`.
+    /// Whether the stage's accuracy reaches `threshold`.
     pub passed_thresholds: bool,
     /// The stage's threshold in the settings: `evaluation.stage1_threshold` or `stage2_threshold`.
     pub threshold: f64,
-    /// Full reports: the stage first, then the base model.
+    /// Full reports of a language model: the stage first, then the base model.
     pub reports: Vec<EvaluationReport>,
+    /// Full report of an image classifier.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub classification: Option<ClassificationReport>,
     /// File that holds the reports.
     pub results_file: PathBuf,
 }
@@ -54,11 +58,12 @@ pub struct EvaluateModelResponse {
 /// Figures of the evaluated stage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EvaluationResults {
-    /// Share of response tokens whose most likely prediction is right, in `[0, 1]`.
+    /// Share of response tokens, or of images, whose most likely prediction is right, in `[0, 1]`.
     pub accuracy: f64,
-    /// exp of the mean loss per response token.
+    /// exp of the mean loss per response token, or per image.
     pub perplexity: f64,
-    /// Further figures, the base model's prefixed with `base_`: `exact_match`, `bleu`, `loss`, `base_accuracy`, …
+    /// Further figures, the base model's prefixed with `base_`: `exact_match`, `bleu`, `loss`, `base_accuracy`, …; of an
+    /// image classifier `loss`, `top5_accuracy`, `images`, `skipped`.
     pub custom_metrics: BTreeMap<String, f64>,
 }
 
@@ -71,32 +76,47 @@ struct ResultsFile<'a> {
 }
 
 impl Workbench {
-    /// Evaluates the stage and the base model in a worker, and keeps the reports in the run's folder.
+    /// Evaluates the stage and the base model, or the classifier, in a worker, and keeps the reports in the run's folder.
     ///
-    /// `passed_thresholds` compares the stage's token accuracy with `evaluation.stage1_threshold` or
+    /// `passed_thresholds` compares the stage's accuracy with `evaluation.stage1_threshold` or
     /// `evaluation.stage2_threshold` of the run's settings.
     pub async fn evaluate_model(&self, request: EvaluateModel) -> Result<EvaluateModelResponse> {
         let (run, task) = self.blocking(move |workbench| workbench.evaluate_task(&request)).await?;
         match self.ask_worker(&WorkerTask::Evaluate(task.clone())).await? {
             WorkerAnswer::Evaluated { reports } => {
-                self.blocking(move |_| keep_results(&run, &task, reports)).await
+                self.blocking(move |_| keep_reports(&run, &task, reports)).await
+            }
+            WorkerAnswer::Classified { report } => {
+                self.blocking(move |_| keep_classification(&run, &task, *report)).await
             }
             _ => Err(wrong_answer("evaluate")),
         }
     }
 
     fn evaluate_task(&self, request: &EvaluateModel) -> Result<(Run, EvaluateTask)> {
-        let run = self.read_run(request.project_path.as_deref(), &request.run_id)?.of_language_model(
-            "evaluating",
-            "its figures on all validation images are in the run's evaluation folder and in `greentune card`",
-        )?;
+        let run = self.read_run(request.project_path.as_deref(), &request.run_id)?;
         run.trained_stage(request.stage)?;
+        let last = run.manifest.stages.last().map_or(request.stage, |stage| stage.stage);
+        let is_classifier = run.manifest.settings.task() == Task::ImageClassification;
+        if is_classifier && request.stage != last {
+            return Err(WorkbenchError::InvalidValue {
+                key: "stage",
+                found: request.stage.to_string(),
+                allowed: format!("{last}: of an image classifier the model of the last stage is kept"),
+            });
+        }
+        let named = &request.test_dataset;
+        let dataset = if is_classifier {
+            self.input_path(run.layout.project(), "test_dataset", named)?
+        } else {
+            self.input_file(run.layout.project(), "test_dataset", named)?
+        };
         let generate_records =
             request.generate_records.unwrap_or(run.manifest.settings.evaluation.generate_records);
         let task = EvaluateTask {
             run_folder: run.layout.folder().to_owned(),
             stage: request.stage,
-            dataset: self.input_file(run.layout.project(), "test_dataset", &request.test_dataset)?,
+            dataset,
             generate_records: usize::try_from(generate_records).unwrap_or(usize::MAX),
             with_base: true,
         };
@@ -104,13 +124,51 @@ impl Workbench {
     }
 }
 
-fn keep_results(
+fn keep_reports(
     run: &Run,
     task: &EvaluateTask,
     reports: Vec<EvaluationReport>,
 ) -> Result<EvaluateModelResponse> {
     let report_of = |model| reports.iter().find(|report| report.model == model);
     let stage = report_of(EvaluatedModel::Stage(task.stage)).ok_or_else(|| wrong_answer("evaluate"))?;
+    let results = EvaluationResults {
+        accuracy: stage.token_accuracy,
+        perplexity: stage.perplexity,
+        custom_metrics: custom_metrics(stage, report_of(EvaluatedModel::Base)),
+    };
+    keep(run, task, results, reports, None)
+}
+
+fn keep_classification(
+    run: &Run,
+    task: &EvaluateTask,
+    report: ClassificationReport,
+) -> Result<EvaluateModelResponse> {
+    let metrics = [
+        ("loss", Some(report.loss)),
+        ("top5_accuracy", report.top5_accuracy),
+        ("images", Some(report.images as f64)),
+        ("skipped", Some(report.skipped as f64)),
+    ];
+    let results = EvaluationResults {
+        accuracy: report.accuracy,
+        perplexity: report.loss.exp(),
+        custom_metrics: metrics
+            .into_iter()
+            .filter_map(|(name, figure)| Some((name.to_owned(), figure?)))
+            .collect(),
+    };
+    keep(run, task, results, Vec::new(), Some(report))
+}
+
+/// Compares with the stage's threshold and writes the results file.
+fn keep(
+    run: &Run,
+    task: &EvaluateTask,
+    evaluation_results: EvaluationResults,
+    reports: Vec<EvaluationReport>,
+    classification: Option<ClassificationReport>,
+) -> Result<EvaluateModelResponse> {
     let evaluation = &run.manifest.settings.evaluation;
     let threshold = if task.stage == 2 { evaluation.stage2_threshold } else { evaluation.stage1_threshold };
     let created_at = Timestamp::now();
@@ -118,15 +176,12 @@ fn keep_results(
         success: true,
         run_id: run.manifest.run_id.clone(),
         stage: task.stage,
-        evaluation_results: EvaluationResults {
-            accuracy: stage.token_accuracy,
-            perplexity: stage.perplexity,
-            custom_metrics: custom_metrics(stage, report_of(EvaluatedModel::Base)),
-        },
-        passed_thresholds: stage.token_accuracy >= threshold,
+        passed_thresholds: evaluation_results.accuracy >= threshold,
+        evaluation_results,
         threshold,
         results_file: results_file(run, task, created_at),
         reports,
+        classification,
     };
     let folder = run.layout.evaluation(task.stage);
     std::fs::create_dir_all(&folder).map_err(WorkbenchError::file("create", folder))?;

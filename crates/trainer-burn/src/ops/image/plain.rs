@@ -39,9 +39,30 @@ pub fn convolution<B: Backend>(x: Tensor<B, 2>, weight: Tensor<B, 2>, at: Convol
 
 /// See [`super::ImageOps::convolution_dx`].
 pub fn convolution_dx<B: Backend>(weight: Tensor<B, 2>, dy: Tensor<B, 2>, at: Convolution) -> Tensor<B, 2> {
+    if at.size == 1 && at.padding == 0 {
+        // burn 0.21 has zeros on wgpu where such a window has a stride.
+        return spread(dy.matmul(weight.transpose()), at);
+    }
     let channels = weight.dims()[0] / (at.size * at.size);
     let like = Tensor::<B, 2>::zeros([at.grid.pixels(), channels], &dy.device());
     dx_of(planes(like, at.grid), kernels(weight, at.size), planes(dy, at.result()), options(at, 1))
+}
+
+/// The pixels of the result at their places among those of the grid, zeros between them.
+fn spread<B: Backend>(x: Tensor<B, 2>, at: Convolution) -> Tensor<B, 2> {
+    if at.stride == 1 {
+        return x;
+    }
+    let (device, [pixels, channels]) = (x.device(), x.dims());
+    let (Grid { images, height, width }, result, skipped) = (at.grid, at.result(), at.stride - 1);
+    let lines = images * result.height;
+    let across = Tensor::zeros([pixels, skipped, channels], &device);
+    let x = Tensor::cat(vec![x.reshape([pixels, 1, channels]), across], 1);
+    let line = result.width * at.stride * channels;
+    let down = Tensor::zeros([lines, skipped, line], &device);
+    let x = Tensor::cat(vec![x.reshape([lines, 1, line]), down], 1);
+    let x: Tensor<B, 4> = x.reshape([images, result.height * at.stride, result.width * at.stride, channels]);
+    x.slice([0..images, 0..height, 0..width, 0..channels]).reshape([images * height * width, channels])
 }
 
 /// See [`super::ImageOps::convolution_dweight`].
