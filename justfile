@@ -1,6 +1,7 @@
 # Recipes for developers; `just` lists them. CI is .ci/run.
 
 peers := env("PEERS_ROOT", home_directory() / ".cache/greentune-peers")
+worker_allocator := "env MIMALLOC_PURGE_DELAY=-1 MIMALLOC_ALLOW_LARGE_OS_PAGES=1 MIMALLOC_ARENA_RESERVE=4GiB"
 target := env("CARGO_TARGET_DIR", justfile_directory() / "target")
 
 default:
@@ -60,12 +61,13 @@ bench-carbon python=(peers / "venvs/cc/bin/python"):
     python3 fixtures/bench/carbon_overhead.py --python {{python}} --binary {{target}}/release/examples/meter_overhead --seconds 60
     {{python}} fixtures/bench/aggregate.py {{target}}/release/examples/aggregate
 
-# Adaptive sparse training beside its controls and the upstream package, and a dense step beside torchvision's (about 15 minutes on 2 cores)
+# Adaptive sparse training beside its controls and the upstream package, and a dense step beside torchvision's (about 35 minutes on 2 cores)
 bench-ast python=(peers / "venvs/torch/bin/python"):
     cargo build --release --workspace --bins --examples
     python3 fixtures/bench/ast.py --binary {{target}}/release/greentune --python {{python}}
     python3 fixtures/bench/ast.py --binary {{target}}/release/greentune --records
-    {{target}}/release/examples/vision_step resnet18 32 64
-    {{target}}/release/examples/vision_step resnet18 224 8
-    {{target}}/release/examples/vision_step simplecnn 32 64
+    {{worker_allocator}} {{target}}/release/examples/vision_step resnet18 32 64
+    {{worker_allocator}} {{target}}/release/examples/vision_step resnet18 224 8
+    {{worker_allocator}} {{target}}/release/examples/vision_step simplecnn 32 64
     {{python}} fixtures/vision/bench_torch_step.py --threads 2
+    {{target}}/release/examples/loader_speed 1
