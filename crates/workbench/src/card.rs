@@ -23,8 +23,7 @@ use greentune_scaffold::{CardTemplate, render_card};
 
 pub use self::badges::Badge;
 pub(crate) use self::comparison::{Comparison, compare};
-use self::figures::RunEnergy;
-use crate::{Result, WorkbenchError, run::Run};
+use crate::{Result, WorkbenchError, run::Run, run_energy::RunEnergy};
 
 /// Which weights a card lies beside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

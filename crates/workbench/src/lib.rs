@@ -27,6 +27,7 @@ mod plan;
 mod progress;
 mod project;
 mod run;
+mod run_energy;
 mod shell;
 mod tracking;
 mod workbench;

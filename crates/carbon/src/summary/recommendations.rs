@@ -296,11 +296,19 @@ fn readable_counter(rows: &[StageRow]) -> Option<Recommendation> {
 }
 
 fn mass(kg: f64) -> String {
-    if kg >= 0.1 { format!("{kg:.2} kg") } else { format!("{:.1} g", kg * 1000.0) }
+    match kg {
+        0.1.. => format!("{kg:.2} kg"),
+        1e-4.. => format!("{:.1} g", kg * 1e3),
+        _ => format!("{:.1} mg", kg * 1e6),
+    }
 }
 
 fn energy(kwh: f64) -> String {
-    if kwh >= 0.1 { format!("{kwh:.2} kWh") } else { format!("{:.1} Wh", kwh * 1000.0) }
+    match kwh {
+        0.1.. => format!("{kwh:.2} kWh"),
+        1e-4.. => format!("{:.1} Wh", kwh * 1e3),
+        _ => format!("{:.1} mWh", kwh * 1e6),
+    }
 }
 
 fn count(parameters: u64) -> String {
@@ -367,6 +375,12 @@ mod tests {
         assert_eq!(of(&[row(record, &[])], &EquivalenceTable::default(), &facts), []);
         let clean = EmissionsRecord { emissions: 0.3, ..ten_kwh("NOR") };
         assert_eq!(advice(&[row(clean, &[])], &RunFacts::default()), []);
+    }
+
+    #[test]
+    fn small_figures_are_figures_too() {
+        assert_eq!([mass(1.234), mass(0.0123), mass(1.23e-5)], ["1.23 kg", "12.3 g", "12.3 mg"]);
+        assert_eq!([energy(1.234), energy(0.0123), energy(1.23e-5)], ["1.23 kWh", "12.3 Wh", "12.3 mWh"]);
     }
 
     #[test]

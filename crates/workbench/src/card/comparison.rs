@@ -8,7 +8,7 @@ use greentune_core_config::{
 };
 
 use super::{
-    figures::{RunEnergy, StageEnergy, accuracy, devices, training_seconds},
+    figures::{accuracy, devices, training_seconds},
     quantities::{percent, percent_range},
     trained_up_to,
 };
@@ -16,6 +16,7 @@ use crate::{
     Result, WorkbenchError,
     comparison::{self, EnergySavingsBasis, RunFigures},
     run::Run,
+    run_energy::{RunEnergy, StageEnergy},
 };
 
 /// What a baseline run came to.
@@ -34,7 +35,7 @@ pub(crate) struct BaselineFigures {
     /// kg CO2-equivalent of all of its training.
     pub emissions_kg: Option<f64>,
     /// `measured`, `modelled`, `mixed` or `unknown`.
-    pub energy_basis: Option<String>,
+    pub energy_basis: Option<&'static str>,
 }
 
 /// What was saved against the baseline; negative where more was used.

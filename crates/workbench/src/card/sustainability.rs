@@ -11,10 +11,10 @@ use serde::Serialize;
 use super::{
     Subject,
     body::{Row, row},
-    figures::{Total, accuracy, training_seconds},
+    figures::{accuracy, training_seconds},
     quantities::{duration, energy, energy_range, mass, percent, percent_range, significant},
 };
-use crate::comparison::EnergySavingsBasis;
+use crate::{comparison::EnergySavingsBasis, run_energy::Total};
 
 /// What a stage cost.
 #[derive(Debug, Serialize)]
@@ -23,7 +23,7 @@ pub(super) struct StageCost {
     time: String,
     energy: String,
     emissions: String,
-    basis: String,
+    basis: &'static str,
 }
 
 /// How the energy of one component in one stage was got.
@@ -157,7 +157,7 @@ pub(super) fn stage_costs(subject: &Subject) -> Vec<StageCost> {
             time: time(stage.stage),
             energy: energy(stage.kwh),
             emissions: mass(stage.kg),
-            basis: stage.basis.clone(),
+            basis: stage.basis,
         })
         .collect()
 }

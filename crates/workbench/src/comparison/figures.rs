@@ -5,9 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use greentune_carbon::{codecarbon, sidecar};
 use greentune_core_config::{
-    emissions::{EmissionsProvenance, EmissionsRecord, basis_of},
+    emissions::EmissionsRecord,
     evaluation::EvaluatedModel,
     event::{EpochMetrics, EventKind},
     manifest::{RunData, RunManifest, StageRecord},
@@ -17,7 +16,11 @@ use greentune_core_config::{
 use serde_json::Value;
 
 use super::statistics::Proportion;
-use crate::{Result, WorkbenchError, run::Run};
+use crate::{
+    Result,
+    run::Run,
+    run_energy::{RunEnergy, Total},
+};
 
 /// Settings that make no difference to what is learnt, or that a comparison names by themselves.
 const PASSED_OVER: [&str; 12] = [
@@ -317,46 +320,32 @@ fn compute_savings(run: &Run) -> Option<f64> {
     whole.compute_savings()
 }
 
-/// The last row of every stage's file, with its sidecar; `None` when a stage has no row.
+/// What the meters say of all stages; `None` when one was not metered.
 fn read_meter(run: &Run) -> Result<Option<Metered>> {
-    let mut rows = Vec::new();
-    for stage in &run.manifest.stages {
-        let row =
-            codecarbon::last(&run.layout.emissions_csv(stage.stage)).map_err(WorkbenchError::reported)?;
-        let sidecar = sidecar::read(&run.layout.provenance(stage.stage)).map_err(WorkbenchError::reported)?;
-        let Some(row) = row else { return Ok(None) };
-        rows.push((row, sidecar));
-    }
-    Ok((!rows.is_empty()).then(|| metered(&rows)))
+    let stages: Vec<&StageRecord> = run.manifest.stages.iter().collect();
+    let energy = RunEnergy::read(&run.layout, &stages)?;
+    Ok(energy.whole().map(|total| metered(&energy, &total)))
 }
 
-fn metered(rows: &[(EmissionsRecord, Option<EmissionsProvenance>)]) -> Metered {
-    let sum = |of: fn(&EmissionsRecord) -> f64| rows.iter().map(|(row, _)| of(row)).sum::<f64>();
+fn metered(energy: &RunEnergy, total: &Total) -> Metered {
+    let rows = || energy.stages.iter().filter_map(|stage| stage.record.as_ref());
     let words = |of: fn(&EmissionsRecord) -> String| {
-        let values: BTreeSet<String> = rows.iter().map(|(row, _)| of(row)).collect();
+        let values: BTreeSet<String> = rows().map(of).collect();
         values.into_iter().collect::<Vec<_>>().join(" and ")
     };
-    let sidecars: Option<Vec<_>> = rows.iter().map(|(_, sidecar)| sidecar.as_ref()).collect();
-    // Stages were metered in one way, so that their errors go the same way: their ends add up.
-    let interval = |of: fn(&EmissionsProvenance) -> [f64; 2]| {
-        let intervals = sidecars.as_ref()?.iter().map(|sidecar| of(sidecar));
-        Some(intervals.fold([0.0, 0.0], |[low, high], [less, more]| [low + less, high + more]))
-    };
-    let mut notes = sidecars.iter().flatten().flat_map(|sidecar| &sidecar.notes);
+    let sidecars: Vec<_> = energy.stages.iter().filter_map(|stage| stage.provenance.as_ref()).collect();
+    let mut notes = sidecars.iter().flat_map(|sidecar| &sidecar.notes);
     Metered {
-        energy_kwh: sum(|row| row.energy_consumed),
-        energy_interval: interval(EmissionsProvenance::energy_interval_kwh),
-        emissions_g: 1000.0 * sum(|row| row.emissions),
-        emissions_interval: interval(EmissionsProvenance::emissions_interval_kg)
-            .map(|interval| interval.map(|kg| 1000.0 * kg)),
-        basis: sidecars
-            .as_ref()
-            .map_or("unknown", |all| basis_of(all.iter().flat_map(|sidecar| &sidecar.components))),
+        energy_kwh: total.kwh,
+        energy_interval: total.range_kwh,
+        emissions_g: 1000.0 * total.kg,
+        emissions_interval: total.range_kg.map(|range| range.map(|kg| 1000.0 * kg)),
+        basis: if sidecars.len() == energy.stages.len() { total.basis } else { "unknown" },
         cpu: words(|row| row.cpu_model.clone()),
         gpu: words(|row| row.gpu_model.clone()),
         tracking_mode: words(|row| row.tracking_mode.clone()),
         // A file of an older version may have no PUE, which then was 1.
-        pue: rows.iter().map(|(row, _)| row.pue).fold(1.0, f64::max),
+        pue: rows().map(|row| row.pue).fold(1.0, f64::max),
         meter: words(|row| row.codecarbon_version.clone()),
         place: words(|row| format!("{} {}", row.country_iso_code, row.region).trim().to_owned()),
         // The ledger's own words for a machine that slept.
