@@ -121,17 +121,23 @@ impl<A: ImageOps + AutodiffBackend<InnerBackend: ImageOps>> Run<'_, A> {
         let network = if path.as_os_str().is_empty() {
             self.shape.draw(seed, &self.device)
         } else {
-            let (network, has_new_head) = weights::load_pretrained(path, self.shape, seed, &self.device)?;
-            if has_new_head {
-                let message = format!(
-                    "the last layer of {} is for other classes; a fresh one is trained for these {}",
-                    path.display(),
-                    self.shape.classes
-                );
-                let warning = EventKind::Warning { code: String::from("model.new_head"), message };
-                reporter.report(warning).map_err(TrainError::Reporter)?;
-            }
-            network
+            let loaded = weights::load_pretrained(path, self.shape, seed, &self.device)?;
+            let mut warn = |is_so: bool, code: &str, message: String| {
+                let warning = EventKind::Warning { code: code.to_owned(), message };
+                if is_so { reporter.report(warning).map_err(TrainError::Reporter) } else { Ok(()) }
+            };
+            let file = path.display();
+            let new_head = format!(
+                "the last layer of {file} is for other classes; a fresh one is trained for these {}",
+                self.shape.classes
+            );
+            warn(loaded.has_new_head, "model.new_head", new_head)?;
+            let timms = format!(
+                "{file} has timm's names; weights that timm calls tf_* look the same and compute something else, which \
+                 training has to make up for"
+            );
+            warn(loaded.has_timms_names, "model.timm_names", timms)?;
+            loaded.network
         };
         let optimizer = Optimizer::new(&network.weights, &settings.vision);
         Ok(State { progress: Progress::default(), network, optimizer })

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use burn::tensor::backend::Backend;
+
 use super::model::{Network, Shape, TensorSpec};
 use crate::{
     error::TrainError,
@@ -19,28 +21,46 @@ pub fn load<B: ImageOps>(path: &Path, shape: Shape, device: &B::Device) -> Resul
     Ok(network)
 }
 
-/// Reads what a training starts from. A last layer for other classes is drawn anew; that it was is said.
+/// What a training starts from.
+#[derive(Debug)]
+pub struct Pretrained<B: Backend> {
+    /// The network.
+    pub network: Network<B>,
+    /// Whether its last layer was for other classes and is drawn anew.
+    pub has_new_head: bool,
+    /// Whether the file has timm's names where they are others than torchvision's.
+    pub has_timms_names: bool,
+}
+
+/// Reads what a training starts from, by torchvision's names or timm's.
 pub fn load_pretrained<B: ImageOps>(
     path: &Path,
     shape: Shape,
     seed: u64,
     device: &B::Device,
-) -> Result<(Network<B>, bool), TrainError> {
+) -> Result<Pretrained<B>, TrainError> {
     let file = weights::WeightFile::open(path)?;
-    let head = format!("{}.", shape.architecture.head());
-    let mut network = shape.draw(seed, device);
-    let mut has_new_head = false;
+    let architecture = shape.architecture;
+    let head = format!("{}.", architecture.head());
+    let mut all =
+        Pretrained { network: shape.draw(seed, device), has_new_head: false, has_timms_names: false };
     for spec in shape.tensors() {
-        let fits = file.dimensions(&spec.name).is_ok_and(|found| found == spec.shape);
-        if !fits && spec.name.starts_with(&head) && file.dimensions(&spec.name).is_ok() {
-            has_new_head = true;
+        let is_there = |name: &String| file.dimensions(name).is_ok();
+        let timms = architecture.timm_name(&spec.name).filter(|name| !is_there(&spec.name) && is_there(name));
+        all.has_timms_names |= timms.is_some();
+        let name = timms.unwrap_or_else(|| spec.name.clone());
+        let fits = file.dimensions(&name).is_ok_and(|found| found == spec.shape);
+        if !fits && spec.name.starts_with(&head) && is_there(&name) {
+            all.has_new_head = true;
             continue;
         }
-        network.put(&spec, read(&file, path, &spec)?.on(device));
+        let values = read(&file, path, &TensorSpec { name, ..spec.clone() })?;
+        all.network.put(&spec, values.on(device));
     }
-    Ok((network, has_new_head))
+    Ok(all)
 }
 
+/// Reads the tensor that `spec` names.
 fn read(file: &weights::WeightFile, path: &Path, spec: &TensorSpec) -> Result<HostTensor, TrainError> {
     let unfit = |message: String| TrainError::Model {
         code: "model.pretrained_unfit",

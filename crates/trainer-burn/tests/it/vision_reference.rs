@@ -16,6 +16,7 @@ use greentune_trainer_burn::vision::{
     step::{self, Batch},
     weights,
 };
+use safetensors::SafeTensors;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -295,18 +296,21 @@ fn tensors_are_those_of_published_files() {
             channels: 3,
             image_size: 224,
         };
-        let mut lines: Vec<String> = shape
-            .tensors()
-            .iter()
-            .map(|spec| {
+        let digest_of = |name: &dyn Fn(&str) -> String| {
+            let line = |spec: &TensorSpec| {
                 let sides: Vec<String> = spec.shape.iter().map(usize::to_string).collect();
-                format!("{} [{}]\n", spec.name, sides.join(","))
-            })
-            .collect();
-        lines.sort();
-        let digest = sha256(lines.concat().as_bytes());
-        let text = known.to_string();
+                format!("{} [{}]\n", name(&spec.name), sides.join(","))
+            };
+            let mut lines: Vec<String> = shape.tensors().iter().map(line).collect();
+            lines.sort();
+            sha256(lines.concat().as_bytes())
+        };
+        let (digest, text) = (digest_of(&str::to_owned), known.to_string());
         assert!(text.contains(&digest), "{ours}: {digest} is not in {text}");
+        if known.get("timm_names_sha256").is_some() {
+            let digest = digest_of(&|name| shape.architecture.timm_name(name).unwrap());
+            assert!(text.contains(&digest), "{ours} of timm: {digest} is not in {text}");
+        }
     }
 }
 
@@ -390,19 +394,51 @@ fn training_starts_from_weights_that_fit() {
     weights::save(&network, &path).unwrap();
     let load =
         |name: &str, classes| weights::load_pretrained::<Flex>(&path, shape(name, classes), 2, &FlexDevice);
-    let (same, has_new_head) = load("resnet18", 7).unwrap();
-    assert!(!has_new_head);
-    assert_eq!(host(same.weights.get("fc.weight").unwrap()), host(network.weights.get("fc.weight").unwrap()));
-    let (other, has_new_head) = load("resnet18", 4).unwrap();
-    assert!(has_new_head);
-    assert_eq!(other.weights.get("fc.weight").unwrap().dims(), [4, 512]);
+    let same = load("resnet18", 7).unwrap();
+    assert!(!same.has_new_head && !same.has_timms_names);
     assert_eq!(
-        host(other.weights.get("conv1.weight").unwrap()),
+        host(same.network.weights.get("fc.weight").unwrap()),
+        host(network.weights.get("fc.weight").unwrap())
+    );
+    let other = load("resnet18", 4).unwrap();
+    assert!(other.has_new_head);
+    assert_eq!(other.network.weights.get("fc.weight").unwrap().dims(), [4, 512]);
+    assert_eq!(
+        host(other.network.weights.get("conv1.weight").unwrap()),
         host(network.weights.get("conv1.weight").unwrap())
     );
     let problem = load("resnet50", 7).unwrap_err().problem();
     assert_eq!(problem.code, "model.pretrained_unfit");
     assert!(problem.message.contains("layer1.0"), "{problem}");
+}
+
+#[test]
+fn an_efficientnet_of_timm_starts_a_training() {
+    let folder = tempfile::tempdir().unwrap();
+    let [ours, timms] = ["ours.safetensors", "timms.safetensors"].map(|name| folder.path().join(name));
+    let shape = |classes| Shape {
+        architecture: Architecture::named("efficientnet_b0").unwrap(),
+        classes,
+        channels: 3,
+        image_size: 32,
+    };
+    let network: Network<Flex> = shape(7).draw(1, &FlexDevice);
+    weights::save(&network, &ours).unwrap();
+    let bytes = fs::read(&ours).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let renamed = tensors
+        .tensors()
+        .into_iter()
+        .map(|(name, view)| (shape(7).architecture.timm_name(&name).unwrap(), view));
+    safetensors::serialize_to_file(renamed, None, &timms).unwrap();
+    let load = |classes| weights::load_pretrained::<Flex>(&timms, shape(classes), 2, &FlexDevice).unwrap();
+    let loaded = load(7);
+    assert!(loaded.has_timms_names && !loaded.has_new_head);
+    for name in ["features.0.0.weight", "features.3.1.block.2.fc2.bias", "classifier.1.weight"] {
+        let [read, saved] = [&loaded.network, &network].map(|net| host(net.weights.get(name).unwrap()));
+        assert_eq!(read, saved, "{name}");
+    }
+    assert!(load(4).has_new_head);
 }
 
 /// What is dropped is a function of the seed, and nothing is dropped in evaluation.

@@ -151,6 +151,16 @@ impl Shape {
     }
 }
 
+impl Architecture {
+    /// timm's name of the tensor `name`, where it is another.
+    pub fn timm_name(self, name: &str) -> Option<String> {
+        match self {
+            Self::EfficientNet(_) => efficientnet::timm_name(name),
+            _ => None,
+        }
+    }
+}
+
 impl TensorSpec {
     /// Rows and columns in memory.
     pub fn matrix_shape(&self) -> [usize; 2] {
