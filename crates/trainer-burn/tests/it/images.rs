@@ -55,6 +55,13 @@ fn plain_gradients_to_images_are_those_of_the_kernels() {
         let mine = host(Flex::convolution_dx(weight.clone(), dy.clone(), at));
         let plain = host(plain::convolution_dx(weight, dy, at));
         assert!(mine.iter().zip(&plain).all(|(a, b)| (a - b).abs() < 1e-4), "{at:?}");
+        let (x, weight) = (of(3, at.grid.pixels(), 7), of(4, at.size * at.size, 7));
+        let dy = of(5, at.result().pixels(), 7);
+        let (mine, mine_dweight) = Flex::depthwise_backward(x.clone(), weight.clone(), dy.clone(), at);
+        let (plain, dweight) = plain::depthwise_backward(x, weight, dy, at);
+        for (mine, plain) in [(mine, plain), (mine_dweight, dweight)] {
+            assert!(host(mine).iter().zip(host(plain)).all(|(a, b)| (a - b).abs() < 1e-3), "{at:?}");
+        }
     }
 }
 

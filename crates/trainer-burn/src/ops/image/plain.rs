@@ -39,13 +39,18 @@ pub fn convolution<B: Backend>(x: Tensor<B, 2>, weight: Tensor<B, 2>, at: Convol
 
 /// See [`super::ImageOps::convolution_dx`].
 pub fn convolution_dx<B: Backend>(weight: Tensor<B, 2>, dy: Tensor<B, 2>, at: Convolution) -> Tensor<B, 2> {
-    if at.size == 1 && at.padding == 0 {
-        // burn 0.21 has zeros on wgpu where such a window has a stride.
+    if reads_single_pixels(at) {
         return spread(dy.matmul(weight.transpose()), at);
     }
     let channels = weight.dims()[0] / (at.size * at.size);
     let like = Tensor::<B, 2>::zeros([at.grid.pixels(), channels], &dy.device());
     dx_of(planes(like, at.grid), kernels(weight, at.size), planes(dy, at.result()), options(at, 1))
+}
+
+/// Whether each pixel of a result is of one of the grid alone. burn 0.21's gradient to the input has zeros on wgpu where
+/// such a window has a stride, so that these go without it.
+const fn reads_single_pixels(at: Convolution) -> bool {
+    at.size == 1 && at.padding == 0
 }
 
 /// The pixels of the result at their places among those of the grid, zeros between them.
@@ -87,10 +92,14 @@ pub fn depthwise_backward<B: Backend>(
     at: Convolution,
 ) -> (Tensor<B, 2>, Tensor<B, 2>) {
     let [taps, channels] = weight.dims();
-    let (x, weight) = (planes(x, at.grid), kernels(weight, at.size));
-    let dy = planes(dy, at.result());
-    let dx = dx_of(x.clone(), weight.clone(), dy.clone(), options(at, channels));
-    let dweight = dweight_of(x, weight, dy, options(at, channels));
+    let planes_of_x = planes(x, at.grid);
+    let (kernels, planes_of_dy) = (kernels(weight.clone(), at.size), planes(dy.clone(), at.result()));
+    let dx = if reads_single_pixels(at) {
+        spread(dy * weight, at)
+    } else {
+        dx_of(planes_of_x.clone(), kernels.clone(), planes_of_dy.clone(), options(at, channels))
+    };
+    let dweight = dweight_of(planes_of_x, kernels, planes_of_dy, options(at, channels));
     (dx, dweight.permute([2, 3, 1, 0]).reshape([taps, channels]))
 }
 
