@@ -37,12 +37,10 @@ impl SelectionSoFar {
         if self.unit == AstUnit::Token {
             return None;
         }
-        let all = 3 * self.candidates.max(1);
-        Some(if self.candidates == 0 {
-            0.0
-        } else {
-            1.0 - (3 * self.selected + self.scored) as f64 / all as f64
-        })
+        if self.candidates == 0 {
+            return Some(0.0);
+        }
+        Some(1.0 - (3 * self.selected + self.scored) as f64 / (3 * self.candidates) as f64)
     }
 
     /// Both together; the threshold is the later one.

@@ -109,8 +109,6 @@ pub struct TestSet {
     pub part: Part,
     /// Whether they are all of the data set, which has neither a test nor a validation part.
     pub is_all: bool,
-    /// What is odd and no error, in sentences.
-    pub warnings: Vec<String>,
 }
 
 impl TestSet {
@@ -134,7 +132,7 @@ impl TestSet {
         };
         let places = found.classes.iter().map(place).collect::<Result<Vec<_>, _>>()?;
         let labels = part.labels.iter().map(|&label| places[label as usize]).collect();
-        Ok(Self { part: Part { labels, ..part }, is_all, warnings: found.warnings })
+        Ok(Self { part: Part { labels, ..part }, is_all })
     }
 }
 

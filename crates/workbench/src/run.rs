@@ -139,6 +139,15 @@ impl Run {
         Some(SelectionSoFar { candidates: samples, selected: samples, ..SelectionSoFar::default() })
     }
 
+    /// Share of full training's arithmetic that the run has spared, its warm-up included. `None` where nothing is
+    /// selected, where samples were not counted, and of tokens ([`SelectionSoFar::compute_savings`]).
+    pub(crate) fn compute_savings(&self) -> Option<f64> {
+        let begun = || self.manifest.stages.iter().filter(|stage| stage.status != RunStatus::NotStarted);
+        begun().find_map(|stage| stage.selection.as_ref())?.compute_savings()?;
+        let mut stages = begun().map(|stage| self.samples_of(stage));
+        stages.try_fold(SelectionSoFar::default(), |sum, stage| Some(sum.and(&stage?)))?.compute_savings()
+    }
+
     /// Training records of a stage, as its last start counted them.
     pub(crate) fn train_records(&self, of: u8) -> Option<u64> {
         self.events.iter().rev().find_map(|event| match event.kind {

@@ -9,7 +9,7 @@ use crate::{
     data::{Dataset, Encoder, Example, Examples},
     error::TrainError,
     model::{Adapters, Decoder},
-    ops::Ops,
+    ops::{LabelScore, Ops},
     training::step::{self, Weighted},
 };
 
@@ -50,17 +50,11 @@ impl Scores {
 /// Scores of a model on `examples`.
 pub fn score<B: Ops>(decoder: &Decoder<B>, adapters: Option<&Adapters<B>>, examples: &[Example]) -> Scores {
     let (mut tokens, mut loss, mut right) = (0u64, 0.0, 0u64);
-    for chunk in batches(examples) {
-        let chunk = Weighted::whole(chunk);
-        let labels = step::labels(&chunk, 1.0);
-        let hidden = decoder.forward(&step::batch(&chunk), adapters);
-        let scores = B::score_labels(hidden, &decoder.head(), &labels);
-        for (score, target) in scores.iter().zip(labels.targets.iter()) {
-            tokens += 1;
-            loss += f64::from(score.loss);
-            right += u64::from(score.predicted == *target);
-        }
-    }
+    score_tokens(decoder, adapters, examples, |score, target| {
+        tokens += 1;
+        loss += f64::from(score.loss);
+        right += u64::from(score.predicted == target);
+    });
     let divisor = tokens.max(1) as f64;
     Scores { tokens, loss: loss / divisor, token_accuracy: right as f64 / divisor }
 }
@@ -72,14 +66,26 @@ pub(crate) fn observe<B: Ops>(
     examples: &[Example],
 ) -> Vec<Observation> {
     let mut observations = Vec::new();
-    for chunk in batches(examples) {
-        let weighted = Weighted::whole(chunk);
-        let hidden = decoder.forward(&step::batch(&weighted), adapters);
-        let scores = B::score_labels(hidden, &decoder.head(), &step::labels(&weighted, 1.0));
-        observations
-            .extend(scores.iter().map(|score| Observation { loss: score.loss, entropy: score.entropy }));
-    }
+    score_tokens(decoder, adapters, examples, |LabelScore { loss, entropy, .. }, _| {
+        observations.push(Observation { loss, entropy });
+    });
     observations
+}
+
+/// Tells `each` what a model says of every labelled token of `examples` in turn, and which one is right.
+fn score_tokens<B: Ops>(
+    decoder: &Decoder<B>,
+    adapters: Option<&Adapters<B>>,
+    examples: &[Example],
+    mut each: impl FnMut(LabelScore, u32),
+) {
+    for chunk in batches(examples) {
+        let chunk = Weighted::whole(chunk);
+        let labels = step::labels(&chunk, 1.0);
+        let hidden = decoder.forward(&step::batch(&chunk), adapters);
+        let scores = B::score_labels(hidden, &decoder.head(), &labels);
+        scores.into_iter().zip(labels.targets.iter()).for_each(|(score, target)| each(score, *target));
+    }
 }
 
 /// Examples in file order, in batches of a bounded number of tokens.

@@ -82,16 +82,10 @@ impl Images {
     /// The network that a run trains on these images.
     pub fn shape(&self, settings: &VisionSettings) -> Result<Shape, TrainError> {
         let name = settings.model.as_deref().unwrap_or_default();
-        let architecture = Architecture::named(name).ok_or_else(|| TrainError::Setting {
+        let shape = self.config(settings).shape().ok_or_else(|| TrainError::Setting {
             key: String::from("vision.model"),
             message: format!("found {name}, which is no image classifier"),
         })?;
-        let shape = Shape {
-            architecture,
-            classes: self.dataset.classes.len(),
-            channels: self.pipeline.channels,
-            image_size: self.pipeline.height as usize,
-        };
         if shape.image_size < shape.least_image_size() {
             return Err(TrainError::Setting {
                 key: String::from("vision.image_size"),

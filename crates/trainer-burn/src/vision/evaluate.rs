@@ -42,7 +42,7 @@ where
     let shape = config.shape().ok_or_else(|| unfit(format!("{} is no architecture", config.architecture)))?;
     let network = weights::load::<A::InnerBackend>(&folder.join("model.safetensors"), shape, device)?;
     let memory = OpenOptions::default().max_memory_bytes;
-    let TestSet { part, is_all, .. } = TestSet::open(&task.dataset, &config.classes, memory)?;
+    let TestSet { part, is_all } = TestSet::open(&task.dataset, &config.classes, memory)?;
     if is_all && task.dataset == manifest.data.train {
         return Err(TrainError::Setting {
             key: String::from("test_dataset"),

@@ -162,7 +162,7 @@ impl RunFigures {
             seconds: manifest.stages.iter().map(|stage| stage.duration_seconds).sum(),
             samples_trained: manifest.stages.iter().map(|stage| Some(run.samples_of(stage)?.selected)).sum(),
             activation_rate: selections.last().map_or(1.0, |selection| selection.activation_rate()),
-            compute_savings: if selections.is_empty() { None } else { compute_savings(run) },
+            compute_savings: run.compute_savings(),
             meter,
             price: settings
                 .carbon
@@ -309,15 +309,6 @@ fn devices(run: &Run) -> String {
         _ => None,
     });
     devices.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(" and ")
-}
-
-/// Over the whole run.
-fn compute_savings(run: &Run) -> Option<f64> {
-    let stages = run.manifest.stages.iter();
-    let whole = stages
-        .map(|stage| run.samples_of(stage))
-        .try_fold(SelectionSoFar::default(), |sum, stage| Some(sum.and(&stage?)))?;
-    whole.compute_savings()
 }
 
 /// What the meters say of all stages; `None` when one was not metered.

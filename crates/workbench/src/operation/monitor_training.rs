@@ -79,11 +79,7 @@ fn job(run: &Run) -> MonitorTrainingResponse {
         _ => None,
     });
     let selecting = run.manifest.stages.iter().find_map(|stage| stage.selection.as_ref());
-    let whole = || {
-        let stages = run.manifest.stages.iter().filter_map(|stage| run.samples_of(stage));
-        stages.fold(SelectionSoFar::default(), |sum, stage| sum.and(&stage))
-    };
-    let savings = selecting.and_then(|_| whole().compute_savings());
+    let savings = run.compute_savings();
     let left = (summary.status == RunStatus::Running).then(|| progress::pace(run)).flatten();
     MonitorTrainingResponse {
         epoch: samples.map(|samples| samples.epoch),

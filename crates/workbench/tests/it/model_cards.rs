@@ -11,7 +11,7 @@ use greentune_core_config::{
     layout::RunLayout,
     manifest::{RunData, RunManifest, RunStatus, StageRecord},
     selection::SelectionSoFar,
-    settings::{AstPolicy, Settings},
+    settings::{AstPolicy, AstUnit, Settings},
 };
 use greentune_workbench::operation::{CreateModelCard, CreateModelCardResponse};
 use serde_json::json;
@@ -370,6 +370,20 @@ async fn a_saving_needs_a_baseline_of_the_same_task_and_says_how_it_is_known() {
     assert!(compute.markdown.contains("Trained with 35.8 % less arithmetic"), "{}", compute.markdown);
     assert!(!compute.markdown.contains("less energy") && !compute.markdown.contains("CO2 avoided"));
     assert!(!compute.badges.contains(&"energy-efficient".to_owned()));
+
+    // A token that is not selected still passes through every layer.
+    let mut tokens = ast_run(&sandbox);
+    tokens.energy.clear();
+    let selection = tokens.manifest.stages[1].selection.as_mut().unwrap();
+    selection.unit = AstUnit::Token;
+    for event in &mut tokens.events {
+        if let EventKind::EpochFinished(epoch) = event {
+            epoch.selection.iter_mut().for_each(|selection| selection.unit = AstUnit::Token);
+        }
+    }
+    tokens.write(&sandbox);
+    let nothing = card(&sandbox, request(AST, "standard", Some("unmetered-20261126-090000"))).await;
+    assert!(!nothing.markdown.contains("arithmetic"), "{}", nothing.markdown);
 }
 
 #[tokio::test]
