@@ -1,23 +1,17 @@
 //! greentune's domain model: settings, runs, events, emissions, problems and ports.
 //!
 //! No IO beyond reading configuration text, and nothing of tokio, clap, burn or polars.
+//!
+//! The folders say what is where: `domain` (runs and what is said of them), `configuration` (settings), `model` (what a
+//! base model's `config.json` means, and the memory formula), `worker` (tasks and answers of a worker process).
 
-pub mod availability;
-pub mod emissions;
-pub mod evaluation;
-pub mod event;
-pub mod ids;
-pub mod layout;
-pub mod manifest;
-pub mod memory;
+mod configuration;
+mod domain;
 pub mod model;
-pub mod plan;
-pub mod port;
-pub mod preparation;
-pub mod problem;
-pub mod resolve;
-pub mod selection;
-pub mod settings;
-pub mod task;
+mod worker;
 
+pub use configuration::{availability, resolve, settings};
+pub use domain::{emissions, evaluation, event, ids, layout, manifest, port, problem, selection};
+pub use model::memory;
 pub use problem::{Diagnostic, Location, Problem, ProblemKind};
+pub use worker::{plan, preparation, task};

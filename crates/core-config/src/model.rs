@@ -4,6 +4,7 @@
 //! what is refused by name because it would silently compute something else.
 
 mod architecture;
+pub mod memory;
 mod raw;
 mod rope;
 

@@ -1,0 +1,11 @@
+//! Runs and what is said of them: names, files, events, manifest, evaluations, emissions, problems, and the ports.
+
+pub mod emissions;
+pub mod evaluation;
+pub mod event;
+pub mod ids;
+pub mod layout;
+pub mod manifest;
+pub mod port;
+pub mod problem;
+pub mod selection;

@@ -1,0 +1,5 @@
+//! What a worker process is asked to do besides training, and what it answers.
+
+pub mod plan;
+pub mod preparation;
+pub mod task;
