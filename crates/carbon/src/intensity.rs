@@ -6,28 +6,32 @@
 mod grid;
 mod place;
 mod settings;
+mod source;
 mod table;
 
 #[cfg(feature = "online")]
 mod cache;
+#[cfg(feature = "online")]
+mod endpoint;
 mod forecast;
 #[cfg(feature = "online")]
 mod live;
 #[cfg(feature = "online")]
 mod service;
 #[cfg(feature = "online")]
+mod trouble;
+#[cfg(feature = "online")]
 mod zone;
 
 #[cfg(feature = "online")]
+pub use endpoint::{DEFAULT_ENDPOINT, LiveConfig, Secret, check_endpoint};
+#[cfg(feature = "online")]
 pub use forecast::fetch_forecast;
 pub use forecast::{Forecast, ForecastHour, Window, cleaner_hours};
-pub use grid::{Grid, GridSource};
-#[cfg(feature = "online")]
-pub use live::{DEFAULT_ENDPOINT, LiveConfig, Secret};
+pub use grid::Grid;
 pub use place::{Cloud, Place};
-#[cfg(feature = "online")]
-pub use service::check_endpoint;
 pub use settings::LiveAccess;
 #[cfg(feature = "online")]
 pub use settings::live_config;
+pub use source::GridSource;
 pub use table::{CarbonIntensity, Found, Scope, all, cleanest, cleanest_region, find};

@@ -1,4 +1,7 @@
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use greentune_core_config::{Diagnostic, Location, Problem, ProblemKind};
 
@@ -69,6 +72,8 @@ pub enum TrackingError {
         call: String,
         /// What it said.
         message: String,
+        /// How long it asks to wait.
+        retry_after: Option<Duration>,
     },
     /// The credentials are missing or refused.
     #[error("{address} refused {call} with {status}: {message}")]
@@ -157,6 +162,14 @@ impl TrackingError {
 
     pub(crate) fn damaged(path: &Path, reason: impl std::fmt::Display) -> Self {
         Self::Damaged { path: path.to_path_buf(), reason: reason.to_string() }
+    }
+
+    /// How long the server asks to wait before the next call.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Unwell { retry_after, .. } => *retry_after,
+            _ => None,
+        }
     }
 
     /// Whether the same may succeed a little later.

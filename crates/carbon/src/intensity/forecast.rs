@@ -69,7 +69,10 @@ pub fn fetch_forecast(
     place: &super::Place,
     config: &super::LiveConfig,
 ) -> Result<Forecast, crate::CarbonError> {
-    use super::service::{ANSWER_WITHIN, Service, Trouble};
+    use super::{
+        service::{ANSWER_WITHIN, Service},
+        trouble::Trouble,
+    };
     let refused =
         |trouble: Trouble| crate::CarbonError::Live { kind: trouble.kind(), message: trouble.to_string() };
     let service = Service::new(place, config, ANSWER_WITHIN).map_err(refused)?;

@@ -33,43 +33,8 @@ pub struct Grid {
     pub notes: Vec<String>,
 }
 
-/// Answers with the carbon intensity of one place, as it is now.
-#[derive(Clone, Debug)]
-pub struct GridSource {
-    yearly: Grid,
-    #[cfg(feature = "online")]
-    live: Option<std::sync::Arc<super::live::Live>>,
-}
-
-impl GridSource {
-    /// The bundled yearly figure.
-    pub fn yearly(place: &Place) -> Self {
-        Self {
-            yearly: yearly(place),
-            #[cfg(feature = "online")]
-            live: None,
-        }
-    }
-
-    /// The figure of the hour, fetched in a thread of its own until the last clone is dropped; the bundled one where there
-    /// is none, with a note why.
-    #[cfg(feature = "online")]
-    pub fn live(place: &Place, config: super::LiveConfig) -> Self {
-        let live = super::live::Live::start(place, config);
-        Self { yearly: yearly(place), live: Some(std::sync::Arc::new(live)) }
-    }
-
-    /// The last known figure. Does not wait for anything.
-    pub fn now(&self) -> Grid {
-        #[cfg(feature = "online")]
-        if let Some(live) = &self.live {
-            return live.now(&self.yearly);
-        }
-        self.yearly.clone()
-    }
-}
-
-fn yearly(place: &Place) -> Grid {
+/// The bundled yearly figure of `place`.
+pub(super) fn yearly(place: &Place) -> Grid {
     let Found { intensity: row, note } = table::look_up(place);
     let (uncertainty, basis) = uncertainty(row);
     let scope = match row.scope {
@@ -143,7 +108,7 @@ fn spread(rows: impl Iterator<Item = &'static CarbonIntensity>, mean: f64) -> f6
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::intensity::Cloud;
+    use crate::intensity::{Cloud, GridSource};
 
     fn at(country: &str, region: Option<&str>) -> Grid {
         let place =

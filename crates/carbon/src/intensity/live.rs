@@ -1,24 +1,21 @@
 //! The figure of the hour, fetched beside what is metered.
 
 use std::{
-    fmt,
-    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
     thread,
     time::Duration,
 };
 
+use greentune_http_client::{Backoff, jittered};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Grid, Place,
+    Grid, LiveConfig, Place,
     cache::Cache,
     grid::{LIFE_CYCLE_FACTORS, YEAR_FOR_HOURS},
-    service::{ANSWER_WITHIN, Reading, Service, Trouble, What},
+    service::{ANSWER_WITHIN, Reading, Service},
+    trouble::{Trouble, What},
 };
-
-/// Electricity Maps. Its older host, `api.electricitymap.org`, goes as well.
-pub const DEFAULT_ENDPOINT: &str = "https://api.electricitymaps.com/v3/carbon-intensity/latest";
 
 /// The first pause after a failure; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_secs(30);
@@ -31,51 +28,6 @@ const STILL_NOW: SignedDuration = SignedDuration::from_hours(2);
 /// What the service estimates where the grid's data are not there yet; assumed.
 const ESTIMATED: f64 = 0.2;
 const HOUR_SECONDS: i64 = 3600;
-
-/// How live figures are had.
-#[derive(Clone, Debug)]
-pub struct LiveConfig {
-    /// Address of the latest figure, with or without `/latest` at its end; [`DEFAULT_ENDPOINT`].
-    pub endpoint: String,
-    /// Sent as `auth-token` to the endpoint's host alone.
-    pub token: Option<Secret>,
-    /// JSON file that runs share; its folder is created.
-    pub cache: PathBuf,
-    /// Zone of Electricity Maps that goes before the place.
-    pub zone: Option<String>,
-    /// A figure is fetched anew after this long, and when an hour begins.
-    pub refresh: Duration,
-}
-
-impl LiveConfig {
-    /// The endpoint's host, or what stands in for it where the endpoint is no address.
-    pub(crate) fn host(&self) -> String {
-        super::service::host(&self.endpoint).unwrap_or_else(|| "an unknown service".into())
-    }
-}
-
-/// A token. It is shown nowhere.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// The token in `text`; none when there is nothing but white space, or what no header can hold.
-    pub fn new(text: &str) -> Option<Self> {
-        let text = text.trim();
-        let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
-        plain.then(|| Self(text.to_owned()))
-    }
-
-    pub(super) fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(..)")
-    }
-}
 
 /// Fetches until it is dropped. The thread ends at once, or after the exchange that is under way; nobody waits for it.
 #[derive(Debug)]
@@ -164,7 +116,7 @@ impl Fetcher {
                     self.fresh_for(&reading).max(Duration::from_millis(10))
                 }
                 Err(trouble) => {
-                    let pause = pause_after(&trouble, failures, self.refresh);
+                    let pause = jittered(pause_after(&trouble, failures, self.refresh));
                     failures += 1;
                     lock(&self.state).trouble = Some(trouble);
                     pause
@@ -208,11 +160,11 @@ impl Fetcher {
 
 /// How long to wait after the failure number `failures`, from 0.
 fn pause_after(trouble: &Trouble, failures: u32, refresh: Duration) -> Duration {
-    let growing = refresh.min(FIRST_PAUSE).saturating_mul(2_u32.saturating_pow(failures)).min(LONGEST_PAUSE);
+    let backoff = Backoff { first: refresh.min(FIRST_PAUSE), longest: LONGEST_PAUSE };
     match trouble.what {
-        What::SlowDown(Some(asked)) => asked.min(LONGEST_PATIENCE).max(growing),
+        What::SlowDown(Some(asked)) => backoff.pause(failures, Some(asked.min(LONGEST_PATIENCE))),
         _ if trouble.lasts() => LONGEST_PAUSE,
-        _ => growing,
+        _ => backoff.pause(failures, None),
     }
     .max(Duration::from_millis(10))
 }

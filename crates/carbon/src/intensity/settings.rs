@@ -18,6 +18,9 @@ pub struct LiveAccess {
     pub token: Option<super::Secret>,
     /// Where answers are kept for all runs; without it nothing is asked.
     pub cache: Option<PathBuf>,
+    /// Through which the service is asked.
+    #[cfg(feature = "online")]
+    pub proxy: Option<greentune_http_client::Proxy>,
 }
 
 impl From<&CarbonSettings> for Place {
@@ -56,5 +59,6 @@ pub fn live_config(settings: &CarbonSettings, access: &LiveAccess) -> Option<sup
         cache: access.cache.clone().filter(|_| is_asked)?,
         zone: None,
         refresh: REFRESH,
+        proxy: access.proxy.clone(),
     })
 }

@@ -1,6 +1,6 @@
 //! Which zone of Electricity Maps a place is in.
 
-use super::{CarbonIntensity, Place, service::What, table};
+use super::{CarbonIntensity, Place, table, trouble::What};
 
 /// Regions whose zone bears another code, from the service's list of zones. California's and Texas' cover most of the state.
 const ZONES: [(&str, &str, &str); 12] = [

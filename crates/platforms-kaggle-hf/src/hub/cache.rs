@@ -54,7 +54,7 @@ impl CachedModel {
 
     /// Where the content with `etag` is kept.
     pub(super) fn blob(&self, etag: &str) -> PathBuf {
-        self.paths.blob_path(etag)
+        self.root.join(self.repo.folder_name()).join("blobs").join(etag)
     }
 
     /// Keeps in mind that the revision stands for `commit`.

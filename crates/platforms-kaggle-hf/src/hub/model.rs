@@ -137,8 +137,8 @@ pub fn fetch_model<E: From<HubError>>(
             );
         }
     };
-    let fetching =
-        Fetching { client: Client::new(settings, id, &commit), model, id, commit, watch, done: Cell::new(0) };
+    let client = Client::new(settings, id, &commit)?;
+    let fetching = Fetching { client, model, id, commit, watch, done: Cell::new(0) };
     if !listing.iter().any(|name| name == CONFIG) {
         return Err(HubError::FileMissing { id: id.to_owned(), file: CONFIG.to_owned() }.into());
     }
@@ -164,7 +164,10 @@ fn ask(settings: &HubSettings, wanted: FetchModel, model: &CachedModel, watch: &
     if settings.offline || (is_here && is_commit(wanted.revision)) {
         return Asked::Needless;
     }
-    let client = Client::new(settings, wanted.id, wanted.revision);
+    let client = match Client::new(settings, wanted.id, wanted.revision) {
+        Ok(client) => client,
+        Err(error) => return Asked::Failed(error),
+    };
     // With the model at hand nobody wants to wait for a Hub that is down.
     let repetitions = if is_here { 0 } else { REPETITIONS };
     match client.patiently(watch, repetitions, Client::model_info) {

@@ -10,7 +10,7 @@ use greentune_core_config::{Diagnostic as _, ProblemKind};
 use tempfile::TempDir;
 
 use super::*;
-use crate::intensity::{GridSource, fetch_forecast};
+use crate::intensity::{GridSource, Secret, fetch_forecast};
 
 const TOKEN: &str = "very-secret-token";
 const YEARLY: f64 = 44.18;
@@ -62,6 +62,7 @@ impl FakeService {
             cache: folder.join("cache").join("intensity.json"),
             zone: None,
             refresh: Duration::from_hours(1),
+            proxy: None,
         }
     }
 }
