@@ -12,7 +12,7 @@ use hf_hub::{Cache, CacheRepo, Repo, RepoType};
 
 use super::{
     error::{HubError, Result},
-    model::Watch,
+    watch::Watch,
 };
 
 /// How long another process may hold a file without getting on.

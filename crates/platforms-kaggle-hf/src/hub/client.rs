@@ -11,9 +11,9 @@ use serde::Deserialize;
 
 use super::{
     error::{HubError, Result},
-    model::Watch,
     refusal::Refusal,
     settings::HubSettings,
+    watch::Watch,
 };
 
 /// Repetitions after a failure that may pass.

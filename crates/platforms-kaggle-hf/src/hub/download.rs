@@ -14,7 +14,7 @@ use super::{
     cache::{CachedModel, make_folder},
     client::{Client, FileInfo, REPETITIONS},
     error::{HubError, Result},
-    model::{Gauge, Watch},
+    watch::{Gauge, Watch},
 };
 
 /// Bytes read at once.

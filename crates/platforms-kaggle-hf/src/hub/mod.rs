@@ -11,10 +11,12 @@ mod files;
 mod model;
 mod refusal;
 mod settings;
+mod watch;
 
 pub use self::{
     error::{HubError, Result},
     files::Parts,
-    model::{FetchModel, Snapshot, Watch, cached, fetch_model},
+    model::{FetchModel, Snapshot, cached, fetch_model},
     settings::{DEFAULT_ENDPOINT, HubSettings, Token},
+    watch::Watch,
 };

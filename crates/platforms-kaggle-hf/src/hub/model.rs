@@ -3,15 +3,9 @@
 use std::{
     cell::Cell,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicBool, Ordering},
-    thread,
-    time::{Duration, Instant},
 };
 
-use greentune_core_config::{
-    ids,
-    port::{TransferProgress, TransferReporter},
-};
+use greentune_core_config::ids;
 
 use super::{
     cache::{CachedModel, is_commit},
@@ -20,6 +14,7 @@ use super::{
     error::{HubError, Result},
     files::{self, CONFIG, INDEX, Parts},
     settings::HubSettings,
+    watch::{Gauge, Watch},
 };
 
 /// Which model is wanted.
@@ -44,60 +39,6 @@ pub struct Snapshot {
     pub downloaded_bytes: u64,
     /// Why the Hub could not say whether there is a newer commit, when it was asked.
     pub not_asked: Option<String>,
-}
-
-/// Who is told how far a download is, and who may stop it.
-#[derive(Clone, Copy, Debug)]
-pub struct Watch<'a> {
-    /// What is fetched, for messages.
-    pub what: &'a str,
-    /// Who is told.
-    pub reporter: &'a dyn TransferReporter,
-    /// Whether it is to stop.
-    pub cancelled: &'a AtomicBool,
-}
-
-impl Watch<'_> {
-    /// An error when the download is to stop.
-    pub(super) fn check(&self) -> Result<()> {
-        if self.cancelled.load(Ordering::Relaxed) {
-            Err(HubError::Cancelled(self.what.to_owned()))
-        } else {
-            Ok(())
-        }
-    }
-
-    /// Waits, and stops waiting when the download is to stop.
-    pub(super) fn sleep(&self, pause: Duration) -> Result<()> {
-        let until = Instant::now() + pause;
-        loop {
-            self.check()?;
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(());
-            }
-            thread::sleep(left.min(Duration::from_millis(100)));
-        }
-    }
-}
-
-/// Adds up what several files report.
-pub(super) struct Gauge<'a> {
-    watch: &'a Watch<'a>,
-    before: u64,
-    total: u64,
-}
-
-impl Gauge<'_> {
-    /// `file` has `done` bytes now.
-    pub(super) fn at(&self, file: &str, done: u64) {
-        self.watch.reporter.report(&TransferProgress {
-            what: self.watch.what.to_owned(),
-            file: file.to_owned(),
-            bytes_done: self.before + done,
-            bytes_total: self.total,
-        });
-    }
 }
 
 /// The model in the cache, when it is complete there; the network is not used.
