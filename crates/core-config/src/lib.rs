@@ -11,7 +11,10 @@ pub mod model;
 mod worker;
 
 pub use configuration::{availability, resolve, settings};
-pub use domain::{emissions, evaluation, event, ids, layout, manifest, port, problem, selection};
+pub use domain::{
+    emissions, evaluation, event, file_problem, ids, layout, manifest, port, problem, selection,
+};
+pub use file_problem::FileFault;
 pub use model::memory;
 pub use problem::{Diagnostic, Location, Problem, ProblemKind};
 pub use worker::{plan, preparation, task};

@@ -25,7 +25,9 @@ pub enum HttpError {
         name: String,
     },
     /// A proxy's address cannot be used.
-    #[error("the proxy's address cannot be used; allowed is http://host:port or https://host:port")]
+    #[error(
+        "the proxy's address cannot be used; allowed is http://host:port, https://host:port or socks5://host:port"
+    )]
     Proxy,
     /// No connection, or one that broke.
     #[error("{reason}")]

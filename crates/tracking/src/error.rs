@@ -191,11 +191,10 @@ impl Diagnostic for TrackingError {
             Self::Busy(_) => {
                 (Kind::Conflict, "tracking.busy", Some("a worker that trains the run sends it by itself"))
             }
-            Self::File { .. } => (
-                Kind::Unavailable,
-                "tracking.file",
-                Some("check that the folder may be written and has space left"),
-            ),
+            Self::File { path, source, .. } => {
+                let location = Location { file: Some(path.clone()), ..Location::default() };
+                return Problem::of_file(source, self.to_string()).at(location);
+            }
             Self::Damaged { .. } => (
                 Kind::InvalidInput,
                 "tracking.damaged_file",
@@ -251,7 +250,7 @@ impl Diagnostic for TrackingError {
         problem.hint = hint.map(String::from);
         match self {
             Self::Setting { key, .. } => problem.at_key(*key),
-            Self::File { path, .. } | Self::Damaged { path, .. } => {
+            Self::Damaged { path, .. } => {
                 problem.at(Location { file: Some(path.clone()), ..Location::default() })
             }
             _ => problem,

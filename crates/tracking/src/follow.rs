@@ -319,3 +319,35 @@ fn sync_one(mut course: Course) -> TrackerReport {
         problems,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unwell(asked_seconds: Option<u64>) -> TrackingError {
+        TrackingError::Unwell {
+            address: String::from("http://localhost"),
+            status: 429,
+            call: String::from("runs/log-batch"),
+            message: String::new(),
+            retry_after: asked_seconds.map(Duration::from_secs),
+        }
+    }
+
+    #[test]
+    fn a_server_is_asked_again_after_a_growing_pause_or_the_one_that_it_asks_for() {
+        for (asked, failures, seconds) in [
+            (None, 1, 1),
+            (None, 3, 4),
+            (None, 60, 30),
+            (Some(7), 1, 7),
+            (Some(1), 4, 8),
+            (Some(24 * 3600), 1, 300),
+        ] {
+            let pause = pause_after(&unwell(asked), failures);
+            let shortest = Duration::from_secs(seconds);
+            // A quarter more by chance at most.
+            assert!(pause >= shortest && pause <= shortest.mul_f64(1.25), "{asked:?} {failures}: {pause:?}");
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use std::{io, path::PathBuf};
 
 use greentune_core_config::{
-    Diagnostic, Location, Problem, ProblemKind, manifest::RunStatus, model::ModelConfigError,
+    Diagnostic, FileFault, Location, Problem, ProblemKind, manifest::RunStatus, model::ModelConfigError,
     settings::ModelType,
 };
 
@@ -260,12 +260,10 @@ impl WorkbenchError {
     fn class(&self) -> (ProblemKind, &'static str) {
         use ProblemKind::{Cancelled, Conflict, Internal, InvalidInput, NotFound, Unavailable, Unsupported};
         match self {
-            Self::File { source, .. } => match source.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => (Unavailable, "disk.full"),
-                io::ErrorKind::NotFound => (NotFound, "file.missing"),
-                io::ErrorKind::PermissionDenied => (Unavailable, "file.permission"),
-                _ => (Internal, "file.io"),
-            },
+            Self::File { source, .. } => {
+                let fault = FileFault::of(source);
+                (fault.kind(), fault.code())
+            }
             Self::NotAProject(_) => (NotFound, "project.missing"),
             Self::OutsideProject { .. } => (InvalidInput, "path.outside_project"),
             Self::OutsideAllowedRoots { .. } => (InvalidInput, "path.outside_roots"),
@@ -297,7 +295,7 @@ impl WorkbenchError {
 
     fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::File { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+            Self::File { source, .. } if FileFault::of(source) == FileFault::DiskFull => {
                 String::from("free some space and try again; a run goes on from its last checkpoint")
             }
             Self::NotAProject(_) => String::from("make one with `greentune new NAME`, or name its folder"),

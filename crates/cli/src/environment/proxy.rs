@@ -32,7 +32,7 @@ mod tests {
         assert_eq!(proxy(&[("HTTPS_PROXY", "")]), None);
         let both = [("http_proxy", "http://plain:1"), ("HTTPS_PROXY", "secure:3128")];
         assert_eq!(proxy(&both).as_deref(), Some("Proxy(http://secure:3128)"));
-        let unusable = [("ALL_PROXY", "socks5://other:1080"), ("http_proxy", "http://plain:1")];
+        let unusable = [("ALL_PROXY", "ftp://other"), ("http_proxy", "http://plain:1")];
         assert_eq!(proxy(&unusable).as_deref(), Some("Proxy(http://plain:1)"));
     }
 
