@@ -6,6 +6,7 @@ pub mod event;
 pub mod ids;
 pub mod layout;
 pub mod manifest;
+pub mod platform;
 pub mod port;
 pub mod problem;
 pub mod selection;

@@ -11,7 +11,7 @@ pub mod model;
 mod worker;
 
 pub use configuration::{availability, resolve, settings};
-pub use domain::{emissions, evaluation, event, ids, layout, manifest, port, problem, selection};
+pub use domain::{emissions, evaluation, event, ids, layout, manifest, platform, port, problem, selection};
 pub use model::memory;
 pub use problem::{Diagnostic, Location, Problem, ProblemKind};
 pub use worker::{plan, preparation, task};

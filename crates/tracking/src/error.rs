@@ -2,6 +2,8 @@ use std::path::{Path, PathBuf};
 
 use greentune_core_config::{Diagnostic, Location, Problem, ProblemKind};
 
+use greentune_run_folder::RunFolderError;
+
 use crate::Tracker;
 
 /// What can go wrong between a run and a tracking server. Nothing of it ends training.
@@ -18,6 +20,9 @@ pub enum TrackingError {
         /// What is allowed.
         allowed: &'static str,
     },
+    /// Something is wrong with the run's folder.
+    #[error(transparent)]
+    RunFolder(#[from] RunFolderError),
     /// The settings name no tracking server.
     #[error("the run is logged nowhere: mlflow.enabled is false and wandb.project is empty")]
     NothingConfigured,
@@ -169,6 +174,7 @@ impl Diagnostic for TrackingError {
     fn problem(&self) -> Problem {
         use ProblemKind as Kind;
         let (kind, code, hint) = match self {
+            Self::RunFolder(error) => return error.problem(),
             Self::Setting { .. } => (Kind::InvalidInput, "tracking.setting", None),
             Self::NothingConfigured => (
                 Kind::InvalidInput,

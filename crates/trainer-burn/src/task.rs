@@ -4,7 +4,7 @@ use std::path::Path;
 
 use burn::tensor::backend::AutodiffBackend;
 use greentune_core_config::{
-    Diagnostic, Problem, ProblemKind,
+    Diagnostic, Problem,
     evaluation::{EvaluatedModel, EvaluationReport},
     layout::RunLayout,
     manifest::RunManifest,
@@ -22,8 +22,11 @@ use crate::{
     training,
 };
 
-/// Does a task; problems are answers too.
-pub fn answer(task: &WorkerTask) -> WorkerAnswer {
+/// Reads the manifest of the run in a folder, and where its files are.
+pub type ReadRun<'a> = &'a dyn Fn(&Path) -> Result<(RunManifest, RunLayout), Problem>;
+
+/// Does a task; problems are answers too. `read_run` reads the run that the task is about, if it is about one.
+pub fn answer(task: &WorkerTask, read_run: ReadRun<'_>) -> WorkerAnswer {
     let failed = |problem: Problem| WorkerAnswer::Failed { problem };
     match task {
         WorkerTask::ProbeDevices => WorkerAnswer::Devices { devices: backend::devices() },
@@ -54,17 +57,6 @@ pub fn answer(task: &WorkerTask) -> WorkerAnswer {
             evaluated.unwrap_or_else(failed)
         }
     }
-}
-
-fn read_run(folder: &Path) -> Result<(RunManifest, RunLayout), Problem> {
-    let invalid = |message: String| Problem::new(ProblemKind::InvalidInput, "run.manifest_invalid", message);
-    let layout = RunLayout::at(folder)
-        .ok_or_else(|| invalid(format!("{} is not a run's folder", folder.display())))?;
-    let path = layout.manifest();
-    let text = std::fs::read_to_string(&path).map_err(|error| TrainError::io(&path)(error).problem())?;
-    let manifest =
-        serde_json::from_str(&text).map_err(|error| invalid(format!("{}: {error}", path.display())))?;
-    Ok((manifest, layout))
 }
 
 /// The stage's report on the task's data set, and the base model's beside it.

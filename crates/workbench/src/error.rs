@@ -6,6 +6,7 @@ use greentune_core_config::{
     Diagnostic, Location, Problem, ProblemKind, manifest::RunStatus, model::ModelConfigError,
     settings::ModelType,
 };
+use greentune_run_folder::RunFolderError;
 
 /// Result of a workbench operation.
 pub type Result<T, E = WorkbenchError> = std::result::Result<T, E>;
@@ -17,6 +18,9 @@ pub enum WorkbenchError {
     /// A problem that another crate or a worker reported.
     #[error("{0}")]
     Reported(Box<Problem>),
+    /// Something is wrong with a run's folder.
+    #[error(transparent)]
+    RunFolder(#[from] RunFolderError),
     /// A file or folder could not be read or written.
     #[error("cannot {action} {}: {source}", path.display())]
     File {
@@ -114,14 +118,6 @@ pub enum WorkbenchError {
         /// The projects.
         projects: Vec<PathBuf>,
     },
-    /// A worker holds the run.
-    #[error("the run {run_id} is already being trained{}", pid_words(*pid))]
-    AlreadyRunning {
-        /// The run.
-        run_id: String,
-        /// The worker's process id.
-        pid: Option<u32>,
-    },
     /// The run's work is done.
     #[error("the run {0} is completed")]
     AlreadyCompleted(String),
@@ -143,30 +139,6 @@ pub enum WorkbenchError {
         reason: String,
         /// What can be compared.
         instead: String,
-    },
-    /// A stage that must be trained first, or that is to be used, is not trained.
-    #[error("stage {stage} of the run {run_id} is not trained")]
-    StageNotTrained {
-        /// The run.
-        run_id: String,
-        /// The stage.
-        stage: u8,
-    },
-    /// A file of greentune's own that cannot be understood.
-    #[error("{} is damaged: {reason}", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        reason: String,
-    },
-    /// What happened cannot be written down.
-    #[error("the event {event} has a number that is not finite: {fields}")]
-    NotFinite {
-        /// The event's kind.
-        event: String,
-        /// Its fields with such numbers.
-        fields: String,
     },
     /// A worker that could not be started.
     #[error("cannot start the worker {command}: {source}")]
@@ -245,8 +217,10 @@ impl From<Problem> for WorkbenchError {
 
 impl Diagnostic for WorkbenchError {
     fn problem(&self) -> Problem {
-        if let Self::Reported(problem) = self {
-            return (**problem).clone();
+        match self {
+            Self::Reported(problem) => return (**problem).clone(),
+            Self::RunFolder(error) => return error.problem(),
+            _ => {}
         }
         let (kind, code) = self.class();
         let mut problem = Problem::new(kind, code, self.to_string());
@@ -278,20 +252,16 @@ impl WorkbenchError {
             Self::NotAvailableYet { .. } => (Unsupported, "feature.unavailable"),
             Self::UnknownRun { .. } => (NotFound, "run.unknown"),
             Self::AmbiguousRun { .. } => (Conflict, "run.ambiguous"),
-            Self::AlreadyRunning { .. } => (Conflict, "run.already_running"),
             Self::AlreadyCompleted(_) => (Conflict, "run.completed"),
             Self::NotCompleted { .. } => (Conflict, "run.not_completed"),
             Self::NotStarted(_) => (Conflict, "run.not_started"),
             Self::CannotCompare { .. } => (InvalidInput, "compare.not_comparable"),
             Self::BudgetSpent { .. } => (Conflict, "carbon.budget_spent"),
-            Self::StageNotTrained { .. } => (Conflict, "run.stage_not_trained"),
-            Self::Damaged { .. } => (Internal, "file.damaged"),
-            Self::NotFinite { .. } => (InvalidInput, "run.not_finite"),
             Self::WorkerStart { .. } => (Internal, "worker.start"),
             Self::WorkerDied { .. } => (Internal, "worker.died"),
             Self::Store { .. } => (Unavailable, "store.unusable"),
             Self::Cancelled(_) => (Cancelled, "run.cancelled"),
-            Self::Reported(_) | Self::Internal(_) => (Internal, "internal"),
+            Self::Reported(_) | Self::RunFolder(_) | Self::Internal(_) => (Internal, "internal"),
         }
     }
 
@@ -319,11 +289,6 @@ impl WorkbenchError {
             Self::NotAvailableYet { instead, .. } | Self::CannotCompare { instead, .. } => instead.clone(),
             Self::UnknownRun { .. } => String::from("`greentune runs list` shows every run that is known"),
             Self::AmbiguousRun { .. } => String::from("say which project is meant"),
-            Self::AlreadyRunning { run_id, .. } => {
-                format!(
-                    "follow it with `greentune monitor {run_id}`, end it with `greentune cancel {run_id}`"
-                )
-            }
             Self::AlreadyCompleted(_) => {
                 String::from("evaluate or export it, or configure a new run to train again")
             }
@@ -335,9 +300,6 @@ impl WorkbenchError {
                 _ => format!("train it to its end: `greentune resume {run_id}`"),
             },
             Self::NotStarted(run_id) => format!("start it with `greentune train {run_id}`"),
-            Self::StageNotTrained { run_id, stage } => {
-                format!("train it with `greentune train {run_id} --stage {stage}`")
-            }
             Self::WorkerDied { run_id: Some(run_id), .. } => {
                 format!("go on from the last checkpoint with `greentune resume {run_id}`")
             }
@@ -347,9 +309,6 @@ impl WorkbenchError {
             Self::BudgetSpent { run_id, .. } => format!(
                 "nothing is lost: go on from the last checkpoint with a larger budget, `greentune resume {run_id} \
                  --budget-kg KG` or `--budget-kwh KWH`"
-            ),
-            Self::NotFinite { .. } => String::from(
-                "training has diverged: lower the learning rate, and look at the data that it was at last",
             ),
             Self::Cancelled(run_id) => format!("go on with `greentune resume {run_id}`"),
             _ => return None,
@@ -361,7 +320,7 @@ impl WorkbenchError {
         let (file, key) = match self {
             Self::MissingFile { key, .. } => (None, Some(key.clone())),
             Self::InvalidValue { key, .. } => (None, Some((*key).to_owned())),
-            Self::Damaged { path, .. } | Self::BaseModelConfig { path, .. } => (Some(path.clone()), None),
+            Self::BaseModelConfig { path, .. } => (Some(path.clone()), None),
             _ => return None,
         };
         Some(Location { file, line: None, key })
@@ -378,8 +337,4 @@ fn list(paths: &[PathBuf]) -> String {
 
 fn nearest_words(nearest: &[String]) -> String {
     if nearest.is_empty() { String::new() } else { format!("; the nearest are {}", nearest.join(", ")) }
-}
-
-fn pid_words(pid: Option<u32>) -> String {
-    pid.map(|pid| format!(" by process {pid}")).unwrap_or_default()
 }

@@ -179,19 +179,35 @@ impl Workbench {
         Ok(resolved)
     }
 
+    /// The allowed roots and greentune's own folder, without links.
+    pub(crate) fn allowed_roots(&self) -> AllowedRoots {
+        let own = std::iter::once(&self.config().home);
+        let resolved = |roots: &Vec<PathBuf>| {
+            roots.iter().chain(own).filter_map(|root| fs::canonicalize(root).ok()).collect()
+        };
+        AllowedRoots(self.config().allowed_roots.as_ref().map(resolved))
+    }
+
     /// Refuses `resolved` when it lies in none of the allowed roots; `given` is what the message names.
     pub(crate) fn check_roots(&self, resolved: &Path, given: &Path) -> Result<()> {
-        let Some(roots) = &self.config().allowed_roots else { return Ok(()) };
-        let own = std::iter::once(&self.config().home);
-        let inside = roots
-            .iter()
-            .chain(own)
-            .filter_map(|root| fs::canonicalize(root).ok())
-            .any(|root| resolved.starts_with(root));
-        if inside {
+        if self.allowed_roots().contain(resolved) {
             return Ok(());
         }
-        Err(WorkbenchError::OutsideAllowedRoots { path: given.to_owned(), roots: roots.clone() })
+        let roots = self.config().allowed_roots.as_ref();
+        Err(WorkbenchError::OutsideAllowedRoots {
+            path: given.to_owned(),
+            roots: roots.cloned().unwrap_or_default(),
+        })
+    }
+}
+
+/// Folders in which paths of requests may lie; any when there are none.
+pub(crate) struct AllowedRoots(Option<Vec<PathBuf>>);
+
+impl AllowedRoots {
+    /// Whether `resolved` lies in one of them.
+    pub(crate) fn contain(&self, resolved: &Path) -> bool {
+        self.0.as_ref().is_none_or(|roots| roots.iter().any(|root| resolved.starts_with(root)))
     }
 }
 

@@ -6,6 +6,7 @@ use std::{
 };
 
 use greentune_core_config::manifest::{RunManifest, RunStatus};
+use greentune_run_folder::{LocalLiveness, manifest};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +17,6 @@ use crate::{
         base_of, compare, data_of, differing_settings, length_of,
     },
     job_store::runs_of,
-    json_file,
     run::Run,
     shell,
 };
@@ -219,11 +219,11 @@ fn completed_like(run: &Run) -> Vec<Run> {
         .filter(|layout| *layout != run.layout)
         .filter(|layout| {
             // A folder that cannot be read is no candidate.
-            json_file::read::<RunManifest>(&layout.manifest()).is_ok_and(|other| {
+            manifest::read(layout).is_ok_and(|other| {
                 other.settings.task() == own.settings.task() && base_of(&other) == base_of(own)
             })
         })
-        .filter_map(|layout| Run::read(layout).ok())
+        .filter_map(|layout| Run::read(layout, &LocalLiveness).ok())
         .filter(|other| other.manifest.status == RunStatus::Completed)
         .filter(|other| other.manifest.stages.iter().all(|stage| stage.status == RunStatus::Completed))
         .collect();

@@ -18,7 +18,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{configure_training_run::NewRun, start_training::LOCAL};
-use crate::{Result, Workbench, WorkbenchError, fold::new_record, input_hash, project::without_links};
+use greentune_run_folder::new_record;
+
+use crate::{Result, Workbench, WorkbenchError, input_hash, project::without_links};
 
 /// Configure a run of an image classifier.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]

@@ -10,22 +10,20 @@ use std::{
 use greentune_core_config::{
     Diagnostic, ids,
     layout::{ProjectLayout, RunLayout},
-    manifest::{RunData, RunManifest, RunStatus, StageRecord},
+    manifest::{FORMAT_VERSION, RunData, RunManifest, RunStatus, StageRecord},
+    platform::Job,
     resolve::Resolved,
     settings::{AstSettings, Settings},
 };
+use greentune_run_folder::{json, manifest, new_record};
 use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::start_training::LOCAL;
 use crate::{
-    Result, Workbench, WorkbenchError, base_model::BaseModel, fold::new_record, git, hub::CancelOnDrop,
-    input_hash::sha256, job_store::JobStore, json_file,
+    Result, Workbench, WorkbenchError, base_model::BaseModel, git, hub::CancelOnDrop, input_hash::sha256,
+    job_store::JobStore,
 };
-
-/// Version of the manifest's format.
-const FORMAT_VERSION: u32 = 1;
 
 /// Configure a run of a project.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -149,7 +147,7 @@ impl Workbench {
         // A branch moves; the run keeps what it was trained on.
         resolved.settings.base_model.revision =
             base_model.commit.clone().unwrap_or(resolved.settings.base_model.revision);
-        json_file::write(&project.model_config(), &base_model.description())?;
+        json::write(&project.model_config(), &base_model.description())?;
 
         let (run, manifest) = self.make_run(
             &project,
@@ -183,9 +181,10 @@ impl Workbench {
             created_at,
             updated_at: created_at,
             status: RunStatus::NotStarted,
-            platform: LOCAL.to_owned(),
+            platform: Job::default(),
             problem: None,
             pid: None,
+            last_seq: None,
             requested_stages: Vec::new(),
             sources: resolved.sources.iter().map(|(key, source)| (key.clone(), source.to_string())).collect(),
             input_hashes,
@@ -199,9 +198,9 @@ impl Workbench {
         let store = JobStore::open(self.config())?;
         let run = make_run_folder(project, &manifest)?;
         manifest.run_id = run.run_id();
-        if let Err(error) = json_file::write(&run.manifest(), &manifest) {
+        if let Err(error) = manifest::write(&run, &mut manifest) {
             let _ = fs::remove_dir_all(run.folder());
-            return Err(error);
+            return Err(error.into());
         }
         store.insert(&run, &manifest)?;
         Ok((run, manifest))

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Result, Workbench, WorkbenchError,
     card::{Weights, model_card},
+    run::of_language_model,
 };
 
 /// Export a stage.
@@ -74,9 +75,12 @@ impl Workbench {
             });
         }
         let format: ExportFormat = request.export_format.parse().map_err(WorkbenchError::reported)?;
-        let run = self
-            .read_run(request.project_path.as_deref(), &request.run_id)?
-            .of_language_model("exporting", "final-model/model.safetensors of the run has the names and shapes of torchvision (ViT: timm), config.json beside it the rest")?;
+        let run = self.read_run(request.project_path.as_deref(), &request.run_id)?;
+        let run = of_language_model(
+            run,
+            "exporting",
+            "final-model/model.safetensors of the run has the names and shapes of torchvision (ViT: timm), config.json beside it the rest",
+        )?;
         let merge = request.merge_adapters.unwrap_or(false);
         let weights = if merge { Weights::Merged } else { Weights::Adapters };
         let card = model_card(&run, request.stage, weights, CardTemplate::Standard, None)?;

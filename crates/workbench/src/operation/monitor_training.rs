@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
-use greentune_core_config::{event::EventKind, manifest::RunStatus, selection::SelectionSoFar};
+use greentune_core_config::{manifest::RunStatus, selection::SelectionSoFar};
+use greentune_run_folder::RunView;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::start_training::LOCAL;
-use crate::{Result, Workbench, WorkbenchError, comparison::EnergySavingsBasis, progress, run::Run};
+use crate::{Result, Workbench, WorkbenchError, comparison::EnergySavingsBasis};
 
 /// Ask how far a job is.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -63,34 +64,29 @@ impl Workbench {
             });
         }
         self.blocking(move |workbench| {
-            Ok(job(&workbench.read_run(request.project_path.as_deref(), &request.job_id)?))
+            let run = workbench.find_run(request.project_path.as_deref(), &request.job_id)?;
+            workbench.look(&run, job)
         })
         .await
     }
 }
 
-fn job(run: &Run) -> MonitorTrainingResponse {
-    let summary = run.summary();
-    let step = progress::last_step(run);
+fn job(run: &RunView) -> MonitorTrainingResponse {
+    let step = run.last_step();
     let samples = step.and_then(|step| step.samples.as_ref());
-    let evaluated = run.events.iter().rev().find_map(|event| match &event.kind {
-        EventKind::EpochFinished(epoch) => Some((epoch.accuracy, Some(epoch.total_epochs))),
-        EventKind::Evaluated { token_accuracy, .. } => Some((*token_accuracy, None)),
-        _ => None,
-    });
-    let selecting = run.manifest.stages.iter().find_map(|stage| stage.selection.as_ref());
+    let evaluation = run.evaluation();
+    let selecting = run.manifest().stages.iter().find_map(|stage| stage.selection.as_ref());
     let savings = run.compute_savings();
-    let left = (summary.status == RunStatus::Running).then(|| progress::pace(run)).flatten();
     MonitorTrainingResponse {
         epoch: samples.map(|samples| samples.epoch),
-        total_epochs: evaluated.and_then(|(_, epochs)| epochs),
-        accuracy: evaluated.map(|(accuracy, _)| accuracy),
+        total_epochs: evaluation.and_then(|evaluation| evaluation.total_epochs),
+        accuracy: evaluation.map(|evaluation| evaluation.accuracy),
         loss: step.map(|step| step.train_loss),
         activation_rate: selecting.map(SelectionSoFar::activation_rate),
         energy_savings_basis: savings.map(|_| EnergySavingsBasis::Compute),
         energy_savings: savings,
-        eta_minutes: left.map(|pace| progress::remaining_seconds(&run.manifest, pace) / 60.0),
-        status: summary.status,
-        job_id: summary.run_id,
+        eta_minutes: run.remaining_seconds().map(|seconds| seconds / 60.0),
+        status: run.status(),
+        job_id: run.manifest().run_id.clone(),
     }
 }

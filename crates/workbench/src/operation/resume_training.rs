@@ -44,7 +44,7 @@ impl Workbench {
                 });
             }
         }
-        let overrides = Overrides { memory_check, budget_kg, budget_kwh };
+        let overrides = Overrides { memory_check, budget_kg, budget_kwh, ..Overrides::default() };
         self.train(project_path, run_id, Demand::Again, async_mode, overrides).await
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use greentune_core_config::manifest::RunStatus;
+use greentune_core_config::{manifest::RunStatus, platform::PlatformKind};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,6 @@ use super::configure_image_run::{AstConfig, ConfigureImageRun};
 use crate::{
     Result, Workbench, WorkbenchError,
     launch::{Demand, Overrides},
-    run::status_of,
 };
 
 /// The platform that is this machine.
@@ -128,14 +127,15 @@ impl Workbench {
         let request = self.configured(request).await?;
         let StartTraining { project_path, run_id, stage, async_mode, platform, memory_check, .. } = request;
         let run_id = run_id.unwrap_or_default();
-        if let Some(platform) = platform.filter(|platform| platform != LOCAL) {
-            return Err(WorkbenchError::NotAvailableYet {
-                what: format!("training on the platform {platform:?}"),
-                instead: String::from("leave `platform` out to train on this machine"),
-            });
-        }
+        let platform = platform.map(|name| {
+            name.parse::<PlatformKind>().map_err(|allowed| WorkbenchError::InvalidValue {
+                key: "platform",
+                found: format!("{name:?}"),
+                allowed,
+            })
+        });
         let demand = stage.map_or(Demand::All, Demand::Stage);
-        let overrides = Overrides { memory_check, ..Overrides::default() };
+        let overrides = Overrides { memory_check, platform: platform.transpose()?, ..Overrides::default() };
         self.train(project_path, run_id, demand, async_mode, overrides).await
     }
 
@@ -161,25 +161,24 @@ impl Workbench {
         async_mode: Option<bool>,
         overrides: Overrides,
     ) -> Result<StartTrainingResponse> {
-        let mut launched = self
+        let launched = self
             .blocking(move |workbench| workbench.launch(project_path.as_deref(), &run_id, demand, overrides))
             .await?;
-        launched.begun().await?;
-        let status =
-            if async_mode.unwrap_or(true) { status_of(&launched.layout)? } else { launched.ended().await? };
-        let status = launched.check(status)?;
+        let begun = launched.begun(self).await?;
+        let status = if async_mode.unwrap_or(true) { begun } else { launched.ended(self).await? };
+        let status = launched.check(self, status).await?;
         let run_id = launched.layout.run_id();
         Ok(StartTrainingResponse {
             success: true,
-            job_id: run_id.clone(),
-            platform: launched.platform,
+            job_id: launched.job.job_id.clone().unwrap_or_else(|| run_id.clone()),
+            platform: launched.job.kind.to_string(),
             training_started: true,
             resumed: launched.resumed,
             status,
             estimated_duration_minutes: launched.estimated_seconds.map(|seconds| seconds / 60.0),
             log_file: launched.layout.log(),
             monitor_command: format!("greentune monitor {run_id} --follow"),
-            url: None,
+            url: launched.job.url.clone(),
             run_id,
         })
     }

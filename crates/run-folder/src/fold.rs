@@ -6,14 +6,7 @@ use greentune_core_config::{
     manifest::{RunManifest, RunStatus, StageRecord},
 };
 
-use crate::run::terminal_status;
-
-/// Folds `events` into `manifest`, in order.
-pub(crate) fn fold_all(manifest: &mut RunManifest, events: &[Event]) {
-    for event in events {
-        fold(manifest, event);
-    }
-}
+use crate::status::terminal_status;
 
 /// Folds one event into `manifest`: status, problem, and what it says of its stage.
 pub(crate) fn fold(manifest: &mut RunManifest, event: &Event) {
@@ -115,7 +108,7 @@ fn record(manifest: &mut RunManifest, stage: u8) -> &mut StageRecord {
 }
 
 /// The record of a stage that has not been trained.
-pub(crate) fn new_record(stage: u8, total_steps: u64) -> StageRecord {
+pub fn new_record(stage: u8, total_steps: u64) -> StageRecord {
     StageRecord {
         stage,
         status: RunStatus::NotStarted,
