@@ -54,6 +54,7 @@ struct ManifestFile {
     stamp: Stamp,
     status: RunStatus,
     problem: Option<Problem>,
+    format_version: u32,
     last_seq: Option<u64>,
     updated_at: Timestamp,
 }
@@ -300,13 +301,12 @@ impl RunView {
     /// Derives the status of the run and of its stages.
     fn settle(&mut self, job: Option<&JobState>) {
         let file = &self.file;
-        let turn = self.seen.turn.filter(|turn| {
-            file.last_seq.map_or_else(
-                // Manifests of format 1 do not say which event they have seen last.
-                || self.manifest.platform.kind != PlatformKind::Local || turn.at >= file.updated_at,
-                |last| turn.seq > last,
-            )
-        });
+        let is_newer = |turn: &Turn| match file.format_version {
+            // Manifests of format 1 do not say which event they have seen last.
+            1 => turn.at >= file.updated_at,
+            _ => file.last_seq.is_none_or(|last| turn.seq > last),
+        };
+        let turn = self.seen.turn.filter(is_newer);
         let events = turn.map(|turn| turn.status);
         let status = status::derive(self.manifest.platform.kind, file.status, events, job);
         self.manifest.status = status;
@@ -348,6 +348,7 @@ impl ManifestFile {
             stamp,
             status: manifest.status,
             problem: manifest.problem.clone(),
+            format_version: manifest.format_version,
             last_seq: manifest.last_seq,
             updated_at: manifest.updated_at,
         }
