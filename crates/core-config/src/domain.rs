@@ -9,3 +9,4 @@ pub mod manifest;
 pub mod port;
 pub mod problem;
 pub mod selection;
+pub mod suggestion;

@@ -1,3 +1,5 @@
 //! What greentune's tests stand on: services that really serve, without the internet.
 
 pub mod fake_hub;
+#[cfg(all(unix, feature = "fake-worker"))]
+pub mod fake_worker;

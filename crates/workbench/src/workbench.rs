@@ -4,30 +4,35 @@ use std::sync::Arc;
 
 use greentune_core_config::port::{Silent, TransferReporter};
 
-use crate::{Result, WorkbenchConfig, WorkbenchError};
+use crate::{Result, WorkbenchConfig, WorkbenchError, observer::Observer};
 
 /// The service layer: cheap to clone, holds no state but its configuration.
 #[derive(Clone, Debug)]
 pub struct Workbench {
     config: Arc<WorkbenchConfig>,
-    transfers: Arc<dyn TransferReporter>,
+    observer: Arc<dyn Observer>,
 }
 
 impl Workbench {
     /// A workbench with `config`; touches no file.
     pub fn new(config: WorkbenchConfig) -> Self {
-        Self { config: Arc::new(config), transfers: Arc::new(Silent) }
+        Self { config: Arc::new(config), observer: Arc::new(Silent) }
     }
 
-    /// The same workbench, which tells `transfers` how far its downloads are.
+    /// The same workbench, which tells `observer` what its operations do while they are awaited.
     #[must_use]
-    pub fn reporting(&self, transfers: Arc<dyn TransferReporter>) -> Self {
-        Self { config: Arc::clone(&self.config), transfers }
+    pub fn reporting(&self, observer: Arc<dyn Observer>) -> Self {
+        Self { config: Arc::clone(&self.config), observer }
+    }
+
+    /// Who is told what an operation does.
+    pub(crate) fn observer(&self) -> &dyn Observer {
+        &*self.observer
     }
 
     /// Who is told how far a download is.
     pub(crate) fn transfers(&self) -> &dyn TransferReporter {
-        &*self.transfers
+        &*self.observer
     }
 
     /// What it was made with.

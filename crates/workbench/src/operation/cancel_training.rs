@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use greentune_core_config::{layout::RunLayout, manifest::RunStatus};
+use greentune_core_config::{Suggestion, layout::RunLayout, manifest::RunStatus};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +43,9 @@ pub struct CancelTrainingResponse {
     pub status: RunStatus,
     /// What happened, in a sentence.
     pub message: String,
+    /// What can be done next.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub suggestions: Vec<Suggestion>,
 }
 
 impl Workbench {
@@ -79,13 +82,18 @@ impl Workbench {
 
 fn response(run_id: String, status: RunStatus) -> CancelTrainingResponse {
     let message = match status {
-        RunStatus::Cancelled => format!(
-            "the run {run_id} stopped with a checkpoint; `greentune resume {run_id}` goes on from there"
-        ),
+        RunStatus::Cancelled => format!("the run {run_id} stopped with a checkpoint"),
         status if is_active(status) => {
             format!("the run {run_id} was asked to stop and will do so at its next step boundary")
         }
         status => format!("no worker is at work on the run {run_id}: it is {status}"),
     };
-    CancelTrainingResponse { success: !is_active(status), run_id, status, message }
+    let resume = || Suggestion::new("go on from there", "resume_training").with("run_id", run_id.as_str());
+    CancelTrainingResponse {
+        success: !is_active(status),
+        suggestions: (status == RunStatus::Cancelled).then(resume).into_iter().collect(),
+        run_id,
+        status,
+        message,
+    }
 }

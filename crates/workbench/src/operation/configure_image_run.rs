@@ -7,7 +7,7 @@ use std::{
 };
 
 use greentune_core_config::{
-    ids,
+    Suggestion, ids,
     layout::ProjectLayout,
     manifest::{RunData, StageRecord},
     settings::{AstPolicy, Settings, VISION_MODELS},
@@ -17,16 +17,23 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{configure_training_run::NewRun, start_training::LOCAL};
-use crate::{Result, Workbench, WorkbenchError, fold::new_record, input_hash, project::without_links};
+use crate::{
+    Result, Workbench, WorkbenchError,
+    command_line::command,
+    fold::new_record,
+    input_hash,
+    new_run::NewRun,
+    project::without_links,
+    training_platform::{LOCAL, TrainingPlatform, check_available},
+};
 
 /// Configure a run of an image classifier.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ConfigureImageRun {
     /// Path of the project; it is made when absent there. By default in greentune's home, one for each data set.
     pub project_path: Option<PathBuf>,
-    /// Where it trains: `local`.
-    pub platform: Option<String>,
+    /// Where it trains; this machine when absent.
+    pub platform: Option<TrainingPlatform>,
     /// The data set: an image folder, CIFAR binaries, IDX files or Parquet; a file or a folder.
     pub dataset: PathBuf,
     /// Architecture, such as simplecnn, resnet18, efficientnet_b0, vit_tiny.
@@ -148,12 +155,7 @@ impl Workbench {
 }
 
 fn check_request(request: &ConfigureImageRun) -> Result<()> {
-    if let Some(platform) = request.platform.as_deref().filter(|platform| *platform != LOCAL) {
-        return Err(WorkbenchError::NotAvailableYet {
-            what: format!("training on the platform {platform:?}"),
-            instead: String::from("take the platform `local`"),
-        });
-    }
+    check_available(request.platform)?;
     if request.auto_upload_hf == Some(true) {
         return Err(WorkbenchError::NotAvailableYet {
             what: String::from("uploading a model when it is trained"),
@@ -165,7 +167,7 @@ fn check_request(request: &ConfigureImageRun) -> Result<()> {
             key: "model",
             found: request.model.clone(),
             allowed: format!(
-                "{}; a language model is configured with `greentune new` and `greentune runs new`",
+                "{}; a language model is configured by generate_fine_tuning_project and configure_training_run",
                 VISION_MODELS.join(", ")
             ),
         });
@@ -237,10 +239,16 @@ fn make_project(project: &ProjectLayout, name: &str, request: &ConfigureImageRun
     let folder = config.parent().unwrap_or(project.root());
     fs::create_dir_all(folder).map_err(WorkbenchError::file("create", folder))?;
     let quoted = |text: &str| Value::from(text).to_string();
+    let train = Suggestion::new("make a run", "configure_image_run")
+        .with("platform", LOCAL)
+        .with("model", "NAME")
+        .with("dataset", "PATH");
     let text = format!(
-        "# Runs of this project are made with `greentune train --platform local --model NAME --dataset PATH`.\n\
-         # Every setting, its default and where it comes from: `greentune config show`.\n\n\
+        "# Runs of this project are made with `{}`.\n\
+         # Every setting, its default and where it comes from: `{}`.\n\n\
          [project]\nname = {}\n\n[vision]\nmodel = {}\n",
+        command(&train),
+        command(&Suggestion::new("see every setting", "show_config")),
         quoted(name),
         quoted(&request.model),
     );

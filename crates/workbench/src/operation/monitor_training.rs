@@ -6,16 +6,21 @@ use greentune_core_config::{event::EventKind, manifest::RunStatus, selection::Se
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::start_training::LOCAL;
-use crate::{Result, Workbench, WorkbenchError, comparison::EnergySavingsBasis, progress, run::Run};
+use crate::{
+    Result, Workbench,
+    comparison::EnergySavingsBasis,
+    progress,
+    run::Run,
+    training_platform::{TrainingPlatform, check_available},
+};
 
 /// Ask how far a job is.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct MonitorTraining {
     /// Id of the job: on this machine the run's.
     pub job_id: String,
-    /// Where it trains: `local`.
-    pub platform: Option<String>,
+    /// Where it trains; this machine when absent.
+    pub platform: Option<TrainingPlatform>,
     /// Path of the project; the index of runs is asked when absent.
     pub project_path: Option<PathBuf>,
 }
@@ -56,12 +61,7 @@ pub struct MonitorTrainingResponse {
 impl Workbench {
     /// Reads the figures of a job from the run's files.
     pub async fn monitor_training(&self, request: MonitorTraining) -> Result<MonitorTrainingResponse> {
-        if let Some(platform) = request.platform.filter(|platform| platform != LOCAL) {
-            return Err(WorkbenchError::NotAvailableYet {
-                what: format!("jobs on the platform {platform:?}"),
-                instead: String::from("leave `platform` out for jobs on this machine"),
-            });
-        }
+        check_available(request.platform)?;
         self.blocking(move |workbench| {
             Ok(job(&workbench.read_run(request.project_path.as_deref(), &request.job_id)?))
         })

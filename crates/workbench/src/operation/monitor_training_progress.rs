@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use greentune_core_config::{
-    Problem,
+    Problem, Suggestion,
     event::{EmissionsSoFar, Event, EventKind},
     manifest::{RunStatus, StageRecord},
 };
@@ -67,6 +67,9 @@ pub struct MonitorTrainingProgressResponse {
     /// What to do next, when the run does not go on by itself.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub hint: Option<String>,
+    /// Operations that help then.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub suggestions: Vec<Suggestion>,
     /// Number of the last event.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub last_seq: Option<u64>,
@@ -134,7 +137,9 @@ fn progress_of(run: Run, include_emissions: bool) -> MonitorTrainingProgressResp
         device: device(&run),
         stages: summary.stages,
         warnings: warnings(&run),
-        hint: explained(&run).or_else(|| hint(status, &summary.run_id)),
+        hint: explained(&run).and_then(|problem| problem.hint.clone()),
+        suggestions: explained(&run)
+            .map_or_else(|| suggestions(status, &summary.run_id), |problem| problem.suggestions.clone()),
         last_seq: run.events.last().map(|event| event.seq),
         problem: run.manifest.problem,
         run_id: summary.run_id,
@@ -188,20 +193,21 @@ fn warnings(run: &Run) -> Vec<String> {
     run.events.iter().filter_map(message).collect()
 }
 
-/// What to do about the likely end of a worker that left no word.
-fn explained(run: &Run) -> Option<String> {
+/// The likely end of a worker that left no word, where it is known.
+fn explained(run: &Run) -> Option<&Problem> {
     let is_interrupted = run.manifest.status == RunStatus::Interrupted;
-    run.manifest.problem.as_ref().filter(|_| is_interrupted)?.hint.clone()
+    run.manifest.problem.as_ref().filter(|_| is_interrupted)
 }
 
-fn hint(status: RunStatus, run_id: &str) -> Option<String> {
-    match status {
-        RunStatus::NotStarted => Some(format!("start it with `greentune train {run_id}`")),
+fn suggestions(status: RunStatus, run_id: &str) -> Vec<Suggestion> {
+    let (purpose, operation) = match status {
+        RunStatus::NotStarted => ("start it", "start_training"),
         RunStatus::Failed | RunStatus::Cancelled | RunStatus::Interrupted => {
-            Some(format!("go on from the last checkpoint with `greentune resume {run_id}`"))
+            ("go on from the last checkpoint", "resume_training")
         }
-        RunStatus::Queued | RunStatus::Running | RunStatus::Completed => None,
-    }
+        RunStatus::Queued | RunStatus::Running | RunStatus::Completed => return Vec::new(),
+    };
+    vec![Suggestion::new(purpose, operation).with("run_id", run_id)]
 }
 
 fn from_now(seconds: f64) -> Option<Timestamp> {
