@@ -154,7 +154,7 @@ fn property(name: &str, doc: &KeyDoc) -> (String, Value) {
         KeyType::Integer => json!({ "type": "integer" }),
         KeyType::Number => json!({ "type": "number" }),
         KeyType::Text => json!({ "type": "string" }),
-        KeyType::Word(words) => json!({ "enum": words }),
+        KeyType::Word(words) => json!({ "type": "string", "enum": words }),
         KeyType::Texts => json!({ "type": "array", "items": { "type": "string" } }),
     };
     if EXPLAINED.contains(&doc.key.as_str()) {
