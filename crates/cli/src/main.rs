@@ -2,14 +2,17 @@
 //!
 //! An adapter: arguments in, one operation of the workbench, its answer out.
 
+mod advice;
 mod application;
 mod arguments;
 mod bundle;
 mod command;
 mod comparison;
 mod environment;
+mod exit_code;
 mod failure;
 mod figures;
+mod global_flags;
 mod output;
 mod progress;
 mod session;

@@ -10,3 +10,4 @@ pub mod platform;
 pub mod port;
 pub mod problem;
 pub mod selection;
+pub mod suggestion;

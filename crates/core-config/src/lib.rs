@@ -11,7 +11,10 @@ pub mod model;
 mod worker;
 
 pub use configuration::{availability, resolve, settings};
-pub use domain::{emissions, evaluation, event, ids, layout, manifest, platform, port, problem, selection};
+pub use domain::{
+    emissions, evaluation, event, ids, layout, manifest, platform, port, problem, selection, suggestion,
+};
 pub use model::memory;
 pub use problem::{Diagnostic, Location, Problem, ProblemKind};
+pub use suggestion::Suggestion;
 pub use worker::{plan, preparation, task};

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use greentune_core_config::{Diagnostic, Location, Problem, ProblemKind};
+use greentune_core_config::{Diagnostic, Location, Problem, ProblemKind, Suggestion};
 
 /// Result of reading or writing a run's folder.
 pub type Result<T, E = RunFolderError> = std::result::Result<T, E>;
@@ -122,19 +122,25 @@ impl RunFolderError {
             Self::NewerFormat { written_by, .. } => {
                 format!("use greentune {written_by} or newer for this run")
             }
-            Self::AlreadyRunning { run_id, .. } => {
-                format!(
-                    "follow it with `greentune monitor {run_id}`, end it with `greentune cancel {run_id}`"
-                )
-            }
             Self::NotFinite { .. } => String::from(
                 "training has diverged: lower the learning rate, and look at the data that it was at last",
             ),
-            Self::StageNotTrained { run_id, stage } => {
-                format!("train it with `greentune train {run_id} --stage {stage}`")
-            }
             _ => return None,
         })
+    }
+
+    /// Operations that help.
+    fn suggestions(&self) -> Vec<Suggestion> {
+        match self {
+            Self::AlreadyRunning { run_id, .. } => vec![
+                Suggestion::new("follow it", "monitor_training_progress").with("run_id", &**run_id),
+                Suggestion::new("end it", "cancel_training").with("run_id", &**run_id),
+            ],
+            Self::StageNotTrained { run_id, stage } => vec![
+                Suggestion::new("train it", "start_training").with("run_id", &**run_id).with("stage", *stage),
+            ],
+            _ => Vec::new(),
+        }
     }
 
     fn location(&self) -> Option<Location> {
@@ -158,6 +164,7 @@ impl Diagnostic for RunFolderError {
         let (kind, code) = self.class();
         let mut problem = Problem::new(kind, code, self.to_string());
         problem.hint = self.hint();
+        problem.suggestions = self.suggestions();
         problem.location = self.location();
         problem
     }

@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-use greentune_core_config::{Diagnostic, Location, Problem, ProblemKind};
+use greentune_core_config::{Diagnostic, Location, Problem, ProblemKind, Suggestion};
 
 use greentune_run_folder::RunFolderError;
 
@@ -237,7 +237,9 @@ impl Diagnostic for TrackingError {
             ),
             Self::NotSent { run_id, .. } => {
                 let problem = Problem::new(Kind::Unavailable, "tracking.not_sent", self.to_string());
-                return problem.with_hint(format!("send the rest later: greentune runs sync {run_id}"));
+                return problem.suggesting(
+                    Suggestion::new("send the rest later", "sync_tracking").with("run_id", run_id.as_str()),
+                );
             }
         };
         let mut problem = Problem::new(kind, code, self.to_string());

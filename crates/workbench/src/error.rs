@@ -3,7 +3,7 @@
 use std::{io, path::PathBuf};
 
 use greentune_core_config::{
-    Diagnostic, Location, Problem, ProblemKind, manifest::RunStatus, model::ModelConfigError,
+    Diagnostic, Location, Problem, ProblemKind, Suggestion, manifest::RunStatus, model::ModelConfigError,
     settings::ModelType,
 };
 use greentune_run_folder::RunFolderError;
@@ -177,6 +177,15 @@ pub enum WorkbenchError {
         /// What it used, and of what budget.
         message: String,
     },
+    /// No service is set up that forecasts carbon intensity.
+    #[error("no service is asked for forecasts")]
+    NoLiveSource,
+    /// A forecast that ends before the work would.
+    #[error("the forecast does not reach over {hours} hours")]
+    ShortForecast {
+        /// Hours that were asked for.
+        hours: f64,
+    },
     /// A defect of greentune.
     #[error("{0}")]
     Internal(String),
@@ -225,6 +234,7 @@ impl Diagnostic for WorkbenchError {
         let (kind, code) = self.class();
         let mut problem = Problem::new(kind, code, self.to_string());
         problem.hint = self.hint();
+        problem.suggestions = self.suggestions();
         problem.location = self.location();
         problem
     }
@@ -232,7 +242,9 @@ impl Diagnostic for WorkbenchError {
 
 impl WorkbenchError {
     fn class(&self) -> (ProblemKind, &'static str) {
-        use ProblemKind::{Cancelled, Conflict, Internal, InvalidInput, NotFound, Unavailable, Unsupported};
+        use ProblemKind::{
+            Cancelled, Conflict, Credentials, Internal, InvalidInput, NotFound, Unavailable, Unsupported,
+        };
         match self {
             Self::File { source, .. } => match source.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => (Unavailable, "disk.full"),
@@ -261,6 +273,8 @@ impl WorkbenchError {
             Self::WorkerDied { .. } => (Internal, "worker.died"),
             Self::Store { .. } => (Unavailable, "store.unusable"),
             Self::Cancelled(_) => (Cancelled, "run.cancelled"),
+            Self::NoLiveSource => (Credentials, "carbon.no_live_source"),
+            Self::ShortForecast { .. } => (Unavailable, "carbon.short_forecast"),
             Self::Reported(_) | Self::RunFolder(_) | Self::Internal(_) => (Internal, "internal"),
         }
     }
@@ -268,52 +282,65 @@ impl WorkbenchError {
     fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::File { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-                String::from("free some space and try again; a run goes on from its last checkpoint")
+                "free some space and try again; a run goes on from its last checkpoint"
             }
-            Self::NotAProject(_) => String::from("make one with `greentune new NAME`, or name its folder"),
-            Self::OutsideProject { .. } => String::from(
-                "put the file into the project, for example into data/raw, or give its absolute path",
-            ),
+            Self::NotAProject(_) => "or name its folder",
+            Self::OutsideProject { .. } => {
+                "put the file into the project, for example into data/raw, or give its absolute path"
+            }
             Self::OutsideAllowedRoots { .. } => {
-                String::from("use a path in one of these folders, or start the server with another root")
+                "use a path in one of these folders, or start the server with another root"
             }
-            Self::MissingFile { .. } => String::from("relative paths are taken from the project's folder"),
-            Self::BaseModelMissing { .. } => String::from(
+            Self::MissingFile { .. } => "relative paths are taken from the project's folder",
+            Self::BaseModelMissing { .. } => {
                 "set base_model.local_path to a folder with config.json, *.safetensors and tokenizer.json, or \
-                 base_model.model_id alone to a model of the Hugging Face Hub",
-            ),
-            Self::BaseModelConfig { .. } => String::from(
-                "choose a base model of a supported architecture, with its unchanged config.json",
-            ),
-            Self::BaseModelFamily { .. } => String::from("set base_model.type to its family, or to custom"),
-            Self::NotAvailableYet { instead, .. } | Self::CannotCompare { instead, .. } => instead.clone(),
-            Self::UnknownRun { .. } => String::from("`greentune runs list` shows every run that is known"),
-            Self::AmbiguousRun { .. } => String::from("say which project is meant"),
-            Self::AlreadyCompleted(_) => {
-                String::from("evaluate or export it, or configure a new run to train again")
+                 base_model.model_id alone to a model of the Hugging Face Hub"
             }
-            Self::NotCompleted { run_id, status } => match status {
-                RunStatus::NotStarted => format!("train it first: `greentune train {run_id}`"),
-                RunStatus::Queued | RunStatus::Running => {
-                    format!("wait for its end: `greentune monitor {run_id} --follow`")
-                }
-                _ => format!("train it to its end: `greentune resume {run_id}`"),
-            },
-            Self::NotStarted(run_id) => format!("start it with `greentune train {run_id}`"),
-            Self::WorkerDied { run_id: Some(run_id), .. } => {
-                format!("go on from the last checkpoint with `greentune resume {run_id}`")
+            Self::BaseModelConfig { .. } => {
+                "choose a base model of a supported architecture, with its unchanged config.json"
             }
-            Self::Store { .. } => {
-                String::from("the index can be deleted: it is rebuilt from the run folders")
+            Self::BaseModelFamily { .. } => "set base_model.type to its family, or to custom",
+            Self::NotAvailableYet { instead, .. } | Self::CannotCompare { instead, .. } => instead,
+            Self::AmbiguousRun { .. } => "say which project is meant",
+            Self::AlreadyCompleted(_) => "evaluate or export it, or configure a new run to train again",
+            Self::Store { .. } => "the index can be deleted: it is rebuilt from the run folders",
+            Self::BudgetSpent { .. } => "nothing is lost",
+            Self::NoLiveSource => {
+                "set ELECTRICITY_MAPS_TOKEN (docs/carbon-intensity.md), and carbon.offline_mode = false"
             }
-            Self::BudgetSpent { run_id, .. } => format!(
-                "nothing is lost: go on from the last checkpoint with a larger budget, `greentune resume {run_id} \
-                 --budget-kg KG` or `--budget-kwh KWH`"
-            ),
-            Self::Cancelled(run_id) => format!("go on with `greentune resume {run_id}`"),
             _ => return None,
         };
-        Some(hint)
+        Some(hint.to_owned())
+    }
+
+    /// Operations that help.
+    fn suggestions(&self) -> Vec<Suggestion> {
+        let of = |purpose: &str, operation: &str, run_id: &str| {
+            vec![Suggestion::new(purpose, operation).with("run_id", run_id)]
+        };
+        match self {
+            Self::NotAProject(_) => {
+                vec![Suggestion::new("make one", "generate_fine_tuning_project").with("project_name", "NAME")]
+            }
+            Self::UnknownRun { .. } => vec![Suggestion::new("see every run that is known", "list_runs")],
+            Self::NotCompleted { run_id, status } => match status {
+                RunStatus::NotStarted => of("train it first", "start_training", run_id),
+                RunStatus::Queued | RunStatus::Running => of("wait for its end", "follow_events", run_id),
+                _ => of("train it to its end", "resume_training", run_id),
+            },
+            Self::NotStarted(run_id) => of("start it", "start_training", run_id),
+            Self::WorkerDied { run_id: Some(run_id), .. } => {
+                of("go on from the last checkpoint", "resume_training", run_id)
+            }
+            Self::BudgetSpent { run_id, .. } => [("budget_kg", "KG"), ("budget_kwh", "KWH")]
+                .map(|(budget, value)| {
+                    let purpose = format!("go on from the last checkpoint by a larger {budget}");
+                    Suggestion::new(purpose, "resume_training").with("run_id", &**run_id).with(budget, value)
+                })
+                .into(),
+            Self::Cancelled(run_id) => of("go on", "resume_training", run_id),
+            _ => Vec::new(),
+        }
     }
 
     fn location(&self) -> Option<Location> {

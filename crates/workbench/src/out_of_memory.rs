@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use greentune_carbon::{Host, memory};
 use greentune_core_config::{
-    Problem, ProblemKind,
+    Problem, ProblemKind, Suggestion,
     layout::RunLayout,
     manifest::RunManifest,
     memory::{MemoryInputs, ModelShape, bytes_in_words, estimate, insufficient, reductions},
@@ -58,7 +58,20 @@ pub(crate) fn explain(layout: &RunLayout, log_tail: &str) -> Option<Problem> {
     let cause = said.or_else(noted)?;
     let message = format!("the worker was ended, probably because memory ran out: {cause}");
     let problem = Problem::new(ProblemKind::Unsupported, "memory.exhausted", message);
-    Some(problem.with_hint(hint(layout)))
+    let run_id = layout.run_id();
+    let resume =
+        Suggestion::new("free some memory and go on", "resume_training").with("run_id", run_id.as_str());
+    let lower = lower_settings(layout);
+    let problem = problem.suggesting(resume);
+    Some(if lower.is_empty() {
+        let plan = Suggestion::new("see what is needed", "plan_training").with("run_id", run_id);
+        problem.suggesting(plan).with_hint(
+            "or configure a run that needs less: a smaller batch_size with more gradient_accumulation, or a smaller \
+             training.max_seq_length",
+        )
+    } else {
+        problem.with_hint(format!("or configure a run that needs less: {}", lower.join("; ")))
+    })
 }
 
 /// The same of a run that was found interrupted and whose worker was there `since` then.
@@ -66,26 +79,15 @@ pub(crate) fn explain_interrupted(layout: &RunLayout, since: Timestamp) -> Optio
     explain(layout, &last_words(&layout.log(), since))
 }
 
-fn hint(layout: &RunLayout) -> String {
-    let run_id = layout.run_id();
-    let resume = format!("free some memory and go on with `greentune resume {run_id}`");
+/// Settings that the run's plan says need less memory.
+fn lower_settings(layout: &RunLayout) -> Vec<String> {
     let planned = json::read::<TrainingPlan>(&layout.plan()).ok();
-    let lower: Vec<_> = planned
-        .iter()
-        .flat_map(|plan| &plan.memory.reductions)
+    let reductions = planned.iter().flat_map(|plan| &plan.memory.reductions);
+    reductions
         .map(|reduction| {
             format!("{} ({})", reduction.settings.join(" "), bytes_in_words(reduction.needed_bytes))
         })
-        .collect();
-    let lower = if lower.is_empty() {
-        format!(
-            "a smaller batch_size with more gradient_accumulation, or a smaller training.max_seq_length; \
-             `greentune runs plan {run_id}` says what is needed"
-        )
-    } else {
-        lower.join("; ")
-    };
-    format!("{resume}, or configure a run that needs less: {lower}")
+        .collect()
 }
 
 /// Refuses a run whose model alone does not fit into memory, whatever its data: the worker, which knows the data,
@@ -148,7 +150,11 @@ mod tests {
         let text = json!({"pid": 1, "at": "2026-01-01T00:00:00Z", "memory": beat(1 << 33, 1 << 20, 0)});
         fs::write(run.heartbeat(), text.to_string()).unwrap();
         let problem = explain(&run, "").unwrap();
-        assert!(problem.hint.unwrap().contains("greentune resume first-20260101-000000"));
+        let resume = &problem.suggestions[0];
+        assert_eq!(
+            (resume.operation.as_str(), &resume.arguments["run_id"]),
+            ("resume_training", &json!("first-20260101-000000"))
+        );
         // A heartbeat of an earlier version says nothing of memory.
         fs::write(run.heartbeat(), r#"{"pid": 1, "at": "2026-01-01T00:00:00Z"}"#).unwrap();
         assert_eq!(explain(&run, ""), None);

@@ -103,14 +103,15 @@ impl Workbench {
     /// The settings of meters, in a project or outside of one.
     ///
     /// Errors: settings that are not possible; a place or a file of theirs that a meter cannot use.
-    pub async fn carbon_settings(&self, project_path: Option<PathBuf>) -> Result<CarbonSettings> {
-        self.blocking(move |workbench| {
-            let project = project_path.map(|path| workbench.open_project(&path)).transpose()?;
-            let carbon = workbench.resolve_settings(project.as_ref(), None)?.settings.carbon;
-            check_carbon(&carbon)?;
-            Ok(carbon)
-        })
-        .await
+    pub(crate) fn carbon_settings(
+        &self,
+        project_path: Option<&Path>,
+        overrides: Option<Overrides>,
+    ) -> Result<CarbonSettings> {
+        let project = project_path.map(|path| self.open_project(path)).transpose()?;
+        let carbon = self.resolve_settings(project.as_ref(), overrides)?.settings.carbon;
+        check_carbon(&carbon)?;
+        Ok(carbon)
     }
 
     /// The base model that `settings` name: in a folder, or brought from the Hub into the cache.

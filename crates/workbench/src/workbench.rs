@@ -7,14 +7,14 @@ use greentune_core_config::{
     port::{Silent, TransferReporter},
 };
 
-use crate::{Result, WorkbenchConfig, WorkbenchError, platform::Platforms, views::Views};
+use crate::{Result, WorkbenchConfig, WorkbenchError, observer::Observer, platform::Platforms, views::Views};
 
 /// The service layer: cheap to clone. Besides its configuration it remembers which runs were looked at last, and clones of it
 /// remember the same.
 #[derive(Clone, Debug)]
 pub struct Workbench {
     config: Arc<WorkbenchConfig>,
-    transfers: Arc<dyn TransferReporter>,
+    observer: Arc<dyn Observer>,
     platforms: Arc<Platforms>,
     views: Arc<Views>,
 }
@@ -26,7 +26,7 @@ impl Workbench {
         Self {
             platforms: Arc::new(Platforms::local(Arc::clone(&config))),
             config,
-            transfers: Arc::new(Silent),
+            observer: Arc::new(Silent),
             views: Arc::default(),
         }
     }
@@ -38,15 +38,20 @@ impl Workbench {
         self
     }
 
-    /// The same workbench, which tells `transfers` how far its downloads are.
+    /// The same workbench, which tells `observer` what its operations do while they are awaited.
     #[must_use]
-    pub fn reporting(&self, transfers: Arc<dyn TransferReporter>) -> Self {
-        Self { transfers, ..self.clone() }
+    pub fn reporting(&self, observer: Arc<dyn Observer>) -> Self {
+        Self { observer, ..self.clone() }
+    }
+
+    /// Who is told what an operation does.
+    pub(crate) fn observer(&self) -> &dyn Observer {
+        &*self.observer
     }
 
     /// Who is told how far a download is.
     pub(crate) fn transfers(&self) -> &dyn TransferReporter {
-        &*self.transfers
+        &*self.observer
     }
 
     /// Where runs can be trained.

@@ -10,11 +10,12 @@ use std::{
 };
 
 use greentune_core_config::{
-    Diagnostic, Problem, ProblemKind,
+    Diagnostic, Problem, ProblemKind, Suggestion,
     event::EventKind,
     layout::RunLayout,
     manifest::{RunManifest, RunStatus},
     port::RunReporter,
+    suggestion::advice,
     task::{WorkerAnswer, WorkerTask},
 };
 use greentune_run_folder::{RunFolderError, RunWriter, json, manifest};
@@ -154,7 +155,9 @@ impl RunReporter for WorkerSession {
 }
 
 fn warning(problem: &Problem) -> EventKind {
-    let hint = problem.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
+    let operation = |suggestion: &Suggestion| suggestion.operation.clone();
+    let hint = advice(&problem.suggestions, problem.hint.as_deref(), &operation);
+    let hint = hint.map(|hint| format!("; {hint}")).unwrap_or_default();
     EventKind::Warning { code: problem.code.clone(), message: format!("{}{hint}", problem.message) }
 }
 

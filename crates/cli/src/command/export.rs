@@ -36,7 +36,7 @@ impl Export {
             project_path: session.project(),
             run_id: self.run,
             stage: self.stage,
-            export_format: self.format,
+            export_format: self.format.parse()?,
             export_path: session.here(&self.to),
             merge_adapters: Some(self.merge),
             upload_to_huggingface: None,

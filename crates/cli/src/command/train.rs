@@ -2,13 +2,16 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, builder::PossibleValuesParser};
 use greentune_core_config::{
+    Suggestion,
     manifest::RunStatus,
+    platform::PlatformKind,
     settings::{AstPolicy, VISION_MODELS},
 };
 use greentune_workbench::{
     Result as WorkbenchResult, Workbench,
+    command_line::command,
     operation::{
         AstConfig, ConfigureImageRun, ConfigureImageRunResponse, ShowRun, StartTraining,
         StartTrainingResponse,
@@ -51,6 +54,8 @@ pub struct Train {
 struct ImageArguments {
     /// Where it trains: local
     #[arg(long, value_name = "NAME", requires = "dataset")]
+    #[arg(value_parser = PossibleValuesParser::new(PlatformKind::ALL.map(PlatformKind::as_str)))]
+    #[arg(hide_possible_values = true)]
     platform: Option<String>,
     /// Architecture
     #[arg(long, value_name = "NAME", value_parser = VISION_MODELS.to_vec(), requires = "dataset", hide_possible_values = true)]
@@ -139,7 +144,7 @@ impl ImageArguments {
             session.project().unwrap_or_else(|| session.here(&PathBuf::from(format!("{name}-training"))));
         Some(ConfigureImageRun {
             project_path: Some(project),
-            platform: self.platform,
+            platform: self.platform.as_deref().and_then(|name| name.parse::<PlatformKind>().ok()),
             dataset,
             model,
             ast_config: self.ast.then(|| AstConfig {
@@ -245,11 +250,12 @@ fn made_in_words(made: &ConfigureImageRunResponse, paint: Paint) -> String {
 fn begun(response: &StartTrainingResponse) -> String {
     let estimate = response.estimated_duration_minutes.map(|minutes| duration(minutes * 60.0));
     let estimate = estimate.map(|time| format!(", about {time} to go")).unwrap_or_default();
+    let stop = Suggestion::new("stop it", "cancel_training").with("run_id", response.run_id.as_str());
     format!(
-        "the run {} is training{estimate}\n  follow  {}\n  stop    greentune cancel {}\n  log     {}",
+        "the run {} is training{estimate}\n  follow  {}\n  stop    {}\n  log     {}",
         response.run_id,
         response.monitor_command,
-        response.run_id,
+        command(&stop),
         response.log_file.display(),
     )
 }

@@ -5,6 +5,7 @@ mod assistant;
 mod help;
 mod hub;
 mod image_runs;
+mod parity;
 mod plan;
 mod problems;
 mod sandbox;

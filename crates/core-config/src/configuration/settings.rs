@@ -621,7 +621,7 @@ section! {
         electricity_currency: Option<String> = None,
         /// Whose energy is counted.
         tracking_mode: TrackingMode = TrackingMode::Machine,
-        /// File that says how a wall meter compares to this machine's counters (`greentune emissions calibrate`).
+        /// File that says how a wall meter compares to this machine's counters, as `calibrate_meter` writes it.
         calibration_file: Option<PathBuf> = None,
         /// File with own factors of the everyday equivalents, in place of the built-in ones.
         equivalences_file: Option<PathBuf> = None,

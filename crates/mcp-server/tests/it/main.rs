@@ -2,8 +2,17 @@
 #![cfg(unix)]
 
 mod downloads;
-mod fake_worker;
 mod listing;
 mod refusals;
 mod session;
 mod whole_run;
+
+/// The worker process of these tests.
+mod fake_worker {
+    /// Not a test: what the worker process does.
+    #[test]
+    #[ignore = "executed by the tests as a worker"]
+    fn act() {
+        greentune_test_support::fake_worker::act();
+    }
+}

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use greentune_core_config::{layout::RunLayout, manifest::RunStatus};
+use greentune_core_config::{Suggestion, layout::RunLayout, manifest::RunStatus};
 use greentune_run_folder::manifest;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -39,6 +39,9 @@ pub struct CancelTrainingResponse {
     pub status: RunStatus,
     /// What happened, in a sentence.
     pub message: String,
+    /// What can be done next.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub suggestions: Vec<Suggestion>,
 }
 
 impl Workbench {
@@ -77,13 +80,18 @@ impl Workbench {
 
 fn response(run_id: String, status: RunStatus) -> CancelTrainingResponse {
     let message = match status {
-        RunStatus::Cancelled => format!(
-            "the run {run_id} stopped with a checkpoint; `greentune resume {run_id}` goes on from there"
-        ),
+        RunStatus::Cancelled => format!("the run {run_id} stopped with a checkpoint"),
         status if status.is_active() => {
             format!("the run {run_id} was asked to stop and will do so at its next step boundary")
         }
         status => format!("no worker is at work on the run {run_id}: it is {status}"),
     };
-    CancelTrainingResponse { success: !status.is_active(), run_id, status, message }
+    let resume = || Suggestion::new("go on from there", "resume_training").with("run_id", run_id.as_str());
+    CancelTrainingResponse {
+        success: !status.is_active(),
+        suggestions: (status == RunStatus::Cancelled).then(resume).into_iter().collect(),
+        run_id,
+        status,
+        message,
+    }
 }

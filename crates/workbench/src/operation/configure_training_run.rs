@@ -2,27 +2,23 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
     path::{Path, PathBuf},
     sync::atomic::AtomicBool,
 };
 
 use greentune_core_config::{
     Diagnostic, ids,
-    layout::{ProjectLayout, RunLayout},
-    manifest::{FORMAT_VERSION, RunData, RunManifest, RunStatus, StageRecord},
-    platform::Job,
-    resolve::Resolved,
+    layout::ProjectLayout,
+    manifest::{RunData, RunManifest, StageRecord},
     settings::{AstSettings, Settings},
 };
-use greentune_run_folder::{json, manifest, new_record};
-use jiff::{SignedDuration, Timestamp};
+use greentune_run_folder::{json, new_record};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Result, Workbench, WorkbenchError, base_model::BaseModel, git, hub::CancelOnDrop, input_hash::sha256,
-    job_store::JobStore,
+    Result, Workbench, WorkbenchError, base_model::BaseModel, hub::CancelOnDrop, input_hash::sha256,
+    new_run::NewRun,
 };
 
 /// Configure a run of a project.
@@ -169,43 +165,6 @@ impl Workbench {
         })
     }
 
-    /// Makes the run's folder with its manifest, and notes it in the index.
-    pub(super) fn make_run(&self, project: &ProjectLayout, new: NewRun) -> Result<(RunLayout, RunManifest)> {
-        let created_at = Timestamp::now();
-        let NewRun { run_name, resolved, data, base_model_path, input_hashes, stages } = new;
-        let mut manifest = RunManifest {
-            format_version: FORMAT_VERSION,
-            greentune_version: env!("CARGO_PKG_VERSION").to_owned(),
-            run_id: String::new(),
-            run_name,
-            created_at,
-            updated_at: created_at,
-            status: RunStatus::NotStarted,
-            platform: Job::default(),
-            problem: None,
-            pid: None,
-            last_seq: None,
-            requested_stages: Vec::new(),
-            sources: resolved.sources.iter().map(|(key, source)| (key.clone(), source.to_string())).collect(),
-            input_hashes,
-            git_revision: git::revision(project.root()),
-            stages,
-            artifacts: BTreeMap::new(),
-            base_model_path,
-            settings: resolved.settings,
-            data,
-        };
-        let store = JobStore::open(self.config())?;
-        let run = make_run_folder(project, &manifest)?;
-        manifest.run_id = run.run_id();
-        if let Err(error) = manifest::write(&run, &mut manifest) {
-            let _ = fs::remove_dir_all(run.folder());
-            return Err(error.into());
-        }
-        store.insert(&run, &manifest)?;
-        Ok((run, manifest))
-    }
-
     /// Checks name and data sets, and reports everything that is wrong with them at once.
     fn check_request(&self, project: &ProjectLayout, request: &ConfigureTrainingRun) -> Result<RunData> {
         let mut problems: Vec<_> = ids::check_run_name(&request.run_name).err().into_iter().collect();
@@ -231,16 +190,6 @@ impl Workbench {
     }
 }
 
-/// What a run is made from.
-pub(super) struct NewRun {
-    pub run_name: String,
-    pub resolved: Resolved,
-    pub data: RunData,
-    pub base_model_path: PathBuf,
-    pub input_hashes: BTreeMap<String, String>,
-    pub stages: Vec<StageRecord>,
-}
-
 fn input_hashes(data: &RunData, base_model: &BaseModel) -> Result<BTreeMap<String, String>> {
     let optional = [&data.test, &data.stage2_train, &data.stage2_validation].into_iter().flatten().cloned();
     let files = [data.train.clone(), data.validation.clone(), base_model.config_path()];
@@ -251,20 +200,6 @@ fn input_hashes(data: &RunData, base_model: &BaseModel) -> Result<BTreeMap<Strin
 fn stages(settings: &Settings) -> Vec<StageRecord> {
     let stages = 1..=settings.training.num_stages;
     stages.map(|stage| new_record(stage, settings.training.stage(stage).iterations)).collect()
-}
-
-/// Makes the run's folder; a run of the same name in the same second gets the next free one.
-fn make_run_folder(project: &ProjectLayout, manifest: &RunManifest) -> Result<RunLayout> {
-    let runs = project.runs();
-    fs::create_dir_all(&runs).map_err(WorkbenchError::file("create", &runs))?;
-    let mut at = manifest.created_at;
-    loop {
-        let run = project.run(&ids::run_id(&manifest.run_name, at));
-        match fs::create_dir(run.folder()) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => at += SignedDuration::from_secs(1),
-            made => return made.map(|()| run.clone()).map_err(WorkbenchError::file("create", run.folder())),
-        }
-    }
 }
 
 fn summary(manifest: &RunManifest, base_model: &BaseModel) -> ConfigurationSummary {

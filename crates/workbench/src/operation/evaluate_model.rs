@@ -27,7 +27,7 @@ pub struct EvaluateModel {
     pub test_dataset: PathBuf,
     /// Stage whose model is evaluated: 1 or 2, of an image classifier its last.
     pub stage: u8,
-    /// Records for which a response is generated; the settings' `evaluation.generate_records` when absent.
+    /// Records for which a response is generated.
     pub generate_records: Option<u64>,
 }
 

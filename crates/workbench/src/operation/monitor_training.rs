@@ -2,21 +2,20 @@
 
 use std::path::PathBuf;
 
-use greentune_core_config::{manifest::RunStatus, selection::SelectionSoFar};
+use greentune_core_config::{manifest::RunStatus, platform::PlatformKind, selection::SelectionSoFar};
 use greentune_run_folder::RunView;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::start_training::LOCAL;
-use crate::{Result, Workbench, WorkbenchError, comparison::EnergySavingsBasis};
+use crate::{Result, Workbench, comparison::EnergySavingsBasis};
 
 /// Ask how far a job is.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct MonitorTraining {
     /// Id of the job: on this machine the run's.
     pub job_id: String,
-    /// Where it trains: `local`.
-    pub platform: Option<String>,
+    /// Where it trains; this machine when absent.
+    pub platform: Option<PlatformKind>,
     /// Path of the project; the index of runs is asked when absent.
     pub project_path: Option<PathBuf>,
 }
@@ -57,12 +56,6 @@ pub struct MonitorTrainingResponse {
 impl Workbench {
     /// Reads the figures of a job from the run's files.
     pub async fn monitor_training(&self, request: MonitorTraining) -> Result<MonitorTrainingResponse> {
-        if let Some(platform) = request.platform.filter(|platform| platform != LOCAL) {
-            return Err(WorkbenchError::NotAvailableYet {
-                what: format!("jobs on the platform {platform:?}"),
-                instead: String::from("leave `platform` out for jobs on this machine"),
-            });
-        }
         self.blocking(move |workbench| {
             let run = workbench.find_run(request.project_path.as_deref(), &request.job_id)?;
             workbench.look(&run, job)

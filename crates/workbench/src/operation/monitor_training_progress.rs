@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use greentune_core_config::{
-    Problem,
+    Problem, Suggestion,
     event::EmissionsSoFar,
     manifest::{RunManifest, RunStatus, StageRecord},
 };
@@ -68,6 +68,9 @@ pub struct MonitorTrainingProgressResponse {
     /// What to do next, when the run does not go on by itself.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub hint: Option<String>,
+    /// Operations that help then.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub suggestions: Vec<Suggestion>,
     /// Number of the last event.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub last_seq: Option<u64>,
@@ -132,7 +135,9 @@ fn progress_of(run: &RunView, include_emissions: bool) -> MonitorTrainingProgres
         device: run.device().map(str::to_owned),
         stages: summary.stages,
         warnings: run.warnings(),
-        hint: explained(&manifest).or_else(|| hint(status, &summary.run_id)),
+        hint: explained(&manifest).and_then(|problem| problem.hint.clone()),
+        suggestions: explained(&manifest)
+            .map_or_else(|| suggestions(status, &summary.run_id), |problem| problem.suggestions.clone()),
         last_seq: run.last_seq(),
         problem: manifest.problem,
         run_id: summary.run_id,
@@ -166,20 +171,21 @@ fn metrics(run: &RunView) -> TrainingMetrics {
     }
 }
 
-/// What to do about the likely end of a worker that left no word.
-fn explained(manifest: &RunManifest) -> Option<String> {
+/// The likely end of a worker that left no word, where it is known.
+fn explained(manifest: &RunManifest) -> Option<&Problem> {
     let is_interrupted = manifest.status == RunStatus::Interrupted;
-    manifest.problem.as_ref().filter(|_| is_interrupted)?.hint.clone()
+    manifest.problem.as_ref().filter(|_| is_interrupted)
 }
 
-fn hint(status: RunStatus, run_id: &str) -> Option<String> {
-    match status {
-        RunStatus::NotStarted => Some(format!("start it with `greentune train {run_id}`")),
+fn suggestions(status: RunStatus, run_id: &str) -> Vec<Suggestion> {
+    let (purpose, operation) = match status {
+        RunStatus::NotStarted => ("start it", "start_training"),
         RunStatus::Failed | RunStatus::Cancelled | RunStatus::Interrupted => {
-            Some(format!("go on from the last checkpoint with `greentune resume {run_id}`"))
+            ("go on from the last checkpoint", "resume_training")
         }
-        RunStatus::Queued | RunStatus::Running | RunStatus::Completed => None,
-    }
+        RunStatus::Queued | RunStatus::Running | RunStatus::Completed => return Vec::new(),
+    };
+    vec![Suggestion::new(purpose, operation).with("run_id", run_id)]
 }
 
 fn from_now(seconds: f64) -> Option<Timestamp> {

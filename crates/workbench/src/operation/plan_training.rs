@@ -25,7 +25,7 @@ pub struct PlanTraining {
     pub project_path: Option<PathBuf>,
     /// Id of the run.
     pub run_id: String,
-    /// Measure steps even if earlier runs tell the pace, and plan a completed run once more.
+    /// Measure steps even if earlier runs tell the pace.
     pub measure: Option<bool>,
 }
 

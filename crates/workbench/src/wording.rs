@@ -1,7 +1,7 @@
 //! Figures as people read them.
 
 /// A figure with four significant digits, without trailing zeros: `0.01234`, `2.5`, `1234567`.
-pub(crate) fn figure(value: f64) -> String {
+pub fn figure(value: f64) -> String {
     if value == 0.0 || !value.is_finite() {
         return value.to_string();
     }

@@ -1,6 +1,10 @@
-//! A worker that speaks the protocol without training anything: this test binary, executed again.
+//! A worker that speaks the protocol without training anything: the test binary, executed again.
+//!
+//! A test crate has a module `fake_worker` with one ignored test `act` that calls [`act`]; [`command`] is the worker
+//! command that executes it. Modes: `trains` (a step takes 5 ms), `slow` (100 ms), `fails` (at step 2, and at every
+//! task), `dies-in-the-middle` (at step 3), `dies-at-once`.
 
-use std::{path::Path, process, thread, time::Duration};
+use std::{env, ffi::OsString, io, path::Path, process, thread, time::Duration};
 
 use greentune_core_config::{
     Problem, ProblemKind,
@@ -18,15 +22,26 @@ use greentune_core_config::{
 use greentune_export::peft::{self, AdapterConfig, LoraPair};
 use greentune_workbench::worker::{Outcome, WorkerSession, read_task, write_answer};
 
-/// Not a test: what the worker process does.
-#[test]
-#[ignore = "executed by the tests as a worker"]
-fn act() {
-    let (Ok(mode), Ok(arguments)) =
-        (std::env::var("FAKE_WORKER_MODE"), std::env::var("FAKE_WORKER_ARGUMENTS"))
-    else {
-        return;
-    };
+const MODE: &str = "FAKE_WORKER_MODE";
+const ARGUMENTS: &str = "FAKE_WORKER_ARGUMENTS";
+
+/// The worker command of a workbench whose workers act out `mode`.
+///
+/// # Errors
+/// The system does not say which program this is.
+pub fn command(mode: &str) -> io::Result<Vec<OsString>> {
+    let script = format!(
+        "{MODE}={mode} {ARGUMENTS}=\"$*\" exec \"$0\" --exact fake_worker::act --ignored --nocapture"
+    );
+    Ok(vec!["/bin/sh".into(), "-c".into(), script.into(), env::current_exe()?.into()])
+}
+
+/// What the worker process does; nothing when the process is none.
+///
+/// # Panics
+/// The arguments are not those of a worker, or the run cannot be written: the test that waits for it fails.
+pub fn act() {
+    let (Ok(mode), Ok(arguments)) = (env::var(MODE), env::var(ARGUMENTS)) else { return };
     let arguments: Vec<_> = arguments.split(' ').collect();
     match arguments.as_slice() {
         ["--task", task, "--answer", answer] => do_task(&mode, Path::new(task), Path::new(answer)),
@@ -127,11 +142,12 @@ fn do_task(mode: &str, task: &Path, answer: &Path) {
             format: DatasetFormat::Jsonl,
             schema: DatasetSchema::Alpaca,
             template_source: "instruction/response".into(),
-            counts: DatasetCounts { read: task.show as u64, ..DatasetCounts::default() },
-            high_quality_records: 0,
+            counts: DatasetCounts { read: 10, kept: 9, too_long: 1, ..DatasetCounts::default() },
+            // Tells a test what was asked to be shown.
+            high_quality_records: task.show as u64,
             tokens_per_record: [1, 2, 3, 4],
-            labelled_tokens: 1,
-            total_tokens: 2,
+            labelled_tokens: 11,
+            total_tokens: 22,
             records: Vec::new(),
         }),
         WorkerTask::Plan(task) => WorkerAnswer::Planned(Box::new(findings(task.measure))),
