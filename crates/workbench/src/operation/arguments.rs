@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 const CODE: &str = "arguments.invalid";
-const HINT: &str = "correct the arguments after the tool's input schema and call it again";
+const HINT: &str = "correct the arguments and call it again";
 
 /// Reads a request from `arguments`; those that are unknown, missing or of a wrong type are found by its `schema`.
 pub(super) fn read<T: DeserializeOwned>(
