@@ -11,27 +11,20 @@ use greentune_core_config::{
     settings::Task,
     task::{EvaluateTask, WorkerAnswer, WorkerTask},
 };
+use greentune_text_data::Dataset;
 
-use crate::{
-    backend,
-    data::{self, Dataset},
-    error::TrainError,
-    evaluate::Plan,
-    model::Adapters,
-    ops::Ops,
-    training,
-};
+use crate::{backend, error::TrainError, evaluate::Plan, model::Adapters, ops::Ops, training};
 
 /// Does a task; problems are answers too.
 pub fn answer(task: &WorkerTask) -> WorkerAnswer {
     let failed = |problem: Problem| WorkerAnswer::Failed { problem };
     match task {
         WorkerTask::ProbeDevices => WorkerAnswer::Devices { devices: backend::devices() },
-        WorkerTask::Inspect(task) => match data::inspect(task) {
+        WorkerTask::Inspect(task) => match greentune_text_data::inspect(task) {
             Ok(inspection) => WorkerAnswer::Inspected(inspection),
             Err(error) => failed(error.problem()),
         },
-        WorkerTask::Prepare(task) => match data::prepare(task) {
+        WorkerTask::Prepare(task) => match greentune_text_data::prepare(task) {
             Ok(preparation) => WorkerAnswer::Prepared(Box::new(preparation)),
             Err(error) => failed(error.problem()),
         },

@@ -4,9 +4,9 @@ mod bleu;
 
 use greentune_ast_sparsity::Observation;
 use greentune_core_config::evaluation::{EvaluatedModel, EvaluationReport, GenerationSample};
+use greentune_text_data::{Dataset, Encoder, Example, Examples};
 
 use crate::{
-    data::{Dataset, Encoder, Example, Examples},
     error::TrainError,
     model::{Adapters, Decoder},
     ops::{LabelScore, Ops},

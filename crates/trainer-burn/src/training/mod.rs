@@ -17,9 +17,9 @@ use greentune_carbon::Surroundings;
 use greentune_core_config::{
     event::EventKind, layout::RunLayout, manifest::RunManifest, port::RunReporter, settings::Settings,
 };
+use greentune_text_data::Encoder;
 
 use crate::{
-    data::Encoder,
     error::TrainError,
     model::{Adapters, Decoder, LoraSettings, config, weights},
     ops::{Ops, Packing},

@@ -10,6 +10,7 @@ use greentune_core_config::{
     port::RunReporter,
     settings::{AstPolicy, AstUnit, Stage2Settings},
 };
+use greentune_text_data::{DataError, Dataset, Draw, Example, Replay, Sampler, overlap};
 use serde_json::json;
 
 use super::{
@@ -23,7 +24,6 @@ use super::{
     step::{self, Activations, Trained, Weighted},
 };
 use crate::{
-    data::{DataError, Dataset, Draw, Example, Replay, Sampler, overlap},
     durable,
     error::TrainError,
     evaluate::{self, Plan},

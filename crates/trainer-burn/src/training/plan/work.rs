@@ -9,9 +9,9 @@ use greentune_core_config::{
     settings::{AstUnit, Settings, Stage2Settings, TrainingSettings},
     task::PlanStage,
 };
+use greentune_text_data::{Dataset, Draw, Encoder, Example, Replay, Sampler};
 
 use crate::{
-    data::{Dataset, Draw, Encoder, Example, Replay, Sampler},
     error::TrainError,
     evaluate,
     training::feed::{Chosen, Feed},
