@@ -11,13 +11,7 @@ use greentune_core_config::{
     task::{DeviceReport, EvaluateTask, PlanFindings, PlanTask},
 };
 
-use crate::{
-    error::TrainError,
-    ops::Packing,
-    task,
-    training::{self, Outcome},
-    vision,
-};
+use crate::{error::TrainError, ops::Packing, stage::Outcome, task, training, vision};
 
 // 0.21 is the last burn with candle (docs/decisions/0001); it stays as a second opinion on the processor.
 #[cfg(feature = "candle")]

@@ -10,11 +10,12 @@ mod error;
 pub mod evaluate;
 pub mod model;
 pub mod ops;
+mod stage;
 mod task;
 pub mod training;
 pub mod vision;
 
 pub use backend::train;
 pub use error::TrainError;
+pub use stage::Outcome;
 pub use task::answer;
-pub use training::Outcome;

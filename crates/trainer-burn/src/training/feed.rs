@@ -10,8 +10,8 @@ use greentune_core_config::{
 use greentune_text_data::{DataError, Draw, Example, Sampler};
 use serde::{Deserialize, Serialize};
 
-use super::{selection::since, step::Weighted};
-use crate::error::TrainError;
+use super::step::Weighted;
+use crate::{error::TrainError, stage::selection::since};
 
 /// A record to train on.
 #[derive(Clone, Debug, PartialEq)]
@@ -367,7 +367,7 @@ mod tests {
     use greentune_text_data::Replay;
 
     use super::*;
-    use crate::training::selection::selector;
+    use crate::stage::selection::selector;
 
     fn examples(lengths: &[usize]) -> Vec<Example> {
         lengths.iter().map(|length| Example::new(vec![1; *length], [1..*length])).collect()

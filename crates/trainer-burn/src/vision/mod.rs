@@ -7,10 +7,13 @@ mod checkpoint;
 pub mod data;
 pub(crate) mod evaluate;
 mod feed;
+mod mixing;
 pub mod model;
 pub mod optimizer;
+mod order;
 mod schedule;
 mod stage;
+mod start;
 pub mod step;
 pub mod weights;
 
@@ -22,7 +25,7 @@ use self::{data::Images, model::Shape};
 use crate::{
     error::TrainError,
     ops::image::ImageOps,
-    training::{Outcome, report_start},
+    stage::{Outcome, in_turn, report_start},
 };
 
 /// A run on one backend: what its stages share.
@@ -56,12 +59,7 @@ where
     }
     let shape = images.shape(&manifest.settings.vision)?;
     let run = Run::<A> { manifest, layout, surroundings, images, shape, device };
-    for stage in stages {
-        if let Some(step) = run.train_stage(*stage, reporter)? {
-            return Ok(Outcome::Cancelled { stage: *stage, step });
-        }
-    }
-    Ok(Outcome::Finished)
+    in_turn(stages, |stage| run.train_stage(stage, reporter))
 }
 
 impl<A: AutodiffBackend> Run<'_, A> {

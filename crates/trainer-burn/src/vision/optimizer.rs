@@ -10,10 +10,8 @@ use crate::{
     error::TrainError,
     model::Parameters,
     ops::image::{ImageOps, SgdStep},
-    training::{
-        checkpoint,
-        optimizer::{Optimizer as AdamW, OptimizerSettings},
-    },
+    stage::checkpoint,
+    training::optimizer::{Optimizer as AdamW, OptimizerSettings},
 };
 
 /// An optimizer with its state.

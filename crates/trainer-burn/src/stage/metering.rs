@@ -23,6 +23,12 @@ pub struct StageMeter {
 }
 
 impl StageMeter {
+    /// A meter that measures nothing.
+    pub fn off(layout: &RunLayout, stage: u8) -> Self {
+        let now = Instant::now();
+        Self { meter: None, layout: layout.clone(), stage, reported: now, written: now, is_troubled: false }
+    }
+
     /// Starts metering `stage`, adding to what earlier attempts recorded. A meter that cannot start must not keep
     /// a model from being trained: the problem is returned beside a meter that measures nothing.
     pub fn start(
@@ -40,9 +46,8 @@ impl StageMeter {
             Ok(meter) => (meter, None),
             Err(error) => (None, Some(error.problem())),
         };
-        let now = Instant::now();
-        let this =
-            Self { meter, layout: layout.clone(), stage, reported: now, written: now, is_troubled: false };
+        let mut this = Self::off(layout, stage);
+        this.meter = meter;
         (this, problem)
     }
 
