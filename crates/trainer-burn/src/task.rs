@@ -2,18 +2,15 @@
 
 use std::path::Path;
 
-use burn::tensor::backend::AutodiffBackend;
 use greentune_core_config::{
     Diagnostic, Problem, ProblemKind,
-    evaluation::{EvaluatedModel, EvaluationReport},
     layout::RunLayout,
     manifest::RunManifest,
     settings::Task,
-    task::{EvaluateTask, WorkerAnswer, WorkerTask},
+    task::{WorkerAnswer, WorkerTask},
 };
-use greentune_text_data::Dataset;
 
-use crate::{backend, error::TrainError, evaluate::Plan, model::Adapters, ops::Ops, training};
+use crate::{backend, error::TrainError};
 
 /// Does a task; problems are answers too.
 pub fn answer(task: &WorkerTask) -> WorkerAnswer {
@@ -58,34 +55,4 @@ fn read_run(folder: &Path) -> Result<(RunManifest, RunLayout), Problem> {
     let manifest =
         serde_json::from_str(&text).map_err(|error| invalid(format!("{}: {error}", path.display())))?;
     Ok((manifest, layout))
-}
-
-/// The stage's report on the task's data set, and the base model's beside it.
-pub(crate) fn evaluate<A>(
-    task: &EvaluateTask,
-    manifest: &RunManifest,
-    layout: &RunLayout,
-    device: &A::Device,
-) -> Result<Vec<EvaluationReport>, TrainError>
-where
-    A: AutodiffBackend<InnerBackend: Ops>,
-{
-    let settings = &manifest.settings;
-    let (encoder, decoder) =
-        training::open::<A>(&manifest.base_model_path, settings, manifest.created_at, device)?;
-    let adapters = Adapters::<A::InnerBackend>::load(&layout.adapters(task.stage), &decoder, device)?;
-    let dataset = Dataset::load(
-        &task.dataset,
-        settings,
-        &encoder,
-        // Several evaluations of a run may be under way.
-        &layout.evaluation(task.stage).join(format!("evaluated-{}.examples", std::process::id())),
-    )?;
-    let plan = Plan { encoder: &encoder, generate_records: task.generate_records };
-    let stage = EvaluatedModel::Stage(task.stage);
-    let mut reports = vec![plan.report(&decoder, Some(&adapters), &dataset, stage, "test")?];
-    if task.with_base {
-        reports.push(plan.report(&decoder, None, &dataset, EvaluatedModel::Base, "test")?);
-    }
-    Ok(reports)
 }
