@@ -282,11 +282,11 @@ mod tests {
         assert_eq!(ended.unwrap(), None);
         let expected = [
             "evaluated 2",
-            "2 saved 3 checkpoints/stage2/step-000003",
+            "2 saved 3 stage2/checkpoints/step-000003",
             "evaluated 4",
             "evaluated 6",
-            "2 saved 6 checkpoints/stage2/step-000006",
-            "2 saved 7 checkpoints/stage2/step-000007",
+            "2 saved 6 stage2/checkpoints/step-000006",
+            "2 saved 7 stage2/checkpoints/step-000007",
             "2 finished 1.5 0.25 false",
         ];
         assert_eq!(notes.events, expected);
@@ -315,7 +315,7 @@ mod tests {
         let (_folder, layout, ended) =
             run(Counter { step: 0, steps: 7, skips_after: vec![] }, CADENCE, &mut notes);
         assert_eq!(ended.unwrap(), Some(4));
-        assert_eq!(notes.events.last().unwrap(), "2 saved 4 checkpoints/stage2/step-000004");
+        assert_eq!(notes.events.last().unwrap(), "2 saved 4 stage2/checkpoints/step-000004");
         assert!(!layout.evaluation(2).exists());
     }
 

@@ -4,13 +4,12 @@ use std::time::{Duration, Instant};
 
 use greentune_carbon::{CarbonError, Carried, Meter, MeterConfig, Surroundings, codecarbon, sidecar};
 use greentune_core_config::{
-    Diagnostic, Problem, event::EmissionsSoFar, layout::RunLayout, settings::Settings,
+    Diagnostic, Problem, emissions::ROW_INTERVAL, event::EmissionsSoFar, layout::RunLayout,
+    settings::Settings,
 };
 
 /// How often figures are reported to followers of the run.
 const REPORT_EVERY: Duration = Duration::from_secs(2);
-/// How often a row is written; CodeCarbon's own interval.
-const WRITE_EVERY: Duration = Duration::from_secs(15);
 
 /// The meter of one stage, or nothing when metering is off or impossible.
 pub struct StageMeter {
@@ -57,7 +56,7 @@ impl StageMeter {
             return Reading::default();
         }
         self.reported = Instant::now();
-        if self.written.elapsed() >= WRITE_EVERY { self.write() } else { self.look() }
+        if self.written.elapsed() >= ROW_INTERVAL { self.write() } else { self.look() }
     }
 
     /// Writes a row and the sidecar now; the figures.

@@ -101,7 +101,7 @@ pub fn latest<B: Ops>(
         return Err(TrainError::Checkpoint { path, message });
     }
     let moment = |moment: &&str| read_moment(&path.join(OPTIMIZER), moment, &adapters.parameters, device);
-    let moments = settings.moment_names().iter().map(moment).collect::<Result<_, _>>()?;
+    let moments = settings.kind.moments().iter().map(moment).collect::<Result<_, _>>()?;
     let optimizer = Optimizer::resumed(settings.clone(), progress.step, moments);
     Ok(Some(Checkpoint { progress, selection, adapters, optimizer }))
 }

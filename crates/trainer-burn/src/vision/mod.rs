@@ -65,8 +65,6 @@ where
 impl<A: AutodiffBackend> Run<'_, A> {
     /// Epochs of `stage`.
     fn epochs(&self, stage: u8) -> u64 {
-        let settings = &self.manifest.settings;
-        let warmup = settings.warmup_epochs().min(settings.vision.epochs);
-        if stage == 1 { warmup } else { settings.vision.epochs - warmup }
+        self.manifest.settings.image_epochs(stage)
     }
 }

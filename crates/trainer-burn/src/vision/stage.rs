@@ -192,13 +192,12 @@ impl<A: ImageOps + AutodiffBackend<InnerBackend: ImageOps>> StageRun<'_, '_, A> 
 
     /// Steps of the stage: those that are done, and those to come at the rate that is aimed at.
     fn total_steps(&self) -> u64 {
-        let settings = &self.run.manifest.settings;
-        let images = self.run.images.dataset.train.len() as f64;
-        let rate = if self.selects() { settings.ast.target_activation_rate } else { 1.0 };
-        let per_epoch = (images * rate / settings.vision.batch_size as f64).ceil() as u64;
+        let images = self.run.images.dataset.train.len();
+        let per_epoch = self.run.manifest.settings.image_steps_per_epoch(self.stage, images as u64);
         let progress = &self.state.progress;
         let epochs_left = self.run.epochs(self.stage).saturating_sub(progress.epoch);
-        let left = epochs_left as f64 - progress.offered.map_or(0.0, |offered| offered as f64 / images);
+        let left =
+            epochs_left as f64 - progress.offered.map_or(0.0, |offered| offered as f64 / images as f64);
         progress.step + (per_epoch as f64 * left.max(0.0)).round() as u64
     }
 
