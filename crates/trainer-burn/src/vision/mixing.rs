@@ -56,7 +56,7 @@ mod tests {
 
     #[test]
     fn images_are_mixed_with_what_others_were_before() {
-        let mut pixels = [0.0, 0.0, 8.0, 8.0, 4.0, 4.0];
+        let mut pixels = vec![0.0, 0.0, 8.0, 8.0, 4.0, 4.0];
         Mixing { share: 0.75, with: vec![1, 2, 0] }.mix(&mut pixels);
         assert_eq!(pixels, [2.0, 2.0, 7.0, 7.0, 3.0, 3.0]);
     }
