@@ -9,8 +9,8 @@ use std::{collections::BTreeMap, path::Path, time::Instant};
 
 use burn::backend::{Autodiff, Flex, flex::FlexDevice};
 use greentune_core_config::settings::{Scheduler, Stage2Settings};
+use greentune_text_data::{Example, Tokenizer};
 use greentune_trainer_burn::{
-    data::{Example, Tokenizer},
     evaluate,
     model::{Decoder, ModelConfig, Parameters, config, parameters::HostTensor},
     training::{

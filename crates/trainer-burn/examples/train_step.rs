@@ -7,8 +7,8 @@
 use std::{path::Path, time::Instant};
 
 use burn::backend::{Autodiff, Flex, flex::FlexDevice};
+use greentune_text_data::Example;
 use greentune_trainer_burn::{
-    data::Example,
     model::{Adapters, Decoder, config, weights},
     ops::Packing,
     training::{

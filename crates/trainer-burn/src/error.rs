@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use greentune_core_config::{Diagnostic, Location, Problem, ProblemKind, Suggestion};
+use greentune_text_data::DataError;
 use thiserror::Error;
 
-use crate::{data::DataError, ops::Packing};
+use crate::ops::Packing;
 
 /// An error of the training engine.
 #[derive(Debug, Error)]

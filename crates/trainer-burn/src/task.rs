@@ -2,25 +2,15 @@
 
 use std::path::Path;
 
-use burn::tensor::backend::AutodiffBackend;
 use greentune_core_config::{
     Diagnostic, Problem,
-    evaluation::{EvaluatedModel, EvaluationReport},
     layout::RunLayout,
     manifest::RunManifest,
     settings::Task,
-    task::{EvaluateTask, WorkerAnswer, WorkerTask},
+    task::{WorkerAnswer, WorkerTask},
 };
 
-use crate::{
-    backend,
-    data::{self, Dataset},
-    error::TrainError,
-    evaluate::Plan,
-    model::Adapters,
-    ops::Ops,
-    training,
-};
+use crate::backend;
 
 /// Reads the manifest of the run in a folder, and where its files are.
 pub type ReadRun<'a> = &'a dyn Fn(&Path) -> Result<(RunManifest, RunLayout), Problem>;
@@ -30,11 +20,11 @@ pub fn answer(task: &WorkerTask, read_run: ReadRun<'_>) -> WorkerAnswer {
     let failed = |problem: Problem| WorkerAnswer::Failed { problem };
     match task {
         WorkerTask::ProbeDevices => WorkerAnswer::Devices { devices: backend::devices() },
-        WorkerTask::Inspect(task) => match data::inspect(task) {
+        WorkerTask::Inspect(task) => match greentune_text_data::inspect(task) {
             Ok(inspection) => WorkerAnswer::Inspected(inspection),
             Err(error) => failed(error.problem()),
         },
-        WorkerTask::Prepare(task) => match data::prepare(task) {
+        WorkerTask::Prepare(task) => match greentune_text_data::prepare(task) {
             Ok(preparation) => WorkerAnswer::Prepared(Box::new(preparation)),
             Err(error) => failed(error.problem()),
         },
@@ -57,34 +47,4 @@ pub fn answer(task: &WorkerTask, read_run: ReadRun<'_>) -> WorkerAnswer {
             evaluated.unwrap_or_else(failed)
         }
     }
-}
-
-/// The stage's report on the task's data set, and the base model's beside it.
-pub(crate) fn evaluate<A>(
-    task: &EvaluateTask,
-    manifest: &RunManifest,
-    layout: &RunLayout,
-    device: &A::Device,
-) -> Result<Vec<EvaluationReport>, TrainError>
-where
-    A: AutodiffBackend<InnerBackend: Ops>,
-{
-    let settings = &manifest.settings;
-    let (encoder, decoder) =
-        training::open::<A>(&manifest.base_model_path, settings, manifest.created_at, device)?;
-    let adapters = Adapters::<A::InnerBackend>::load(&layout.adapters(task.stage), &decoder, device)?;
-    let dataset = Dataset::load(
-        &task.dataset,
-        settings,
-        &encoder,
-        // Several evaluations of a run may be under way.
-        &layout.evaluation(task.stage).join(format!("evaluated-{}.examples", std::process::id())),
-    )?;
-    let plan = Plan { encoder: &encoder, generate_records: task.generate_records };
-    let stage = EvaluatedModel::Stage(task.stage);
-    let mut reports = vec![plan.report(&decoder, Some(&adapters), &dataset, stage, "test")?];
-    if task.with_base {
-        reports.push(plan.report(&decoder, None, &dataset, EvaluatedModel::Base, "test")?);
-    }
-    Ok(reports)
 }

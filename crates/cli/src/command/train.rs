@@ -1,8 +1,11 @@
 //! `greentune train`: trains a run, or makes one that trains an image classifier and trains it.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::LazyLock};
 
-use clap::{Args, ValueEnum, builder::PossibleValuesParser};
+use clap::{
+    Args, ValueEnum,
+    builder::{PossibleValue, PossibleValuesParser},
+};
 use greentune_core_config::{
     Suggestion,
     manifest::RunStatus,
@@ -103,32 +106,18 @@ struct ImageArguments {
 }
 
 /// A policy, by its name in settings.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum PolicyName {
-    /// Remembered scores of bounded age, made up for by weights
-    Ast,
-    /// Prunes samples of below-average loss at random
-    Infobatch,
-    /// A running quantile of fresh scores
-    Quantile,
-    /// The rule of the package adaptive-sparse-training
-    Sundew,
-    /// A random subset: the control
-    Random,
-    /// All samples
-    Full,
-}
+#[derive(Clone, Copy, Debug)]
+struct PolicyName(AstPolicy);
 
-impl From<PolicyName> for AstPolicy {
-    fn from(name: PolicyName) -> Self {
-        match name {
-            PolicyName::Ast => Self::Ast,
-            PolicyName::Infobatch => Self::Infobatch,
-            PolicyName::Quantile => Self::Quantile,
-            PolicyName::Sundew => Self::Sundew,
-            PolicyName::Random => Self::Random,
-            PolicyName::Full => Self::Full,
-        }
+impl ValueEnum for PolicyName {
+    fn value_variants<'a>() -> &'a [Self] {
+        static ALL: LazyLock<Vec<PolicyName>> =
+            LazyLock::new(|| AstPolicy::ALL.iter().copied().map(PolicyName).collect());
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.0.as_str()).help(self.0.summary()))
     }
 }
 
@@ -150,7 +139,7 @@ impl ImageArguments {
             ast_config: self.ast.then(|| AstConfig {
                 target_activation_rate: self.target_activation_rate,
                 entropy_weight: self.entropy_weight,
-                policy: self.policy.map(AstPolicy::from),
+                policy: self.policy.map(|name| name.0),
                 warmup_epochs: None,
             }),
             baseline: Some(self.baseline),

@@ -3,10 +3,12 @@
 //! A later layer wins, and every setting knows where it came from. All layers are checked before anything runs;
 //! every mistake in them is reported at once.
 
+mod key;
 mod limits;
 mod paths;
 mod reading;
 mod registry;
+mod relations;
 
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
@@ -15,7 +17,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use self::reading::Reading;
-pub use self::registry::{KeyDoc, KeyType, registry};
+pub use self::{
+    key::{KeyDoc, KeyType},
+    registry::registry,
+};
 use crate::{Location, Problem, ProblemKind, settings::Settings};
 
 /// Where a setting came from.
@@ -209,8 +214,8 @@ pub fn resolve(layers: &Layers) -> Result<Resolved, Problem> {
     }
 
     let mut settings = settings_of(&reading)?;
-    let lowered = limits::lower_defaults(&mut settings, &reading);
-    let mut problems = limits::relations(&settings, &reading);
+    let lowered = relations::lower_defaults(&mut settings, &reading);
+    let mut problems = relations::relations(&settings, &reading);
     if let Err(problem) = paths::absolute(&mut settings, layers, &reading) {
         problems.push(problem);
     }

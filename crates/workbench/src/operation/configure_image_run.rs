@@ -223,14 +223,9 @@ fn run_name(settings: &Settings) -> String {
 ///
 /// How many steps there will be where samples are selected follows from the rate that is aimed at.
 fn stages(settings: &Settings, images: u64) -> Vec<StageRecord> {
-    let steps = |epochs: u64, rate: f64| {
-        epochs * (images as f64 * rate / settings.vision.batch_size as f64).ceil() as u64
-    };
-    let warmup = settings.warmup_epochs().min(settings.vision.epochs);
-    let rate = if settings.ast.enabled { settings.ast.target_activation_rate } else { 1.0 };
-    let stages = [(1, warmup, 1.0), (2, settings.vision.epochs - warmup, rate)];
-    let used = stages.into_iter().filter(|(_, epochs, _)| *epochs > 0);
-    used.map(|(stage, epochs, rate)| new_record(stage, steps(epochs, rate))).collect()
+    let used = [1, 2].into_iter().filter(|stage| settings.image_epochs(*stage) > 0);
+    let steps = |stage| settings.image_epochs(stage) * settings.image_steps_per_epoch(stage, images);
+    used.map(|stage| new_record(stage, steps(stage))).collect()
 }
 
 /// A project with the least that one needs.

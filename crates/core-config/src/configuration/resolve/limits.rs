@@ -1,14 +1,11 @@
-//! What a setting may be, beyond its type: one table, and the rules between settings.
+//! What a setting may be, beyond its type: one table.
 
 use std::ops::Bound::{self, Excluded, Included, Unbounded};
 
 use serde_json::Value;
 
-use super::{KeyDoc, KeyType, Source, reading::Reading};
-use crate::{
-    Problem, ProblemKind,
-    settings::{AstUnit, LORA_WORDS, Settings, Task, VISION_MODELS},
-};
+use super::key::{KeyDoc, KeyType};
+use crate::settings::{LORA_WORDS, VISION_MODELS};
 
 /// What a value may be, beyond its type.
 enum Limit {
@@ -152,85 +149,6 @@ pub(super) fn allowed(key: &str, kind: &KeyType, optional: bool) -> String {
         (KeyType::Texts, None) => String::from("a list of texts"),
     };
     if optional { format!("{base}, or empty for none") } else { base }
-}
-
-/// What is wrong between settings that are each possible.
-pub(super) fn relations(settings: &Settings, reading: &Reading) -> Vec<Problem> {
-    let training = &settings.training;
-    let mut problems = Vec::new();
-    for stage in [1, 2] {
-        let section = format!("training.stage{stage}");
-        let values = training.stage(stage);
-        let keys = [format!("{section}.warmup_steps"), format!("{section}.iterations")];
-        if !warms_up_in_time(values.warmup_steps, values.iterations) {
-            let message = format!(
-                "found warmup_steps {} with iterations {}; allowed: warmup_steps of 0, or fewer than iterations",
-                values.warmup_steps, values.iterations
-            );
-            problems.extend(relation(reading, &keys, &message));
-        }
-    }
-    if settings.task() == Task::ImageClassification && settings.ast.unit == AstUnit::Token {
-        let keys = ["ast.unit", "vision.model"].map(String::from);
-        let message = "found unit token with an image classifier; allowed: sample";
-        problems.extend(relation(reading, &keys, message));
-    }
-    let (warmup, epochs) = (settings.warmup_epochs(), settings.vision.epochs);
-    if settings.task() == Task::ImageClassification && warmup > 0 && warmup >= epochs {
-        let keys = ["ast.warmup_epochs", "vision.epochs"].map(String::from);
-        let message = format!(
-            "found warmup_epochs {warmup} with epochs {epochs}; allowed: warmup_epochs of 0, or fewer than epochs"
-        );
-        problems.extend(relation(reading, &keys, &message));
-    }
-    let data = &settings.dataset;
-    let sum = data.train_split + data.validation_split + data.test_split;
-    if (sum - 1.0).abs() > 1e-6 {
-        let keys = ["train_split", "validation_split", "test_split"].map(|name| format!("dataset.{name}"));
-        let message = format!(
-            "found train_split {} + validation_split {} + test_split {} = {sum:.6}; allowed: shares that sum to 1",
-            data.train_split, data.validation_split, data.test_split
-        );
-        problems.extend(relation(reading, &keys, &message));
-    }
-    problems
-}
-
-fn warms_up_in_time(warmup_steps: u64, iterations: u64) -> bool {
-    warmup_steps == 0 || warmup_steps < iterations
-}
-
-/// Lowers warm-ups that nobody set to half of the steps where they do not fit into a stage; the keys that were lowered.
-///
-/// A user who sets fewer steps than the default warm-up has made no mistake.
-pub(super) fn lower_defaults(settings: &mut Settings, reading: &Reading) -> Vec<String> {
-    let mut lowered = Vec::new();
-    let training = &mut settings.training;
-    let stages = [
-        ("training.stage1.warmup_steps", &mut training.stage1.warmup_steps, training.stage1.iterations),
-        ("training.stage2.warmup_steps", &mut training.stage2.warmup_steps, training.stage2.iterations),
-    ];
-    for (key, warmup_steps, iterations) in stages {
-        let is_default = !reading.values.contains_key(key) && !reading.rejected.contains(key);
-        if is_default && !warms_up_in_time(*warmup_steps, iterations) {
-            *warmup_steps = iterations / 2;
-            lowered.push(key.to_owned());
-        }
-    }
-    lowered
-}
-
-/// A problem between `keys`, where the first of them that somebody set was set; none when one of them was itself
-/// refused, since then its value is not the one that was meant.
-fn relation(reading: &Reading, keys: &[String], message: &str) -> Option<Problem> {
-    if keys.iter().any(|key| reading.rejected.contains(key)) {
-        return None;
-    }
-    let problem = Problem::new(ProblemKind::InvalidInput, "config.out_of_range", message);
-    let set = keys.iter().find_map(|key| Some((key, &reading.values.get(key)?.1)));
-    let (key, source) = set.unwrap_or((&keys[0], &Source::BuiltIn));
-    let problem = problem.at(source.location(key));
-    Some(if *key == keys[0] { problem } else { problem.with_hint(format!("set {} as well", keys[0])) })
 }
 
 fn limit(key: &str) -> Option<&'static Limit> {

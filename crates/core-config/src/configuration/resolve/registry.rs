@@ -4,47 +4,14 @@
 
 use std::sync::LazyLock;
 
-use schemars::{JsonSchema, schema_for};
-use serde::Serialize;
+use schemars::schema_for;
 use serde_json::Value;
 
-use super::limits;
+use super::{
+    key::{KeyDoc, KeyType},
+    limits,
+};
 use crate::{ids::nearest, settings::Settings};
-
-/// The type of a setting.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum KeyType {
-    /// `true` or `false`.
-    Boolean,
-    /// A whole number.
-    Integer,
-    /// A finite number.
-    Number,
-    /// Text.
-    Text,
-    /// One of these words.
-    Word(Vec<String>),
-    /// A list of texts.
-    Texts,
-}
-
-/// What is known of a setting.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
-pub struct KeyDoc {
-    /// Dotted key, such as `training.stage1.learning_rate`.
-    pub key: String,
-    /// Its type.
-    pub kind: KeyType,
-    /// Whether it may be unset: absent, null or empty.
-    pub optional: bool,
-    /// Its default; null where it is unset.
-    pub default: Value,
-    /// What is allowed, in words.
-    pub allowed: String,
-    /// What it is for.
-    pub doc: String,
-}
 
 /// Every setting, in the order of the file's sections.
 pub fn registry() -> &'static [KeyDoc] {

@@ -1,6 +1,6 @@
 //! What tells records apart, whatever their case and white space, and what tells that two are nearly the same.
 
-use crate::data::{
+use crate::{
     sampler::mix,
     schema::{Body, Role},
 };
@@ -103,7 +103,7 @@ fn sketch(parts: &[&str]) -> [u32; SKETCH] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::schema::Turn;
+    use crate::schema::Turn;
 
     fn of(instruction: &str, response: &str) -> Fingerprint {
         let (instruction, input, response) = (instruction.into(), String::new(), response.into());

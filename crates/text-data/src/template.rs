@@ -15,7 +15,7 @@ use super::{
 const TEMPLATE: &str = "prompt";
 
 /// How instruction, input and response become the text that the model sees.
-pub struct PromptTemplate {
+pub(crate) struct PromptTemplate {
     form: Form,
     location: Location,
     stop_tokens: Vec<String>,
@@ -67,7 +67,7 @@ impl PromptTemplate {
     /// # Errors
     /// [`DataError::Template`] for a template that cannot be parsed or fails on a sample;
     /// [`DataError::TemplateNotPrefix`] for a chat template in which the response cannot be told from the prompt.
-    pub fn new(
+    pub(crate) fn new(
         prompt_template: Option<&str>,
         tokenizer: &Tokenizer,
         at: Timestamp,
@@ -96,7 +96,7 @@ impl PromptTemplate {
     }
 
     /// Where the form comes from: `settings`, `chat template of the model` or `instruction/response`.
-    pub fn source(&self) -> &'static str {
+    pub(crate) fn source(&self) -> &'static str {
         match self.form {
             Form::Settings(_) => "settings",
             Form::Chat(_) => "chat template of the model",

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{Fault, Fields, Reason, Rejection, Row, open_file, unreadable};
-use crate::data::error::DataError;
+use crate::error::DataError;
 
 /// One JSON object per line; blank lines are skipped.
 pub(super) struct JsonLines {

@@ -28,11 +28,11 @@ pub struct Tokenizer {
 
 /// The chat template that a model comes with.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ChatTemplate {
+pub(crate) struct ChatTemplate {
     /// Jinja source.
-    pub source: String,
+    pub(crate) source: String,
     /// The file it stands in.
-    pub file: PathBuf,
+    pub(crate) file: PathBuf,
 }
 
 impl Tokenizer {
@@ -107,7 +107,7 @@ impl Tokenizer {
     ///
     /// # Errors
     /// As [`encode`](Self::encode).
-    pub fn encode_with_prefix(&self, text: &str) -> Result<Vec<u32>, DataError> {
+    pub(crate) fn encode_with_prefix(&self, text: &str) -> Result<Vec<u32>, DataError> {
         let ids = self.encode(text)?;
         if ids.starts_with(&self.prefix) {
             return Ok(ids);
@@ -130,11 +130,11 @@ impl Tokenizer {
         self.eos_id
     }
     /// The end-of-sequence token's text.
-    pub fn eos_token(&self) -> &str {
+    pub(crate) fn eos_token(&self) -> &str {
         &self.eos_token
     }
     /// The beginning-of-sequence token's text, where there is one.
-    pub fn bos_token(&self) -> Option<&str> {
+    pub(crate) fn bos_token(&self) -> Option<&str> {
         self.bos_token.as_deref()
     }
     /// Ids that end a generation, in ascending order; the end of sequence is among them.
@@ -150,11 +150,11 @@ impl Tokenizer {
         self.pad_id
     }
     /// The model's chat template.
-    pub fn chat_template(&self) -> Option<&ChatTemplate> {
+    pub(crate) fn chat_template(&self) -> Option<&ChatTemplate> {
         self.chat_template.as_ref()
     }
     /// Tokens that the model can attend to: `max_position_embeddings` of `config.json`.
-    pub fn context_length(&self) -> Option<usize> {
+    pub(crate) fn context_length(&self) -> Option<usize> {
         self.context_length
     }
 }

@@ -62,3 +62,64 @@ pub(crate) fn read(folder: &Path, snapshot: &mut Snapshot) -> Result<(), TrainEr
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use greentune_ast_sparsity::{Needs, POLICIES, Progress};
+    use greentune_core_config::resolve::{Argument, Layers, resolve};
+
+    use super::*;
+
+    /// Settings with these, as `--set` takes them; none when they are refused.
+    fn settings(assignments: &[&str]) -> Option<Settings> {
+        let arguments = assignments.iter().map(|assignment| Argument::set(assignment).unwrap()).collect();
+        resolve(&Layers { arguments, ..Layers::default() }).ok().map(|resolved| resolved.settings)
+    }
+
+    #[test]
+    fn settings_and_engine_have_the_same_policies() {
+        let (mut named, mut known) = (AstPolicy::WORDS.to_vec(), POLICIES.to_vec());
+        named.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(named, known);
+    }
+
+    #[test]
+    fn what_settings_say_of_a_policy_is_what_the_engine_does() {
+        for policy in AstPolicy::ALL {
+            let settings = settings(&["ast.enabled=true", &format!("ast.policy={policy}")]).unwrap();
+            let needs = selector(&settings, 100).unwrap().start_epoch(Progress { epoch: 0, epochs: 8 });
+            let expected = match (policy.scores(), policy.remembers()) {
+                (true, false) => Needs::Fresh,
+                (false, true) => Needs::Remembered,
+                _ => Needs::Nothing,
+            };
+            assert_eq!(needs.unwrap(), expected, "{policy}");
+        }
+    }
+
+    #[test]
+    fn the_engine_takes_all_that_settings_allow() {
+        let extremes = [
+            ["ast.target_activation_rate=0.000001", "ast.target_activation_rate=1"],
+            ["ast.entropy_weight=0", "ast.entropy_weight=1"],
+            ["ast.max_score_age=1", "ast.max_score_age=4000000000"],
+            ["ast.annealing_share=0", "ast.annealing_share=0.999999"],
+        ];
+        for policy in AstPolicy::ALL {
+            for extreme in extremes.as_flattened() {
+                let policy = format!("ast.policy={policy}");
+                let settings = settings(&["ast.enabled=true", &policy, extreme]).unwrap();
+                assert!(selector(&settings, 100).is_ok(), "{policy} {extreme}");
+            }
+        }
+        for beyond in [
+            "target_activation_rate=0",
+            "target_activation_rate=1.1",
+            "entropy_weight=1.1",
+            "max_score_age=0",
+        ] {
+            assert!(settings(&[&format!("ast.{beyond}")]).is_none(), "{beyond}");
+        }
+    }
+}

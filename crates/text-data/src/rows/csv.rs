@@ -13,7 +13,7 @@ use csv::{ByteRecord, Reader, ReaderBuilder};
 use serde_json::Value;
 
 use super::{Fault, Fields, Reason, Rejection, Row, open_file, unreadable};
-use crate::data::error::DataError;
+use crate::error::DataError;
 
 /// What may stand between cells, the first with which the header names a known field.
 const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];

@@ -4,13 +4,12 @@ use std::time::{Duration, Instant};
 
 use greentune_carbon::{CarbonError, Carried, Meter, MeterConfig, Surroundings, codecarbon, sidecar};
 use greentune_core_config::{
-    Diagnostic, Problem, event::EmissionsSoFar, layout::RunLayout, settings::Settings,
+    Diagnostic, Problem, emissions::ROW_INTERVAL, event::EmissionsSoFar, layout::RunLayout,
+    settings::Settings,
 };
 
 /// How often figures are reported to followers of the run.
 const REPORT_EVERY: Duration = Duration::from_secs(2);
-/// How often a row is written; CodeCarbon's own interval.
-const WRITE_EVERY: Duration = Duration::from_secs(15);
 
 /// The meter of one stage, or nothing when metering is off or impossible.
 pub struct StageMeter {
@@ -23,6 +22,12 @@ pub struct StageMeter {
 }
 
 impl StageMeter {
+    /// A meter that measures nothing.
+    pub fn off(layout: &RunLayout, stage: u8) -> Self {
+        let now = Instant::now();
+        Self { meter: None, layout: layout.clone(), stage, reported: now, written: now, is_troubled: false }
+    }
+
     /// Starts metering `stage`, adding to what earlier attempts recorded. A meter that cannot start must not keep
     /// a model from being trained: the problem is returned beside a meter that measures nothing.
     pub fn start(
@@ -40,9 +45,8 @@ impl StageMeter {
             Ok(meter) => (meter, None),
             Err(error) => (None, Some(error.problem())),
         };
-        let now = Instant::now();
-        let this =
-            Self { meter, layout: layout.clone(), stage, reported: now, written: now, is_troubled: false };
+        let mut this = Self::off(layout, stage);
+        this.meter = meter;
         (this, problem)
     }
 
@@ -52,7 +56,7 @@ impl StageMeter {
             return Reading::default();
         }
         self.reported = Instant::now();
-        if self.written.elapsed() >= WRITE_EVERY { self.write() } else { self.look() }
+        if self.written.elapsed() >= ROW_INTERVAL { self.write() } else { self.look() }
     }
 
     /// Writes a row and the sidecar now; the figures.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::data::sampler::mix;
+use crate::sampler::mix;
 
 /// Splits, in the order of their shares.
 pub(super) const SPLITS: [&str; 3] = ["train", "validation", "test"];

@@ -9,7 +9,7 @@ use std::{
 use greentune_core_config::preparation::{DatasetPreparation, PrepareTask};
 
 use super::{histogram::svg, report, rows, schema, split::SPLITS};
-use crate::data::error::DataError;
+use crate::error::DataError;
 
 /// Where everything goes.
 pub(super) struct Output {

@@ -42,10 +42,10 @@ fn known(array: &dyn Array, row: usize) -> Option<Value> {
         ArrowDataType::Timestamp(unit, zone) => {
             Value::from(moment(number::<i64>(array, row)?, *unit, zone.is_some())?)
         }
-        ArrowDataType::LargeList(_) => list(of::<ListArray<i64>>(array)?.value(row)),
-        ArrowDataType::List(_) => list(of::<ListArray<i32>>(array)?.value(row)),
-        ArrowDataType::FixedSizeList(..) => list(of::<FixedSizeListArray>(array)?.value(row)),
-        ArrowDataType::Map(..) => list(of::<MapArray>(array)?.value(row)),
+        ArrowDataType::LargeList(_) => list(of::<ListArray<i64>>(array)?.value(row).as_ref()),
+        ArrowDataType::List(_) => list(of::<ListArray<i32>>(array)?.value(row).as_ref()),
+        ArrowDataType::FixedSizeList(..) => list(of::<FixedSizeListArray>(array)?.value(row).as_ref()),
+        ArrowDataType::Map(..) => list(of::<MapArray>(array)?.value(row).as_ref()),
         ArrowDataType::Struct(_) => {
             let array = of::<StructArray>(array)?;
             let fields = array.fields().iter().zip(array.values());
@@ -64,8 +64,8 @@ fn number<T: NativeType>(array: &dyn Array, row: usize) -> Option<T> {
     of::<PrimitiveArray<T>>(array).map(|array| array.value(row))
 }
 
-fn list(values: Box<dyn Array>) -> Value {
-    (0..values.len()).map(|row| json(values.as_ref(), row)).collect()
+fn list(values: &dyn Array) -> Value {
+    (0..values.len()).map(|row| json(values, row)).collect()
 }
 
 /// The number that somebody wrote: 0.7 became its nearest neighbour of 32 bits, which is less than 0.7.

@@ -19,7 +19,7 @@ use polars_utils::mmap::MMapSemaphore;
 use serde_json::Value;
 
 use super::{Fields, Rejection, Row, arrow::json, open_file};
-use crate::data::error::DataError;
+use crate::error::DataError;
 
 /// Bytes of column data, uncompressed, that are decoded at once.
 const SLICE_BYTES: usize = 16 << 20;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use greentune_core_config::preparation::{DatasetPreparation, Histogram, PreparedSplit};
 
 use super::histogram::short;
-use crate::data::error::describe;
+use crate::error::describe;
 
 /// The report as Markdown, with the pictures beside it.
 pub(super) fn markdown(preparation: &DatasetPreparation, name: &str) -> String {

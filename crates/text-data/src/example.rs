@@ -72,7 +72,7 @@ impl Example {
     }
 
     /// Leaves of the labels those at these `positions`, which ascend, and cuts off what nothing labelled follows.
-    pub(crate) fn relabel(&mut self, positions: &[usize]) {
+    pub fn relabel(&mut self, positions: &[usize]) {
         self.labels.clear();
         for &position in positions {
             match self.labels.last_mut() {

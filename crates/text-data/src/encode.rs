@@ -24,10 +24,13 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// The encoder for the model in `folder` under `settings`; `at` is what [`PromptTemplate::new`] says.
+    /// The encoder for the model in `folder` under `settings`. `at` is the moment that a chat template's
+    /// `strftime_now` formats, in UTC: a run passes its own creation, so that it sees the same prompts when it is
+    /// resumed.
     ///
     /// # Errors
-    /// As [`Tokenizer::load`] and [`PromptTemplate::new`].
+    /// As [`Tokenizer::load`]; [`DataError::Template`] for a template that cannot be parsed or fails on a sample;
+    /// [`DataError::TemplateNotPrefix`] for a chat template in which the response cannot be told from the prompt.
     pub fn new(folder: &Path, settings: &Settings, at: Timestamp) -> Result<Self, DataError> {
         let tokenizer = Tokenizer::load(folder)?;
         let template = PromptTemplate::new(settings.dataset.prompt_template.as_deref(), &tokenizer, at)?;
@@ -40,11 +43,6 @@ impl Encoder {
     /// The model's tokenizer.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
-    }
-
-    /// The prompt's form.
-    pub fn template(&self) -> &PromptTemplate {
-        &self.template
     }
 
     /// Where the prompt's form of records of `schema` comes from; plain text has none.
