@@ -294,6 +294,10 @@ impl Adapters {
     pub(crate) fn file(&self) -> &WeightsFile {
         &self.file
     }
+
+    pub(crate) fn weights_path(&self) -> &Path {
+        self.file.path()
+    }
 }
 
 fn module_of(key: &str) -> Option<&str> {

@@ -49,17 +49,18 @@ impl Staging {
         self.folder.join(name)
     }
 
-    /// Writes the file `name` and waits until the disk has it.
-    pub(crate) fn write(
+    /// Writes the file `name`, waits until the disk has it and returns what `write` does.
+    pub(crate) fn write<T>(
         &self,
         name: &str,
-        write: impl FnOnce(&mut Output) -> Result<(), ExportError>,
-    ) -> Result<(), ExportError> {
+        write: impl FnOnce(&mut Output) -> Result<T, ExportError>,
+    ) -> Result<T, ExportError> {
         let path = self.path(name);
         let file = File::create_new(&path).map_err(ExportError::io("create", &path))?;
         let mut output = Output { file, path };
-        write(&mut output)?;
-        output.file.sync_all().map_err(ExportError::io("write", &output.path))
+        let result = write(&mut output)?;
+        output.file.sync_all().map_err(ExportError::io("write", &output.path))?;
+        Ok(result)
     }
 
     /// Turns a full disk, met while writing, into the error that says how much is needed.

@@ -170,6 +170,11 @@ impl WeightsFile {
         Ok(Self { path: path.into(), file, header, names, data_start: 8 + length })
     }
 
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The names of its tensors, in the order of their offsets.
     pub(crate) fn names(&self) -> &[String] {
         &self.names
