@@ -4,7 +4,6 @@ use std::{
     collections::BTreeSet,
     fs,
     io::Write,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -364,11 +363,14 @@ fn write_atomically(
     write: impl FnOnce(&mut fs::File) -> std::io::Result<()>,
 ) -> Result<(), ExportError> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new()
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
         // Temporary files are private by default; the umask decides about these.
-        .permissions(fs::Permissions::from_mode(0o666))
-        .tempfile_in(folder)
-        .map_err(ExportError::io("write", path))?;
+        builder.permissions(fs::Permissions::from_mode(0o666));
+    }
+    let mut file = builder.tempfile_in(folder).map_err(ExportError::io("write", path))?;
     write(file.as_file_mut())
         .and_then(|()| file.as_file().sync_all())
         .map_err(ExportError::io("write", path))?;
