@@ -54,7 +54,9 @@ fn each_sample_is_trained_on_once_in_as_many_epochs_as_there_are_groups() {
     for epoch in 0..GROUPS {
         let selected = train_epoch(&mut selector, SAMPLES, Progress { epoch, epochs: GROUPS }, 7);
         assert_eq!(selected.len(), SAMPLES / GROUPS);
-        selected.iter().for_each(|sample| times[sample.id] += 1);
+        for sample in &selected {
+            times[sample.id] += 1;
+        }
     }
     assert_eq!(times, [1; SAMPLES]);
     let accounting = selector.accounting();

@@ -42,7 +42,7 @@ pub(super) fn configuration(source: Source<'_>) -> Result<Vec<PlannedFile<'_>>, 
 /// The base's `config.json`, byte for byte unless something that readers disagree on has to be made explicit:
 /// `tie_word_embeddings`, whose default differs, and `rope_theta`, which some read from the top level alone and
 /// silently replace by 10000 when it stands in `rope_parameters` only.
-fn model_config<'a>(source: Source<'a>) -> Result<PlannedFile<'a>, ExportError> {
+fn model_config(source: Source<'_>) -> Result<PlannedFile<'_>, ExportError> {
     let Source { request, base, adapters } = source;
     let path = request.base_model.join(CONFIG_FILE);
     let mut config: Map<String, Value> = read_json(&path)?;

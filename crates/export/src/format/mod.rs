@@ -108,13 +108,13 @@ impl ExportFormat {
         let (available, later): (Vec<&Entry>, Vec<&Entry>) =
             REGISTRY.iter().partition(|entry| entry.writer.is_some());
         let available: Vec<String> = available.into_iter().rev().map(described).collect();
-        let mut line = available.join(" or ");
-        if !later.is_empty() {
-            let words: Vec<&str> = later.iter().map(|entry| entry.word).collect();
-            let verb = if words.len() == 1 { "is" } else { "are" };
-            line += &format!("; {} {verb} not available yet", words.join(" and "));
-        }
-        line
+        let later: Vec<&str> = later.into_iter().map(|entry| entry.word).collect();
+        let later = match later[..] {
+            [] => String::new(),
+            [word] => format!("; {word} is not available yet"),
+            _ => format!("; {} are not available yet", later.join(" and ")),
+        };
+        available.join(" or ") + &later
     }
 
     /// What writes it; an error when it is not available yet.
