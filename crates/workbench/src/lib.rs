@@ -36,6 +36,7 @@ pub mod worker;
 pub use card::Badge;
 pub use config::WorkbenchConfig;
 pub use error::{Result, WorkbenchError};
+pub use greentune_export::ExportFormat;
 pub use greentune_platforms_kaggle_hf::hub::{DEFAULT_ENDPOINT, HubSettings, Token};
 pub use greentune_tracking::{Credentials as TrackingCredentials, SyncReport};
 pub use run::{RunSummary, StageProgress};

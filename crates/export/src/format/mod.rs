@@ -33,12 +33,13 @@ pub(crate) struct Source<'a> {
 }
 
 /// The form that an export takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ExportFormat {
     /// Weights and configuration alone; a merged model is one file, with its tokenizer.
     Safetensors,
     /// A complete folder for transformers or PEFT, with a model card; shards stay as the base model has them.
+    #[default]
     Huggingface,
     /// For Apple's MLX; not available yet.
     Mlx,
