@@ -50,7 +50,7 @@ LAYERS = {
     ],
     "mcp-server": ["core-config", "carbon", "workbench"],
     "monitor-api": ["core-config", "workbench"],
-    "cli": ["core-config", "carbon", "trainer-burn", "workbench", "mcp-server", "monitor-api"],
+    "cli": ["core-config", "http-client", "carbon", "trainer-burn", "workbench", "mcp-server", "monitor-api"],
     # For tests alone; nobody else may depend on it (deny.toml).
     "test-support": ["core-config", "durable", "run-folder", "carbon", "export", "workbench"],
 }
