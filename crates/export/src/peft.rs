@@ -364,6 +364,7 @@ fn write_atomically(
 ) -> Result<(), ExportError> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
+    builder.prefix(".tmp");
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
