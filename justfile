@@ -11,9 +11,9 @@ default:
 check:
     bash .ci/run
 
-# The dependency firewall and licences through cargo-deny
+# The dependency firewall, advisories, licences and sources through cargo-deny (advisories need the network)
 deny:
-    cargo deny check bans licenses
+    cargo deny --locked check advisories bans licenses sources
 
 # Train the bundled base model anew (about 10 minutes on 2 cores)
 base-model steps="1200":

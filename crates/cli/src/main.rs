@@ -1,6 +1,10 @@
 //! `greentune`: fine-tune language models on this machine, and know what it cost in energy.
 //!
 //! An adapter: arguments in, one operation of the workbench, its answer out.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the one crate that reads environment, home folder and terminal"
+)]
 
 mod advice;
 mod application;

@@ -3,7 +3,7 @@
 //! usage: `sync RUN_FOLDER [--mlflow URI] [--wandb PROJECT] [--wandb-server URI] [--follow SECONDS]`; prints the report
 //! as JSON. With `--wandb-server` the run goes to that server with a key of zeros, without it into a folder.
 //! With `--follow` the run is followed for so long, as beside training, and the problems are printed.
-
+#![allow(clippy::disallowed_methods, reason = "a program of its own")]
 #![allow(clippy::print_stdout)]
 
 use std::{error::Error, fs, thread, time::Duration};

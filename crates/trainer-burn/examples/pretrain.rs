@@ -4,6 +4,7 @@
 //! `pretrain FOLDER CORPUS STEPS`: FOLDER has config.json and tokenizer.json and gets model.safetensors (f16);
 //! CORPUS is a JSONL file of `{"text": …}` documents.
 #![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)] // a tool for developers
+#![allow(clippy::disallowed_methods, reason = "a program of its own")]
 
 use std::{collections::BTreeMap, path::Path, time::Instant};
 

@@ -3,6 +3,7 @@
 //!
 //! `train_step MODEL BATCHES.json STEPS ADAPTER [q8|q4|f16|bf16] [recompute]`
 #![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)] // a tool for developers
+#![allow(clippy::disallowed_methods, reason = "a program of its own")]
 
 use std::{path::Path, time::Instant};
 

@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use greentune_workbench::operation::{ExportModel, ExportModelResponse};
+use greentune_workbench::{
+    ExportFormat,
+    operation::{ExportModel, ExportModelResponse},
+};
 
 use crate::{
     failure::Failure,
@@ -19,8 +22,7 @@ pub struct Export {
     /// Stage to export
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=2))]
     stage: u8,
-    /// huggingface (a folder for transformers or PEFT) or safetensors; mlx and gguf are not available yet
-    #[arg(long)]
+    #[arg(long, help = ExportFormat::help())]
     format: String,
     /// Folder to write; absent or empty
     #[arg(long, value_name = "DIR")]
