@@ -14,6 +14,7 @@ use greentune_run_folder::{RunView, manifest};
 use crate::{
     Result, Workbench, WorkbenchError,
     job_store::{JobStore, runs_of, unknown_run},
+    launch::note_end,
     out_of_memory,
     project::run_in,
 };
@@ -53,7 +54,7 @@ impl Workbench {
         })?;
         let (seen, ended_elsewhere) = seen;
         if let Some(manifest) = ended_elsewhere {
-            self.note_end(layout, manifest)?;
+            note_end(layout, manifest)?;
         }
         Ok(seen)
     }
