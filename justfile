@@ -11,9 +11,9 @@ default:
 check:
     bash .ci/run
 
-# The dependency firewall and licences through cargo-deny
+# The dependency firewall, advisories, licences and sources through cargo-deny (advisories need the network)
 deny:
-    cargo deny check bans licenses
+    cargo deny --locked check advisories bans licenses sources
 
 # Train the bundled base model anew (about 10 minutes on 2 cores)
 base-model steps="1200":
@@ -54,6 +54,12 @@ bench-train python=(peers / "venvs/torch/bin/python"):
 bench-plan:
     cargo build --release
     python3 fixtures/bench/plan.py --binary {{target}}/release/greentune
+
+# Looking at a run of a million steps, listing 10 000 runs (about a minute)
+bench-runs:
+    cargo build --release --workspace --examples
+    {{target}}/release/examples/large_run
+    {{target}}/release/examples/many_runs
 
 # What metering costs beside CodeCarbon, and adding up 10 000 files beside pandas (about 6 minutes; codecarbon installed)
 bench-carbon python=(peers / "venvs/cc/bin/python"):

@@ -1,4 +1,5 @@
 //! What selection costs a sample: `selection_cost [SAMPLES] [CHUNK]`, nanoseconds per candidate of each policy.
+#![allow(clippy::disallowed_methods, reason = "a program of its own")]
 
 use std::time::Instant;
 

@@ -1,4 +1,5 @@
 //! Adds up the emissions files of a folder and prints the answer as JSON: `aggregate FOLDER`.
+#![allow(clippy::disallowed_methods, reason = "a program of its own")]
 
 use std::{env, error::Error, io::Write as _, path::PathBuf};
 

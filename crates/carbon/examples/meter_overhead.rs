@@ -3,6 +3,7 @@
 //! Prints JSON: processor time of the meter's thread, growth of resident memory, time to start, and the energy.
 //! The load keeps LOAD_THREADS threads busy (none by default); the process is this one, or PID, where
 //! the share of one is wanted.
+#![allow(clippy::disallowed_methods, reason = "a program of its own")]
 
 use std::{
     fs, hint,

@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-use greentune_core_config::{Diagnostic, Location, Problem, ProblemKind};
+use greentune_core_config::{Diagnostic, Location, Problem, ProblemKind, Suggestion};
 
 /// What can go wrong with metering and its files.
 #[derive(Debug, thiserror::Error)]
@@ -122,15 +122,15 @@ impl Diagnostic for CarbonError {
                 .with_hint("docs/carbon-intensity.md says what each answer means."),
             #[cfg(feature = "plots")]
             Self::Plot(_) => Problem::new(ProblemKind::InvalidInput, "carbon.plot", message),
-            Self::NotCalibrating { .. } => Problem::new(
-                ProblemKind::InvalidInput,
-                "carbon.calibration",
-                message,
-            )
-            .with_hint(
-                "Meter a span with `greentune emissions track --tracking-mode machine -- COMMAND`, without \
-                     carbon.calibration_file, and read the wall meter before and after.",
-            ),
+            Self::NotCalibrating { .. } => {
+                Problem::new(ProblemKind::InvalidInput, "carbon.calibration", message)
+                    .suggesting(
+                        Suggestion::new("meter a span of the whole machine", "track_emissions")
+                            .with("tracking_mode", "machine")
+                            .with("command", vec!["COMMAND"]),
+                    )
+                    .with_hint("without carbon.calibration_file, and read the wall meter before and after.")
+            }
             Self::Program { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
                 Problem::new(ProblemKind::NotFound, "carbon.program", message)
                     .with_hint("Check its spelling; it is looked for in PATH, without a shell.")

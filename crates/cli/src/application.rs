@@ -7,11 +7,8 @@ use greentune_core_config::ProblemKind;
 use tokio::runtime;
 
 use crate::{
-    arguments::{CommandLine, GlobalFlags},
-    environment::Environment,
-    failure::Failure,
-    output::Output,
-    session::Session,
+    arguments::CommandLine, environment::Environment, exit_code::exit_code, failure::Failure,
+    global_flags::GlobalFlags, output::Output, session::Session,
 };
 
 /// Parses the arguments, runs the command and says how it went.
@@ -50,5 +47,5 @@ fn not_a_command(error: &clap::Error) -> ExitCode {
     }
     // Whoever does not listen any more has nothing to be told.
     let _ = error.print();
-    if is_answer { ExitCode::SUCCESS } else { ExitCode::from(ProblemKind::InvalidInput.exit_code()) }
+    if is_answer { ExitCode::SUCCESS } else { ExitCode::from(exit_code(ProblemKind::InvalidInput)) }
 }

@@ -1,10 +1,8 @@
 //! The command line as it is typed.
 
-use std::path::PathBuf;
+use clap::Parser;
 
-use clap::{Args, Parser};
-
-use crate::command::Command;
+use crate::{command::Command, global_flags::GlobalFlags};
 
 /// Fine-tune language models with LoRA on this machine, with the energy of every run metered.
 #[derive(Debug, Parser)]
@@ -16,24 +14,4 @@ pub struct CommandLine {
     /// The command.
     #[command(subcommand)]
     pub command: Command,
-}
-
-/// Flags of every command.
-#[derive(Args, Clone, Debug, Default)]
-pub struct GlobalFlags {
-    /// Print one JSON document on standard output, and problems as JSON on standard error
-    #[arg(long, global = true, help_heading = "Global options")]
-    pub json: bool,
-    /// The project's folder [default: the project around the current folder]
-    #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
-    pub project: Option<PathBuf>,
-    /// Never ask; no command of this version does
-    #[arg(long, global = true, help_heading = "Global options")]
-    pub no_input: bool,
-    /// No progress and no notes
-    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Global options")]
-    pub quiet: bool,
-    /// Every training step, and the codes of problems
-    #[arg(short, long, global = true, help_heading = "Global options")]
-    pub verbose: bool,
 }

@@ -98,7 +98,7 @@ impl Environment {
         config.worker_environment = unset.map(|(name, value)| ((*name).into(), (*value).into())).collect();
         config.hub = hub;
         config.tracking = self.tracking();
-        config.live_intensity = self.meter().live;
+        config.meter = self.meter();
         config.state_url = self.variable(STATE_URL).map(str::to_owned);
         config.user_config =
             self.base_folder("XDG_CONFIG_HOME", "APPDATA", ".config").map(|f| f.join("config.toml"));

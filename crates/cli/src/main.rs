@@ -1,15 +1,22 @@
 //! `greentune`: fine-tune language models on this machine, and know what it cost in energy.
 //!
 //! An adapter: arguments in, one operation of the workbench, its answer out.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the one crate that reads environment, home folder and terminal"
+)]
 
+mod advice;
 mod application;
 mod arguments;
 mod bundle;
 mod command;
 mod comparison;
 mod environment;
+mod exit_code;
 mod failure;
 mod figures;
+mod global_flags;
 mod output;
 mod progress;
 mod session;

@@ -10,7 +10,7 @@ use anstyle::{AnsiColor, Style};
 use greentune_core_config::{Location, Problem, ProblemKind};
 use serde::Serialize;
 
-use crate::{arguments::GlobalFlags, failure::Failure};
+use crate::{advice::quoted, exit_code::exit_code, failure::Failure, global_flags::GlobalFlags};
 
 /// How this process answers.
 #[derive(Clone, Copy, Debug)]
@@ -83,12 +83,13 @@ impl Output {
 
     /// Says why the command did not succeed; returns the exit code of the problem's kind.
     pub fn fail(self, problem: &Problem) -> ExitCode {
+        let problem = problem.clone().worded(&quoted);
         if self.json {
-            write_err(&serde_json::to_string_pretty(problem).unwrap_or_else(|_| problem.to_string()));
+            write_err(&serde_json::to_string_pretty(&problem).unwrap_or_else(|_| problem.to_string()));
         } else {
-            write_err(&self.problem(problem));
+            write_err(&self.problem(&problem));
         }
-        ExitCode::from(problem.kind.exit_code())
+        ExitCode::from(exit_code(problem.kind))
     }
 
     /// `problem` for people: what, where, what to do, and each single one on its line.

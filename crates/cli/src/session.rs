@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use greentune_core_config::{ProblemKind, layout::ProjectLayout, manifest::RunStatus, resolve::Argument};
+use greentune_core_config::{
+    ProblemKind, Suggestion, layout::ProjectLayout, manifest::RunStatus, resolve::Argument,
+};
 use greentune_workbench::{Workbench, operation::ListRuns};
 use tracing_subscriber::filter::LevelFilter;
 
@@ -96,7 +98,8 @@ impl Session {
         newest.ok_or_else(|| {
             let message = format!("the project {} has no run that is {wanted_words}", project.display());
             Failure::new(ProblemKind::NotFound, "run.none", message)
-                .with_hint("configure one with `greentune runs new`, or name a run of `greentune runs list`")
+                .suggesting(Suggestion::new("configure one", "configure_training_run"))
+                .suggesting(Suggestion::new("or find one", "list_runs"))
         })
     }
 }

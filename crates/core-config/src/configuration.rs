@@ -1,5 +1,7 @@
 //! Settings: what can be set, how the layers are put together, and what the engine cannot do yet.
 
 pub mod availability;
+mod epochs;
+mod policy;
 pub mod resolve;
 pub mod settings;

@@ -7,6 +7,8 @@ pub mod file_problem;
 pub mod ids;
 pub mod layout;
 pub mod manifest;
+pub mod platform;
 pub mod port;
 pub mod problem;
 pub mod selection;
+pub mod suggestion;

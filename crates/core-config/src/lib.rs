@@ -12,9 +12,11 @@ mod worker;
 
 pub use configuration::{availability, resolve, settings};
 pub use domain::{
-    emissions, evaluation, event, file_problem, ids, layout, manifest, port, problem, selection,
+    emissions, evaluation, event, file_problem, ids, layout, manifest, platform, port, problem, selection,
+    suggestion,
 };
 pub use file_problem::FileFault;
 pub use model::memory;
 pub use problem::{Diagnostic, Location, Problem, ProblemKind};
+pub use suggestion::Suggestion;
 pub use worker::{plan, preparation, task};

@@ -4,14 +4,14 @@ use std::path::PathBuf;
 
 use greentune_core_config::{Diagnostic, FileFault, Problem, ProblemKind};
 
-use crate::export::ExportFormat;
+use crate::format::ExportFormat;
 
 /// Why an export, or reading its inputs, failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExportError {
     /// The format is planned and cannot be written yet.
-    #[error("exporting as {0} is not available yet; available: {available}", available = ExportFormat::AVAILABLE)]
+    #[error("exporting as {0} is not available yet; available: {available}", available = ExportFormat::available_words())]
     NotAvailableYet(ExportFormat),
     /// The word is not a format.
     #[error("\"{0}\" is not an export format; allowed: {words}", words = ExportFormat::WORDS.join(", "))]

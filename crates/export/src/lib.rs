@@ -4,17 +4,19 @@
 //! model's size. Everything is written to a hidden folder beside the destination, read back, proven against the
 //! inputs and only then renamed: a failed export leaves nothing behind.
 
+mod content;
 mod error;
 mod export;
 mod float;
+mod format;
 mod merge;
 pub mod peft;
-mod plan;
 mod staging;
 mod verify;
 mod weights;
 
 pub use error::ExportError;
-pub use export::{ExportFormat, ExportReport, ExportRequest, ExportedFile, export};
+pub use export::{ExportReport, ExportRequest, ExportedFile, export};
+pub use format::ExportFormat;
 pub use verify::Verification;
 pub use weights::tensor_shapes;

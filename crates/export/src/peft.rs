@@ -4,7 +4,6 @@ use std::{
     collections::BTreeSet,
     fs,
     io::Write,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -294,6 +293,10 @@ impl Adapters {
     pub(crate) fn file(&self) -> &WeightsFile {
         &self.file
     }
+
+    pub(crate) fn weights_path(&self) -> &Path {
+        self.file.path()
+    }
 }
 
 fn module_of(key: &str) -> Option<&str> {
@@ -360,11 +363,15 @@ fn write_atomically(
     write: impl FnOnce(&mut fs::File) -> std::io::Result<()>,
 ) -> Result<(), ExportError> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new()
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".tmp");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
         // Temporary files are private by default; the umask decides about these.
-        .permissions(fs::Permissions::from_mode(0o666))
-        .tempfile_in(folder)
-        .map_err(ExportError::io("write", path))?;
+        builder.permissions(fs::Permissions::from_mode(0o666));
+    }
+    let mut file = builder.tempfile_in(folder).map_err(ExportError::io("write", path))?;
     write(file.as_file_mut())
         .and_then(|()| file.as_file().sync_all())
         .map_err(ExportError::io("write", path))?;

@@ -30,8 +30,9 @@ impl Staging {
         refuse_taken(&destination)?;
         let ancestor = existing_ancestor(&destination);
         let needed_bytes = needed_bytes.saturating_add(SPARE_BYTES);
-        let available_bytes = free_bytes(ancestor)?;
-        if available_bytes < needed_bytes {
+        if let Some(available_bytes) = free_bytes(ancestor)?
+            && available_bytes < needed_bytes
+        {
             return Err(ExportError::NoSpace { path: destination, needed_bytes, available_bytes });
         }
         let holder = tempfile::Builder::new()
@@ -49,17 +50,18 @@ impl Staging {
         self.folder.join(name)
     }
 
-    /// Writes the file `name` and waits until the disk has it.
-    pub(crate) fn write(
+    /// Writes the file `name`, waits until the disk has it and returns what `write` does.
+    pub(crate) fn write<T>(
         &self,
         name: &str,
-        write: impl FnOnce(&mut Output) -> Result<(), ExportError>,
-    ) -> Result<(), ExportError> {
+        write: impl FnOnce(&mut Output) -> Result<T, ExportError>,
+    ) -> Result<T, ExportError> {
         let path = self.path(name);
         let file = File::create_new(&path).map_err(ExportError::io("create", &path))?;
         let mut output = Output { file, path };
-        write(&mut output)?;
-        output.file.sync_all().map_err(ExportError::io("write", &output.path))
+        let result = write(&mut output)?;
+        output.file.sync_all().map_err(ExportError::io("write", &output.path))?;
+        Ok(result)
     }
 
     /// Turns a full disk, met while writing, into the error that says how much is needed.
@@ -67,7 +69,7 @@ impl Staging {
         if !error.is_disk_full() {
             return error;
         }
-        let available_bytes = free_bytes(self.holder.path()).unwrap_or(0);
+        let available_bytes = free_bytes(self.holder.path()).ok().flatten().unwrap_or(0);
         ExportError::NoSpace {
             path: self.destination.clone(),
             needed_bytes: self.needed_bytes,
@@ -81,6 +83,10 @@ impl Staging {
         let parent = parent_of(&destination);
         fs::create_dir_all(parent).map_err(ExportError::io("create", parent))?;
         sync_folder(&folder)?;
+        if cfg!(not(unix)) {
+            // Only Unix renames onto an empty folder. One that was filled meanwhile is not removed.
+            let _ = fs::remove_dir(&destination);
+        }
         fs::rename(&folder, &destination).map_err(|source| match source.kind() {
             ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists | ErrorKind::NotADirectory => {
                 ExportError::DestinationTaken { path: destination.clone() }
@@ -163,13 +169,26 @@ fn existing_ancestor(path: &Path) -> &Path {
     ancestor
 }
 
-fn free_bytes(folder: &Path) -> Result<u64, ExportError> {
+/// Bytes that are free on the disk of `folder`.
+#[cfg(unix)]
+fn free_bytes(folder: &Path) -> Result<Option<u64>, ExportError> {
     let stats = rustix::fs::statvfs(folder)
         .map_err(|error| ExportError::io("measure the free space of", folder)(error.into()))?;
-    Ok(stats.f_bavail.saturating_mul(stats.f_frsize))
+    Ok(Some(stats.f_bavail.saturating_mul(stats.f_frsize)))
 }
 
+/// Unknown on this system: an export that does not fit fails while it is written, and leaves nothing behind.
+#[cfg(not(unix))]
+#[allow(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
+fn free_bytes(_folder: &Path) -> Result<Option<u64>, ExportError> {
+    Ok(None)
+}
+
+/// Makes a rename inside `folder` survive a power cut. Only Unix lets a folder be opened for that.
 fn sync_folder(folder: &Path) -> Result<(), ExportError> {
+    if cfg!(not(unix)) {
+        return Ok(());
+    }
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(ExportError::io("write", folder))
 }
 

@@ -8,9 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::ExportError,
     float::FloatType,
-    peft::{self, Adapters, LoraPair},
-    plan::{Content, PlannedFile},
-    staging::sha256_of,
+    peft::{Adapters, LoraPair},
     weights::{Tensor, WeightsFile},
 };
 
@@ -38,29 +36,8 @@ pub struct Verification {
 }
 
 impl Verification {
-    /// Proves the file `file`, written at `path` with the SHA-256 `sha256`, and counts what was proven.
-    pub(crate) fn prove(
-        &mut self,
-        file: &PlannedFile,
-        path: &Path,
-        sha256: &str,
-        adapters: &Adapters,
-    ) -> Result<(), ExportError> {
-        match &file.content {
-            Content::Copy(source) => {
-                ensure(sha256_of(source)?.0 == sha256, || format!("{} differs from its source", file.name))?;
-                self.copied_files += 1;
-                if file.name == peft::WEIGHTS_FILE { self.prove_adapters(path, adapters) } else { Ok(()) }
-            }
-            Content::Bytes(bytes) => {
-                let written = std::fs::read(path).map_err(ExportError::io("read", path))?;
-                ensure(&written == bytes, || format!("{} is not what was written", file.name))
-            }
-            Content::Weights { tensors, .. } => self.prove_weights(path, tensors, adapters),
-        }
-    }
-
-    fn prove_adapters(&mut self, path: &Path, adapters: &Adapters) -> Result<(), ExportError> {
+    /// Proves that the tensors in `path` are those of `adapters`, and counts them.
+    pub(crate) fn prove_adapters(&mut self, path: &Path, adapters: &Adapters) -> Result<(), ExportError> {
         let (written, trained) = (WeightsFile::open(path)?, adapters.file());
         ensure(written.names() == trained.names(), || "other adapter tensors were written".into())?;
         for name in trained.names() {
@@ -71,7 +48,8 @@ impl Verification {
         Ok(())
     }
 
-    fn prove_weights(
+    /// Proves that the tensors in `path` are those of `base` with `adapters` merged into them, and counts them.
+    pub(crate) fn prove_merged_weights(
         &mut self,
         path: &Path,
         base: &[Tensor],
@@ -179,7 +157,8 @@ fn sampled_rows(rows: usize) -> impl Iterator<Item = usize> {
     (0..samples).map(move |sample| if samples == 1 { 0 } else { sample * (rows - 1) / (samples - 1) })
 }
 
-fn ensure(holds: bool, reason: impl FnOnce() -> String) -> Result<(), ExportError> {
+/// An error with the `reason` unless the proof `holds`.
+pub(crate) fn ensure(holds: bool, reason: impl FnOnce() -> String) -> Result<(), ExportError> {
     if holds { Ok(()) } else { Err(ExportError::VerificationFailed { reason: reason() }) }
 }
 
@@ -192,9 +171,11 @@ mod tests {
 
     use super::*;
     use crate::{
-        export::{ExportFormat, ExportRequest, export},
-        peft::AdapterConfig,
-        plan::{adapter_files, merged_files},
+        content::WrittenFile,
+        export::{ExportRequest, export},
+        format::{ExportFormat, Source},
+        peft::{self, AdapterConfig},
+        staging::sha256_of,
         weights::{ModelWeights, encode_header},
     };
 
@@ -251,11 +232,13 @@ mod tests {
         bytes[position] ^= 1;
         fs::write(&damaged, bytes).unwrap();
         let (base, adapters) = (ModelWeights::open(&request.base_model)?, Adapters::open(&request.adapters)?);
-        let plan = if merge { merged_files(&request, &base, &adapters)? } else { adapter_files(&request) };
+        let source = Source { request: &request, base: &base, adapters: &adapters };
+        let plan = request.format.writer()?.plan(source)?;
         let mut verification = Verification::default();
         for file in &plan {
             let path = request.destination.join(&file.name);
-            verification.prove(file, &path, &sha256_of(&path)?.0, &adapters)?;
+            let written = WrittenFile { name: &file.name, path: &path, sha256: &sha256_of(&path)?.0 };
+            file.content.prove(&written, &mut verification)?;
         }
         Ok(verification)
     }

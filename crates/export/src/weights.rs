@@ -3,8 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
-    io::ErrorKind,
-    os::unix::fs::FileExt,
+    io::{self, ErrorKind},
     path::{Component, Path, PathBuf},
 };
 
@@ -147,7 +146,7 @@ impl WeightsFile {
             return Err(truncated(8));
         }
         let mut length = [0; 8];
-        file.read_exact_at(&mut length, 0).map_err(ExportError::io("read", path))?;
+        read_exact_at(&file, &mut length, 0).map_err(ExportError::io("read", path))?;
         let length = u64::from_le_bytes(length);
         if length > HEADER_LIMIT_BYTES {
             return Err(broken(format!("its header would be {length} bytes long")));
@@ -156,7 +155,7 @@ impl WeightsFile {
             return Err(truncated(8 + length));
         }
         let mut header = vec![0; length as usize];
-        file.read_exact_at(&mut header, 8).map_err(ExportError::io("read", path))?;
+        read_exact_at(&file, &mut header, 8).map_err(ExportError::io("read", path))?;
         let header: Metadata =
             serde_json::from_slice(&header).map_err(|error| broken(format!("its header: {error}")))?;
         let expected_bytes = 8 + length + header.data_len() as u64;
@@ -168,6 +167,11 @@ impl WeightsFile {
         }
         let names = header.offset_keys();
         Ok(Self { path: path.into(), file, header, names, data_start: 8 + length })
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The names of its tensors, in the order of their offsets.
@@ -267,7 +271,7 @@ impl Tensor<'_> {
     /// Fills `bytes` from `offset` within the tensor.
     pub(crate) fn read_at(&self, offset: u64, bytes: &mut [u8]) -> Result<(), ExportError> {
         let start = self.file.data_start + self.info.data_offsets.0 as u64 + offset;
-        self.file.file.read_exact_at(bytes, start).map_err(ExportError::io("read", self.path()))
+        read_exact_at(&self.file.file, bytes, start).map_err(ExportError::io("read", self.path()))
     }
 
     /// Hands its bytes to `sink`, a few megabytes at a time.
@@ -300,6 +304,26 @@ impl Tensor<'_> {
         })?;
         Ok(same)
     }
+}
+
+/// Fills `bytes` from `offset` of `file`.
+#[cfg(unix)]
+fn read_exact_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, bytes, offset)
+}
+
+/// Fills `bytes` from `offset` of `file`. Where a system reads less than was asked for, it is asked again.
+#[cfg(windows)]
+fn read_exact_at(file: &File, mut bytes: &mut [u8], mut offset: u64) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let read = std::os::windows::fs::FileExt::seek_read(file, bytes, offset)?;
+        if read == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        bytes = &mut bytes[read..];
+        offset += read as u64;
+    }
+    Ok(())
 }
 
 /// Reads a JSON file; errors name it.

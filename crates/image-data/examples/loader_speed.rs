@@ -1,6 +1,6 @@
 //! Images per second of the loader: CIFAR-like raw data with crop and flip, and JPEGs of 256 pixels at 224 with random
 //! resized crops. `cargo run --release -p greentune-image-data --example loader_speed [threads]`
-
+#![allow(clippy::disallowed_methods, reason = "a program of its own")]
 #![expect(clippy::print_stdout, reason = "an example that measures")]
 
 use std::{error::Error, fs, path::Path, time::Instant};

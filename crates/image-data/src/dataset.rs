@@ -1,32 +1,15 @@
-//! A data set of images: classes, and parts with labels at once and pictures by id.
+//! A data set of images: its classes and its parts.
 
-use std::{fmt, path::Path, sync::Arc};
+use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    decode::{Header, Image},
     error::ImageDataError,
-    random::{Purpose, Random},
-    source::{self, Found, Store, Unreadable},
+    part::Part,
+    source::{self, Found, Kind},
 };
-
-/// In which form a data set lies on the disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// A folder of pictures per class.
-    ImageFolder,
-    /// CIFAR-10's binaries.
-    Cifar10,
-    /// CIFAR-100's binaries, with the fine labels.
-    Cifar100,
-    /// IDX files, as MNIST's.
-    Idx,
-    /// Parquet in the layout of the Hugging Face Hub.
-    Parquet,
-}
 
 /// Where the validation images come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -90,7 +73,7 @@ impl ImageDataset {
             (Some(validation), test) => (train, validation, ValidationFrom::Own, test),
             (None, Some(test)) => (train, test, ValidationFrom::Test, None),
             (None, None) => {
-                let (train, held_out) = train.hold_out(classes.len(), options);
+                let (train, held_out) = train.hold_out(classes.len(), options.held_out, options.seed);
                 (train, held_out, ValidationFrom::HeldOut, None)
             }
         };
@@ -131,8 +114,7 @@ impl TestSet {
             })
         };
         let places = found.classes.iter().map(place).collect::<Result<Vec<_>, _>>()?;
-        let labels = part.labels.iter().map(|&label| places[label as usize]).collect();
-        Ok(Self { part: Part { labels, ..part }, is_all })
+        Ok(Self { part: part.relabelled(&places), is_all })
     }
 }
 
@@ -170,92 +152,4 @@ fn absent(classes: &[String], part: &Part, name: &str) -> Option<String> {
     let named = absent.iter().take(5).copied().collect::<Vec<_>>().join(", ");
     let count = absent.len();
     (count > 0).then(|| format!("{count} of {} classes have no {name} images: {named}{more}", classes.len()))
-}
-
-/// Samples of a data set, by ids from 0. Cheap to clone.
-#[derive(Clone)]
-pub struct Part {
-    store: Arc<dyn Store>,
-    /// By id, the sample's place in the store.
-    rows: Arc<[u32]>,
-    labels: Arc<[u32]>,
-}
-
-impl Part {
-    /// All of a store, whose samples have these labels.
-    pub(crate) fn new(store: impl Store + 'static, labels: Vec<u32>) -> Self {
-        Self { store: Arc::new(store), rows: (0..labels.len() as u32).collect(), labels: labels.into() }
-    }
-
-    /// Number of samples.
-    pub fn len(&self) -> usize {
-        self.labels.len()
-    }
-
-    /// Whether there is no sample.
-    pub fn is_empty(&self) -> bool {
-        self.labels.is_empty()
-    }
-
-    /// By id, the place of the sample's class in [`ImageDataset::classes`].
-    pub fn labels(&self) -> &[u32] {
-        &self.labels
-    }
-
-    /// Samples per class.
-    pub fn counts(&self, classes: usize) -> Vec<u64> {
-        let mut counts = vec![0; classes];
-        self.labels.iter().for_each(|&label| counts[label as usize] += 1);
-        counts
-    }
-
-    /// Decodes a sample's picture; one that is held in memory raw is borrowed.
-    ///
-    /// # Panics
-    /// If `id` is not below [`Part::len`], as [`Part::name`] does.
-    pub fn image(&self, id: u32) -> Result<Image<'_>, Unreadable> {
-        self.named(id, self.store.image(self.rows[id as usize]))
-    }
-
-    /// Reads what a sample's header says, without decoding the picture.
-    pub fn header(&self, id: u32) -> Result<Header, Unreadable> {
-        self.named(id, self.store.header(self.rows[id as usize]))
-    }
-
-    /// How a sample is called: a path within the data set, or a file and a number.
-    pub fn name(&self, id: u32) -> String {
-        self.store.name(self.rows[id as usize])
-    }
-
-    pub(crate) fn named<T>(&self, id: u32, result: Result<T, String>) -> Result<T, Unreadable> {
-        result.map_err(|reason| Unreadable { name: self.name(id), reason })
-    }
-
-    /// Divides into what is left and what is held out of every class: the share, rounded, at least one image where
-    /// there are two, and never all.
-    fn hold_out(self, classes: usize, options: &OpenOptions) -> (Self, Self) {
-        let mut by_class = vec![Vec::new(); classes];
-        self.labels.iter().zip(0_u32..).for_each(|(&label, id)| by_class[label as usize].push(id));
-        let (mut left, mut held_out) = (Vec::new(), Vec::new());
-        for (class, mut ids) in by_class.into_iter().enumerate() {
-            let share = (ids.len() as f64 * options.held_out).round() as usize;
-            let share = share.max(1).min(ids.len().saturating_sub(1));
-            Random::new(Purpose::HoldOut, options.seed, 0, class as u64).choose(&mut ids, share);
-            left.extend_from_slice(&ids[share..]);
-            held_out.extend_from_slice(&ids[..share]);
-        }
-        (self.select(left), self.select(held_out))
-    }
-
-    fn select(&self, mut ids: Vec<u32>) -> Self {
-        ids.sort_unstable();
-        let of = |values: &[u32]| ids.iter().map(|&id| values[id as usize]).collect();
-        Self { store: self.store.clone(), rows: of(&self.rows), labels: of(&self.labels) }
-    }
-}
-
-impl fmt::Debug for Part {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Part").field("samples", &self.len()).finish_non_exhaustive()
-    }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use greentune_core_config::{Diagnostic, FileFault, Location, Problem, ProblemKind};
 
-use crate::source::Unreadable;
+use crate::part::Unreadable;
 
 /// Why a data set cannot be used, or a batch of it cannot be had.
 #[derive(Debug, thiserror::Error)]

@@ -6,9 +6,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    dataset::{ImageDataset, Kind, OpenOptions, Part, ValidationFrom},
+    dataset::{ImageDataset, OpenOptions, ValidationFrom},
     error::ImageDataError,
-    source::Unreadable,
+    part::{Part, Unreadable},
+    source::Kind,
 };
 
 /// Headers that are read of each part, evenly over it.

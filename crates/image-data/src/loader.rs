@@ -8,10 +8,9 @@ use std::{
 };
 
 use crate::{
-    dataset::Part,
     error::ImageDataError,
+    part::{Part, Unreadable},
     render::{Pipeline, Renderer, View},
-    source::Unreadable,
 };
 
 /// Samples that must have been tried before their share of unreadable ones ends loading.

@@ -7,7 +7,7 @@ mod parquet;
 mod raw;
 
 use std::{
-    fmt, fs,
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -15,31 +15,24 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    dataset::{Kind, Part},
-    decode::{Header, Image},
     error::ImageDataError,
+    part::{Part, Store},
 };
 
-/// Pictures by row. A reason says what is wrong with one of them; the others are not touched by it.
-pub(crate) trait Store: Send + Sync {
-    fn image(&self, row: u32) -> Result<Image<'_>, String>;
-    fn header(&self, row: u32) -> Result<Header, String>;
-    fn name(&self, row: u32) -> String;
-}
-
-/// A sample whose picture cannot be read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Unreadable {
-    /// How the sample is called: a path within the data set, or a file and a number.
-    pub name: String,
-    /// What is wrong.
-    pub reason: String,
-}
-
-impl fmt::Display for Unreadable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.name, self.reason)
-    }
+/// In which form a data set lies on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A folder of pictures per class.
+    ImageFolder,
+    /// CIFAR-10's binaries.
+    Cifar10,
+    /// CIFAR-100's binaries, with the fine labels.
+    Cifar100,
+    /// IDX files, as MNIST's.
+    Idx,
+    /// Parquet in the layout of the Hugging Face Hub.
+    Parquet,
 }
 
 /// What was found at a path. Every label is below the number of classes.

@@ -1,24 +1,21 @@
 //! greentune's operations as tools of the Model Context Protocol (MCP).
 //!
-//! A tool is one operation of the workbench: its input and output schemas are those of the operation's request
-//! and response. This crate checks arguments, calls the operation and says what came of it, as structured content
-//! and as a sentence or two. Clients of the protocol's versions 2024-11-05 to 2026-07-28 are served.
+//! A tool is one operation of the workbench's registry: its input and output schemas are those of the operation's
+//! request and response. This crate says which operations are tools, calls one and says what came of it, as structured
+//! content and as a sentence or two. Clients of the protocol's versions 2024-11-05 to 2026-07-28 are served.
 
 mod answer;
-mod arguments;
 mod error;
-mod operation;
 mod progress;
-mod schema;
 mod server;
 mod tools;
-mod wording;
 
 use greentune_workbench::Workbench;
 use rmcp::{ServiceExt, service::ServerInitializeError};
 
 pub use error::ServeError;
 pub use server::Server;
+pub use tools::NOT_OFFERED;
 
 /// Serves one client over standard input and output until it closes the connection.
 ///

@@ -1,23 +1,22 @@
 //! Progress of a training or a download that a call waits for.
 
-use std::{path::PathBuf, pin::pin, sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use greentune_core_config::{
     event::{EventKind, StepMetrics},
     port::{TransferProgress, TransferReporter},
 };
 use greentune_workbench::{
-    Workbench,
+    AwaitedRun, Observer, Workbench,
     operation::{FollowEvents, MonitorTrainingProgress},
+    wording::figure,
 };
 use rmcp::{
     Peer, RoleServer,
     model::{ProgressNotificationParam, ProgressToken},
     service::RequestContext,
 };
-use tokio::sync::watch;
-
-use crate::wording::figure;
+use tokio::sync::{mpsc, watch};
 
 /// At most one notification in this time, however fast the steps are.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -34,113 +33,116 @@ impl Progress {
         Some(Self { peer: context.peer.clone(), token: context.meta.get_progress_token()? })
     }
 
-    /// A follower of `stage` of a run, or of all its stages; none when the run cannot be read, which the operation
-    /// itself will say.
-    pub(crate) async fn follow(
-        self,
-        workbench: &Workbench,
-        project_path: Option<PathBuf>,
-        run_id: String,
-        stage: Option<u8>,
-    ) -> Option<Follower> {
-        let request = MonitorTrainingProgress {
-            project_path: project_path.clone(),
-            run_id: run_id.clone(),
-            include_emissions: Some(false),
-        };
-        let now = workbench.monitor_training_progress(request).await.ok()?;
-        let wanted = now.stages.iter().filter(|record| stage.is_none_or(|stage| record.stage == stage));
-        Some(Follower {
-            progress: self,
-            workbench: workbench.clone(),
-            position: FollowEvents {
-                project_path,
-                run_id,
-                after_seq: now.last_seq,
-                ..FollowEvents::default()
-            },
-            stages: wanted.map(|record| (record.stage, record.total_steps)).collect(),
-        })
+    async fn tell(&self, notice: Notice) {
+        let Notice { done, total, message } = notice;
+        let told = ProgressNotificationParam::new(self.token.clone(), done);
+        let _ = self.peer.notify_progress(told.with_total(total).with_message(message)).await;
     }
 }
 
-/// Awaits `training`; a follower tells the client of the steps meanwhile.
-pub(crate) async fn report_during<T>(follower: Option<Follower>, training: impl Future<Output = T>) -> T {
-    let Some(mut follower) = follower else { return training.await };
-    let mut training = pin!(training);
+/// Awaits an operation of `workbench` and tells the client meanwhile of downloads, and of the steps of a run that the
+/// operation waits for.
+pub(crate) async fn report_during<T, F: Future<Output = T>>(
+    progress: Option<Progress>,
+    workbench: Workbench,
+    operation: impl FnOnce(&Workbench) -> F,
+) -> T {
+    let Some(progress) = progress else { return operation(&workbench).await };
+    let (teller, transfers, mut runs) = Teller::new();
+    let mut operation = pin!(operation(&workbench.reporting(Arc::new(teller))));
+    let mut reports = Reports { progress, transfers, told: 0, follower: None };
     loop {
-        tokio::select! {
-            outcome = &mut training => {
-                follower.report().await;
-                return outcome;
+        let outcome = tokio::select! {
+            outcome = &mut operation => Some(outcome),
+            Some(run) = runs.recv() => {
+                reports.follower = Follower::of(&workbench, run).await;
+                None
             }
-            () = tokio::time::sleep(INTERVAL) => follower.report().await,
+            () = tokio::time::sleep(INTERVAL) => None,
+        };
+        reports.report().await;
+        if let Some(outcome) = outcome {
+            return outcome;
         }
     }
 }
 
-/// Tells the client how far the downloads of one operation are.
-pub(crate) struct Transfers {
-    progress: Option<Progress>,
-    newest: watch::Receiver<TransferProgress>,
+/// Passes on what an operation does; of downloads only the newest counts.
+#[derive(Debug)]
+struct Teller {
+    transfers: watch::Sender<TransferProgress>,
+    runs: mpsc::UnboundedSender<AwaitedRun>,
 }
 
-/// Passes on how far a download is; only the newest counts.
-#[derive(Debug)]
-struct Teller(watch::Sender<TransferProgress>);
+impl Teller {
+    fn new() -> (Self, watch::Receiver<TransferProgress>, mpsc::UnboundedReceiver<AwaitedRun>) {
+        let (transfers, newest) = watch::channel(TransferProgress::default());
+        let (runs, awaited) = mpsc::unbounded_channel();
+        (Self { transfers, runs }, newest, awaited)
+    }
+}
 
 impl TransferReporter for Teller {
     fn report(&self, progress: &TransferProgress) {
-        self.0.send_replace(progress.clone());
+        self.transfers.send_replace(progress.clone());
     }
 }
 
-impl Transfers {
-    /// Downloads are told when the client wants progress; what is returned beside is `workbench` telling of them.
-    pub(crate) fn of(workbench: &Workbench, progress: Option<Progress>) -> (Self, Workbench) {
-        let (teller, newest) = watch::channel(TransferProgress::default());
-        (Self { progress, newest }, workbench.reporting(Arc::new(Teller(teller))))
+impl Observer for Teller {
+    fn awaits_run(&self, run: &AwaitedRun) {
+        // Nobody listens any more when the call has ended.
+        let _ = self.runs.send(run.clone());
     }
+}
 
-    /// Awaits `operation` and tells the client of its downloads meanwhile.
-    pub(crate) async fn report_during<T>(mut self, operation: impl Future<Output = T>) -> T {
-        let Some(progress) = self.progress.take() else { return operation.await };
-        let mut operation = pin!(operation);
-        let mut told = 0;
-        loop {
-            let outcome = tokio::select! {
-                outcome = &mut operation => Some(outcome),
-                () = tokio::time::sleep(INTERVAL) => None,
-            };
-            let now = self.newest.borrow_and_update().clone();
-            // The protocol wants figures that grow.
-            if now.bytes_done > told {
-                told = now.bytes_done;
-                let _ = progress.peer.notify_progress(transferred(&progress, &now)).await;
-            }
-            if let Some(outcome) = outcome {
-                return outcome;
-            }
+/// What the client is told. Progress that cannot be told is not missed.
+struct Reports {
+    progress: Progress,
+    transfers: watch::Receiver<TransferProgress>,
+    /// Bytes that the client knows of.
+    told: u64,
+    follower: Option<Follower>,
+}
+
+impl Reports {
+    async fn report(&mut self) {
+        let now = self.transfers.borrow_and_update().clone();
+        // The protocol wants figures that grow.
+        if now.bytes_done > self.told {
+            self.told = now.bytes_done;
+            self.progress.tell(transferred(&now)).await;
+        }
+        let Some(follower) = &mut self.follower else { return };
+        if let Some(step) = follower.newest_step().await {
+            self.progress.tell(follower.stepped(&step)).await;
         }
     }
 }
 
-fn transferred(progress: &Progress, now: &TransferProgress) -> ProgressNotificationParam {
+/// How far something is, how far it will go, and what it is.
+struct Notice {
+    done: f64,
+    total: f64,
+    message: String,
+}
+
+fn transferred(now: &TransferProgress) -> Notice {
     let megabytes = |bytes: u64| figure(bytes as f64 / 1e6);
-    ProgressNotificationParam::new(progress.token.clone(), now.bytes_done as f64)
-        .with_total(now.bytes_total as f64)
-        .with_message(format!(
+    Notice {
+        done: now.bytes_done as f64,
+        total: now.bytes_total as f64,
+        message: format!(
             "downloading {}: {} of {} MB ({})",
             now.what,
             megabytes(now.bytes_done),
             megabytes(now.bytes_total),
             now.file
-        ))
+        ),
+    }
 }
 
-/// Follows a run from its last event on and tells the client of its steps.
-pub(crate) struct Follower {
-    progress: Progress,
+/// Follows a run from its last event on.
+struct Follower {
     workbench: Workbench,
     position: FollowEvents,
     /// Stage and its optimizer steps, in order.
@@ -148,26 +150,47 @@ pub(crate) struct Follower {
 }
 
 impl Follower {
-    /// Tells the client of the newest step, when there is a new one. Progress that cannot be told is not missed.
-    async fn report(&mut self) {
-        let Ok(news) = self.workbench.follow_events(self.position.clone()).await else { return };
-        self.position.after_seq = news.last_seq.or(self.position.after_seq);
-        let newest = news.events.iter().rev().find_map(|event| match &event.kind {
-            EventKind::Step(step) => Some(step),
-            _ => None,
-        });
-        if let Some(step) = newest {
-            let _ = self.progress.peer.notify_progress(self.notification(step)).await;
-        }
+    /// A follower of a run's stage, or of all its stages; none when the run cannot be read, which the operation itself
+    /// will say.
+    async fn of(workbench: &Workbench, run: AwaitedRun) -> Option<Self> {
+        let AwaitedRun { project_path, run_id, stage } = run;
+        let request = MonitorTrainingProgress {
+            project_path: Some(project_path.clone()),
+            run_id: run_id.clone(),
+            include_emissions: Some(false),
+        };
+        let now = workbench.monitor_training_progress(request).await.ok()?;
+        let wanted = now.stages.iter().filter(|record| stage.is_none_or(|stage| record.stage == stage));
+        Some(Self {
+            workbench: workbench.clone(),
+            position: FollowEvents {
+                project_path: Some(project_path),
+                run_id,
+                after_seq: now.last_seq,
+                ..FollowEvents::default()
+            },
+            stages: wanted.map(|record| (record.stage, record.total_steps)).collect(),
+        })
     }
 
-    fn notification(&self, step: &StepMetrics) -> ProgressNotificationParam {
+    /// The newest step, when there is a new one.
+    async fn newest_step(&mut self) -> Option<StepMetrics> {
+        let news = self.workbench.follow_events(self.position.clone()).await.ok()?;
+        self.position.after_seq = news.last_seq.or(self.position.after_seq);
+        news.events.into_iter().rev().find_map(|event| match event.kind {
+            EventKind::Step(step) => Some(step),
+            _ => None,
+        })
+    }
+
+    fn stepped(&self, step: &StepMetrics) -> Notice {
         let before: u64 =
             self.stages.iter().filter(|(stage, _)| *stage < step.stage).map(|(_, steps)| steps).sum();
         let total: u64 = self.stages.iter().map(|(_, steps)| steps).sum();
-        ProgressNotificationParam::new(self.progress.token.clone(), (before + step.step) as f64)
-            .with_total(total as f64)
-            .with_message(format!(
+        Notice {
+            done: (before + step.step) as f64,
+            total: total as f64,
+            message: format!(
                 "stage {}, step {} of {}, loss {}, {}",
                 step.stage,
                 step.step,
@@ -177,6 +200,7 @@ impl Follower {
                     Some(samples) => format!("{} samples/s", figure(samples.per_second)),
                     None => format!("{} tokens/s", figure(step.tokens_per_second)),
                 }
-            ))
+            ),
+        }
     }
 }

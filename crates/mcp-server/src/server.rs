@@ -1,19 +1,19 @@
 //! The server as the protocol sees it: who it is, which tools it has, and calling one.
 
-use greentune_workbench::Workbench;
+use greentune_core_config::Diagnostic;
+use greentune_workbench::{Workbench, operation::Entry};
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
-        CallToolRequestParams, CallToolResponse, Implementation, ListToolsResult, PaginatedRequestParams,
-        ServerCapabilities, ServerConfig,
+        CallToolRequestParams, CallToolResponse, CallToolResult, Implementation, JsonObject, ListToolsResult,
+        PaginatedRequestParams, ServerCapabilities, ServerConfig,
     },
     service::RequestContext,
 };
 
 use crate::{
     answer,
-    operation::{Call, Entry},
-    progress::Progress,
+    progress::{Progress, report_during},
     tools,
 };
 
@@ -48,7 +48,7 @@ impl ServerHandler for Server {
         _page: Option<PaginatedRequestParams>,
         _context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        Ok(ListToolsResult::with_all_items(tools::ALL.iter().map(|entry| entry.tool.clone()).collect()))
+        Ok(ListToolsResult::with_all_items(tools::ALL.clone()))
     }
 
     async fn call_tool(
@@ -56,12 +56,11 @@ impl ServerHandler for Server {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let entry = tools::find(&request.name).ok_or_else(|| unknown_tool(&request.name))?;
-        let mut running = tokio::spawn(entry.call(Call {
-            workbench: self.workbench.clone(),
-            arguments: request.arguments.unwrap_or_default(),
-            progress: Progress::asked_for(&context),
-        }));
+        let operation = tools::offered().find(|operation| operation.name == request.name);
+        let operation = operation.ok_or_else(|| unknown_tool(&request.name))?;
+        let arguments = request.arguments.unwrap_or_default();
+        let progress = Progress::asked_for(&context);
+        let mut running = tokio::spawn(call(operation, self.workbench.clone(), arguments, progress));
         tokio::select! {
             ended = &mut running => match ended {
                 Ok(result) => result.map(CallToolResponse::from),
@@ -76,7 +75,19 @@ impl ServerHandler for Server {
     }
 }
 
+async fn call(
+    operation: &'static Entry,
+    workbench: Workbench,
+    arguments: JsonObject,
+    progress: Option<Progress>,
+) -> Result<CallToolResult, ErrorData> {
+    match report_during(progress, workbench, |workbench| operation.perform(workbench, arguments)).await {
+        Ok(answer) => Ok(answer::success(answer)),
+        Err(error) => answer::failure(error.problem()),
+    }
+}
+
 fn unknown_tool(name: &str) -> ErrorData {
-    let names: Vec<&str> = tools::ALL.iter().map(Entry::name).collect();
+    let names: Vec<&str> = tools::offered().map(|operation| operation.name).collect();
     ErrorData::invalid_params(format!("no tool {name:?}; the tools are {}", names.join(", ")), None)
 }

@@ -2,7 +2,8 @@
 
 use std::io::Write;
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tera::{Context, Kwargs, State, Tera};
 
@@ -23,7 +24,8 @@ const TEMPLATES: &[(&str, &str)] = &[
 ];
 
 /// Which card is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum CardTemplate {
     /// Everything that somebody who uses the model needs.
     #[default]

@@ -3,20 +3,19 @@
 //! usage: `sync RUN_FOLDER [--mlflow URI] [--wandb PROJECT] [--wandb-server URI] [--follow SECONDS]`; prints the report
 //! as JSON. With `--wandb-server` the run goes to that server with a key of zeros, without it into a folder.
 //! With `--follow` the run is followed for so long, as beside training, and the problems are printed.
-
+#![allow(clippy::disallowed_methods, reason = "a program of its own")]
 #![allow(clippy::print_stdout)]
 
 use std::{error::Error, fs, thread, time::Duration};
 
-use greentune_core_config::{layout::RunLayout, manifest::RunManifest};
+use greentune_core_config::layout::RunLayout;
 use greentune_tracking::{Credentials, Tracking, sync};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let folder = fs::canonicalize(arguments.next().ok_or("which run folder?")?)?;
     let layout = RunLayout::at(folder).ok_or("a run folder lies at PROJECT/runs/ID")?;
-    let manifest: RunManifest = serde_json::from_slice(&fs::read(layout.manifest())?)?;
-    let mut settings = manifest.settings;
+    let mut settings = greentune_run_folder::manifest::read(&layout)?.settings;
     let mut credentials = Credentials::default();
     let mut follow = None;
     while let (Some(option), Some(value)) = (arguments.next(), arguments.next()) {

@@ -3,7 +3,9 @@ use std::{
     time::Duration,
 };
 
-use greentune_core_config::{Diagnostic, Location, Problem, ProblemKind};
+use greentune_core_config::{Diagnostic, Location, Problem, ProblemKind, Suggestion};
+
+use greentune_run_folder::RunFolderError;
 
 use crate::Tracker;
 
@@ -21,6 +23,9 @@ pub enum TrackingError {
         /// What is allowed.
         allowed: &'static str,
     },
+    /// Something is wrong with the run's folder.
+    #[error(transparent)]
+    RunFolder(#[from] RunFolderError),
     /// The settings name no tracking server.
     #[error("the run is logged nowhere: mlflow.enabled is false and wandb.project is empty")]
     NothingConfigured,
@@ -182,6 +187,7 @@ impl Diagnostic for TrackingError {
     fn problem(&self) -> Problem {
         use ProblemKind as Kind;
         let (kind, code, hint) = match self {
+            Self::RunFolder(error) => return error.problem(),
             Self::Setting { .. } => (Kind::InvalidInput, "tracking.setting", None),
             Self::NothingConfigured => (
                 Kind::InvalidInput,
@@ -243,7 +249,9 @@ impl Diagnostic for TrackingError {
             ),
             Self::NotSent { run_id, .. } => {
                 let problem = Problem::new(Kind::Unavailable, "tracking.not_sent", self.to_string());
-                return problem.with_hint(format!("send the rest later: greentune runs sync {run_id}"));
+                return problem.suggesting(
+                    Suggestion::new("send the rest later", "sync_tracking").with("run_id", run_id.as_str()),
+                );
             }
         };
         let mut problem = Problem::new(kind, code, self.to_string());

@@ -1,13 +1,10 @@
 //! A run's `events.jsonl` as the queue of what is to be sent.
 
-use std::{
-    collections::BTreeMap,
-    fs::File,
-    io::{self, BufRead as _, BufReader, Seek as _, SeekFrom},
-    path::PathBuf,
-};
+use std::{collections::BTreeMap, path::PathBuf};
 
 use greentune_core_config::event::{EpochMetrics, Event, EventKind};
+
+use greentune_run_folder::EventReader;
 
 use crate::TrackingError;
 
@@ -25,9 +22,7 @@ pub(crate) struct Noted {
 /// Reads events in order, each once.
 #[derive(Debug)]
 pub(crate) struct EventFile {
-    path: PathBuf,
-    offset: u64,
-    read: u64,
+    reader: EventReader,
     stages: BTreeMap<u8, Reached>,
 }
 
@@ -40,37 +35,27 @@ struct Reached {
 
 impl EventFile {
     pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path, offset: 0, read: 0, stages: BTreeMap::new() }
+        Self { reader: EventReader::new(path), stages: BTreeMap::new() }
     }
 
-    /// Up to `limit` events from number `from` on. A line that is still being written is left for the next call.
+    /// Up to `limit` events from number `from` on, none only when there is none. A line that is still being written is left
+    /// for the next call.
     pub(crate) fn next(&mut self, from: u64, limit: usize) -> Result<Vec<Noted>, TrackingError> {
-        let failed = || TrackingError::file("read", &self.path);
-        let file = match File::open(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            opened => opened.map_err(failed())?,
-        };
-        let mut reader = BufReader::new(file);
-        reader.seek(SeekFrom::Start(self.offset)).map_err(failed())?;
         let mut events = Vec::new();
-        let mut line = Vec::new();
-        while events.len() < limit {
-            line.clear();
-            let length = reader.read_until(b'\n', &mut line).map_err(failed())?;
-            if !line.ends_with(b"\n") {
-                break;
+        loop {
+            let new = self.reader.next(limit - events.len())?;
+            if new.restarted {
+                self.stages.clear();
             }
-            let event: Event = serde_json::from_slice(&line).map_err(|error| {
-                TrackingError::damaged(&self.path, format!("line {}: {error}", self.read + 1))
-            })?;
-            self.offset += length as u64;
-            self.read += 1;
-            let noted = note(&mut self.stages, event);
-            if noted.event.seq >= from {
-                events.push(noted);
+            if new.events.is_empty() {
+                return Ok(events);
+            }
+            let noted = new.events.into_iter().map(|event| note(&mut self.stages, event));
+            events.extend(noted.filter(|noted| noted.event.seq >= from));
+            if events.len() == limit {
+                return Ok(events);
             }
         }
-        Ok(events)
     }
 }
 

@@ -1,6 +1,4 @@
-use std::fs;
-
-use greentune_core_config::{layout::RunLayout, manifest::RunManifest, settings::Settings};
+use greentune_core_config::{layout::RunLayout, settings::Settings};
 
 use crate::{Credentials, TrackingError, events::Noted, mlflow::MlflowSink, state, wandb};
 
@@ -45,10 +43,7 @@ pub(crate) fn all(
     if !settings.mlflow.enabled && settings.wandb.project.is_none() {
         return Ok(sinks);
     }
-    let path = layout.manifest();
-    let bytes = fs::read(&path).map_err(TrackingError::file("read", &path))?;
-    let manifest: RunManifest =
-        serde_json::from_slice(&bytes).map_err(|error| TrackingError::damaged(&path, error))?;
+    let manifest = greentune_run_folder::manifest::read(layout)?;
     if settings.mlflow.enabled {
         sinks.push(Box::new(MlflowSink::new(layout, &manifest, &settings.mlflow, credentials)?));
     }

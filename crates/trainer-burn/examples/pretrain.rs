@@ -4,13 +4,14 @@
 //! `pretrain FOLDER CORPUS STEPS`: FOLDER has config.json and tokenizer.json and gets model.safetensors (f16);
 //! CORPUS is a JSONL file of `{"text": …}` documents.
 #![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)] // a tool for developers
+#![allow(clippy::disallowed_methods, reason = "a program of its own")]
 
 use std::{collections::BTreeMap, path::Path, time::Instant};
 
 use burn::backend::{Autodiff, Flex, flex::FlexDevice};
 use greentune_core_config::settings::{Scheduler, Stage2Settings};
+use greentune_text_data::{Example, Tokenizer};
 use greentune_trainer_burn::{
-    data::{Example, Tokenizer},
     evaluate,
     model::{Decoder, ModelConfig, Parameters, config, parameters::HostTensor},
     training::{

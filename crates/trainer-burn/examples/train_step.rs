@@ -3,12 +3,13 @@
 //!
 //! `train_step MODEL BATCHES.json STEPS ADAPTER [q8|q4|f16|bf16] [recompute]`
 #![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)] // a tool for developers
+#![allow(clippy::disallowed_methods, reason = "a program of its own")]
 
 use std::{path::Path, time::Instant};
 
 use burn::backend::{Autodiff, Flex, flex::FlexDevice};
+use greentune_text_data::Example;
 use greentune_trainer_burn::{
-    data::Example,
     model::{Adapters, Decoder, config, weights},
     ops::Packing,
     training::{

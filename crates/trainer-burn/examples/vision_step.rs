@@ -1,5 +1,6 @@
 //! Times a dense training step of an image classifier: `vision_step MODEL SIDE BATCH REPETITIONS`, one JSON line.
 //! Forward, backward and SGD with momentum, as `fixtures/vision/bench_torch_step.py` times PyTorch.
+#![allow(clippy::disallowed_methods, reason = "a program of its own")]
 
 use std::time::Instant;
 

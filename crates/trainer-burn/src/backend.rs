@@ -11,13 +11,7 @@ use greentune_core_config::{
     task::{DeviceReport, EvaluateTask, PlanFindings, PlanTask},
 };
 
-use crate::{
-    error::TrainError,
-    ops::Packing,
-    task,
-    training::{self, Outcome},
-    vision,
-};
+use crate::{error::TrainError, evaluate, ops::Packing, stage::Outcome, training, vision};
 
 // 0.21 is the last burn with candle (docs/decisions/0001); it stays as a second opinion on the processor.
 #[cfg(feature = "candle")]
@@ -125,7 +119,7 @@ pub fn evaluate(
     layout: &RunLayout,
 ) -> Result<Vec<EvaluationReport>, TrainError> {
     let chosen = choose(&manifest.settings)?;
-    on!(chosen, |B, device| task::evaluate::<B>(task, manifest, layout, &device))
+    on!(chosen, |B, device| evaluate::of_run::<B>(task, manifest, layout, &device))
 }
 
 /// Evaluates the image classifier of a run on the device that its settings ask for.

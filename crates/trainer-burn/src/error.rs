@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use greentune_core_config::{Diagnostic, FileFault, Location, Problem, ProblemKind};
+use greentune_core_config::{Diagnostic, FileFault, Location, Problem, ProblemKind, Suggestion};
+use greentune_text_data::DataError;
 use thiserror::Error;
 
-use crate::{data::DataError, ops::Packing};
+use crate::ops::Packing;
 
 /// An error of the training engine.
 #[derive(Debug, Error)]
@@ -120,7 +121,8 @@ impl Diagnostic for TrainError {
                 error.key().into_iter().fold(problem, |problem, key| problem.at_key(format!("ast.{key}")))
             }
             Self::Device { .. } => Problem::new(ProblemKind::Unsupported, "device.absent", message)
-                .with_hint("Run `greentune doctor` to see the devices, or set training.device = \"auto\".")
+                .suggesting(Suggestion::new("see the devices", "diagnose"))
+                .with_hint("or set training.device = \"auto\".")
                 .at_key("training.device"),
             Self::Packing { .. } => Problem::new(ProblemKind::Unsupported, "device.packing", message)
                 .with_hint("Set base_model.quantization = \"none\" and training.precision = \"f32\", or another device.")

@@ -9,7 +9,9 @@ use greentune_core_config::{model::ModelConfig, settings::ModelType};
 use greentune_platforms_kaggle_hf::hub::Snapshot;
 use serde_json::{Map, Value, json};
 
-use crate::{Result, WorkbenchError, json_file};
+use greentune_run_folder::json;
+
+use crate::{Result, WorkbenchError};
 
 /// Sizes of `config.json` that are worth showing.
 const SIZES: &[&str] = &[
@@ -61,7 +63,7 @@ impl BaseModel {
         if !path.is_file() {
             return Err(missing("config.json is missing"));
         }
-        let config: Map<String, Value> = json_file::read(&path)?;
+        let config: Map<String, Value> = json::read(&path)?;
         let weights = weight_files(folder);
         if weights.is_empty() {
             return Err(missing("there is no *.safetensors file"));
@@ -152,6 +154,6 @@ fn weight_files(folder: &Path) -> Vec<PathBuf> {
 
 fn has_chat_template(folder: &Path) -> bool {
     folder.join("chat_template.jinja").is_file()
-        || json_file::read::<Map<String, Value>>(&folder.join("tokenizer_config.json"))
+        || json::read::<Map<String, Value>>(&folder.join("tokenizer_config.json"))
             .is_ok_and(|config| config.get("chat_template").is_some_and(|template| !template.is_null()))
 }

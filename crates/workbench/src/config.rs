@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
-use greentune_carbon::intensity::LiveAccess;
+use greentune_carbon::Surroundings;
 use greentune_core_config::resolve::Argument;
 
 use crate::{HubSettings, TrackingConfig};
@@ -30,8 +30,8 @@ pub struct WorkbenchConfig {
     pub user_home: Option<PathBuf>,
     /// The Hugging Face Hub, its cache and who asks; without more the public Hub and a cache in `home`.
     pub hub: HubSettings,
-    /// How live figures of carbon intensity are had; by default they are not.
-    pub live_intensity: LiveAccess,
+    /// What surrounds a meter; by default no live figures of carbon intensity are had, and all GPUs count.
+    pub meter: Surroundings,
     /// Trackers as the environment names them.
     pub tracking: TrackingConfig,
 }
@@ -51,7 +51,7 @@ impl WorkbenchConfig {
             arguments: Vec::new(),
             allowed_roots: None,
             user_home: None,
-            live_intensity: LiveAccess::default(),
+            meter: Surroundings::default(),
             tracking: TrackingConfig::default(),
         }
     }

@@ -3,10 +3,11 @@
 use std::process::Stdio;
 
 use greentune_core_config::task::{WorkerAnswer, WorkerTask};
+use greentune_run_folder::json;
 
 use crate::{
-    Result, Workbench, WorkbenchError, json_file,
-    local::{last_lines, start_failed, worker_command},
+    Result, Workbench, WorkbenchError,
+    platform::local::{last_lines, start_failed, worker_command},
 };
 
 impl Workbench {
@@ -19,7 +20,7 @@ impl Workbench {
         let folder = tempfile::Builder::new().prefix("task-").tempdir_in(home);
         let folder = folder.map_err(WorkbenchError::file("write to", home))?;
         let (question, answer) = (folder.path().join("task.json"), folder.path().join("answer.json"));
-        json_file::write(&question, task)?;
+        json::write(&question, task)?;
         let mut command = tokio::process::Command::from(worker_command(self.config())?);
         command.arg("--task").arg(&question).arg("--answer").arg(&answer);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
@@ -31,7 +32,7 @@ impl Workbench {
                 log_tail: last_lines(&String::from_utf8_lossy(&output.stderr)),
             });
         }
-        match json_file::read(&answer)? {
+        match json::read(&answer)? {
             WorkerAnswer::Failed { problem } => Err(problem.into()),
             answer => Ok(answer),
         }

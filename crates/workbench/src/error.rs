@@ -3,9 +3,10 @@
 use std::{io, path::PathBuf};
 
 use greentune_core_config::{
-    Diagnostic, FileFault, Location, Problem, ProblemKind, manifest::RunStatus, model::ModelConfigError,
-    settings::ModelType,
+    Diagnostic, FileFault, Location, Problem, ProblemKind, Suggestion, manifest::RunStatus,
+    model::ModelConfigError, settings::ModelType,
 };
+use greentune_run_folder::RunFolderError;
 
 /// Result of a workbench operation.
 pub type Result<T, E = WorkbenchError> = std::result::Result<T, E>;
@@ -17,6 +18,9 @@ pub enum WorkbenchError {
     /// A problem that another crate or a worker reported.
     #[error("{0}")]
     Reported(Box<Problem>),
+    /// Something is wrong with a run's folder.
+    #[error(transparent)]
+    RunFolder(#[from] RunFolderError),
     /// A file or folder could not be read or written.
     #[error("cannot {action} {}: {source}", path.display())]
     File {
@@ -114,14 +118,6 @@ pub enum WorkbenchError {
         /// The projects.
         projects: Vec<PathBuf>,
     },
-    /// A worker holds the run.
-    #[error("the run {run_id} is already being trained{}", pid_words(*pid))]
-    AlreadyRunning {
-        /// The run.
-        run_id: String,
-        /// The worker's process id.
-        pid: Option<u32>,
-    },
     /// The run's work is done.
     #[error("the run {0} is completed")]
     AlreadyCompleted(String),
@@ -143,30 +139,6 @@ pub enum WorkbenchError {
         reason: String,
         /// What can be compared.
         instead: String,
-    },
-    /// A stage that must be trained first, or that is to be used, is not trained.
-    #[error("stage {stage} of the run {run_id} is not trained")]
-    StageNotTrained {
-        /// The run.
-        run_id: String,
-        /// The stage.
-        stage: u8,
-    },
-    /// A file of greentune's own that cannot be understood.
-    #[error("{} is damaged: {reason}", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        reason: String,
-    },
-    /// What happened cannot be written down.
-    #[error("the event {event} has a number that is not finite: {fields}")]
-    NotFinite {
-        /// The event's kind.
-        event: String,
-        /// Its fields with such numbers.
-        fields: String,
     },
     /// A worker that could not be started.
     #[error("cannot start the worker {command}: {source}")]
@@ -204,6 +176,15 @@ pub enum WorkbenchError {
         run_id: String,
         /// What it used, and of what budget.
         message: String,
+    },
+    /// No service is set up that forecasts carbon intensity.
+    #[error("no service is asked for forecasts")]
+    NoLiveSource,
+    /// A forecast that ends before the work would.
+    #[error("the forecast does not reach over {hours} hours")]
+    ShortForecast {
+        /// Hours that were asked for.
+        hours: f64,
     },
     /// A defect of greentune.
     #[error("{0}")]
@@ -245,12 +226,15 @@ impl From<Problem> for WorkbenchError {
 
 impl Diagnostic for WorkbenchError {
     fn problem(&self) -> Problem {
-        if let Self::Reported(problem) = self {
-            return (**problem).clone();
+        match self {
+            Self::Reported(problem) => return (**problem).clone(),
+            Self::RunFolder(error) => return error.problem(),
+            _ => {}
         }
         let (kind, code) = self.class();
         let mut problem = Problem::new(kind, code, self.to_string());
         problem.hint = self.hint();
+        problem.suggestions = self.suggestions();
         problem.location = self.location();
         problem
     }
@@ -258,7 +242,9 @@ impl Diagnostic for WorkbenchError {
 
 impl WorkbenchError {
     fn class(&self) -> (ProblemKind, &'static str) {
-        use ProblemKind::{Cancelled, Conflict, Internal, InvalidInput, NotFound, Unavailable, Unsupported};
+        use ProblemKind::{
+            Cancelled, Conflict, Credentials, Internal, InvalidInput, NotFound, Unavailable, Unsupported,
+        };
         match self {
             Self::File { source, .. } => {
                 let fault = FileFault::of(source);
@@ -276,90 +262,90 @@ impl WorkbenchError {
             Self::NotAvailableYet { .. } => (Unsupported, "feature.unavailable"),
             Self::UnknownRun { .. } => (NotFound, "run.unknown"),
             Self::AmbiguousRun { .. } => (Conflict, "run.ambiguous"),
-            Self::AlreadyRunning { .. } => (Conflict, "run.already_running"),
             Self::AlreadyCompleted(_) => (Conflict, "run.completed"),
             Self::NotCompleted { .. } => (Conflict, "run.not_completed"),
             Self::NotStarted(_) => (Conflict, "run.not_started"),
             Self::CannotCompare { .. } => (InvalidInput, "compare.not_comparable"),
             Self::BudgetSpent { .. } => (Conflict, "carbon.budget_spent"),
-            Self::StageNotTrained { .. } => (Conflict, "run.stage_not_trained"),
-            Self::Damaged { .. } => (Internal, "file.damaged"),
-            Self::NotFinite { .. } => (InvalidInput, "run.not_finite"),
             Self::WorkerStart { .. } => (Internal, "worker.start"),
             Self::WorkerDied { .. } => (Internal, "worker.died"),
             Self::Store { .. } => (Unavailable, "store.unusable"),
             Self::Cancelled(_) => (Cancelled, "run.cancelled"),
-            Self::Reported(_) | Self::Internal(_) => (Internal, "internal"),
+            Self::NoLiveSource => (Credentials, "carbon.no_live_source"),
+            Self::ShortForecast { .. } => (Unavailable, "carbon.short_forecast"),
+            Self::Reported(_) | Self::RunFolder(_) | Self::Internal(_) => (Internal, "internal"),
         }
     }
 
     fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::File { source, .. } if FileFault::of(source) == FileFault::DiskFull => {
-                String::from("free some space and try again; a run goes on from its last checkpoint")
+                "free some space and try again; a run goes on from its last checkpoint"
             }
-            Self::NotAProject(_) => String::from("make one with `greentune new NAME`, or name its folder"),
-            Self::OutsideProject { .. } => String::from(
-                "put the file into the project, for example into data/raw, or give its absolute path",
-            ),
+            Self::NotAProject(_) => "or name its folder",
+            Self::OutsideProject { .. } => {
+                "put the file into the project, for example into data/raw, or give its absolute path"
+            }
             Self::OutsideAllowedRoots { .. } => {
-                String::from("use a path in one of these folders, or start the server with another root")
+                "use a path in one of these folders, or start the server with another root"
             }
-            Self::MissingFile { .. } => String::from("relative paths are taken from the project's folder"),
-            Self::BaseModelMissing { .. } => String::from(
+            Self::MissingFile { .. } => "relative paths are taken from the project's folder",
+            Self::BaseModelMissing { .. } => {
                 "set base_model.local_path to a folder with config.json, *.safetensors and tokenizer.json, or \
-                 base_model.model_id alone to a model of the Hugging Face Hub",
-            ),
-            Self::BaseModelConfig { .. } => String::from(
-                "choose a base model of a supported architecture, with its unchanged config.json",
-            ),
-            Self::BaseModelFamily { .. } => String::from("set base_model.type to its family, or to custom"),
-            Self::NotAvailableYet { instead, .. } | Self::CannotCompare { instead, .. } => instead.clone(),
-            Self::UnknownRun { .. } => String::from("`greentune runs list` shows every run that is known"),
-            Self::AmbiguousRun { .. } => String::from("say which project is meant"),
-            Self::AlreadyRunning { run_id, .. } => {
-                format!(
-                    "follow it with `greentune monitor {run_id}`, end it with `greentune cancel {run_id}`"
-                )
+                 base_model.model_id alone to a model of the Hugging Face Hub"
             }
-            Self::AlreadyCompleted(_) => {
-                String::from("evaluate or export it, or configure a new run to train again")
+            Self::BaseModelConfig { .. } => {
+                "choose a base model of a supported architecture, with its unchanged config.json"
             }
-            Self::NotCompleted { run_id, status } => match status {
-                RunStatus::NotStarted => format!("train it first: `greentune train {run_id}`"),
-                RunStatus::Queued | RunStatus::Running => {
-                    format!("wait for its end: `greentune monitor {run_id} --follow`")
-                }
-                _ => format!("train it to its end: `greentune resume {run_id}`"),
-            },
-            Self::NotStarted(run_id) => format!("start it with `greentune train {run_id}`"),
-            Self::StageNotTrained { run_id, stage } => {
-                format!("train it with `greentune train {run_id} --stage {stage}`")
+            Self::BaseModelFamily { .. } => "set base_model.type to its family, or to custom",
+            Self::NotAvailableYet { instead, .. } | Self::CannotCompare { instead, .. } => instead,
+            Self::AmbiguousRun { .. } => "say which project is meant",
+            Self::AlreadyCompleted(_) => "evaluate or export it, or configure a new run to train again",
+            Self::Store { .. } => "the index can be deleted: it is rebuilt from the run folders",
+            Self::BudgetSpent { .. } => "nothing is lost",
+            Self::NoLiveSource => {
+                "set ELECTRICITY_MAPS_TOKEN (docs/carbon-intensity.md), and carbon.offline_mode = false"
             }
-            Self::WorkerDied { run_id: Some(run_id), .. } => {
-                format!("go on from the last checkpoint with `greentune resume {run_id}`")
-            }
-            Self::Store { .. } => {
-                String::from("the index can be deleted: it is rebuilt from the run folders")
-            }
-            Self::BudgetSpent { run_id, .. } => format!(
-                "nothing is lost: go on from the last checkpoint with a larger budget, `greentune resume {run_id} \
-                 --budget-kg KG` or `--budget-kwh KWH`"
-            ),
-            Self::NotFinite { .. } => String::from(
-                "training has diverged: lower the learning rate, and look at the data that it was at last",
-            ),
-            Self::Cancelled(run_id) => format!("go on with `greentune resume {run_id}`"),
             _ => return None,
         };
-        Some(hint)
+        Some(hint.to_owned())
+    }
+
+    /// Operations that help.
+    fn suggestions(&self) -> Vec<Suggestion> {
+        let of = |purpose: &str, operation: &str, run_id: &str| {
+            vec![Suggestion::new(purpose, operation).with("run_id", run_id)]
+        };
+        match self {
+            Self::NotAProject(_) => {
+                vec![Suggestion::new("make one", "generate_fine_tuning_project").with("project_name", "NAME")]
+            }
+            Self::UnknownRun { .. } => vec![Suggestion::new("see every run that is known", "list_runs")],
+            Self::NotCompleted { run_id, status } => match status {
+                RunStatus::NotStarted => of("train it first", "start_training", run_id),
+                RunStatus::Queued | RunStatus::Running => of("wait for its end", "follow_events", run_id),
+                _ => of("train it to its end", "resume_training", run_id),
+            },
+            Self::NotStarted(run_id) => of("start it", "start_training", run_id),
+            Self::WorkerDied { run_id: Some(run_id), .. } => {
+                of("go on from the last checkpoint", "resume_training", run_id)
+            }
+            Self::BudgetSpent { run_id, .. } => [("budget_kg", "KG"), ("budget_kwh", "KWH")]
+                .map(|(budget, value)| {
+                    let purpose = format!("go on from the last checkpoint by a larger {budget}");
+                    Suggestion::new(purpose, "resume_training").with("run_id", &**run_id).with(budget, value)
+                })
+                .into(),
+            Self::Cancelled(run_id) => of("go on", "resume_training", run_id),
+            _ => Vec::new(),
+        }
     }
 
     fn location(&self) -> Option<Location> {
         let (file, key) = match self {
             Self::MissingFile { key, .. } => (None, Some(key.clone())),
             Self::InvalidValue { key, .. } => (None, Some((*key).to_owned())),
-            Self::Damaged { path, .. } | Self::BaseModelConfig { path, .. } => (Some(path.clone()), None),
+            Self::BaseModelConfig { path, .. } => (Some(path.clone()), None),
             _ => return None,
         };
         Some(Location { file, line: None, key })
@@ -376,8 +362,4 @@ fn list(paths: &[PathBuf]) -> String {
 
 fn nearest_words(nearest: &[String]) -> String {
     if nearest.is_empty() { String::new() } else { format!("; the nearest are {}", nearest.join(", ")) }
-}
-
-fn pid_words(pid: Option<u32>) -> String {
-    pid.map(|pid| format!(" by process {pid}")).unwrap_or_default()
 }

@@ -1,6 +1,7 @@
 //! The index of runs: "which run is that id", across projects. SQLite, rebuildable from run folders.
 
 use std::{
+    collections::HashMap,
     fs,
     path::{Path, PathBuf},
     time::Duration,
@@ -11,9 +12,10 @@ use greentune_core_config::{
     layout::{CONFIG_FILE, ProjectLayout, RunLayout},
     manifest::RunManifest,
 };
+use greentune_run_folder::manifest;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::{Result, WorkbenchConfig, WorkbenchError, json_file};
+use crate::{Result, WorkbenchConfig, WorkbenchError};
 
 const SCHEMA: &str = "
     PRAGMA journal_mode = WAL;
@@ -25,6 +27,12 @@ const SCHEMA: &str = "
         platform   TEXT NOT NULL
     );
     CREATE INDEX IF NOT EXISTS runs_by_id ON runs (run_id);
+    -- Runs in short, as they were when their files had the stamp beside.
+    CREATE TABLE IF NOT EXISTS summaries (
+        run_folder TEXT PRIMARY KEY,
+        stamp      TEXT NOT NULL,
+        summary    TEXT NOT NULL
+    );
 ";
 
 /// How long a statement waits for another process that writes.
@@ -69,7 +77,7 @@ impl JobStore {
             run.run_id(),
             run.project().root().to_string_lossy(),
             manifest.created_at.to_string(),
-            manifest.platform,
+            manifest.platform.kind.as_str(),
         ];
         self.connection
             .execute("INSERT OR REPLACE INTO runs VALUES (?1, ?2, ?3, ?4, ?5)", values)
@@ -89,7 +97,7 @@ impl JobStore {
         if known.is_some() {
             return Ok(());
         }
-        self.insert(run, &json_file::read(&run.manifest())?)
+        self.insert(run, &manifest::read(run)?)
     }
 
     /// The run `run_id`, wherever it lies. Rows whose folder is gone are dropped.
@@ -129,12 +137,38 @@ impl JobStore {
         Ok(runs)
     }
 
+    /// The runs in short that were kept and whose files have not changed since, by their folders.
+    pub(crate) fn summaries(&self) -> Result<HashMap<String, (String, String)>> {
+        let mut statement = self
+            .connection
+            .prepare("SELECT run_folder, stamp, summary FROM summaries")
+            .map_err(self.failed())?;
+        statement
+            .query_map([], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?))))
+            .and_then(Iterator::collect)
+            .map_err(self.failed())
+    }
+
+    /// Keeps runs in short: folder, stamp of the files, summary as JSON.
+    pub(crate) fn keep_summaries(&self, kept: &[(String, String, String)]) -> Result<()> {
+        let write = || {
+            self.connection.execute_batch("BEGIN IMMEDIATE")?;
+            let mut statement =
+                self.connection.prepare("INSERT OR REPLACE INTO summaries VALUES (?1, ?2, ?3)")?;
+            for (folder, stamp, summary) in kept {
+                statement.execute(params![folder, stamp, summary])?;
+            }
+            self.connection.execute_batch("COMMIT")
+        };
+        write().map_err(self.failed())
+    }
+
     /// Notes every run under `roots`: projects, or folders of projects.
     pub(crate) fn rebuild(&self, roots: &[PathBuf]) -> Result<()> {
         for project in roots.iter().flat_map(|root| projects_at(root)) {
             for run in runs_of(&project) {
                 match self.note(&run) {
-                    Err(WorkbenchError::Damaged { .. }) => {}
+                    Err(WorkbenchError::RunFolder(_)) => {}
                     noted => noted?,
                 }
             }
@@ -163,7 +197,10 @@ impl JobStore {
     }
 
     fn forget(&self, folder: &str) -> Result<()> {
-        self.connection.execute("DELETE FROM runs WHERE run_folder = ?1", [folder]).map_err(self.failed())?;
+        for table in ["runs", "summaries"] {
+            let forget = format!("DELETE FROM {table} WHERE run_folder = ?1");
+            self.connection.execute(&forget, [folder]).map_err(self.failed())?;
+        }
         Ok(())
     }
 

@@ -1,27 +1,34 @@
-//! Handing a run to a local worker, and waiting for it to begin or to end.
+//! Handing a run to its platform, and waiting for it to begin or to end.
 
 use std::{
+    fs::File,
     path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use greentune_core_config::{
+    Problem,
     event::EventKind,
     layout::RunLayout,
     manifest::{RunManifest, RunStatus},
+    platform::{Job, JobState, Platform, PlatformKind},
 };
-use jiff::Timestamp;
+use greentune_run_folder::{
+    Liveness, RunFolderError, clear_cancel_request, lock, manifest, read_after, remaining_seconds,
+    without_worker,
+};
 
 use crate::{
-    Result, Workbench, WorkbenchError, carbon_watch, events, json_file,
-    local::LocalWorker,
-    lock, out_of_memory, progress,
-    run::{Run, is_active, status_of},
-    worker::clear_cancel_request,
+    Result, Workbench, WorkbenchError, carbon_watch, out_of_memory,
+    platform::Platforms,
+    run::{Run, explain_end},
 };
 
-/// Time between two looks at a run's files.
+/// Time between two looks at the files of a run on this machine.
 pub(crate) const POLL: Duration = Duration::from_millis(50);
+/// Time between two questions to another platform.
+const REMOTE_POLL: Duration = Duration::from_secs(1);
 /// A worker that lives this long without an event is loading a large model and counts as begun.
 const BEGIN_AT_MOST: Duration = Duration::from_mins(1);
 
@@ -45,11 +52,16 @@ pub(crate) struct Overrides {
     pub budget_kg: Option<f64>,
     /// `carbon.budget_kwh`.
     pub budget_kwh: Option<f64>,
+    /// Where it trains from now on; where it did when absent.
+    pub platform: Option<PlatformKind>,
 }
 
 impl Overrides {
     fn apply(self, manifest: &mut RunManifest) {
         let mut changed = Vec::new();
+        if let Some(kind) = self.platform.filter(|kind| *kind != manifest.platform.kind) {
+            manifest.platform = Job::on(kind);
+        }
         if let Some(memory_check) = self.memory_check {
             manifest.settings.training.memory_check = memory_check;
             changed.push("training.memory_check");
@@ -67,23 +79,42 @@ impl Overrides {
     }
 }
 
-/// A run that was handed to a worker.
+/// A run that was handed to its platform.
 #[derive(Debug)]
 pub(crate) struct Launched {
     /// The run.
     pub layout: RunLayout,
-    /// Where it trains.
-    pub platform: String,
+    /// Its job.
+    pub job: Job,
     /// Whether it was trained before.
     pub resumed: bool,
     /// Seconds it will take, when something comparable was trained.
     pub estimated_seconds: Option<f64>,
-    worker: LocalWorker,
+    platform: Arc<dyn Platform>,
     after_seq: Option<u64>,
 }
 
+/// A run whose lock this process holds: no worker of this machine is at work on it, but one may be about to begin.
+struct Locked<'a> {
+    platforms: &'a Platforms,
+    _lock: &'a File,
+}
+
+impl Liveness for Locked<'_> {
+    fn job_state(
+        &self,
+        layout: &RunLayout,
+        manifest: &RunManifest,
+    ) -> std::result::Result<JobState, Problem> {
+        match manifest.platform.kind {
+            PlatformKind::Local => Ok(without_worker(manifest)),
+            _ => self.platforms.job_state(layout, manifest),
+        }
+    }
+}
+
 impl Workbench {
-    /// Queues the run and starts a worker on it. Nobody else can do the same meanwhile.
+    /// Queues the run and has its platform train it. Nobody else can do the same meanwhile.
     ///
     /// `overrides` change the run's settings from now on.
     pub(crate) fn launch(
@@ -94,99 +125,159 @@ impl Workbench {
         overrides: Overrides,
     ) -> Result<Launched> {
         let layout = self.find_run(project, run_id)?;
-        if is_active(status_of(&layout)?) {
-            return Err(lock::held(&layout));
+        if self.status_of(&layout)?.is_active() {
+            return Err(lock::held(&layout).into());
         }
         let lock = lock::take(&layout)?;
-        let run = Run::read_locked(layout, &lock)?;
-        if is_active(run.manifest.status) {
-            return Err(lock::held(&run.layout));
+        let run = Run::read(layout, &Locked { platforms: self.platforms(), _lock: &lock })?;
+        if run.manifest.status.is_active() {
+            return Err(lock::held(&run.layout).into());
         }
-        let requested_stages = requested_stages(&run, demand)?;
-        clear_cancel_request(&run.layout)?;
+        let queued = self.queued(&run, demand, overrides)?;
+        let (job, queued) = self.submit(&run, queued)?;
+        // The worker waits for the lock; explicitly, because a child may have inherited the open file.
+        lock.unlock().map_err(WorkbenchError::file("unlock", run.layout.lock()))?;
+        let platform = Arc::clone(self.platforms().get(job.kind)?);
+        let own_pace = run.seconds_per_record().map(|pace| remaining_seconds(&queued, pace));
+        let estimated = || platform.quote(&run.layout, &queued).ok()?.seconds;
+        Ok(Launched {
+            job,
+            resumed: !run.events.is_empty(),
+            estimated_seconds: own_pace.or_else(estimated),
+            after_seq: run.events.last().map(|event| event.seq),
+            layout: run.layout,
+            platform,
+        })
+    }
+
+    /// The manifest of `run` as its next worker is to find it.
+    fn queued(&self, run: &Run, demand: Demand, overrides: Overrides) -> Result<RunManifest> {
+        let requested_stages = requested_stages(run, demand)?;
         let mut queued = RunManifest { requested_stages, status: RunStatus::Queued, ..run.manifest.clone() };
         queued.pid = None;
         queued.problem = None;
+        queued.last_seq = run.events.last().map(|event| event.seq);
         overrides.apply(&mut queued);
+        self.platforms().get(queued.platform.kind)?;
         carbon_watch::refuse_spent(&queued)?;
         out_of_memory::refuse_too_large(&queued)?;
-        write(&run.layout, &mut queued)?;
-        let worker = LocalWorker::spawn(self.config(), &run.layout).or_else(|error| {
-            write(&run.layout, &mut run.manifest.clone())?;
-            Err(error)
+        Ok(queued)
+    }
+
+    /// Hands the queued run over. When the platform does not take it, the run is as it was.
+    fn submit(&self, run: &Run, mut queued: RunManifest) -> Result<(Job, RunManifest)> {
+        let layout = &run.layout;
+        clear_cancel_request(layout)?;
+        manifest::write(layout, &mut queued)?;
+        let platform = self.platforms().get(queued.platform.kind)?;
+        let submitted = platform.submit(layout, &queued).or_else(|problem| {
+            manifest::write(layout, &mut run.manifest.clone())?;
+            Err(WorkbenchError::from(problem))
         })?;
-        queued.pid = Some(worker.pid);
-        write(&run.layout, &mut queued)?;
-        // The worker waits for the lock; explicitly, because a child may have inherited the open file.
-        lock.unlock().map_err(WorkbenchError::file("unlock", run.layout.lock()))?;
-        let pace = progress::pace(&run).or_else(|| progress::earlier_pace(&run));
-        Ok(Launched {
-            platform: queued.platform.clone(),
-            resumed: !run.events.is_empty(),
-            estimated_seconds: pace.map(|pace| progress::remaining_seconds(&queued, pace)),
-            after_seq: run.events.last().map(|event| event.seq),
-            layout: run.layout,
-            worker,
-        })
+        queued.pid = submitted.pid;
+        queued.platform = submitted.job.clone();
+        manifest::write(layout, &mut queued)?;
+        Ok((submitted.job, queued))
     }
 }
 
 impl Launched {
-    /// Waits until the worker has begun to train, or the run has ended already.
+    /// Waits until the worker has begun to train, or the run has ended already; where it stands then.
     ///
     /// Errors: the worker ended before, with the end of its log.
-    pub(crate) async fn begun(&mut self) -> Result<()> {
+    pub(crate) async fn begun(&self, workbench: &Workbench) -> Result<RunStatus> {
         let deadline = Instant::now() + BEGIN_AT_MOST;
         loop {
-            // The exit is looked at first: what the worker wrote before it is in the files then.
-            let exited = self.worker.has_exited();
+            let status = self.status(workbench).await?;
             if self.has_begun()? || Instant::now() >= deadline {
-                return Ok(());
+                return Ok(status);
             }
-            if exited {
-                return Err(self.worker.died(&self.layout));
+            if !status.is_active() {
+                return Err(self.died(workbench).await?);
             }
-            tokio::time::sleep(POLL).await;
+            tokio::time::sleep(self.pause()).await;
         }
     }
 
-    /// Waits until no worker is at work on the run any more.
-    pub(crate) async fn ended(&mut self) -> Result<RunStatus> {
+    /// Waits until no worker is at work on the run any more, and brings what it left.
+    pub(crate) async fn ended(&self, workbench: &Workbench) -> Result<RunStatus> {
         loop {
-            let exited = self.worker.has_exited();
-            let status = status_of(&self.layout)?;
-            if !is_active(status) {
+            let status = self.status(workbench).await?;
+            if !status.is_active() {
+                let layout = self.layout.clone();
+                workbench.blocking(move |workbench| workbench.fetch(&layout)).await?;
                 return Ok(status);
             }
-            if exited && !lock::is_taken(&self.layout)? {
-                return Ok(RunStatus::Interrupted);
-            }
-            tokio::time::sleep(POLL).await;
+            tokio::time::sleep(self.pause()).await;
         }
     }
 
     /// The status that `status` is an error for: a failed run's problem, a cancelled or interrupted run.
-    pub(crate) fn check(&mut self, status: RunStatus) -> Result<RunStatus> {
+    pub(crate) async fn check(&self, workbench: &Workbench, status: RunStatus) -> Result<RunStatus> {
         match status {
-            RunStatus::Failed => {
-                let problem = Run::read(self.layout.clone())?.manifest.problem;
-                Err(problem.map_or_else(|| self.worker.died(&self.layout), WorkbenchError::from))
-            }
-            RunStatus::Cancelled => Err(carbon_watch::end_of(&Run::read(self.layout.clone())?.manifest)),
-            RunStatus::Interrupted => {
-                self.worker.has_exited();
-                Err(self.worker.died(&self.layout))
-            }
+            RunStatus::Failed => match self.manifest(workbench).await?.problem {
+                Some(problem) => Err(problem.into()),
+                None => Err(self.died(workbench).await?),
+            },
+            RunStatus::Cancelled => Err(carbon_watch::end_of(&self.manifest(workbench).await?)),
+            RunStatus::Interrupted => Err(self.died(workbench).await?),
             status => Ok(status),
         }
     }
 
+    fn pause(&self) -> Duration {
+        if self.platform.kind() == PlatformKind::Local { POLL } else { REMOTE_POLL }
+    }
+
+    async fn status(&self, workbench: &Workbench) -> Result<RunStatus> {
+        let layout = self.layout.clone();
+        workbench.blocking(move |workbench| workbench.status_of(&layout)).await
+    }
+
+    async fn manifest(&self, workbench: &Workbench) -> Result<RunManifest> {
+        let layout = self.layout.clone();
+        workbench.blocking(move |workbench| workbench.look(&layout, |view| view.manifest().clone())).await
+    }
+
     fn has_begun(&self) -> Result<bool> {
-        let new = events::read_after(&self.layout.events(), self.after_seq, 100)?;
+        let new = read_after(&self.layout.events(), self.after_seq, 100)?;
         Ok(new
             .iter()
             .any(|event| matches!(event.kind, EventKind::Started { .. }) || event.kind.is_terminal()))
     }
+
+    /// The error for a worker that ended without a terminal event: the likely cause when memory is it.
+    async fn died(&self, workbench: &Workbench) -> Result<WorkbenchError> {
+        let mut manifest = self.manifest(workbench).await?;
+        let words = self.platform.last_words(&self.layout, &manifest);
+        let is_local = manifest.platform.kind == PlatformKind::Local;
+        let explained = if is_local { out_of_memory::explain(&self.layout, &words.log_tail) } else { None };
+        explain_end(&self.layout, &mut manifest);
+        if let Some(problem) = explained.or(manifest.problem) {
+            return Ok(problem.into());
+        }
+        Ok(WorkbenchError::WorkerDied {
+            run_id: Some(self.layout.run_id()),
+            status: words.exit.unwrap_or_else(|| String::from("no exit status")),
+            log_tail: words.log_tail,
+        })
+    }
+}
+
+/// Notes in the manifest here how a run ended that was trained elsewhere.
+pub(crate) fn note_end(layout: &RunLayout, mut ended: RunManifest) -> Result<()> {
+    let lock = lock::take(layout)?;
+    // Somebody may have started it again meanwhile.
+    let now = manifest::read(layout)?;
+    if now.status.is_active() && now.platform == ended.platform && now.last_seq == ended.last_seq {
+        ended.last_seq = read_after(&layout.events(), ended.last_seq, usize::MAX)?
+            .last()
+            .map(|event| event.seq)
+            .or(ended.last_seq);
+        manifest::write(layout, &mut ended)?;
+    }
+    drop(lock);
+    Ok(())
 }
 
 /// The stages to ask the worker for; empty for all.
@@ -207,13 +298,8 @@ fn requested_stages(run: &Run, demand: Demand) -> Result<Vec<u8>> {
     match pending.next() {
         None => Err(WorkbenchError::AlreadyCompleted(run_id.clone())),
         Some(stage) if stage > 1 && !is_trained(stage - 1) => {
-            Err(WorkbenchError::StageNotTrained { run_id: run_id.clone(), stage: stage - 1 })
+            Err(RunFolderError::StageNotTrained { run_id: run_id.clone(), stage: stage - 1 }.into())
         }
         Some(_) => Ok(requested),
     }
-}
-
-fn write(layout: &RunLayout, manifest: &mut RunManifest) -> Result<()> {
-    manifest.updated_at = Timestamp::now();
-    json_file::write(&layout.manifest(), manifest)
 }

@@ -1,5 +1,17 @@
-//! The operations: one file each, with its request, its response and the operation itself.
+//! The operations: one file each, with its request, its response and the operation itself, and their registry.
+//!
+//! Front ends iterate [`OPERATIONS`]: what each is called, takes, answers, changes and reaches, and how it is performed
+//! is said once, here. A new operation is a file with its method of [`Workbench`](crate::Workbench) and a row in
+//! `registry`.
 
+mod arguments;
+mod definition;
+mod in_words;
+mod registry;
+mod schema;
+pub mod section;
+
+pub mod calibrate_meter;
 pub mod cancel_training;
 pub mod compare_emissions;
 pub mod compare_runs;
@@ -10,6 +22,7 @@ pub mod diagnose;
 pub mod evaluate_model;
 pub mod export_model;
 pub mod follow_events;
+pub mod forecast_carbon_intensity;
 pub mod generate_fine_tuning_project;
 pub mod get_aggregate_emissions;
 pub mod get_emissions_summary;
@@ -26,7 +39,9 @@ pub mod show_config;
 pub mod show_run;
 pub mod start_training;
 pub mod sync_tracking;
+pub mod track_emissions;
 
+pub use calibrate_meter::{CalibrateMeter, CalibrateMeterResponse};
 pub use cancel_training::{CancelTraining, CancelTrainingResponse};
 pub use compare_emissions::CompareEmissions;
 pub use compare_runs::{CompareRuns, CompareRunsResponse, ComparisonFormat};
@@ -35,14 +50,15 @@ pub use configure_training_run::{
     ConfigurationSummary, ConfigureTrainingRun, ConfigureTrainingRunResponse, StageSummary, TrainingData,
 };
 pub use create_model_card::{CreateModelCard, CreateModelCardResponse};
+pub use definition::{Advice, Answer, Effect, Entry, Operation, Performing, Reach};
 pub use diagnose::{Check, CheckStatus, Diagnose, DiagnoseResponse};
 pub use evaluate_model::{EvaluateModel, EvaluateModelResponse, EvaluationResults};
 pub use export_model::{ExportModel, ExportModelResponse};
 pub use follow_events::{FollowEvents, FollowEventsResponse};
+pub use forecast_carbon_intensity::{ForecastCarbonIntensity, ForecastCarbonIntensityResponse};
 pub use generate_fine_tuning_project::{
-    BaseModelConfig, CarbonConfig, DatasetConfig, FeaturesEnabled, GenerateFineTuningProject,
-    GenerateFineTuningProjectResponse, Integrations, LoraConfig, ProjectFeatures, StageConfig,
-    TrainingConfig,
+    FeaturesEnabled, GenerateFineTuningProject, GenerateFineTuningProjectResponse, Integrations,
+    ProjectFeatures,
 };
 pub use get_aggregate_emissions::GetAggregateEmissions;
 pub use get_emissions_summary::{GetCurrentEmissions, GetEmissionsSummary};
@@ -56,8 +72,11 @@ pub use plan_training::{PlanTraining, PlanTrainingResponse};
 pub use plot_emissions::{PlotEmissions, PlotEmissionsResponse};
 pub use plot_runs::{PlotRuns, PlotRunsResponse};
 pub use prepare_dataset::PrepareDataset;
+pub use registry::{OPERATIONS, find};
 pub use resume_training::ResumeTraining;
+pub use section::{BaseModelConfig, CarbonConfig, DatasetConfig, LoraConfig, TrainingConfig};
 pub use show_config::{ShowConfig, ShowConfigResponse};
 pub use show_run::{ShowRun, ShowRunResponse};
 pub use start_training::{StartTraining, StartTrainingResponse};
 pub use sync_tracking::SyncTracking;
+pub use track_emissions::{TrackEmissions, TrackEmissionsResponse};

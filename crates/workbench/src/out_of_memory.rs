@@ -4,102 +4,90 @@ use std::{fs, path::Path};
 
 use greentune_carbon::{Host, memory};
 use greentune_core_config::{
-    Problem, ProblemKind,
+    Problem, ProblemKind, Suggestion,
     layout::RunLayout,
     manifest::RunManifest,
     memory::{MemoryInputs, ModelShape, bytes_in_words, estimate, insufficient, reductions},
     plan::{AvailableMemory, TrainingPlan},
     settings::{Device, Settings},
 };
-use serde::{Deserialize, Serialize};
+use greentune_run_folder::{MemoryBeat, json, last_memory};
+use jiff::Timestamp;
 
-use crate::{Result, json_file};
+use crate::{Result, platform::local::last_words};
 
 /// Share of the memory within reach below which a worker counts as having been near the limit.
 const NEAR_LIMIT: f64 = 0.05;
 /// What Rust's allocator says before it aborts.
 const ALLOCATION_FAILED: &str = "memory allocation of";
 
-/// What a worker notes of memory with each heartbeat.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct MemoryBeat {
-    /// Its resident memory, in bytes.
-    resident_bytes: Option<u64>,
-    /// What it could still take, in bytes.
-    available_bytes: Option<u64>,
-    /// Processes that the kernel has killed for want of memory.
-    kills: Option<u64>,
-}
-
-impl MemoryBeat {
-    /// Memory as it is now.
-    pub(crate) fn now() -> Self {
-        let host = Host::default();
-        Self {
-            resident_bytes: memory::resident(&host),
-            available_bytes: memory::available(&host).bytes,
-            kills: memory::out_of_memory_kills(&host),
-        }
-    }
-
-    /// Why memory probably ended the worker whose last beat this was, by the count of `kills` now.
-    fn cause(self, kills: Option<u64>) -> Option<String> {
-        let held = self.resident_bytes.map(|bytes| format!("it held {}", bytes_in_words(bytes)));
-        if let (Some(before), Some(now)) = (self.kills, kills)
-            && now > before
-        {
-            let held = held.map(|held| format!(", at which {held}")).unwrap_or_default();
-            return Some(format!(
-                "the kernel has killed a process for want of memory since its last heartbeat{held}"
-            ));
-        }
-        let (resident, free) = (self.resident_bytes?, self.available_bytes?);
-        let is_near = (free as f64) < NEAR_LIMIT * (resident + free) as f64;
-        is_near.then(|| {
-            let free = bytes_in_words(free);
-            format!("it held {} and {free} were free at its last heartbeat", bytes_in_words(resident))
-        })
+/// Memory as it is now.
+pub(crate) fn memory_now() -> MemoryBeat {
+    let host = Host::default();
+    MemoryBeat {
+        resident_bytes: memory::resident(&host),
+        available_bytes: memory::available(&host).bytes,
+        kills: memory::out_of_memory_kills(&host),
     }
 }
 
-#[derive(Deserialize)]
-struct LastBeat {
-    #[serde(default)]
-    memory: MemoryBeat,
+/// Why memory probably ended the worker whose last beat was `beat`, by the count of `kills` now.
+fn cause(beat: MemoryBeat, kills: Option<u64>) -> Option<String> {
+    let held = beat.resident_bytes.map(|bytes| format!("it held {}", bytes_in_words(bytes)));
+    if let (Some(before), Some(now)) = (beat.kills, kills)
+        && now > before
+    {
+        let held = held.map(|held| format!(", at which {held}")).unwrap_or_default();
+        return Some(format!(
+            "the kernel has killed a process for want of memory since its last heartbeat{held}"
+        ));
+    }
+    let (resident, free) = (beat.resident_bytes?, beat.available_bytes?);
+    let is_near = (free as f64) < NEAR_LIMIT * (resident + free) as f64;
+    is_near.then(|| {
+        let free = bytes_in_words(free);
+        format!("it held {} and {free} were free at its last heartbeat", bytes_in_words(resident))
+    })
 }
 
 /// The problem `memory.exhausted` for a worker that ended without a word, when memory is the likely cause.
 pub(crate) fn explain(layout: &RunLayout, log_tail: &str) -> Option<Problem> {
     let said =
         log_tail.lines().find(|line| line.contains(ALLOCATION_FAILED)).map(|line| line.trim().to_owned());
-    let last = json_file::read::<LastBeat>(&layout.heartbeat()).ok();
-    let noted = || last?.memory.cause(memory::out_of_memory_kills(&Host::default()));
+    let noted = || cause(last_memory(layout)?, memory::out_of_memory_kills(&Host::default()));
     let cause = said.or_else(noted)?;
     let message = format!("the worker was ended, probably because memory ran out: {cause}");
     let problem = Problem::new(ProblemKind::Unsupported, "memory.exhausted", message);
-    Some(problem.with_hint(hint(layout)))
+    let run_id = layout.run_id();
+    let resume =
+        Suggestion::new("free some memory and go on", "resume_training").with("run_id", run_id.as_str());
+    let lower = lower_settings(layout);
+    let problem = problem.suggesting(resume);
+    Some(if lower.is_empty() {
+        let plan = Suggestion::new("see what is needed", "plan_training").with("run_id", run_id);
+        problem.suggesting(plan).with_hint(
+            "or configure a run that needs less: a smaller batch_size with more gradient_accumulation, or a smaller \
+             training.max_seq_length",
+        )
+    } else {
+        problem.with_hint(format!("or configure a run that needs less: {}", lower.join("; ")))
+    })
 }
 
-fn hint(layout: &RunLayout) -> String {
-    let run_id = layout.run_id();
-    let resume = format!("free some memory and go on with `greentune resume {run_id}`");
-    let planned = json_file::read::<TrainingPlan>(&layout.plan()).ok();
-    let lower: Vec<_> = planned
-        .iter()
-        .flat_map(|plan| &plan.memory.reductions)
+/// The same of a run that was found interrupted and whose worker was there `since` then.
+pub(crate) fn explain_interrupted(layout: &RunLayout, since: Timestamp) -> Option<Problem> {
+    explain(layout, &last_words(&layout.log(), since))
+}
+
+/// Settings that the run's plan says need less memory.
+fn lower_settings(layout: &RunLayout) -> Vec<String> {
+    let planned = json::read::<TrainingPlan>(&layout.plan()).ok();
+    let reductions = planned.iter().flat_map(|plan| &plan.memory.reductions);
+    reductions
         .map(|reduction| {
             format!("{} ({})", reduction.settings.join(" "), bytes_in_words(reduction.needed_bytes))
         })
-        .collect();
-    let lower = if lower.is_empty() {
-        format!(
-            "a smaller batch_size with more gradient_accumulation, or a smaller training.max_seq_length; \
-             `greentune runs plan {run_id}` says what is needed"
-        )
-    } else {
-        lower.join("; ")
-    };
-    format!("{resume}, or configure a run that needs less: {lower}")
+        .collect()
 }
 
 /// Refuses a run whose model alone does not fit into memory, whatever its data: the worker, which knows the data,
@@ -142,11 +130,11 @@ mod tests {
 
     #[test]
     fn a_kill_or_a_full_memory_is_a_cause_and_nothing_else_is() {
-        assert_eq!(beat(1 << 30, 1 << 30, 2).cause(Some(2)), None);
-        assert_eq!(MemoryBeat::default().cause(Some(7)), None);
-        let killed = beat(3_000_000_000, 1 << 30, 2).cause(Some(3)).unwrap();
+        assert_eq!(cause(beat(1 << 30, 1 << 30, 2), Some(2)), None);
+        assert_eq!(cause(MemoryBeat::default(), Some(7)), None);
+        let killed = cause(beat(3_000_000_000, 1 << 30, 2), Some(3)).unwrap();
         assert!(killed.contains("the kernel has killed") && killed.contains("3.00 GB"), "{killed}");
-        let full = beat(3_000_000_000, 20_000_000, 0).cause(Some(0)).unwrap();
+        let full = cause(beat(3_000_000_000, 20_000_000, 0), Some(0)).unwrap();
         assert!(full.contains("20.0 MB were free"), "{full}");
     }
 
@@ -162,7 +150,11 @@ mod tests {
         let text = json!({"pid": 1, "at": "2026-01-01T00:00:00Z", "memory": beat(1 << 33, 1 << 20, 0)});
         fs::write(run.heartbeat(), text.to_string()).unwrap();
         let problem = explain(&run, "").unwrap();
-        assert!(problem.hint.unwrap().contains("greentune resume first-20260101-000000"));
+        let resume = &problem.suggestions[0];
+        assert_eq!(
+            (resume.operation.as_str(), &resume.arguments["run_id"]),
+            ("resume_training", &json!("first-20260101-000000"))
+        );
         // A heartbeat of an earlier version says nothing of memory.
         fs::write(run.heartbeat(), r#"{"pid": 1, "at": "2026-01-01T00:00:00Z"}"#).unwrap();
         assert_eq!(explain(&run, ""), None);

@@ -103,14 +103,15 @@ impl Workbench {
     /// The settings of meters, in a project or outside of one.
     ///
     /// Errors: settings that are not possible; a place or a file of theirs that a meter cannot use.
-    pub async fn carbon_settings(&self, project_path: Option<PathBuf>) -> Result<CarbonSettings> {
-        self.blocking(move |workbench| {
-            let project = project_path.map(|path| workbench.open_project(&path)).transpose()?;
-            let carbon = workbench.resolve_settings(project.as_ref(), None)?.settings.carbon;
-            check_carbon(&carbon)?;
-            Ok(carbon)
-        })
-        .await
+    pub(crate) fn carbon_settings(
+        &self,
+        project_path: Option<&Path>,
+        overrides: Option<Overrides>,
+    ) -> Result<CarbonSettings> {
+        let project = project_path.map(|path| self.open_project(path)).transpose()?;
+        let carbon = self.resolve_settings(project.as_ref(), overrides)?.settings.carbon;
+        check_carbon(&carbon)?;
+        Ok(carbon)
     }
 
     /// The base model that `settings` name: in a folder, or brought from the Hub into the cache.
@@ -179,19 +180,35 @@ impl Workbench {
         Ok(resolved)
     }
 
+    /// The allowed roots and greentune's own folder, without links.
+    pub(crate) fn allowed_roots(&self) -> AllowedRoots {
+        let own = std::iter::once(&self.config().home);
+        let resolved = |roots: &Vec<PathBuf>| {
+            roots.iter().chain(own).filter_map(|root| fs::canonicalize(root).ok()).collect()
+        };
+        AllowedRoots(self.config().allowed_roots.as_ref().map(resolved))
+    }
+
     /// Refuses `resolved` when it lies in none of the allowed roots; `given` is what the message names.
     pub(crate) fn check_roots(&self, resolved: &Path, given: &Path) -> Result<()> {
-        let Some(roots) = &self.config().allowed_roots else { return Ok(()) };
-        let own = std::iter::once(&self.config().home);
-        let inside = roots
-            .iter()
-            .chain(own)
-            .filter_map(|root| fs::canonicalize(root).ok())
-            .any(|root| resolved.starts_with(root));
-        if inside {
+        if self.allowed_roots().contain(resolved) {
             return Ok(());
         }
-        Err(WorkbenchError::OutsideAllowedRoots { path: given.to_owned(), roots: roots.clone() })
+        let roots = self.config().allowed_roots.as_ref();
+        Err(WorkbenchError::OutsideAllowedRoots {
+            path: given.to_owned(),
+            roots: roots.cloned().unwrap_or_default(),
+        })
+    }
+}
+
+/// Folders in which paths of requests may lie; any when there are none.
+pub(crate) struct AllowedRoots(Option<Vec<PathBuf>>);
+
+impl AllowedRoots {
+    /// Whether `resolved` lies in one of them.
+    pub(crate) fn contain(&self, resolved: &Path) -> bool {
+        self.0.as_ref().is_none_or(|roots| roots.iter().any(|root| resolved.starts_with(root)))
     }
 }
 

@@ -2,32 +2,66 @@
 
 use std::sync::Arc;
 
-use greentune_core_config::port::{Silent, TransferReporter};
+use greentune_core_config::{
+    platform::Platform,
+    port::{Silent, TransferReporter},
+};
 
-use crate::{Result, WorkbenchConfig, WorkbenchError};
+use crate::{Result, WorkbenchConfig, WorkbenchError, observer::Observer, platform::Platforms, views::Views};
 
-/// The service layer: cheap to clone, holds no state but its configuration.
+/// The service layer: cheap to clone. Besides its configuration it remembers which runs were looked at last, and clones of it
+/// remember the same.
 #[derive(Clone, Debug)]
 pub struct Workbench {
     config: Arc<WorkbenchConfig>,
-    transfers: Arc<dyn TransferReporter>,
+    observer: Arc<dyn Observer>,
+    platforms: Arc<Platforms>,
+    views: Arc<Views>,
 }
 
 impl Workbench {
     /// A workbench with `config`; touches no file.
     pub fn new(config: WorkbenchConfig) -> Self {
-        Self { config: Arc::new(config), transfers: Arc::new(Silent) }
+        let config = Arc::new(config);
+        Self {
+            platforms: Arc::new(Platforms::local(Arc::clone(&config))),
+            config,
+            observer: Arc::new(Silent),
+            views: Arc::default(),
+        }
     }
 
-    /// The same workbench, which tells `transfers` how far its downloads are.
+    /// The same workbench, which can train on `platform` too.
     #[must_use]
-    pub fn reporting(&self, transfers: Arc<dyn TransferReporter>) -> Self {
-        Self { config: Arc::clone(&self.config), transfers }
+    pub fn with_platform(mut self, platform: Arc<dyn Platform>) -> Self {
+        self.platforms = Arc::new(self.platforms.with(platform));
+        self
+    }
+
+    /// The same workbench, which tells `observer` what its operations do while they are awaited.
+    #[must_use]
+    pub fn reporting(&self, observer: Arc<dyn Observer>) -> Self {
+        Self { observer, ..self.clone() }
+    }
+
+    /// Who is told what an operation does.
+    pub(crate) fn observer(&self) -> &dyn Observer {
+        &*self.observer
     }
 
     /// Who is told how far a download is.
     pub(crate) fn transfers(&self) -> &dyn TransferReporter {
-        &*self.transfers
+        &*self.observer
+    }
+
+    /// Where runs can be trained.
+    pub(crate) fn platforms(&self) -> &Platforms {
+        &self.platforms
+    }
+
+    /// The runs that were looked at last.
+    pub(crate) fn views(&self) -> &Views {
+        &self.views
     }
 
     /// What it was made with.

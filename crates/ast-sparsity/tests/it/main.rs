@@ -2,6 +2,7 @@
 
 mod accounting;
 mod input;
+mod own_policy;
 mod rates;
 mod resume;
 mod sundew;

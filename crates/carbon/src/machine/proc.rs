@@ -129,7 +129,7 @@ impl Machine {
         let name = root.map_or_else(|| "self".to_owned(), |pid| pid.to_string());
         let first = self.stat(&name)?;
         let found = self.walk(first).unwrap_or_else(|| self.scan(first, outsiders));
-        let page_gb = rustix::param::page_size() as f64 / BYTES_PER_GB;
+        let page_gb = page_bytes() as f64 / BYTES_PER_GB;
         Some(Tree {
             pids: found.iter().map(|stat| stat.pid).collect(),
             ticks: found.iter().fold(0, |sum: u64, stat| sum.saturating_add(stat.ticks)),
@@ -221,6 +221,18 @@ impl Machine {
     fn read(&self, file: &str) -> io::Result<String> {
         fs::read_to_string(self.root.join(file))
     }
+}
+
+/// Bytes in a page of memory, the unit of `/proc/PID/stat`.
+#[cfg(unix)]
+fn page_bytes() -> usize {
+    rustix::param::page_size()
+}
+
+/// Other systems have no `/proc`, and nothing is counted in pages.
+#[cfg(not(unix))]
+fn page_bytes() -> usize {
+    4096
 }
 
 fn scheduler_threads() -> Option<u32> {

@@ -9,16 +9,13 @@ use std::{
     time::Duration,
 };
 
-use greentune_core_config::emissions::{EmissionsProvenance, EmissionsRecord};
+use greentune_core_config::emissions::{EmissionsProvenance, EmissionsRecord, ROW_INTERVAL};
 
 pub use crate::files::sidecar::beside as provenance_file;
 use crate::{
     CarbonError, Meter, MeterConfig,
     files::{codecarbon, sidecar},
 };
-
-/// Time between rows; CodeCarbon's own interval.
-const WRITE_EVERY: Duration = Duration::from_secs(15);
 
 /// What a program used, and how it ended.
 #[derive(Clone, Debug)]
@@ -47,7 +44,7 @@ pub struct TrackConfig {
 impl TrackConfig {
     /// A row of `csv` every 15 s.
     pub fn new(meter: MeterConfig, csv: impl Into<PathBuf>) -> Self {
-        Self { meter, csv: csv.into(), write_every: WRITE_EVERY }
+        Self { meter, csv: csv.into(), write_every: ROW_INTERVAL }
     }
 }
 

@@ -3,7 +3,7 @@
 use clap::Args;
 use greentune_workbench::operation::CancelTraining;
 
-use crate::{failure::Failure, session::Session};
+use crate::{advice::advice, failure::Failure, session::Session};
 
 /// Arguments of `cancel`.
 #[derive(Args, Debug)]
@@ -20,6 +20,9 @@ impl Cancel {
         let request =
             CancelTraining { project_path: session.project(), run_id: self.run, wait_seconds: self.wait };
         let response = session.workbench()?.cancel_training(request).await?;
-        session.output.answer(&response, |_| response.message.clone())
+        session.output.answer(&response, |_| match advice(&response.suggestions, None) {
+            Some(advice) => format!("{}; {advice}", response.message),
+            None => response.message.clone(),
+        })
     }
 }

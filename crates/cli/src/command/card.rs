@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, builder::PossibleValuesParser};
-use greentune_workbench::operation::CreateModelCard;
+use greentune_workbench::{CardTemplate, operation::CreateModelCard};
 
 use crate::{failure::Failure, session::Session};
 
@@ -14,7 +14,7 @@ pub struct Card {
     run: String,
     /// Which card
     #[arg(long, value_name = "NAME", default_value = "standard")]
-    #[arg(value_parser = PossibleValuesParser::new(["standard", "competition", "research"]))]
+    #[arg(value_parser = PossibleValuesParser::new(CardTemplate::ALL.map(CardTemplate::as_str)))]
     template: String,
     /// Run of full training that savings are told against
     #[arg(long, value_name = "RUN")]
@@ -34,7 +34,7 @@ impl Card {
             .create_model_card(CreateModelCard {
                 project_path: session.project(),
                 run_id: self.run,
-                template: Some(self.template),
+                template: CardTemplate::named(&self.template),
                 baseline_run_id: self.baseline,
                 output_path: self.to.map(|path| session.here(&path)),
                 overwrite: Some(self.overwrite),

@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use greentune_workbench::operation::{CompareRuns, ComparisonFormat, PlotRuns};
+use greentune_workbench::{
+    RunIds,
+    operation::{CompareRuns, ComparisonFormat, PlotRuns},
+};
 
 use crate::{failure::Failure, session::Session};
 
@@ -57,8 +60,8 @@ impl Compare {
         let response = workbench
             .compare_runs(CompareRuns {
                 project_path: session.project(),
-                ast_run_id: self.ast_run.clone(),
-                baseline_run_id: self.baseline_run.clone(),
+                ast_run_id: self.ast_run.clone().into(),
+                baseline_run_id: self.baseline_run.clone().map(RunIds::from),
                 format: Some(self.format.into()),
             })
             .await?;
@@ -72,8 +75,8 @@ impl Compare {
         let drawn = workbench
             .plot_runs(PlotRuns {
                 project_path: session.project(),
-                ast_run_id: self.ast_run,
-                baseline_run_id: self.baseline_run,
+                ast_run_id: self.ast_run.into(),
+                baseline_run_id: self.baseline_run.map(RunIds::from),
                 to: self.plots_to.map(|folder| session.here(&folder)),
             })
             .await?;

@@ -12,7 +12,7 @@ use clap::Args;
 use greentune_carbon::summary::EmissionsSummary;
 use greentune_core_config::manifest::RunManifest;
 use greentune_workbench::{
-    Workbench,
+    ExportFormat, Workbench,
     operation::{ExportModel, ExportModelResponse, GetEmissionsSummary, ShowRun, StartTraining},
 };
 use serde::Serialize;
@@ -105,7 +105,7 @@ async fn export(
             project_path: Some(project.to_owned()),
             run_id: run_id.to_owned(),
             stage: 2,
-            export_format: String::from("huggingface"),
+            export_format: ExportFormat::Huggingface,
             export_path: project.join(folder),
             merge_adapters: Some(merge),
             ..ExportModel::default()

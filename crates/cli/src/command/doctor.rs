@@ -4,7 +4,7 @@ use clap::Args;
 use greentune_core_config::ProblemKind;
 use greentune_workbench::operation::{CheckStatus, Diagnose, DiagnoseResponse};
 
-use crate::{failure::Failure, figures::counted, output::Paint, session::Session};
+use crate::{advice::advice, failure::Failure, figures::counted, output::Paint, session::Session};
 
 /// Arguments of `doctor`.
 #[derive(Args, Debug)]
@@ -34,7 +34,8 @@ fn page(response: &DiagnoseResponse, paint: Paint) -> String {
             CheckStatus::Failed => paint.bad("fail"),
         };
         lines.push(format!("{mark}  {}: {}", check.name, check.detail));
-        lines.extend(check.hint.iter().map(|hint| format!("      {}: {hint}", paint.good("hint"))));
+        let hint = advice(&check.suggestions, check.hint.as_deref());
+        lines.extend(hint.map(|hint| format!("      {}: {hint}", paint.good("hint"))));
     }
     lines.push(paint.heading("devices"));
     for device in &response.devices {

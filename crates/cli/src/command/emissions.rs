@@ -48,7 +48,7 @@ impl Emissions {
             Self::Compare(compare) => compare.run(session).await,
             Self::Plot(plot) => plot.run(session).await,
             Self::Track(track) => track.run(session).await,
-            Self::Calibrate(calibrate) => calibrate.run(session),
+            Self::Calibrate(calibrate) => calibrate.run(session).await,
             Self::Forecast(forecast) => forecast.run(session).await,
         }
     }

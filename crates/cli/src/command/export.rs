@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use greentune_workbench::operation::{ExportModel, ExportModelResponse};
+use greentune_workbench::{
+    ExportFormat,
+    operation::{ExportModel, ExportModelResponse},
+};
 
 use crate::{
     failure::Failure,
@@ -19,8 +22,7 @@ pub struct Export {
     /// Stage to export
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=2))]
     stage: u8,
-    /// huggingface (a folder for transformers or PEFT) or safetensors; mlx and gguf are not available yet
-    #[arg(long)]
+    #[arg(long, help = ExportFormat::help())]
     format: String,
     /// Folder to write; absent or empty
     #[arg(long, value_name = "DIR")]
@@ -36,7 +38,7 @@ impl Export {
             project_path: session.project(),
             run_id: self.run,
             stage: self.stage,
-            export_format: self.format,
+            export_format: self.format.parse()?,
             export_path: session.here(&self.to),
             merge_adapters: Some(self.merge),
             upload_to_huggingface: None,

@@ -76,7 +76,7 @@ impl Command {
             Self::New(new) => new.run(session).await,
             Self::Data(data) => data.run(session).await,
             Self::Runs(runs) => runs.run(session).await,
-            Self::Train(train) => train.run(session).await,
+            Self::Train(train) => Box::pin(train.run(session)).await,
             Self::Monitor(monitor) => monitor.run(session).await,
             Self::Cancel(cancel) => cancel.run(session).await,
             Self::Resume(resume) => resume.run(session).await,

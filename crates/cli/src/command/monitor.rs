@@ -4,6 +4,7 @@ use clap::Args;
 use greentune_workbench::operation::{MonitorTrainingProgress, MonitorTrainingProgressResponse};
 
 use crate::{
+    advice::advice,
     failure::Failure,
     figures::{count, duration, emissions, number, percent},
     output::Paint,
@@ -73,7 +74,8 @@ fn page(response: &MonitorTrainingProgressResponse, paint: Paint) -> String {
     lines.extend(rows.into_iter().filter_map(|(name, text)| Some(format!("  {name:<9} {}", text?))));
     lines.extend(response.warnings.iter().map(|warning| paint.doubtful(format!("  warning: {warning}"))));
     lines.extend(response.problem.iter().map(|problem| paint.bad(format!("  problem: {problem}"))));
-    lines.extend(response.hint.iter().map(|hint| format!("  {}: {hint}", paint.good("hint"))));
+    let hint = advice(&response.suggestions, response.hint.as_deref());
+    lines.extend(hint.map(|hint| format!("  {}: {hint}", paint.good("hint"))));
     lines.join("\n")
 }
 

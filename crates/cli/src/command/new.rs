@@ -33,12 +33,7 @@ impl New {
             project_name: self.name,
             output_dir: session.here(&self.output_dir),
             description: self.description,
-            training_config: None,
-            lora_config: None,
-            dataset_config: None,
-            features: None,
-            carbon_config: None,
-            integrations: None,
+            ..GenerateFineTuningProject::default()
         };
         let response = session.workbench()?.generate_fine_tuning_project(request).await?;
         session.output.answer(&response, |paint| page(&response, paint))
@@ -52,13 +47,14 @@ fn base_model(session: &Session, given: Option<String>) -> BaseModelConfig {
     let folder = session.here(path);
     let is_path = !given.is_empty() && (folder.is_dir() || path.is_absolute() || given.starts_with('.'));
     let name = || path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    BaseModelConfig {
-        r#type: ModelType::Custom,
-        model_id: if is_path { name() } else { given.clone() },
-        revision: None,
-        local_path: is_path.then_some(folder),
-        quantization: None,
+    let mut settings = BaseModelConfig::from([
+        ("type", ModelType::Custom.as_str().into()),
+        ("model_id", if is_path { name() } else { given.clone() }.into()),
+    ]);
+    if is_path {
+        settings.0.insert(String::from("local_path"), folder.to_string_lossy().into());
     }
+    settings
 }
 
 fn page(response: &GenerateFineTuningProjectResponse, paint: Paint) -> String {

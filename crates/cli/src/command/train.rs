@@ -1,14 +1,20 @@
 //! `greentune train`: trains a run, or makes one that trains an image classifier and trains it.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::LazyLock};
 
-use clap::{Args, ValueEnum};
+use clap::{
+    Args, ValueEnum,
+    builder::{PossibleValue, PossibleValuesParser},
+};
 use greentune_core_config::{
+    Suggestion,
     manifest::RunStatus,
+    platform::PlatformKind,
     settings::{AstPolicy, VISION_MODELS},
 };
 use greentune_workbench::{
     Result as WorkbenchResult, Workbench,
+    command_line::command,
     operation::{
         AstConfig, ConfigureImageRun, ConfigureImageRunResponse, ShowRun, StartTraining,
         StartTrainingResponse,
@@ -51,6 +57,8 @@ pub struct Train {
 struct ImageArguments {
     /// Where it trains: local
     #[arg(long, value_name = "NAME", requires = "dataset")]
+    #[arg(value_parser = PossibleValuesParser::new(PlatformKind::ALL.map(PlatformKind::as_str)))]
+    #[arg(hide_possible_values = true)]
     platform: Option<String>,
     /// Architecture
     #[arg(long, value_name = "NAME", value_parser = VISION_MODELS.to_vec(), requires = "dataset", hide_possible_values = true)]
@@ -98,32 +106,18 @@ struct ImageArguments {
 }
 
 /// A policy, by its name in settings.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum PolicyName {
-    /// Remembered scores of bounded age, made up for by weights
-    Ast,
-    /// Prunes samples of below-average loss at random
-    Infobatch,
-    /// A running quantile of fresh scores
-    Quantile,
-    /// The rule of the package adaptive-sparse-training
-    Sundew,
-    /// A random subset: the control
-    Random,
-    /// All samples
-    Full,
-}
+#[derive(Clone, Copy, Debug)]
+struct PolicyName(AstPolicy);
 
-impl From<PolicyName> for AstPolicy {
-    fn from(name: PolicyName) -> Self {
-        match name {
-            PolicyName::Ast => Self::Ast,
-            PolicyName::Infobatch => Self::Infobatch,
-            PolicyName::Quantile => Self::Quantile,
-            PolicyName::Sundew => Self::Sundew,
-            PolicyName::Random => Self::Random,
-            PolicyName::Full => Self::Full,
-        }
+impl ValueEnum for PolicyName {
+    fn value_variants<'a>() -> &'a [Self] {
+        static ALL: LazyLock<Vec<PolicyName>> =
+            LazyLock::new(|| AstPolicy::ALL.iter().copied().map(PolicyName).collect());
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.0.as_str()).help(self.0.summary()))
     }
 }
 
@@ -139,13 +133,13 @@ impl ImageArguments {
             session.project().unwrap_or_else(|| session.here(&PathBuf::from(format!("{name}-training"))));
         Some(ConfigureImageRun {
             project_path: Some(project),
-            platform: self.platform,
+            platform: self.platform.as_deref().and_then(|name| name.parse::<PlatformKind>().ok()),
             dataset,
             model,
             ast_config: self.ast.then(|| AstConfig {
                 target_activation_rate: self.target_activation_rate,
                 entropy_weight: self.entropy_weight,
-                policy: self.policy.map(AstPolicy::from),
+                policy: self.policy.map(|name| name.0),
                 warmup_epochs: None,
             }),
             baseline: Some(self.baseline),
@@ -245,11 +239,12 @@ fn made_in_words(made: &ConfigureImageRunResponse, paint: Paint) -> String {
 fn begun(response: &StartTrainingResponse) -> String {
     let estimate = response.estimated_duration_minutes.map(|minutes| duration(minutes * 60.0));
     let estimate = estimate.map(|time| format!(", about {time} to go")).unwrap_or_default();
+    let stop = Suggestion::new("stop it", "cancel_training").with("run_id", response.run_id.as_str());
     format!(
-        "the run {} is training{estimate}\n  follow  {}\n  stop    greentune cancel {}\n  log     {}",
+        "the run {} is training{estimate}\n  follow  {}\n  stop    {}\n  log     {}",
         response.run_id,
         response.monitor_command,
-        response.run_id,
+        command(&stop),
         response.log_file.display(),
     )
 }

@@ -13,7 +13,7 @@ use std::{
 use clap::Args;
 use greentune_core_config::{Diagnostic, Problem, ProblemKind, task::WorkerAnswer};
 use greentune_trainer_burn as trainer;
-use greentune_workbench::worker::{Outcome, WorkerSession, read_task, write_answer};
+use greentune_workbench::worker::{Outcome, WorkerSession, read_run, read_task, write_answer};
 
 use crate::{failure::Failure, session::Session};
 
@@ -69,7 +69,7 @@ fn train(run_folder: &Path, surroundings: &Session) -> Result<(), Failure> {
 
 fn do_task(task: &Path, answer: &Path) -> Result<(), Failure> {
     let task = read_task(task)?;
-    let answered = guarded(|| Ok(trainer::answer(&task)));
+    let answered = guarded(|| Ok(trainer::answer(&task, &read_run)));
     write_answer(answer, &answered.unwrap_or_else(|problem| WorkerAnswer::Failed { problem }))?;
     Ok(())
 }

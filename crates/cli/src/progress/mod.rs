@@ -6,7 +6,7 @@ mod transfer;
 
 use std::{path::PathBuf, pin::pin, time::Duration};
 
-use greentune_core_config::{ProblemKind, manifest::RunStatus};
+use greentune_core_config::{ProblemKind, Suggestion, manifest::RunStatus};
 use greentune_workbench::{
     Result as WorkbenchResult, Workbench,
     operation::{CancelTraining, FollowEvents, FollowEventsResponse},
@@ -99,6 +99,7 @@ impl Follower {
 
     async fn show_news(&mut self, wait_seconds: f64) -> Result<FollowEventsResponse, Failure> {
         let news = self.news(wait_seconds).await?;
+        self.tracker.seconds_left = news.remaining_seconds;
         for event in &news.events {
             self.tracker.absorb(event);
             self.screen.show(&self.tracker, event);
@@ -139,9 +140,12 @@ impl Follower {
             "left the run {run_id} before it stopped; its worker goes on without this terminal, \
              and stops at its next step"
         );
-        Failure::new(ProblemKind::Cancelled, "run.left", message).with_hint(format!(
-            "see where it stands with `greentune monitor {run_id}`, go on with `greentune resume {run_id}`"
-        ))
+        Failure::new(ProblemKind::Cancelled, "run.left", message)
+            .suggesting(
+                Suggestion::new("see where it stands", "monitor_training_progress")
+                    .with("run_id", run_id.as_str()),
+            )
+            .suggesting(Suggestion::new("go on", "resume_training").with("run_id", run_id.as_str()))
     }
 }
 

@@ -1,14 +1,10 @@
 //! What the events of a run say together: where it stands, and each event in words.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use greentune_core_config::event::{EmissionsSoFar, Event, EventKind, StepMetrics};
-use jiff::Timestamp;
 
 use crate::figures::{count, counted, duration, emissions, energy, number, percent};
-
-/// Steps over which the pace is taken.
-const PACE_STEPS: usize = 32;
 
 /// Where a run stands, by its events so far.
 #[derive(Debug, Default)]
@@ -19,8 +15,9 @@ pub struct Tracker {
     pub total_steps: u64,
     /// Optimizer steps of that stage done.
     pub step: u64,
+    /// Seconds until training is done, as the workbench works them out.
+    pub seconds_left: Option<f64>,
     last_step: Option<StepMetrics>,
-    step_times: VecDeque<Timestamp>,
     emissions: BTreeMap<u8, EmissionsSoFar>,
 }
 
@@ -31,15 +28,10 @@ impl Tracker {
             EventKind::StageStarted { stage, total_steps, from_step, .. } => {
                 (self.stage, self.total_steps, self.step) = (*stage, *total_steps, *from_step);
                 self.last_step = None;
-                self.step_times = VecDeque::from([event.at]);
             }
             EventKind::Step(metrics) => {
                 (self.step, self.total_steps) = (metrics.step, metrics.total_steps);
                 self.last_step = Some(metrics.clone());
-                self.step_times.push_back(event.at);
-                if self.step_times.len() > PACE_STEPS {
-                    self.step_times.pop_front();
-                }
             }
             EventKind::Emissions(so_far) | EventKind::StageFinished { emissions: Some(so_far), .. } => {
                 self.emissions.insert(so_far.stage, so_far.clone());
@@ -62,7 +54,7 @@ impl Tracker {
         }
         if self.total_steps > 0 && self.step == self.total_steps {
             parts.push(String::from("evaluating"));
-        } else if let Some(seconds) = self.seconds_left() {
+        } else if let Some(seconds) = self.seconds_left {
             parts.push(format!("{} left", duration(seconds)));
         }
         if let Some(now) = self.emissions.get(&self.stage) {
@@ -83,13 +75,6 @@ impl Tracker {
     /// The step in words.
     pub fn step_in_words(&self) -> String {
         format!("stage {}: step {}/{}, {}", self.stage, self.step, self.total_steps, self.gauge())
-    }
-
-    fn seconds_left(&self) -> Option<f64> {
-        let (first, last) = (self.step_times.front()?, self.step_times.back()?);
-        let steps = self.step_times.len().checked_sub(1).filter(|&steps| steps > 0)?;
-        let pace = last.duration_since(*first).as_secs_f64() / steps as f64;
-        Some(pace * self.total_steps.saturating_sub(self.step) as f64)
     }
 }
 
@@ -143,6 +128,8 @@ pub fn in_words(event: &EventKind) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
 
     fn event(second: i64, kind: EventKind) -> Event {
@@ -193,6 +180,8 @@ mod tests {
         let mut tracker = begun();
         assert_eq!(tracker.gauge(), "");
         tracker.absorb(&step(102, 1));
+        assert_eq!(tracker.gauge(), "loss 2.500, 2,140 tokens/s");
+        tracker.seconds_left = Some(38.0);
         assert_eq!(tracker.gauge(), "loss 2.500, 2,140 tokens/s, 38 s left");
         tracker.absorb(&event(102, EventKind::Emissions(used(1))));
         assert_eq!(tracker.gauge(), "loss 2.500, 2,140 tokens/s, 38 s left, 9.25 W, 0.0400 g CO2e");

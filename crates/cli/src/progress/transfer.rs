@@ -13,7 +13,7 @@ use greentune_core_config::{
     ProblemKind,
     port::{TransferProgress, TransferReporter},
 };
-use greentune_workbench::{Result as WorkbenchResult, Workbench};
+use greentune_workbench::{Observer, Result as WorkbenchResult, Workbench};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::interrupts;
@@ -90,6 +90,8 @@ impl TransferReporter for Screen {
         }
     }
 }
+
+impl Observer for Screen {}
 
 fn bar() -> ProgressBar {
     let style = ProgressStyle::with_template(

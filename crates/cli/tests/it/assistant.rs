@@ -11,6 +11,11 @@ use crate::sandbox::Sandbox;
 
 #[test]
 fn a_client_is_served_over_standard_input_and_output() {
+    assert!(listed_tools().iter().any(|tool| tool == "start_training"));
+}
+
+/// The names of the tools that a client is told of; the server ends with its client.
+pub fn listed_tools() -> Vec<String> {
     let sandbox = Sandbox::new();
     let mut command = sandbox.command(["mcp", "--root", "."]);
     let mut server =
@@ -30,8 +35,10 @@ fn a_client_is_served_over_standard_input_and_output() {
     let mut answer = || serde_json::from_str::<Value>(&from.next().unwrap().unwrap()).unwrap();
     assert_eq!(answer()["id"], 1);
     let tools = answer();
-    assert!(tools["result"]["tools"].as_array().unwrap().iter().any(|tool| tool["name"] == "start_training"));
+    let names = tools["result"]["tools"].as_array().unwrap().iter();
+    let names = names.map(|tool| tool["name"].as_str().unwrap().to_owned()).collect();
     drop(to);
     assert_eq!(from.next().map(Result::unwrap), None);
     assert_eq!(server.wait().unwrap().code(), Some(0));
+    names
 }

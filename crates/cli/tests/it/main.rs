@@ -1,10 +1,12 @@
 //! The command line through its binary: only the wiring.
+#![allow(clippy::disallowed_methods, reason = "tests start programs and read what they were told")]
 
 mod answers;
 mod assistant;
 mod help;
 mod hub;
 mod image_runs;
+mod parity;
 mod plan;
 mod problems;
 mod sandbox;

@@ -27,7 +27,9 @@ macro_rules! choice {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
         pub enum $name { $($(#[$vmeta])* #[serde(rename = $word)] $variant,)* }
         impl $name {
-            /// The words that are allowed.
+            /// All of its values.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+            /// The words that are allowed, in the order of [`ALL`](Self::ALL).
             pub const WORDS: &'static [&'static str] = &[$($word),*];
             /// The word for this value.
             pub const fn as_str(self) -> &'static str { match self { $(Self::$variant => $word,)* } }
@@ -159,6 +161,16 @@ choice! {
         AdamW = "adamw",
         /// SGD with momentum 0.9: one; it needs a much higher learning rate.
         Sgd = "sgd",
+    }
+}
+
+impl OptimizerKind {
+    /// Names of the moments that it keeps for every trained value of a language model, as checkpoints have them.
+    pub const fn moments(self) -> &'static [&'static str] {
+        match self {
+            Self::AdamW => &["first", "second"],
+            Self::Sgd => &["velocity"],
+        }
     }
 }
 
@@ -334,15 +346,6 @@ impl Settings {
     /// What is trained under these settings.
     pub const fn task(&self) -> Task {
         if self.vision.model.is_some() { Task::ImageClassification } else { Task::LanguageModel }
-    }
-
-    /// Epochs on all samples before any are selected: `ast.warmup_epochs`; where it is absent 2 for an image classifier,
-    /// at most half of its epochs, and none for a language model, whose base is trained already.
-    pub fn warmup_epochs(&self) -> u64 {
-        self.ast.warmup_epochs.unwrap_or(match self.task() {
-            Task::ImageClassification => 2.min(self.vision.epochs / 2),
-            Task::LanguageModel => 0,
-        })
     }
 
     /// How frozen weights are kept in memory: `f32`, `bf16`, `f16`, `q8` or `q4`.
@@ -535,18 +538,6 @@ impl AstUnit {
     }
 }
 
-impl AstPolicy {
-    /// Whether it asks what the model says of a sample before it decides: a forward pass for every candidate.
-    pub const fn scores(self) -> bool {
-        matches!(self, Self::Quantile | Self::Sundew)
-    }
-
-    /// Whether it goes by what training saw of a sample the last time, so that there has to be a pass before.
-    pub const fn remembers(self) -> bool {
-        matches!(self, Self::Ast | Self::Infobatch)
-    }
-}
-
 section! {
     /// `[ast]`: adaptive sparse training.
     AstSettings {
@@ -621,7 +612,7 @@ section! {
         electricity_currency: Option<String> = None,
         /// Whose energy is counted.
         tracking_mode: TrackingMode = TrackingMode::Machine,
-        /// File that says how a wall meter compares to this machine's counters (`greentune emissions calibrate`).
+        /// File that says how a wall meter compares to this machine's counters, as `calibrate_meter` writes it.
         calibration_file: Option<PathBuf> = None,
         /// File with own factors of the everyday equivalents, in place of the built-in ones.
         equivalences_file: Option<PathBuf> = None,

@@ -1,7 +1,12 @@
 //! Emissions as CodeCarbon writes them, and what its format cannot say.
 
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+/// Time between rows while something is metered: CodeCarbon's own interval.
+pub const ROW_INTERVAL: Duration = Duration::from_secs(15);
 
 /// One row of CodeCarbon's `emissions.csv` (3.3.0): 38 columns, in its order.
 ///

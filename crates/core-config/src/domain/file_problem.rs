@@ -75,18 +75,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_cause_has_one_code_and_one_exit_code() {
-        for (cause, code, exit) in [
-            (io::ErrorKind::NotFound, "file.missing", 1),
-            (io::ErrorKind::PermissionDenied, "file.permission", 69),
-            (io::ErrorKind::StorageFull, "disk.full", 69),
-            (io::ErrorKind::QuotaExceeded, "disk.full", 69),
-            (io::ErrorKind::ReadOnlyFilesystem, "file.read_only", 69),
-            (io::ErrorKind::NotADirectory, "file.io", 69),
-            (io::ErrorKind::Other, "file.io", 69),
+    fn every_cause_has_one_code_and_one_kind() {
+        use ProblemKind::{NotFound, Unavailable};
+        for (cause, code, kind) in [
+            (io::ErrorKind::NotFound, "file.missing", NotFound),
+            (io::ErrorKind::PermissionDenied, "file.permission", Unavailable),
+            (io::ErrorKind::StorageFull, "disk.full", Unavailable),
+            (io::ErrorKind::QuotaExceeded, "disk.full", Unavailable),
+            (io::ErrorKind::ReadOnlyFilesystem, "file.read_only", Unavailable),
+            (io::ErrorKind::NotADirectory, "file.io", Unavailable),
+            (io::ErrorKind::Other, "file.io", Unavailable),
         ] {
             let problem = Problem::of_file(&cause.into(), "cannot read x");
-            assert_eq!((problem.code.as_str(), problem.kind.exit_code()), (code, exit));
+            assert_eq!((problem.code.as_str(), problem.kind), (code, kind));
             assert!(problem.hint.is_some() && problem.message == "cannot read x");
         }
     }

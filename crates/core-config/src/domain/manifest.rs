@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     evaluation::{ClassificationReport, EvaluationReport},
     event::{EmissionsSoFar, EpochMetrics},
+    platform::Job,
     problem::Problem,
     selection::SelectionSoFar,
     settings::Settings,
@@ -35,6 +36,11 @@ pub enum RunStatus {
 }
 
 impl RunStatus {
+    /// Whether a worker is at work, or about to be.
+    pub const fn is_active(self) -> bool {
+        matches!(self, Self::Running | Self::Queued)
+    }
+
     /// The status as it is written in files.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -55,7 +61,14 @@ impl std::fmt::Display for RunStatus {
     }
 }
 
+/// Version of the manifest's format that this version of greentune writes. Format 1 had absolute paths and the platform's
+/// name alone.
+pub const FORMAT_VERSION: u32 = 2;
+
 /// The manifest of a run.
+///
+/// In memory all paths are absolute. In the file those inside the project are relative to it, so that a project's folder can
+/// be moved.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RunManifest {
     /// Version of this file's format.
@@ -74,14 +87,17 @@ pub struct RunManifest {
     pub updated_at: Timestamp,
     /// Where it stands.
     pub status: RunStatus,
-    /// Where it trains: `local`.
-    pub platform: String,
+    /// Where it trains, and its job there.
+    pub platform: Job,
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub problem: Option<Problem>,
     /// Process id of the worker while running.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub pid: Option<u32>,
+    /// Number of the last event that this file has seen; absent in format 1 and before the first event.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub last_seq: Option<u64>,
     /// Stages that the last start asked for; all of the project's when empty.
     #[serde(default)]
     pub requested_stages: Vec<u8>,
@@ -89,9 +105,9 @@ pub struct RunManifest {
     pub settings: Settings,
     /// Where each setting came from, by dotted key; keys left at their defaults are absent.
     pub sources: BTreeMap<String, String>,
-    /// Data sets, in absolute paths.
+    /// Data sets.
     pub data: RunData,
-    /// Absolute folder of the base model; of an image classifier the file of weights that it starts from, empty when
+    /// Folder of the base model; of an image classifier the file of weights that it starts from, empty when
     /// they are drawn.
     pub base_model_path: PathBuf,
     /// SHA-256 of the inputs by path: data sets and the base model's `config.json`.
@@ -106,7 +122,7 @@ pub struct RunManifest {
     pub artifacts: BTreeMap<String, PathBuf>,
 }
 
-/// The data sets of a run, in absolute paths.
+/// The data sets of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RunData {
     /// Training records of stage 1 (and of stage 2 when `stage2_train` is absent).
@@ -122,6 +138,41 @@ pub struct RunData {
     /// Validation records of stage 2.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub stage2_validation: Option<PathBuf>,
+}
+
+impl RunManifest {
+    /// Calls `change` on every path of the manifest. An empty path stands for none and is left out.
+    pub fn change_paths(&mut self, mut change: impl FnMut(&mut PathBuf)) {
+        let Settings { base_model, vision, carbon, .. } = &mut self.settings;
+        let settings = [
+            &mut base_model.local_path,
+            &mut vision.pretrained,
+            &mut carbon.calibration_file,
+            &mut carbon.equivalences_file,
+        ];
+        let RunData { train, validation, test, stage2_train, stage2_validation } = &mut self.data;
+        let data = [test, stage2_train, stage2_validation];
+        let reports = self.stages.iter_mut().flat_map(|stage| {
+            let classified = stage.classification.iter_mut().map(|report| &mut report.dataset);
+            stage.evaluations.iter_mut().map(|report| &mut report.dataset).chain(classified)
+        });
+        let problem = self.problem.iter_mut().filter_map(|problem| problem.location.as_mut()?.file.as_mut());
+        settings
+            .into_iter()
+            .chain(data)
+            .flatten()
+            .chain([train, validation, &mut self.base_model_path])
+            .chain(reports)
+            .chain(problem)
+            .filter(|path| !path.as_os_str().is_empty())
+            .for_each(&mut change);
+        let hashes = std::mem::take(&mut self.input_hashes).into_iter().map(|(path, hash)| {
+            let mut path = PathBuf::from(path);
+            change(&mut path);
+            (path.to_string_lossy().into_owned(), hash)
+        });
+        self.input_hashes = hashes.collect();
+    }
 }
 
 impl RunData {

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::suggestion::{Suggestion, advice};
+
 /// The class of a problem; front ends map it to an exit code, an HTTP status or an MCP error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -28,21 +30,6 @@ pub enum ProblemKind {
     Cancelled,
     /// A defect of greentune, or an operating system failure nobody can act on.
     Internal,
-}
-
-impl ProblemKind {
-    /// The exit code of the command line for this kind (sysexits where one fits).
-    pub const fn exit_code(self) -> u8 {
-        match self {
-            Self::InvalidInput => 2,
-            Self::NotFound | Self::Conflict => 1,
-            Self::Credentials => 77,
-            Self::Unavailable | Self::Unsupported => 69,
-            Self::RateLimited => 75,
-            Self::Cancelled => 130,
-            Self::Internal => 70,
-        }
-    }
 }
 
 /// Where in the user's input a problem is.
@@ -71,6 +58,9 @@ pub struct Problem {
     /// What to do next.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub hint: Option<String>,
+    /// Operations that help, with their arguments; front ends word them.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub suggestions: Vec<Suggestion>,
     /// Whether trying again unchanged can help.
     pub retryable: bool,
     /// Where it is.
@@ -89,6 +79,7 @@ impl Problem {
             code: code.into(),
             message: message.into(),
             hint: None,
+            suggestions: Vec::new(),
             retryable: matches!(kind, ProblemKind::Unavailable | ProblemKind::RateLimited),
             location: None,
             problems: Vec::new(),
@@ -99,6 +90,21 @@ impl Problem {
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds an operation that helps.
+    #[must_use]
+    pub fn suggesting(mut self, suggestion: Suggestion) -> Self {
+        self.suggestions.push(suggestion);
+        self
+    }
+
+    /// The same problem, and those in it, with its suggestions in the hint, each worded by `words`.
+    #[must_use]
+    pub fn worded(mut self, words: &dyn Fn(&Suggestion) -> String) -> Self {
+        self.hint = advice(&self.suggestions, self.hint.as_deref(), words);
+        self.problems = self.problems.into_iter().map(|problem| problem.worded(words)).collect();
         self
     }
 

@@ -30,9 +30,13 @@ impl SelectionSoFar {
         if self.candidates == 0 { 1.0 } else { self.selected as f64 / self.candidates as f64 }
     }
 
-    /// Share of full training's arithmetic that was not done, where a backward pass costs two forward passes:
-    /// `1 − (3 · selected + scored) / (3 · candidates)`. Negative where scoring costs more than it spares. `None` for
-    /// tokens: one that is not selected still passes through every layer, and spares no more than the model's head.
+    /// Share of full training's arithmetic that was not done: `1 − (3 · selected + scored) / (3 · candidates)`. Negative
+    /// where scoring costs more than it spares.
+    ///
+    /// A forward pass is one unit of arithmetic and a backward pass two (per layer the gradients of the input and of the
+    /// weights), so that training on a sample costs three and scoring it one. It is a count of operations, not of
+    /// joules: those are for a meter to say. `None` for tokens: one that is not selected still passes through every
+    /// layer, and spares no more than the model's head.
     pub fn compute_savings(&self) -> Option<f64> {
         if self.unit == AstUnit::Token {
             return None;
@@ -66,6 +70,8 @@ mod tests {
         let scored_all = SelectionSoFar { candidates: 100, selected: 40, scored: 100, ..Default::default() };
         assert!((scored_all.activation_rate() - 0.4).abs() < 1e-12);
         assert!((scored_all.compute_savings().unwrap() - (1.0 - 220.0 / 300.0)).abs() < 1e-12);
+        let unscored = SelectionSoFar { scored: 0, ..scored_all.clone() };
+        assert!((unscored.compute_savings().unwrap() - 0.6).abs() < 1e-12);
         let upstream = SelectionSoFar { selected: 100, ..scored_all.clone() };
         assert!(
             upstream.compute_savings().unwrap() < 0.0,

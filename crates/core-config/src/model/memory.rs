@@ -1,9 +1,9 @@
 //! How much memory a training step needs: one documented formula per part, from a model's sizes and the settings.
 //!
 //! The formulas follow what this trainer keeps (`trainer-burn/src/ops/autodiff.rs` says what each node saves):
-//! sequences are never padded, logits exist for 512 labelled rows at a time, attention's probabilities are computed
-//! again in the backward pass, adapters alone have gradients and moments. `docs/benchmarks/plan.md` compares them
-//! with measured peaks.
+//! sequences are never padded, logits exist for [`LOGIT_ROWS`] labelled rows at a time, attention's probabilities are
+//! computed again in the backward pass, adapters alone have gradients and moments. `docs/benchmarks/plan.md` compares
+//! them with measured peaks.
 
 mod insufficient;
 mod reductions;
@@ -16,14 +16,16 @@ pub use insufficient::{bytes_in_words, insufficient};
 pub use reductions::{Reduction, reductions};
 pub use shape::ModelShape;
 
-use crate::settings::{OptimizerKind, Precision, Quantization, Settings};
+use crate::settings::{Precision, Quantization, Settings};
 
 /// Bytes of an f32.
 const F32: u64 = 4;
-/// Labelled rows whose logits exist at once.
-const LOGIT_ROWS: u64 = 512;
+/// Labelled rows whose logits exist at once. Smaller chunks were measured slower (64 rows: 2× the step's time).
+pub const LOGIT_ROWS: u64 = 512;
 /// Tokens that an evaluation puts through the model at once, at most.
 pub const EVALUATION_TOKENS: u64 = 4096;
+/// Weights of a row that share a scale where they are packed into 8 or 4 bits.
+pub const WEIGHTS_PER_SCALE: u64 = 32;
 /// Program and tokenizer before anything of the model is there; this and the next three are fitted to measured peaks
 /// (`docs/benchmarks/plan.md`).
 const RUNTIME_BYTES: u64 = 35_000_000;
@@ -42,9 +44,9 @@ pub enum WeightFormat {
     F32,
     /// 16 bits per weight (f16 or bf16).
     Half,
-    /// 8 bits and one f32 scale to 32 weights: 9 bits per weight.
+    /// 8 bits and one f32 scale to [`WEIGHTS_PER_SCALE`] weights: 9 bits per weight.
     Q8,
-    /// 4 bits and two f32 to 32 weights: 6 bits per weight.
+    /// 4 bits and two f32 to [`WEIGHTS_PER_SCALE`] weights: 6 bits per weight.
     Q4,
 }
 
@@ -59,12 +61,14 @@ impl WeightFormat {
         }
     }
 
-    fn bytes(self, weights: u64) -> u64 {
+    /// Bytes of so many weights.
+    pub fn bytes(self, weights: u64) -> u64 {
+        let with_scales = |bits: u64, scales: u64| weights * (bits + 32 * scales / WEIGHTS_PER_SCALE) / 8;
         match self {
             Self::F32 => weights * 4,
             Self::Half => weights * 2,
-            Self::Q8 => weights * 9 / 8,
-            Self::Q4 => weights * 6 / 8,
+            Self::Q8 => with_scales(8, 1),
+            Self::Q4 => with_scales(4, 2),
         }
     }
 
@@ -118,10 +122,7 @@ impl MemoryInputs {
             rank: settings.lora.rank,
             target_modules: settings.lora.targets(),
             use_dora: settings.lora.use_dora,
-            optimizer_moments: match training.optimizer {
-                OptimizerKind::AdamW => 2,
-                OptimizerKind::Sgd => 1,
-            },
+            optimizer_moments: training.optimizer.moments().len() as u64,
             gradient_checkpointing: training.gradient_checkpointing,
             accumulates: stages.into_iter().any(|stage| training.stage(stage).gradient_accumulation > 1),
             batch_tokens: 0,

@@ -6,12 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Found, Listing, Root, check_memory, checked_labels, file_name, numbered, raw::Raw};
-use crate::{
-    dataset::{Kind, Part},
-    decode::Header,
-    error::ImageDataError,
-};
+use super::{Found, Kind, Listing, Root, check_memory, checked_labels, file_name, numbered, raw::Raw};
+use crate::{decode::Header, error::ImageDataError, part::Part};
 
 const SIDE: usize = 32;
 const PIXELS: usize = SIDE * SIDE;

@@ -7,11 +7,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Found, Listing, Root, Store, file_name};
+use super::{Found, Kind, Listing, Root, Store, file_name};
 use crate::{
-    dataset::{Kind, Part},
     decode::{Header, Image, decode, header},
     error::ImageDataError,
+    part::Part,
 };
 
 const EXTENSIONS: [&str; 8] = ["jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff"];

@@ -8,12 +8,10 @@ use std::{
 
 use flate2::read::MultiGzDecoder;
 
-use super::{Found, Listing, Root, check_memory, checked_labels, different, file_name, numbered, raw::Raw};
-use crate::{
-    dataset::{Kind, Part},
-    decode::Header,
-    error::ImageDataError,
+use super::{
+    Found, Kind, Listing, Root, check_memory, checked_labels, different, file_name, numbered, raw::Raw,
 };
+use crate::{decode::Header, error::ImageDataError, part::Part};
 
 /// Images and labels of the parts.
 pub(super) struct Files {

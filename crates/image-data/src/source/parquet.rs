@@ -25,11 +25,13 @@ use polars_parquet::read::{
 use polars_utils::mmap::MMapSemaphore;
 use serde_json::Value;
 
-use super::{Found, Listing, Root, Store, check_memory, checked_labels, different, file_name, numbered};
+use super::{
+    Found, Kind, Listing, Root, Store, check_memory, checked_labels, different, file_name, numbered,
+};
 use crate::{
-    dataset::{Kind, Part},
     decode::{Header, Image, decode, header},
     error::ImageDataError,
+    part::Part,
 };
 
 /// Names of the columns, best first.

@@ -1,9 +1,19 @@
 //! The server as clients meet it, over an in-memory connection; a fake worker stands in for training.
 #![cfg(unix)]
+#![allow(clippy::disallowed_methods, reason = "tests start programs and read what they were told")]
 
 mod downloads;
-mod fake_worker;
 mod listing;
 mod refusals;
 mod session;
 mod whole_run;
+
+/// The worker process of these tests.
+mod fake_worker {
+    /// Not a test: what the worker process does.
+    #[test]
+    #[ignore = "executed by the tests as a worker"]
+    fn act() {
+        greentune_test_support::fake_worker::act();
+    }
+}

@@ -1,7 +1,6 @@
 //! A client and a server, connected in memory, and a folder for projects.
 
 use std::{
-    ffi::OsString,
     fs,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
@@ -9,7 +8,7 @@ use std::{
 };
 
 use greentune_mcp_server::Server;
-use greentune_test_support::fake_hub::FakeHub;
+use greentune_test_support::{fake_hub::FakeHub, fake_worker};
 use greentune_workbench::{Workbench, WorkbenchConfig};
 use rmcp::{
     ClientHandler, ClientLifecycleMode, ClientServiceExt, RoleClient, ServiceError, ServiceExt,
@@ -60,7 +59,8 @@ impl Session {
 
     async fn start(lifecycle: ClientLifecycleMode, adjust: impl FnOnce(&mut WorkbenchConfig)) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut config = WorkbenchConfig::new(folder.path().join("home"), worker_command());
+        let mut config =
+            WorkbenchConfig::new(folder.path().join("home"), fake_worker::command("slow").unwrap());
         adjust(&mut config);
         let server = Server::new(Workbench::new(config));
         let (server_end, client_end) = tokio::io::duplex(1 << 16);
@@ -146,12 +146,6 @@ pub fn text(result: &CallToolResult) -> String {
 
 pub fn fixture(path: &str) -> PathBuf {
     fs::canonicalize(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures").join(path)).unwrap()
-}
-
-/// This test binary, acting as the worker.
-fn worker_command() -> Vec<OsString> {
-    let script = "FAKE_WORKER_ARGUMENTS=\"$*\" exec \"$0\" --exact fake_worker::act --ignored --nocapture";
-    vec!["/bin/sh".into(), "-c".into(), script.into(), std::env::current_exe().unwrap().into()]
 }
 
 /// What `content` breaks of the part of JSON Schema that is derived from Rust types. A validator from a registry

@@ -13,12 +13,8 @@ fn refusals_say_what_to_do() {
     let shown = |place: &Place, behaviour: Behaviour| {
         place.hub.behave(behaviour);
         let problem = place.refused();
-        let text = format!(
-            "{} {}: {problem}\n  {}",
-            problem.kind.exit_code(),
-            problem.code,
-            problem.hint.as_ref().unwrap()
-        );
+        let text =
+            format!("{:?} {}: {problem}\n  {}", problem.kind, problem.code, problem.hint.as_ref().unwrap());
         text.replace(&place.hub.endpoint(), "HUB")
     };
     let mut refusals = vec![
@@ -128,7 +124,7 @@ fn a_download_that_is_stopped_goes_on_next_time() {
     let place = Place::new();
     let ear = Ear { stop_at: Some(2_000_000), ..Ear::default() };
     let problem = place.fetch_at("main", &ear).unwrap_err().problem();
-    assert_eq!((problem.kind.exit_code(), problem.code.as_str()), (130, "hub.cancelled"));
+    assert_eq!((problem.kind, problem.code.as_str()), (ProblemKind::Cancelled, "hub.cancelled"));
     let here = fs::metadata(place.incomplete().unwrap()).unwrap().len();
     assert!(here >= 1_900_000, "{here}");
     assert!(is_whole(&place.fetch().unwrap().folder));

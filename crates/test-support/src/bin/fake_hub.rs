@@ -1,5 +1,6 @@
 //! `greentune-fake-hub FOLDER ID`: serves a model's folder as the Hugging Face Hub does, until standard input ends.
 //! The first line of standard output is its address; at its end come the requests that it answered.
+#![allow(clippy::disallowed_methods, reason = "a program of its own")]
 
 use std::{
     error::Error,

@@ -15,7 +15,7 @@ use std::{
 
 use desk::Desk;
 use fake::{Answer, FakeMlflow};
-use greentune_core_config::Diagnostic as _;
+use greentune_core_config::{Diagnostic as _, Suggestion};
 use greentune_tracking::{Credentials, TrackerReport, Tracking, TrackingError, sync};
 
 /// Sends the run to the desk's one tracker.
@@ -154,7 +154,8 @@ fn a_server_that_hangs_holds_the_end_up_for_the_grace_alone() {
     assert_eq!(problems.len(), 1, "{problems:?}");
     assert_eq!(problems[0].code, "tracking.not_sent");
     assert!(problems[0].message.starts_with(&format!("{} events of run demo-1", desk.events())));
-    assert_eq!(problems[0].hint.as_deref(), Some("send the rest later: greentune runs sync demo-1"));
+    let rest = Suggestion::new("send the rest later", "sync_tracking").with("run_id", "demo-1");
+    assert_eq!(problems[0].suggestions, [rest]);
 }
 
 #[test]

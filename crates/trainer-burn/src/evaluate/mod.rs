@@ -1,20 +1,24 @@
 //! How good a model is on a data set: loss, accuracy, and what it writes.
 
 mod bleu;
+mod run;
 
 use greentune_ast_sparsity::Observation;
-use greentune_core_config::evaluation::{EvaluatedModel, EvaluationReport, GenerationSample};
+use greentune_core_config::{
+    evaluation::{EvaluatedModel, EvaluationReport, GenerationSample},
+    memory::EVALUATION_TOKENS,
+};
+use greentune_text_data::{Dataset, Encoder, Example, Examples};
 
 use crate::{
-    data::{Dataset, Encoder, Example, Examples},
     error::TrainError,
     model::{Adapters, Decoder},
     ops::{LabelScore, Ops},
     training::step::{self, Weighted},
 };
 
-/// Tokens that go through the model at once.
-const TOKENS_PER_BATCH: usize = 4096;
+pub(crate) use run::of_run;
+
 /// Examples that are in memory at once.
 pub(crate) const EXAMPLES_AT_ONCE: usize = 1024;
 /// Generations kept in a report.
@@ -96,7 +100,7 @@ pub(crate) fn batches(examples: &[Example]) -> Vec<Vec<&Example>> {
         let tokens = example.tokens.len();
         if tokens > room || all.is_empty() {
             all.push(Vec::new());
-            room = TOKENS_PER_BATCH;
+            room = EVALUATION_TOKENS as usize;
         }
         if let Some(batch) = all.last_mut() {
             batch.push(example);

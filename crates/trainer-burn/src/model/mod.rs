@@ -1,5 +1,6 @@
 //! Decoders: what their `config.json` says, their weights, and the forward pass.
 
+mod adapter_files;
 pub mod adapters;
 pub mod config;
 pub mod decoder;

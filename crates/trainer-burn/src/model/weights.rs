@@ -8,16 +8,13 @@ use std::{
 };
 
 use burn::tensor::backend::Backend;
-use greentune_core_config::model::TensorShape;
+use greentune_core_config::model::{ModelConfig, TensorShape};
 use half::{bf16, f16};
 use memmap2::Mmap;
 use rayon::prelude::*;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
-use super::{
-    config::ModelConfig,
-    parameters::{HostTensor, Parameters, Weights},
-};
+use super::parameters::{HostTensor, Parameters, Weights};
 use crate::{
     durable,
     error::TrainError,

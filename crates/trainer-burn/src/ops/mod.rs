@@ -18,6 +18,7 @@ mod weight;
 use std::sync::Arc;
 
 use burn::tensor::{Tensor, backend::Backend};
+use greentune_core_config::memory::LOGIT_ROWS;
 
 pub use rope::{Rope, RopeTable};
 pub use weight::{Packed, Packing, Weight};
@@ -248,8 +249,7 @@ pub struct Labels {
 impl Labels {
     /// Rows, targets and weights of each chunk whose logits are computed at once.
     fn chunks(&self) -> impl Iterator<Item = (&[u32], &[u32], &[f32])> {
-        // Smaller chunks were measured slower (64 rows: 2× the step's time).
-        const ROWS: usize = 512;
+        const ROWS: usize = LOGIT_ROWS as usize;
         let targets_and_weights = self.targets.chunks(ROWS).zip(self.weights.chunks(ROWS));
         self.rows
             .chunks(ROWS)

@@ -7,14 +7,17 @@ use burn::tensor::{
     ElementConversion, Int, Tensor, TensorData,
     backend::{AutodiffBackend, Backend},
 };
-use greentune_core_config::settings::{Precision, Quantization};
+use greentune_core_config::{
+    memory::WEIGHTS_PER_SCALE,
+    settings::{Precision, Quantization},
+};
 use half::{
     bf16, f16,
     slice::{HalfBitsSliceExt, HalfFloatSliceExt},
 };
 
 /// Columns that share a scale.
-pub const BLOCK: usize = 32;
+pub const BLOCK: usize = WEIGHTS_PER_SCALE as usize;
 
 /// A weight matrix `[out, in]`.
 #[derive(Clone, Debug)]
@@ -290,6 +293,7 @@ impl<B: Backend> Packed<B> {
 #[cfg(test)]
 mod tests {
     use burn::backend::{Flex, flex::FlexDevice};
+    use greentune_core_config::{memory::WeightFormat, settings::Settings};
     use proptest::prelude::*;
 
     use super::*;
@@ -306,6 +310,22 @@ mod tests {
         let mut out = vec![0.0; row.len()];
         format.unpack(&words, &scales, &mut out);
         out
+    }
+
+    #[test]
+    fn rows_take_what_the_memory_formula_says() {
+        for (quantization, precision) in [
+            (Quantization::None, Precision::F16),
+            (Quantization::None, Precision::Bf16),
+            (Quantization::Q8, Precision::F32),
+            (Quantization::Q4, Precision::F32),
+        ] {
+            let mut settings = Settings::default();
+            (settings.base_model.quantization, settings.training.precision) = (quantization, precision);
+            let packing = Packing::of(quantization, precision).unwrap();
+            let bytes = 4 * (packing.words(256) + packing.scales(256));
+            assert_eq!(bytes as u64, WeightFormat::of(&settings).bytes(256), "{packing:?}");
+        }
     }
 
     proptest! {

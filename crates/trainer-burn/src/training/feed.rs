@@ -7,13 +7,11 @@ use greentune_core_config::{
     selection::SelectionSoFar,
     settings::{AstUnit, Stage2Settings, TrainingSettings},
 };
+use greentune_text_data::{DataError, Draw, Example, Sampler};
 use serde::{Deserialize, Serialize};
 
-use super::{selection::since, step::Weighted};
-use crate::{
-    data::{DataError, Draw, Example, Sampler},
-    error::TrainError,
-};
+use super::step::Weighted;
+use crate::{error::TrainError, stage::selection::since};
 
 /// A record to train on.
 #[derive(Clone, Debug, PartialEq)]
@@ -366,9 +364,10 @@ fn whole(draw: Draw) -> (Draw, f32) {
 #[cfg(test)]
 mod tests {
     use greentune_core_config::settings::{AstPolicy, Settings};
+    use greentune_text_data::Replay;
 
     use super::*;
-    use crate::{data::Replay, training::selection::selector};
+    use crate::stage::selection::selector;
 
     fn examples(lengths: &[usize]) -> Vec<Example> {
         lengths.iter().map(|length| Example::new(vec![1; *length], [1..*length])).collect()

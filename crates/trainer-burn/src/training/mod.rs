@@ -1,13 +1,12 @@
 //! Training: the loop over stages and steps.
 
-pub mod checkpoint;
-pub(crate) mod feed;
-pub(crate) mod metering;
+mod checkpoint;
+mod feed;
 pub mod optimizer;
 pub mod plan;
 pub mod schedule;
-pub(crate) mod selection;
 mod stage;
+mod stage_data;
 pub mod step;
 
 use std::path::Path;
@@ -15,29 +14,16 @@ use std::path::Path;
 use burn::tensor::backend::AutodiffBackend;
 use greentune_carbon::Surroundings;
 use greentune_core_config::{
-    event::EventKind, layout::RunLayout, manifest::RunManifest, port::RunReporter, settings::Settings,
+    layout::RunLayout, manifest::RunManifest, port::RunReporter, settings::Settings,
 };
+use greentune_text_data::Encoder;
 
 use crate::{
-    data::Encoder,
     error::TrainError,
     model::{Adapters, Decoder, LoraSettings, config, weights},
     ops::{Ops, Packing},
+    stage::{Outcome, in_turn, report_start},
 };
-
-/// How training ended, when it did not fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Every stage that was asked for is trained.
-    Finished,
-    /// Ended on request, with a checkpoint.
-    Cancelled {
-        /// Stage, from 1.
-        stage: u8,
-        /// Optimizer steps done in it.
-        step: u64,
-    },
-}
 
 /// A run on one backend: what all its stages share.
 struct Run<'a, A: AutodiffBackend<InnerBackend: Ops>> {
@@ -68,24 +54,7 @@ where
     let (encoder, decoder) = open::<A>(&manifest.base_model_path, settings, manifest.created_at, &device)?;
     let lora = LoraSettings::from(&settings.lora);
     let run = Run::<A> { manifest, layout, surroundings, encoder, decoder, lora, device };
-    for stage in stages {
-        if let Some(step) = run.train_stage(*stage, reporter)? {
-            return Ok(Outcome::Cancelled { stage: *stage, step });
-        }
-    }
-    Ok(Outcome::Finished)
-}
-
-/// Says that a worker begins, or goes on.
-pub(crate) fn report_start(
-    layout: &RunLayout,
-    stages: &[u8],
-    reporter: &mut dyn RunReporter,
-    device_name: &str,
-) -> Result<(), TrainError> {
-    let resumed = stages.iter().any(|stage| layout.checkpoints(*stage).exists());
-    let started = EventKind::Started { pid: std::process::id(), device: device_name.to_owned(), resumed };
-    reporter.report(started).map_err(TrainError::Reporter)
+    in_turn(stages, |stage| run.train_stage(stage, reporter))
 }
 
 /// The base model of a run and the encoder of its data.

@@ -46,14 +46,6 @@ impl OptimizerSettings {
     fn rate_of(&self, name: &str, learning_rate: f64) -> f64 {
         if name.ends_with("lora_B.weight") { learning_rate * self.loraplus_lr_ratio } else { learning_rate }
     }
-
-    /// Names of what is kept for every parameter.
-    pub fn moment_names(&self) -> &'static [&'static str] {
-        match self.kind {
-            OptimizerKind::AdamW => &["first", "second"],
-            OptimizerKind::Sgd => &["velocity"],
-        }
-    }
 }
 
 /// An optimizer with its state.
@@ -62,7 +54,7 @@ pub struct Optimizer<B: Backend> {
     settings: OptimizerSettings,
     /// Steps taken.
     pub step: u64,
-    /// What is kept for every parameter, in the order of [`OptimizerSettings::moment_names`].
+    /// What is kept for every parameter, in the order of [`OptimizerKind::moments`].
     moments: Vec<Parameters<B>>,
 }
 
@@ -70,7 +62,7 @@ impl<B: Backend> Optimizer<B> {
     /// Fresh state for `parameters`.
     pub fn new(parameters: &Parameters<B>, settings: OptimizerSettings) -> Self {
         let zeros = parameters.map(|_, tensor| tensor.zeros_like());
-        let moments = vec![zeros; settings.moment_names().len()];
+        let moments = vec![zeros; settings.kind.moments().len()];
         Self { settings, step: 0, moments }
     }
 
@@ -81,7 +73,7 @@ impl<B: Backend> Optimizer<B> {
 
     /// What is kept for every parameter, by name.
     pub fn named_moments(&self) -> impl Iterator<Item = (&'static str, &Parameters<B>)> {
-        self.settings.moment_names().iter().copied().zip(&self.moments)
+        self.settings.kind.moments().iter().copied().zip(&self.moments)
     }
 
     /// One step: the new parameters. Those without a gradient stay as they are.

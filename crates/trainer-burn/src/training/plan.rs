@@ -15,10 +15,11 @@ use greentune_core_config::{
     settings::Settings,
     task::{PlanFindings, PlanTask},
 };
+use greentune_text_data::Encoder;
 
 use self::work::StageWork;
 use super::open;
-use crate::{data::Encoder, error::TrainError, model::config, ops::Ops};
+use crate::{error::TrainError, model::config, ops::Ops};
 
 /// Finds out what training a run will need on the backend `A`. Nothing is written.
 pub fn find<A>(

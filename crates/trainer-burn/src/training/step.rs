@@ -7,9 +7,9 @@ use burn::tensor::{
 
 use greentune_ast_sparsity::Observation;
 use greentune_core_config::settings::TrainingSettings;
+use greentune_text_data::Example;
 
 use crate::{
-    data::Example,
     model::{Adapters, Batch, Decoder, Parameters},
     ops::{Labels, Ops},
 };

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     error::TrainError,
     ops::image::ImageOps,
-    training::{
+    stage::{
         checkpoint::{self, OPTIMIZER},
         selection,
     },

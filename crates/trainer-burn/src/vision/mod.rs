@@ -7,10 +7,13 @@ mod checkpoint;
 pub mod data;
 pub(crate) mod evaluate;
 mod feed;
+mod mixing;
 pub mod model;
 pub mod optimizer;
+mod order;
 mod schedule;
 mod stage;
+mod start;
 pub mod step;
 pub mod weights;
 
@@ -22,7 +25,7 @@ use self::{data::Images, model::Shape};
 use crate::{
     error::TrainError,
     ops::image::ImageOps,
-    training::{Outcome, report_start},
+    stage::{Outcome, in_turn, report_start},
 };
 
 /// A run on one backend: what its stages share.
@@ -56,19 +59,12 @@ where
     }
     let shape = images.shape(&manifest.settings.vision)?;
     let run = Run::<A> { manifest, layout, surroundings, images, shape, device };
-    for stage in stages {
-        if let Some(step) = run.train_stage(*stage, reporter)? {
-            return Ok(Outcome::Cancelled { stage: *stage, step });
-        }
-    }
-    Ok(Outcome::Finished)
+    in_turn(stages, |stage| run.train_stage(stage, reporter))
 }
 
 impl<A: AutodiffBackend> Run<'_, A> {
     /// Epochs of `stage`.
     fn epochs(&self, stage: u8) -> u64 {
-        let settings = &self.manifest.settings;
-        let warmup = settings.warmup_epochs().min(settings.vision.epochs);
-        if stage == 1 { warmup } else { settings.vision.epochs - warmup }
+        self.manifest.settings.image_epochs(stage)
     }
 }

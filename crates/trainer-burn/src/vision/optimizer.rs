@@ -10,10 +10,8 @@ use crate::{
     error::TrainError,
     model::Parameters,
     ops::image::{ImageOps, SgdStep},
-    training::{
-        checkpoint,
-        optimizer::{Optimizer as AdamW, OptimizerSettings},
-    },
+    stage::checkpoint,
+    training::optimizer::{Optimizer as AdamW, OptimizerSettings},
 };
 
 /// An optimizer with its state.
@@ -63,7 +61,7 @@ impl<B: ImageOps> Optimizer<B> {
             Self::AdamW(state) => {
                 let settings = adamw(settings);
                 let moments: Result<Vec<_>, _> =
-                    settings.moment_names().iter().map(|name| moment(name)).collect();
+                    settings.kind.moments().iter().map(|name| moment(name)).collect();
                 *state = AdamW::resumed(settings, step, moments?);
             }
         }

@@ -7,7 +7,10 @@ use burn::tensor::{
 
 use greentune_ast_sparsity::entropy;
 
-use super::model::{Mode, Network};
+use super::{
+    mixing::Mixing,
+    model::{Mode, Network},
+};
 use crate::{model::Parameters, ops::image::ImageOps};
 
 /// Images with what they show.
@@ -19,15 +22,6 @@ pub struct Batch {
     pub labels: Vec<u32>,
     /// Weight of each image's loss; 1 where nothing is selected.
     pub weights: Vec<f32>,
-}
-
-/// Two images in one, each a share of it (Zhang et al. 2018).
-#[derive(Clone, Debug, PartialEq)]
-pub struct Mixing {
-    /// Share of the image itself, in `[0, 1]`.
-    pub share: f32,
-    /// For each image the one that it is mixed with.
-    pub with: Vec<usize>,
 }
 
 /// What a network says of one image.
@@ -74,7 +68,7 @@ where
     let rows = batch.pixels.len() / shape.channels;
     let mut pixels = batch.pixels;
     if let Some(mixing) = mixing {
-        mix(&mut pixels, mixing);
+        mixing.mix(&mut pixels);
     }
     let pixels = Tensor::<A, 2>::from_data(TensorData::new(pixels, [rows, shape.channels]), device);
     let targets = Tensor::<A, 2>::from_data(TensorData::new(targets, [images, shape.classes]), device);
@@ -139,17 +133,6 @@ fn targets(batch: &Batch, mixing: Option<&Mixing>, smoothing: f32, classes: usiz
     targets
 }
 
-fn mix(pixels: &mut [f32], mixing: &Mixing) {
-    let originals = pixels.to_vec();
-    let per_image = pixels.len() / mixing.with.len().max(1);
-    for (pixels, with) in pixels.chunks_mut(per_image.max(1)).zip(&mixing.with) {
-        let other = &originals[with * per_image..(with + 1) * per_image];
-        for (pixel, other) in pixels.iter_mut().zip(other) {
-            *pixel = mixing.share * *pixel + (1.0 - mixing.share) * other;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,12 +160,5 @@ mod tests {
         // Its own class: 0.1 of smoothing and 3/4 of the rest; the other image's 1/4.
         let expected = [0.1 + 0.7 * 0.75, 0.1, 0.1 + 0.7 * 0.25];
         assert!(shares.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{shares:?}");
-    }
-
-    #[test]
-    fn images_are_mixed_with_what_others_were_before() {
-        let mut pixels = batch().pixels;
-        mix(&mut pixels, &Mixing { share: 0.75, with: vec![1, 2, 0] });
-        assert_eq!(pixels, [2.0, 2.0, 7.0, 7.0, 3.0, 3.0]);
     }
 }

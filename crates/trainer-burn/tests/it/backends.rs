@@ -6,8 +6,8 @@ use burn::{
     backend::{Autodiff, Flex, flex::FlexDevice},
     tensor::backend::AutodiffBackend,
 };
+use greentune_text_data::Example;
 use greentune_trainer_burn::{
-    data::Example,
     evaluate,
     model::{Adapters, Decoder, config, parameters::HostTensor, weights},
     ops::{Ops, Packing},

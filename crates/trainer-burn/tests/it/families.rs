@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use burn::backend::{Autodiff, Flex, flex::FlexDevice};
 use greentune_core_config::model::ARCHITECTURES;
+use greentune_text_data::Example;
 use greentune_trainer_burn::{
-    data::Example,
     model::{Adapters, Batch, Decoder, config, parameters::HostTensor, weights},
     ops::Packing,
     training::step::{self, Activations, StepGradients, Trained, Weighted},

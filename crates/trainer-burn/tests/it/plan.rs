@@ -14,10 +14,9 @@ use greentune_trainer_burn::{TrainError, answer};
 use crate::run::Fixture;
 
 fn findings(fixture: &Fixture, measure: bool) -> PlanFindings {
-    let manifest = serde_json::to_vec(&fixture.manifest).unwrap();
-    fs::write(fixture.layout.manifest(), manifest).unwrap();
     let run_folder = fixture.layout.folder().to_owned();
-    match answer(&WorkerTask::Plan(PlanTask { run_folder, measure })) {
+    let read_run = |_: &Path| Ok((fixture.manifest.clone(), fixture.layout.clone()));
+    match answer(&WorkerTask::Plan(PlanTask { run_folder, measure }), &read_run) {
         WorkerAnswer::Planned(findings) => *findings,
         other => panic!("{other:?}"),
     }

@@ -6,8 +6,8 @@ use std::{
 };
 
 use burn::backend::{Autodiff, Flex, flex::FlexDevice};
+use greentune_text_data::Example;
 use greentune_trainer_burn::{
-    data::Example,
     evaluate,
     model::{Adapters, Batch, Decoder, config, weights},
     training::{

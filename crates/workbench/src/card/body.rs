@@ -1,9 +1,11 @@
 //! What the templates of `templates/cards` are given: text with units, by section.
 
-use std::{fmt::Write as _, path::Path};
+use std::path::{Path, PathBuf};
 
 use greentune_core_config::{
+    Suggestion,
     manifest::{RunManifest, StageRecord},
+    platform::PlatformKind,
     settings::Settings,
 };
 use greentune_scaffold::{CardTemplate, settings_as_toml};
@@ -25,7 +27,7 @@ use super::{
         ComponentLine, StageCost, components, energy_sentence, hardware, limits, stage_costs, sustainability,
     },
 };
-use crate::{Result, WorkbenchError, shell};
+use crate::{Result, WorkbenchError, command_line::command};
 
 /// A line of a table.
 #[derive(Debug, Serialize)]
@@ -387,32 +389,38 @@ fn commands(subject: &Subject) -> String {
         Ok(inside) => inside.to_string_lossy().into_owned(),
         Err(_) => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
     };
+    let call = |operation: &str| Suggestion::new("train it again", operation);
     if let Some(model) = model {
-        let ast = if manifest.settings.ast.enabled { " --ast" } else { "" };
-        let dataset = shell::word(&path(&data.train));
+        let mut train = call("configure_image_run")
+            .with("platform", PlatformKind::Local.as_str())
+            .with("model", model.as_str())
+            .with("dataset", path(&data.train));
+        if manifest.settings.ast.enabled {
+            train = train.with("ast_config", json!({}));
+        }
         return format!(
-            "mkdir -p PROJECT/config  # the settings below are its fine_tuning_config.toml\ncd PROJECT\n\
-             greentune train --platform local --model {model} --dataset {dataset}{ast}"
+            "mkdir -p PROJECT/config  # the settings below are its fine_tuning_config.toml\ncd PROJECT\n{}",
+            command(&train)
         );
     }
-    let flags = [
-        ("--train", Some(&data.train)),
-        ("--validation", Some(&data.validation)),
-        ("--test", data.test.as_ref()),
-        ("--stage2-train", data.stage2_train.as_ref()),
-        ("--stage2-validation", data.stage2_validation.as_ref()),
-    ];
-    let mut configure = format!("greentune runs new --name {}", shell::word(&manifest.run_name));
-    for (flag, file) in flags {
-        if let Some(file) = file.filter(|file| !file.as_os_str().is_empty()) {
-            let _ = write!(configure, " {flag} {}", shell::word(&path(file)));
-        }
+    let file =
+        |file: Option<&PathBuf>| file.filter(|file| !file.as_os_str().is_empty()).map(|file| path(file));
+    let configure = call("configure_training_run").with("run_name", manifest.run_name.as_str()).with(
+        "training_data",
+        json!({
+            "train_dataset": file(Some(&data.train)),
+            "validation_dataset": file(Some(&data.validation)),
+            "test_dataset": file(data.test.as_ref()),
+            "stage2_train_dataset": file(data.stage2_train.as_ref()),
+            "stage2_validation_dataset": file(data.stage2_validation.as_ref()),
+        }),
+    );
+    let mut train = call("start_training").with("run_id", "RUN");
+    if let [only] = manifest.requested_stages.as_slice() {
+        train = train.with("stage", *only);
     }
-    let stages = match manifest.requested_stages.as_slice() {
-        [only] => format!(" --stage {only}"),
-        _ => String::new(),
-    };
-    format!("greentune new PROJECT\n{configure}\ngreentune train RUN{stages}")
+    let new = call("generate_fine_tuning_project").with("project_name", "PROJECT");
+    [new, configure, train].map(|step| command(&step)).join("\n")
 }
 
 /// The settings that make the model, and how it was metered; all of them or those that are no defaults. Trackers,

@@ -1,20 +1,16 @@
 //! Ends a run at the next step boundary, with a checkpoint.
 
 use std::{
-    fs,
     path::PathBuf,
     time::{Duration, Instant},
 };
 
-use greentune_core_config::{layout::RunLayout, manifest::RunStatus};
+use greentune_core_config::{Suggestion, layout::RunLayout, manifest::RunStatus};
+use greentune_run_folder::manifest;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    Result, Workbench, WorkbenchError,
-    launch::POLL,
-    run::{is_active, status_of},
-};
+use crate::{Result, Workbench, WorkbenchError, launch::POLL};
 
 /// Seconds that the worker is waited for when the request does not say.
 const WAIT_SECONDS: f64 = 30.0;
@@ -43,6 +39,9 @@ pub struct CancelTrainingResponse {
     pub status: RunStatus,
     /// What happened, in a sentence.
     pub message: String,
+    /// What can be done next.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub suggestions: Vec<Suggestion>,
 }
 
 impl Workbench {
@@ -54,8 +53,9 @@ impl Workbench {
         let layout = self.blocking(move |workbench| workbench.request_cancel(&request)).await?;
         let deadline = Instant::now() + Duration::from_secs_f64(wait);
         loop {
-            let status = status_of(&layout)?;
-            if !is_active(status) || Instant::now() >= deadline {
+            let run = layout.clone();
+            let status = self.blocking(move |workbench| workbench.status_of(&run)).await?;
+            if !status.is_active() || Instant::now() >= deadline {
                 return Ok(response(layout.run_id(), status));
             }
             tokio::time::sleep(POLL).await;
@@ -64,12 +64,13 @@ impl Workbench {
 
     fn request_cancel(&self, request: &CancelTraining) -> Result<RunLayout> {
         let layout = self.find_run(request.project_path.as_deref(), &request.run_id)?;
-        match status_of(&layout)? {
+        match self.status_of(&layout)? {
             RunStatus::NotStarted => return Err(WorkbenchError::NotStarted(layout.run_id())),
             RunStatus::Completed => return Err(WorkbenchError::AlreadyCompleted(layout.run_id())),
-            status if is_active(status) => {
-                let path = layout.cancel_request();
-                fs::write(&path, b"").map_err(WorkbenchError::file("write", path))?;
+            status if status.is_active() => {
+                let manifest = manifest::read(&layout)?;
+                let platform = self.platforms().get(manifest.platform.kind)?;
+                platform.cancel(&layout, &manifest)?;
             }
             _ => {}
         }
@@ -79,13 +80,18 @@ impl Workbench {
 
 fn response(run_id: String, status: RunStatus) -> CancelTrainingResponse {
     let message = match status {
-        RunStatus::Cancelled => format!(
-            "the run {run_id} stopped with a checkpoint; `greentune resume {run_id}` goes on from there"
-        ),
-        status if is_active(status) => {
+        RunStatus::Cancelled => format!("the run {run_id} stopped with a checkpoint"),
+        status if status.is_active() => {
             format!("the run {run_id} was asked to stop and will do so at its next step boundary")
         }
         status => format!("no worker is at work on the run {run_id}: it is {status}"),
     };
-    CancelTrainingResponse { success: !is_active(status), run_id, status, message }
+    let resume = || Suggestion::new("go on from there", "resume_training").with("run_id", run_id.as_str());
+    CancelTrainingResponse {
+        success: !status.is_active(),
+        suggestions: (status == RunStatus::Cancelled).then(resume).into_iter().collect(),
+        run_id,
+        status,
+        message,
+    }
 }

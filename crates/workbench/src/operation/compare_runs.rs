@@ -5,20 +5,26 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use greentune_core_config::manifest::{RunManifest, RunStatus};
+use greentune_core_config::{
+    Suggestion,
+    manifest::{RunManifest, RunStatus},
+    platform::PlatformKind,
+};
+use greentune_run_folder::{LocalLiveness, manifest};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::{
     Result, Workbench, WorkbenchError,
+    command_line::command,
     comparison::{
         Caveat, Comparison, ComparisonRow, EnergySavingsBasis, Quantities, Quantity, Rendered, RunFigures,
         base_of, compare, data_of, differing_settings, length_of,
     },
     job_store::runs_of,
-    json_file,
     run::Run,
-    shell,
+    run_ids::RunIds,
 };
 
 /// Compare runs of adaptive sparse training with full training.
@@ -26,11 +32,10 @@ use crate::{
 pub struct CompareRuns {
     /// Path of the project; the index of runs is asked when absent.
     pub project_path: Option<PathBuf>,
-    /// Id of the run; several, separated by commas, are a group over seeds.
-    pub ast_run_id: String,
-    /// Id of the run or ids of the runs to compare with; when absent, the completed run of the same project with the same
-    /// model, data, length and seed that selects no samples.
-    pub baseline_run_id: Option<String>,
+    /// The run; several are a group over seeds.
+    pub ast_run_id: RunIds,
+    /// What to compare with; when absent the completed twin in the project that selects no samples.
+    pub baseline_run_id: Option<RunIds>,
     /// The form of `text` in the response; `table` when absent.
     pub format: Option<ComparisonFormat>,
 }
@@ -109,7 +114,7 @@ impl Workbench {
 
     /// Finds, checks and compares the runs that `request` names.
     pub(crate) fn comparison(&self, request: &CompareRuns) -> Result<Comparison> {
-        let read = |key, ids: &str| self.completed_runs(request.project_path.as_deref(), key, ids);
+        let read = |key, ids: &RunIds| self.completed_runs(request.project_path.as_deref(), key, ids);
         let ast = read("ast_run_id", &request.ast_run_id)?;
         let baseline = match &request.baseline_run_id {
             Some(ids) => read("baseline_run_id", ids)?,
@@ -124,16 +129,15 @@ impl Workbench {
         Ok(comparison)
     }
 
-    fn completed_runs(&self, project: Option<&Path>, key: &'static str, ids: &str) -> Result<Vec<Run>> {
-        let ids: Vec<&str> = ids.split(',').map(str::trim).filter(|id| !id.is_empty()).collect();
+    fn completed_runs(&self, project: Option<&Path>, key: &'static str, ids: &RunIds) -> Result<Vec<Run>> {
         if ids.is_empty() {
             return Err(WorkbenchError::InvalidValue {
                 key,
                 found: String::from("nothing"),
-                allowed: String::from("the id of a run, or several separated by commas"),
+                allowed: String::from("the id of a run, or several"),
             });
         }
-        ids.into_iter()
+        ids.iter()
             .map(|id| {
                 let run = self.read_run(project, id)?;
                 let manifest = &run.manifest;
@@ -219,11 +223,11 @@ fn completed_like(run: &Run) -> Vec<Run> {
         .filter(|layout| *layout != run.layout)
         .filter(|layout| {
             // A folder that cannot be read is no candidate.
-            json_file::read::<RunManifest>(&layout.manifest()).is_ok_and(|other| {
+            manifest::read(layout).is_ok_and(|other| {
                 other.settings.task() == own.settings.task() && base_of(&other) == base_of(own)
             })
         })
-        .filter_map(|layout| Run::read(layout).ok())
+        .filter_map(|layout| Run::read(layout, &LocalLiveness).ok())
         .filter(|other| other.manifest.status == RunStatus::Completed)
         .filter(|other| other.manifest.stages.iter().all(|stage| stage.status == RunStatus::Completed))
         .collect();
@@ -267,7 +271,7 @@ fn without_baseline(manifest: &RunManifest) -> Caveat {
     let none = "no completed run of this project has the same model, data, length and seed with ast.enabled = false, so \
                 nothing is measured against full training";
     let message = match &manifest.settings.vision.model {
-        Some(model) => format!("{none}; train one: `{}`", twin_command(manifest, model)),
+        Some(model) => format!("{none}; train one: `{}`", command(&twin(manifest, model))),
         None => {
             format!("{none}; configure a run like {} with ast.enabled = false and train it", manifest.run_id)
         }
@@ -275,33 +279,31 @@ fn without_baseline(manifest: &RunManifest) -> Caveat {
     Caveat { code: String::from("baseline.absent"), message }
 }
 
-/// The command that trains the twin of an image classifier's run: with whatever the run did not take from its project.
-fn twin_command(manifest: &RunManifest, model: &str) -> String {
+/// What trains the twin of an image classifier's run: with whatever the run did not take from its project.
+fn twin(manifest: &RunManifest, model: &str) -> Suggestion {
     let settings = &manifest.settings;
     let (vision, seed) = (&settings.vision, settings.training.seed);
-    let mut command = format!(
-        "greentune train --platform local --model {model} --dataset {} --baseline --epochs {} --seed {seed} \
-         --batch-size {} --learning-rate {} --warmup-epochs {}",
-        shell::word(&manifest.data.train.to_string_lossy()),
-        vision.epochs,
-        vision.batch_size,
-        vision.learning_rate,
-        settings.warmup_epochs(),
-    );
     let said =
         ["vision.model", "vision.epochs", "vision.batch_size", "vision.learning_rate", "training.seed"];
     let all = serde_json::to_value(settings).unwrap_or_default();
-    for key in manifest.sources.keys() {
-        let is_of_training = key.starts_with("vision.") || key.starts_with("training.");
-        if let Some(value) = all.pointer(&format!("/{}", key.replace('.', "/")))
-            && is_of_training
-            && !said.contains(&key.as_str())
-        {
-            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            command.extend([" --set ", &shell::word(&format!("{key}={value}"))]);
-        }
-    }
-    command
+    let is_of_training = |key: &str| key.starts_with("vision.") || key.starts_with("training.");
+    let mut others: Map<String, Value> = manifest
+        .sources
+        .keys()
+        .filter(|key| is_of_training(key) && !said.contains(&key.as_str()))
+        .filter_map(|key| Some((key.clone(), all.pointer(&format!("/{}", key.replace('.', "/")))?.clone())))
+        .collect();
+    others.insert(String::from("ast.warmup_epochs"), settings.warmup_epochs().into());
+    Suggestion::new("train one", "configure_image_run")
+        .with("platform", PlatformKind::Local.as_str())
+        .with("model", model)
+        .with("dataset", manifest.data.train.to_string_lossy())
+        .with("baseline", true)
+        .with("epochs", vision.epochs)
+        .with("seed", seed)
+        .with("batch_size", vision.batch_size)
+        .with("learning_rate", vision.learning_rate)
+        .with("override_params", others)
 }
 
 fn response(comparison: Comparison, format: ComparisonFormat) -> Result<CompareRunsResponse> {

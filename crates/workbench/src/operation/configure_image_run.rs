@@ -7,9 +7,10 @@ use std::{
 };
 
 use greentune_core_config::{
-    ids,
+    Suggestion, ids,
     layout::ProjectLayout,
     manifest::{RunData, StageRecord},
+    platform::PlatformKind,
     settings::{AstPolicy, Settings, VISION_MODELS},
 };
 use greentune_image_data::{OpenOptions, Report, inspect};
@@ -17,16 +18,20 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{configure_training_run::NewRun, start_training::LOCAL};
-use crate::{Result, Workbench, WorkbenchError, fold::new_record, input_hash, project::without_links};
+use greentune_run_folder::new_record;
+
+use crate::{
+    Result, Workbench, WorkbenchError, command_line::command, input_hash, new_run::NewRun,
+    project::without_links,
+};
 
 /// Configure a run of an image classifier.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ConfigureImageRun {
     /// Path of the project; it is made when absent there. By default in greentune's home, one for each data set.
     pub project_path: Option<PathBuf>,
-    /// Where it trains: `local`.
-    pub platform: Option<String>,
+    /// Where it trains; this machine when absent.
+    pub platform: Option<PlatformKind>,
     /// The data set: an image folder, CIFAR binaries, IDX files or Parquet; a file or a folder.
     pub dataset: PathBuf,
     /// Architecture, such as simplecnn, resnet18, efficientnet_b0, vit_tiny.
@@ -90,6 +95,9 @@ impl Workbench {
 
     fn make_image_run(&self, request: &ConfigureImageRun) -> Result<ConfigureImageRunResponse> {
         check_request(request)?;
+        if let Some(kind) = request.platform {
+            self.platforms().get(kind)?;
+        }
         // Before anything is written: what the data set is.
         let dataset = without_links(&request.dataset)?;
         if !dataset.exists() {
@@ -148,12 +156,6 @@ impl Workbench {
 }
 
 fn check_request(request: &ConfigureImageRun) -> Result<()> {
-    if let Some(platform) = request.platform.as_deref().filter(|platform| *platform != LOCAL) {
-        return Err(WorkbenchError::NotAvailableYet {
-            what: format!("training on the platform {platform:?}"),
-            instead: String::from("take the platform `local`"),
-        });
-    }
     if request.auto_upload_hf == Some(true) {
         return Err(WorkbenchError::NotAvailableYet {
             what: String::from("uploading a model when it is trained"),
@@ -165,7 +167,7 @@ fn check_request(request: &ConfigureImageRun) -> Result<()> {
             key: "model",
             found: request.model.clone(),
             allowed: format!(
-                "{}; a language model is configured with `greentune new` and `greentune runs new`",
+                "{}; a language model is configured by generate_fine_tuning_project and configure_training_run",
                 VISION_MODELS.join(", ")
             ),
         });
@@ -221,14 +223,9 @@ fn run_name(settings: &Settings) -> String {
 ///
 /// How many steps there will be where samples are selected follows from the rate that is aimed at.
 fn stages(settings: &Settings, images: u64) -> Vec<StageRecord> {
-    let steps = |epochs: u64, rate: f64| {
-        epochs * (images as f64 * rate / settings.vision.batch_size as f64).ceil() as u64
-    };
-    let warmup = settings.warmup_epochs().min(settings.vision.epochs);
-    let rate = if settings.ast.enabled { settings.ast.target_activation_rate } else { 1.0 };
-    let stages = [(1, warmup, 1.0), (2, settings.vision.epochs - warmup, rate)];
-    let used = stages.into_iter().filter(|(_, epochs, _)| *epochs > 0);
-    used.map(|(stage, epochs, rate)| new_record(stage, steps(epochs, rate))).collect()
+    let used = [1, 2].into_iter().filter(|stage| settings.image_epochs(*stage) > 0);
+    let steps = |stage| settings.image_epochs(stage) * settings.image_steps_per_epoch(stage, images);
+    used.map(|stage| new_record(stage, steps(stage))).collect()
 }
 
 /// A project with the least that one needs.
@@ -237,10 +234,16 @@ fn make_project(project: &ProjectLayout, name: &str, request: &ConfigureImageRun
     let folder = config.parent().unwrap_or(project.root());
     fs::create_dir_all(folder).map_err(WorkbenchError::file("create", folder))?;
     let quoted = |text: &str| Value::from(text).to_string();
+    let train = Suggestion::new("make a run", "configure_image_run")
+        .with("platform", PlatformKind::Local.as_str())
+        .with("model", "NAME")
+        .with("dataset", "PATH");
     let text = format!(
-        "# Runs of this project are made with `greentune train --platform local --model NAME --dataset PATH`.\n\
-         # Every setting, its default and where it comes from: `greentune config show`.\n\n\
+        "# Runs of this project are made with `{}`.\n\
+         # Every setting, its default and where it comes from: `{}`.\n\n\
          [project]\nname = {}\n\n[vision]\nmodel = {}\n",
+        command(&train),
+        command(&Suggestion::new("see every setting", "show_config")),
         quoted(name),
         quoted(&request.model),
     );

@@ -2,30 +2,24 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
     path::{Path, PathBuf},
     sync::atomic::AtomicBool,
 };
 
 use greentune_core_config::{
     Diagnostic, ids,
-    layout::{ProjectLayout, RunLayout},
-    manifest::{RunData, RunManifest, RunStatus, StageRecord},
-    resolve::Resolved,
+    layout::ProjectLayout,
+    manifest::{RunData, RunManifest, StageRecord},
     settings::{AstSettings, Settings},
 };
-use jiff::{SignedDuration, Timestamp};
+use greentune_run_folder::{json, new_record};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::start_training::LOCAL;
 use crate::{
-    Result, Workbench, WorkbenchError, base_model::BaseModel, fold::new_record, git, hub::CancelOnDrop,
-    input_hash::sha256, job_store::JobStore, json_file,
+    Result, Workbench, WorkbenchError, base_model::BaseModel, hub::CancelOnDrop, input_hash::sha256,
+    new_run::NewRun,
 };
-
-/// Version of the manifest's format.
-const FORMAT_VERSION: u32 = 1;
 
 /// Configure a run of a project.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -149,7 +143,7 @@ impl Workbench {
         // A branch moves; the run keeps what it was trained on.
         resolved.settings.base_model.revision =
             base_model.commit.clone().unwrap_or(resolved.settings.base_model.revision);
-        json_file::write(&project.model_config(), &base_model.description())?;
+        json::write(&project.model_config(), &base_model.description())?;
 
         let (run, manifest) = self.make_run(
             &project,
@@ -169,42 +163,6 @@ impl Workbench {
             manifest_path: run.manifest(),
             configuration_summary: summary(&manifest, &base_model),
         })
-    }
-
-    /// Makes the run's folder with its manifest, and notes it in the index.
-    pub(super) fn make_run(&self, project: &ProjectLayout, new: NewRun) -> Result<(RunLayout, RunManifest)> {
-        let created_at = Timestamp::now();
-        let NewRun { run_name, resolved, data, base_model_path, input_hashes, stages } = new;
-        let mut manifest = RunManifest {
-            format_version: FORMAT_VERSION,
-            greentune_version: env!("CARGO_PKG_VERSION").to_owned(),
-            run_id: String::new(),
-            run_name,
-            created_at,
-            updated_at: created_at,
-            status: RunStatus::NotStarted,
-            platform: LOCAL.to_owned(),
-            problem: None,
-            pid: None,
-            requested_stages: Vec::new(),
-            sources: resolved.sources.iter().map(|(key, source)| (key.clone(), source.to_string())).collect(),
-            input_hashes,
-            git_revision: git::revision(project.root()),
-            stages,
-            artifacts: BTreeMap::new(),
-            base_model_path,
-            settings: resolved.settings,
-            data,
-        };
-        let store = JobStore::open(self.config())?;
-        let run = make_run_folder(project, &manifest)?;
-        manifest.run_id = run.run_id();
-        if let Err(error) = json_file::write(&run.manifest(), &manifest) {
-            let _ = fs::remove_dir_all(run.folder());
-            return Err(error);
-        }
-        store.insert(&run, &manifest)?;
-        Ok((run, manifest))
     }
 
     /// Checks name and data sets, and reports everything that is wrong with them at once.
@@ -232,16 +190,6 @@ impl Workbench {
     }
 }
 
-/// What a run is made from.
-pub(super) struct NewRun {
-    pub run_name: String,
-    pub resolved: Resolved,
-    pub data: RunData,
-    pub base_model_path: PathBuf,
-    pub input_hashes: BTreeMap<String, String>,
-    pub stages: Vec<StageRecord>,
-}
-
 fn input_hashes(data: &RunData, base_model: &BaseModel) -> Result<BTreeMap<String, String>> {
     let optional = [&data.test, &data.stage2_train, &data.stage2_validation].into_iter().flatten().cloned();
     let files = [data.train.clone(), data.validation.clone(), base_model.config_path()];
@@ -252,20 +200,6 @@ fn input_hashes(data: &RunData, base_model: &BaseModel) -> Result<BTreeMap<Strin
 fn stages(settings: &Settings) -> Vec<StageRecord> {
     let stages = 1..=settings.training.num_stages;
     stages.map(|stage| new_record(stage, settings.training.stage(stage).iterations)).collect()
-}
-
-/// Makes the run's folder; a run of the same name in the same second gets the next free one.
-fn make_run_folder(project: &ProjectLayout, manifest: &RunManifest) -> Result<RunLayout> {
-    let runs = project.runs();
-    fs::create_dir_all(&runs).map_err(WorkbenchError::file("create", &runs))?;
-    let mut at = manifest.created_at;
-    loop {
-        let run = project.run(&ids::run_id(&manifest.run_name, at));
-        match fs::create_dir(run.folder()) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => at += SignedDuration::from_secs(1),
-            made => return made.map(|()| run.clone()).map_err(WorkbenchError::file("create", run.folder())),
-        }
-    }
 }
 
 fn summary(manifest: &RunManifest, base_model: &BaseModel) -> ConfigurationSummary {

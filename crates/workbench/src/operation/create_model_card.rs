@@ -23,13 +23,11 @@ pub struct CreateModelCard {
     pub project_path: Option<PathBuf>,
     /// Id of the run, which must be completed.
     pub run_id: String,
-    /// `standard` (the default), `competition` or `research`.
-    pub template: Option<String>,
-    /// Id of a completed run to compare with, such as dense training of the same model on the same data. Without one
-    /// the card states no saving.
+    /// Which card; standard when absent.
+    pub template: Option<CardTemplate>,
+    /// Completed run of full training to compare with; without one the card states no saving.
     pub baseline_run_id: Option<String>,
-    /// File or folder to write, relative to the project or absolute; in a folder `README.md`. Nothing is written when
-    /// absent.
+    /// File or folder to write, such as README.md; nothing is written when absent.
     pub output_path: Option<PathBuf>,
     /// Replace a file that is there (false by default).
     pub overwrite: Option<bool>,
@@ -59,7 +57,7 @@ impl Workbench {
     }
 
     fn card_now(&self, request: &CreateModelCard) -> Result<CreateModelCardResponse> {
-        let template = template(request.template.as_deref())?;
+        let template = request.template.unwrap_or_default();
         let project = request.project_path.as_deref();
         let run = self.read_run(project, &request.run_id)?;
         let stage = last_stage(&run)?;
@@ -99,15 +97,6 @@ impl Workbench {
         }
         Ok(file)
     }
-}
-
-fn template(word: Option<&str>) -> Result<CardTemplate> {
-    let Some(word) = word else { return Ok(CardTemplate::default()) };
-    CardTemplate::named(word).ok_or_else(|| WorkbenchError::InvalidValue {
-        key: "template",
-        found: format!("{word:?}"),
-        allowed: CardTemplate::ALL.map(CardTemplate::as_str).join(", "),
-    })
 }
 
 /// The last stage that a completed run trained.

@@ -1,4 +1,4 @@
-//! What this installation can do here: `greentune doctor`.
+//! What this installation can do here.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use greentune_carbon::{
     intensity::{GridSource, Place},
 };
 use greentune_core_config::{
-    Diagnostic,
+    Diagnostic, Suggestion,
     emissions::{ComponentProvenance, EmissionsProvenance, EnergyBasis},
     settings::CarbonSettings,
     task::{DeviceReport, WorkerAnswer, WorkerTask},
@@ -52,6 +52,9 @@ pub struct Check {
     /// What to do.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub hint: Option<String>,
+    /// Operations that help.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub suggestions: Vec<Suggestion>,
 }
 
 /// How a check stands.
@@ -213,7 +216,7 @@ fn energy_found(provenance: &EmissionsProvenance) -> Check {
 
 impl Check {
     fn new(name: &str, status: CheckStatus, detail: String) -> Self {
-        Self { name: name.to_owned(), status, detail, hint: None }
+        Self { name: name.to_owned(), status, detail, hint: None, suggestions: Vec::new() }
     }
 
     fn ok(name: &str, detail: String) -> Self {
@@ -222,7 +225,11 @@ impl Check {
 
     fn failed(name: &str, error: &WorkbenchError) -> Self {
         let problem = error.problem();
-        Self { hint: problem.hint.clone(), ..Self::new(name, CheckStatus::Failed, problem.to_string()) }
+        Self {
+            hint: problem.hint.clone(),
+            suggestions: problem.suggestions.clone(),
+            ..Self::new(name, CheckStatus::Failed, problem.to_string())
+        }
     }
 
     fn of(name: &str, found: Result<String>) -> Self {

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Result, Workbench, WorkbenchError, engine::wrong_answer, json_file, run::Run};
+use crate::{Result, Workbench, WorkbenchError, engine::wrong_answer, run::Run};
 
 /// Evaluate a stage's adapters.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -27,7 +27,7 @@ pub struct EvaluateModel {
     pub test_dataset: PathBuf,
     /// Stage whose model is evaluated: 1 or 2, of an image classifier its last.
     pub stage: u8,
-    /// Records for which a response is generated; the settings' `evaluation.generate_records` when absent.
+    /// Records for which a response is generated.
     pub generate_records: Option<u64>,
 }
 
@@ -186,7 +186,7 @@ fn keep(
     let folder = run.layout.evaluation(task.stage);
     std::fs::create_dir_all(&folder).map_err(WorkbenchError::file("create", folder))?;
     let content = ResultsFile { created_at, dataset: &task.dataset, results: &response };
-    json_file::write(&response.results_file, &content)?;
+    greentune_run_folder::json::write(&response.results_file, &content)?;
     Ok(response)
 }
 

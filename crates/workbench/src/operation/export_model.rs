@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Result, Workbench, WorkbenchError,
     card::{Weights, model_card},
+    run::of_language_model,
 };
 
 /// Export a stage.
@@ -21,9 +22,9 @@ pub struct ExportModel {
     pub run_id: String,
     /// Stage to export: 1 or 2.
     pub stage: u8,
-    /// `safetensors` or `huggingface`; `mlx` and `gguf` are not available yet.
-    pub export_format: String,
-    /// Folder to write, relative to the project or absolute; must be absent or empty.
+    /// Format to write; mlx and gguf are not available yet.
+    pub export_format: ExportFormat,
+    /// Folder to write; must be absent or empty.
     pub export_path: PathBuf,
     /// Merge the adapters into the base model (true), or write the adapters alone (false, the default).
     pub merge_adapters: Option<bool>,
@@ -73,10 +74,13 @@ impl Workbench {
                 ),
             });
         }
-        let format: ExportFormat = request.export_format.parse().map_err(WorkbenchError::reported)?;
-        let run = self
-            .read_run(request.project_path.as_deref(), &request.run_id)?
-            .of_language_model("exporting", "final-model/model.safetensors of the run has the names and shapes of torchvision (ViT: timm), config.json beside it the rest")?;
+        let format = request.export_format;
+        let run = self.read_run(request.project_path.as_deref(), &request.run_id)?;
+        let run = of_language_model(
+            run,
+            "exporting",
+            "final-model/model.safetensors of the run has the names and shapes of torchvision (ViT: timm), config.json beside it the rest",
+        )?;
         let merge = request.merge_adapters.unwrap_or(false);
         let weights = if merge { Weights::Merged } else { Weights::Adapters };
         let card = model_card(&run, request.stage, weights, CardTemplate::Standard, None)?;

@@ -6,14 +6,11 @@ use std::{
 };
 
 use greentune_core_config::{event::Event, layout::RunLayout, manifest::RunStatus};
+use greentune_run_folder::{RunView, read_after};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    Result, Workbench, events,
-    launch::POLL,
-    run::{is_active, status_of},
-};
+use crate::{Result, Workbench, launch::POLL};
 
 /// Events that are returned at most when the request does not say.
 const LIMIT: usize = 1000;
@@ -48,6 +45,9 @@ pub struct FollowEventsResponse {
     pub status: RunStatus,
     /// Whether no worker is at work and every event was returned: nothing more will come by itself.
     pub ended: bool,
+    /// Seconds until training is done, at the present pace; absent when it is not known.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub remaining_seconds: Option<f64>,
 }
 
 impl Workbench {
@@ -62,24 +62,31 @@ impl Workbench {
         let layout = self.blocking(find).await?;
         loop {
             let run = layout.clone();
-            let response = self.blocking(move |_| look(&run, after, limit)).await?;
+            let response = self.blocking(move |workbench| workbench.events_after(&run, after, limit)).await?;
             if response.ended || !response.events.is_empty() || Instant::now() >= deadline {
                 return Ok(response);
             }
             tokio::time::sleep(POLL).await;
         }
     }
-}
 
-fn look(run: &RunLayout, after: Option<u64>, limit: usize) -> Result<FollowEventsResponse> {
-    // The status is looked at first: whatever an ended run wrote is in the file then.
-    let status = status_of(run)?;
-    let events = events::read_after(&run.events(), after, limit)?;
-    Ok(FollowEventsResponse {
-        run_id: run.run_id(),
-        last_seq: events.last().map(|event| event.seq).or(after),
-        status,
-        ended: !is_active(status) && events.len() < limit,
-        events,
-    })
+    fn events_after(
+        &self,
+        run: &RunLayout,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Result<FollowEventsResponse> {
+        // The status is looked at first: whatever an ended run wrote is in the file then.
+        let look = |view: &RunView| (view.status(), view.remaining_seconds());
+        let (status, remaining_seconds) = self.look(run, look)?;
+        let events = read_after(&run.events(), after, limit)?;
+        Ok(FollowEventsResponse {
+            run_id: run.run_id(),
+            last_seq: events.last().map(|event| event.seq).or(after),
+            status,
+            ended: !status.is_active() && events.len() < limit,
+            remaining_seconds,
+            events,
+        })
+    }
 }

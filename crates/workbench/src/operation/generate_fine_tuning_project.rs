@@ -3,25 +3,28 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use greentune_core_config::{
+    Suggestion,
     availability::unavailable,
     ids,
     resolve::{Layers, resolve},
-    settings::{
-        BaseModelSettings, DatasetFormat, DatasetSchema, Device, ModelType, Quantization, Scheduler, Settings,
-    },
+    settings::{BaseModelSettings, Settings},
 };
 use greentune_scaffold::{GeneratedProject, ProjectSpec, generate_project};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::section::{
+    BaseModelConfig, CarbonConfig, DatasetConfig, LoraConfig, OF_BOTH_STAGES, TrainingConfig,
+};
 use crate::{
     Result, Workbench, WorkbenchError,
+    command_line::command,
     project::{check_addresses, without_links},
 };
 
 /// Make a project.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct GenerateFineTuningProject {
     /// Name of the project and of its folder.
     pub project_name: String,
@@ -31,7 +34,7 @@ pub struct GenerateFineTuningProject {
     pub description: Option<String>,
     /// What is fine-tuned.
     pub base_model_config: BaseModelConfig,
-    /// How it is trained.
+    /// Fields beside stage1 and stage2 hold for both.
     pub training_config: Option<TrainingConfig>,
     /// The adapters.
     pub lora_config: Option<LoraConfig>,
@@ -43,101 +46,6 @@ pub struct GenerateFineTuningProject {
     pub carbon_config: Option<CarbonConfig>,
     /// Other systems.
     pub integrations: Option<Integrations>,
-}
-
-/// What is fine-tuned.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct BaseModelConfig {
-    /// Family: olmo, llama, mistral or custom.
-    pub r#type: ModelType,
-    /// Identifier on the Hugging Face Hub, such as `allenai/OLMo-2-0425-1B`; downloaded when there is no `local_path`.
-    pub model_id: String,
-    /// Branch, tag or commit of `model_id`; main when absent.
-    pub revision: Option<String>,
-    /// Folder with `config.json`, `*.safetensors` and `tokenizer.json`.
-    pub local_path: Option<PathBuf>,
-    /// How frozen weights are kept: none, q8 or q4.
-    pub quantization: Option<Quantization>,
-}
-
-/// How it is trained; fields beside `stage1` and `stage2` hold for both stages.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
-pub struct TrainingConfig {
-    /// Stages: 1 or 2.
-    pub num_stages: Option<u8>,
-    /// Optimizer steps of each stage.
-    pub iterations: Option<u64>,
-    /// Peak learning rate of each stage.
-    pub learning_rate: Option<f64>,
-    /// Records per forward pass of each stage.
-    pub batch_size: Option<u64>,
-    /// How many times as often a record of high quality is drawn.
-    pub quality_weight_multiplier: Option<f64>,
-    /// Optimizer steps between checkpoints.
-    pub save_steps: Option<u64>,
-    /// Optimizer steps between evaluations.
-    pub eval_steps: Option<u64>,
-    /// Tokens per record at most.
-    pub max_seq_length: Option<u64>,
-    /// Seed of everything that is drawn.
-    pub seed: Option<u64>,
-    /// Device that trains.
-    pub device: Option<Device>,
-    /// Stage 1 alone.
-    pub stage1: Option<StageConfig>,
-    /// Stage 2 alone.
-    pub stage2: Option<StageConfig>,
-}
-
-/// One stage.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
-pub struct StageConfig {
-    /// Optimizer steps.
-    pub iterations: Option<u64>,
-    /// Peak learning rate.
-    pub learning_rate: Option<f64>,
-    /// Records per forward pass.
-    pub batch_size: Option<u64>,
-    /// Forward passes per optimizer step.
-    pub gradient_accumulation: Option<u64>,
-    /// Steps over which the learning rate rises from 0.
-    pub warmup_steps: Option<u64>,
-    /// Course of the learning rate after warm-up.
-    pub scheduler: Option<Scheduler>,
-    /// Share of the drawn records that comes from stage 1 (stage 2 only).
-    pub replay_ratio: Option<f64>,
-}
-
-/// The adapters.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
-pub struct LoraConfig {
-    /// Rank of the update.
-    pub rank: Option<u64>,
-    /// The update is scaled by alpha / rank.
-    pub alpha: Option<f64>,
-    /// Share of the adapter's inputs that is zeroed in training.
-    pub dropout: Option<f64>,
-    /// Projections that get an adapter.
-    pub target_modules: Option<Vec<String>>,
-}
-
-/// How records are read.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
-pub struct DatasetConfig {
-    /// Format of the files.
-    pub format: Option<DatasetFormat>,
-    /// What a record looks like.
-    pub schema: Option<DatasetSchema>,
-    /// Field with the instruction.
-    pub instruction_field: Option<String>,
-    /// Field with further input.
-    pub input_field: Option<String>,
-    /// Field with the response.
-    pub output_field: Option<String>,
-    /// Field with the quality.
-    pub quality_field: Option<String>,
-    /// Prompt template in minijinja's syntax.
-    pub prompt_template: Option<String>,
 }
 
 /// Which features are on.
@@ -155,21 +63,6 @@ pub struct ProjectFeatures {
     pub enable_huggingface_upload: Option<bool>,
     /// Evaluate at the end of each stage; always on.
     pub enable_evaluation: Option<bool>,
-}
-
-/// Metering.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
-pub struct CarbonConfig {
-    /// Name in the emissions files.
-    pub project_name: Option<String>,
-    /// Country whose grid is used, ISO 3166-1 alpha-3.
-    pub country_iso_code: Option<String>,
-    /// State, province or zone in that country.
-    pub region: Option<String>,
-    /// Never ask a service for live carbon intensity.
-    pub offline_mode: Option<bool>,
-    /// Service for live carbon intensity.
-    pub emissions_endpoint: Option<String>,
 }
 
 /// Other systems.
@@ -236,7 +129,7 @@ impl Workbench {
         let parent = without_links(&request.output_dir)?;
         self.check_roots(&parent, &request.output_dir)?;
         let layers = Layers {
-            run_overrides: settings_asked_for(request)?,
+            run_overrides: settings_asked_for(request),
             home: self.config().user_home.clone(),
             ..Layers::default()
         };
@@ -260,27 +153,27 @@ fn check_model(model: &BaseModelSettings) -> Result<()> {
     Ok(())
 }
 
-/// The settings that `request` asks for; its fields are called as the settings are.
-fn settings_asked_for(request: &GenerateFineTuningProject) -> Result<Map<String, Value>> {
-    let given = serde_json::to_value(request)
-        .map_err(|error| WorkbenchError::Internal(format!("a request cannot be JSON: {error}")))?;
+/// The settings that `request` asks for; its sections are called as those of the settings are.
+fn settings_asked_for(request: &GenerateFineTuningProject) -> Map<String, Value> {
     let features = request.features.clone().unwrap_or_default();
     let other = request.integrations.clone().unwrap_or_default();
-    let mut carbon = given["carbon_config"].as_object().cloned().unwrap_or_default();
-    carbon.insert("enabled".into(), json!(features.enable_carbontracking));
+    let mut carbon = request.carbon_config.clone().unwrap_or_default().0;
+    if let Some(enabled) = features.enable_carbontracking {
+        carbon.insert("enabled".into(), json!(enabled));
+    }
     if carbon.get("project_name").is_none_or(Value::is_null) {
         carbon.insert("project_name".into(), json!(other.codecarbon_project_name));
     }
-    let mut training = training_asked_for(&given["training_config"]);
+    let mut training = for_each_stage(request.training_config.clone().unwrap_or_default().0);
     if features.enable_quality_weighting == Some(false) {
         training.insert("quality_weight_multiplier".into(), json!(1.0));
     }
     let settings = json!({
         "project": { "name": request.project_name, "description": request.description },
-        "base_model": given["base_model_config"],
+        "base_model": request.base_model_config,
         "training": training,
-        "lora": given["lora_config"],
-        "dataset": given["dataset_config"],
+        "lora": request.lora_config,
+        "dataset": request.dataset_config,
         "carbon": carbon,
         "mlflow": {
             "enabled": features.enable_mlflow.unwrap_or(other.mlflow_tracking_uri.is_some()),
@@ -288,19 +181,23 @@ fn settings_asked_for(request: &GenerateFineTuningProject) -> Result<Map<String,
         },
         "wandb": { "project": other.wandb_project },
     });
-    Ok(without_nulls(settings).as_object().cloned().unwrap_or_default())
+    without_nulls(settings).as_object().cloned().unwrap_or_default()
 }
 
 /// `[training]`: what is given for both stages goes into each, under what is given for that stage alone.
-fn training_asked_for(given: &Value) -> Map<String, Value> {
-    const BOTH: [&str; 3] = ["iterations", "learning_rate", "batch_size"];
-    let mut training = given.as_object().cloned().unwrap_or_default();
-    let both = BOTH.map(|key| (key.to_owned(), training.remove(key).unwrap_or_default()));
+fn for_each_stage(mut training: Map<String, Value>) -> Map<String, Value> {
+    let both = OF_BOTH_STAGES.map(|key| (key.to_owned(), training.remove(key).unwrap_or_default()));
     for stage in ["stage1", "stage2"] {
-        let mut settings = Map::from_iter(both.clone());
-        let own = training.remove(stage).map(without_nulls);
-        settings.extend(own.as_ref().and_then(Value::as_object).cloned().unwrap_or_default());
-        training.insert(stage.to_owned(), Value::Object(settings));
+        match training.remove(stage).map_or_else(|| json!({}), without_nulls) {
+            Value::Object(own) => {
+                let settings: Map<_, _> = both.iter().cloned().chain(own).collect();
+                training.insert(stage.to_owned(), settings.into());
+            }
+            // Refused when the settings are resolved.
+            other => {
+                training.insert(stage.to_owned(), other);
+            }
+        }
     }
     training
 }
@@ -365,32 +262,47 @@ fn next_steps(settings: &Settings, not_available_yet: &[String]) -> Vec<String> 
     if !not_available_yet.is_empty() {
         steps.push(String::from("look at not_available_yet: a run that needs one of these is refused"));
     }
-    steps.extend(
-        [
-            "put records into data/raw (JSONL, CSV or Parquet) and split them: prepare_dataset, or `greentune data prepare`",
-            "look at what the model will see of them: inspect_dataset, or `greentune data inspect`",
-            "configure a run: configure_training_run, or `greentune runs new`",
-            "train it: start_training, or `greentune train`",
-        ]
-        .map(String::from),
-    );
+    let call = |operation: &str| Suggestion::new("go on", operation);
+    for (what, step) in [
+        ("put records into data/raw (JSONL, CSV or Parquet) and split them", call("prepare_dataset")),
+        ("look at what the model will see of them", call("inspect_dataset")),
+        ("configure a run", call("configure_training_run")),
+        ("train it", call("start_training")),
+    ] {
+        steps.push(format!("{what}: {}, or `{}`", step.operation, command(&step)));
+    }
     steps
 }
 
+/// Commands for a project, by what they do.
 fn command_examples() -> BTreeMap<String, String> {
+    let of_run = |operation: &str| Suggestion::new("go on", operation).with("run_id", "RUN");
+    let data = |name: &str| format!("data/processed/{name}.jsonl");
     [
-        ("prepare_data", "greentune data prepare data/raw/records.jsonl"),
-        ("inspect_data", "greentune data inspect data/processed/train.jsonl"),
+        (
+            "prepare_data",
+            Suggestion::new("go on", "prepare_dataset").with("datasets", "data/raw/records.jsonl"),
+        ),
+        ("inspect_data", Suggestion::new("go on", "inspect_dataset").with("dataset", data("train"))),
         (
             "configure_run",
-            "greentune runs new --name first --train data/processed/train.jsonl --validation data/processed/validation.jsonl",
+            Suggestion::new("go on", "configure_training_run").with("run_name", "first").with(
+                "training_data",
+                json!({ "train_dataset": data("train"), "validation_dataset": data("validation") }),
+            ),
         ),
-        ("train", "greentune train RUN"),
-        ("monitor", "greentune monitor RUN --follow"),
-        ("evaluate", "greentune evaluate RUN --test data/processed/test.jsonl --stage 2"),
-        ("export", "greentune export RUN --stage 2 --format huggingface --to exported"),
-        ("emissions", "greentune emissions summary RUN"),
+        ("train", of_run("start_training")),
+        ("monitor", of_run("follow_events")),
+        ("evaluate", of_run("evaluate_model").with("test_dataset", data("test")).with("stage", 2)),
+        (
+            "export",
+            of_run("export_model")
+                .with("stage", 2)
+                .with("export_format", "huggingface")
+                .with("export_path", "exported"),
+        ),
+        ("emissions", of_run("get_emissions_summary")),
     ]
-    .map(|(name, command)| (name.to_owned(), command.to_owned()))
+    .map(|(name, suggestion)| (name.to_owned(), command(&suggestion)))
     .into()
 }

@@ -46,7 +46,7 @@ impl Workbench {
         self.blocking(move |workbench| {
             let run = workbench.read_run(request.project_path.as_deref(), &request.run_id)?;
             let factors = factors(run.manifest.settings.carbon.equivalences_file.as_deref())?;
-            let cleaner_hours = cleaner_hours(&run, &workbench.config().live_intensity);
+            let cleaner_hours = cleaner_hours(&run, &workbench.config().meter.live);
             let facts = RunFacts { cleaner_hours, ..facts(&run, &factors)? };
             summarize_with(&run.layout, &factors, &facts).map_err(WorkbenchError::reported)
         })

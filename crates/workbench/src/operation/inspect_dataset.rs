@@ -20,7 +20,7 @@ pub struct InspectDataset {
     pub dataset: PathBuf,
     /// Records to show in full; 3 when absent.
     pub show: Option<usize>,
-    /// Settings for this look alone, by dotted key or nested.
+    /// Settings on top, by dotted key.
     pub override_params: Option<serde_json::Map<String, serde_json::Value>>,
 }
 

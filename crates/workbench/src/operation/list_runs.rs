@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
+use greentune_core_config::layout::RunLayout;
+use greentune_run_folder::{RunView, Stamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Result, RunSummary, Workbench,
     job_store::{JobStore, runs_of},
-    run::Run,
 };
 
 /// List runs.
@@ -34,21 +35,46 @@ impl Workbench {
     }
 
     fn list_runs_now(&self, request: &ListRuns) -> Result<ListRunsResponse> {
-        let layouts = match &request.project_path {
-            Some(path) => runs_of(&self.open_project(path)?),
-            None => JobStore::open(self.config())?.all()?,
+        let (layouts, store) = if let Some(path) = &request.project_path {
+            // Without an index the runs of a project are still listed.
+            (runs_of(&self.open_project(path)?), JobStore::open(self.config()).ok())
+        } else {
+            let store = JobStore::open(self.config())?;
+            (store.all()?, Some(store))
         };
+        let kept = store.as_ref().and_then(|store| store.summaries().ok()).unwrap_or_default();
+        let may_be_read = self.allowed_roots();
         let mut response = ListRunsResponse { runs: Vec::new(), unreadable: Vec::new() };
-        for layout in layouts {
-            if self.check_roots(layout.folder(), layout.folder()).is_err() {
+        let mut new = Vec::new();
+        for layout in layouts.into_iter().filter(|layout| may_be_read.contain(layout.folder())) {
+            let folder = layout.folder().to_string_lossy().into_owned();
+            let stamp = stamp_of(&layout);
+            let summary = kept.get(&folder).filter(|(kept, _)| *kept == stamp);
+            // What a worker is at changes without its files: its end.
+            let summary = summary.and_then(|(_, summary)| serde_json::from_str::<RunSummary>(summary).ok());
+            if let Some(summary) = summary.filter(|summary| !summary.status.is_active()) {
+                response.runs.push(summary);
                 continue;
             }
-            match Run::read(layout) {
-                Ok(run) => response.runs.push(run.summary()),
+            match self.look(&layout, RunView::summary) {
+                Ok(summary) => {
+                    new.extend(serde_json::to_string(&summary).ok().map(|text| (folder, stamp, text)));
+                    response.runs.push(summary);
+                }
                 Err(error) => response.unreadable.push(error.to_string()),
             }
+        }
+        if let Some(store) = store.filter(|_| !new.is_empty()) {
+            // They are read again the next time where they cannot be kept.
+            let _ = store.keep_summaries(&new);
         }
         response.runs.sort_by(|a, b| b.created_at.cmp(&a.created_at).then_with(|| b.run_id.cmp(&a.run_id)));
         Ok(response)
     }
+}
+
+/// Tells whether the files that a summary rests on have changed; taken before they are read.
+fn stamp_of(layout: &RunLayout) -> String {
+    let stamp = |path| Stamp::of(path).map(|stamp| stamp.to_string()).unwrap_or_default();
+    format!("{} {}", stamp(&layout.manifest()), stamp(&layout.events()))
 }

@@ -2,20 +2,20 @@
 
 use std::path::PathBuf;
 
-use greentune_core_config::{event::EventKind, manifest::RunStatus, selection::SelectionSoFar};
+use greentune_core_config::{manifest::RunStatus, platform::PlatformKind, selection::SelectionSoFar};
+use greentune_run_folder::RunView;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::start_training::LOCAL;
-use crate::{Result, Workbench, WorkbenchError, comparison::EnergySavingsBasis, progress, run::Run};
+use crate::{Result, Workbench, comparison::EnergySavingsBasis};
 
 /// Ask how far a job is.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct MonitorTraining {
     /// Id of the job: on this machine the run's.
     pub job_id: String,
-    /// Where it trains: `local`.
-    pub platform: Option<String>,
+    /// Where it trains; this machine when absent.
+    pub platform: Option<PlatformKind>,
     /// Path of the project; the index of runs is asked when absent.
     pub project_path: Option<PathBuf>,
 }
@@ -56,41 +56,30 @@ pub struct MonitorTrainingResponse {
 impl Workbench {
     /// Reads the figures of a job from the run's files.
     pub async fn monitor_training(&self, request: MonitorTraining) -> Result<MonitorTrainingResponse> {
-        if let Some(platform) = request.platform.filter(|platform| platform != LOCAL) {
-            return Err(WorkbenchError::NotAvailableYet {
-                what: format!("jobs on the platform {platform:?}"),
-                instead: String::from("leave `platform` out for jobs on this machine"),
-            });
-        }
         self.blocking(move |workbench| {
-            Ok(job(&workbench.read_run(request.project_path.as_deref(), &request.job_id)?))
+            let run = workbench.find_run(request.project_path.as_deref(), &request.job_id)?;
+            workbench.look(&run, job)
         })
         .await
     }
 }
 
-fn job(run: &Run) -> MonitorTrainingResponse {
-    let summary = run.summary();
-    let step = progress::last_step(run);
+fn job(run: &RunView) -> MonitorTrainingResponse {
+    let step = run.last_step();
     let samples = step.and_then(|step| step.samples.as_ref());
-    let evaluated = run.events.iter().rev().find_map(|event| match &event.kind {
-        EventKind::EpochFinished(epoch) => Some((epoch.accuracy, Some(epoch.total_epochs))),
-        EventKind::Evaluated { token_accuracy, .. } => Some((*token_accuracy, None)),
-        _ => None,
-    });
-    let selecting = run.manifest.stages.iter().find_map(|stage| stage.selection.as_ref());
+    let evaluation = run.evaluation();
+    let selecting = run.manifest().stages.iter().find_map(|stage| stage.selection.as_ref());
     let savings = run.compute_savings();
-    let left = (summary.status == RunStatus::Running).then(|| progress::pace(run)).flatten();
     MonitorTrainingResponse {
         epoch: samples.map(|samples| samples.epoch),
-        total_epochs: evaluated.and_then(|(_, epochs)| epochs),
-        accuracy: evaluated.map(|(accuracy, _)| accuracy),
+        total_epochs: evaluation.and_then(|evaluation| evaluation.total_epochs),
+        accuracy: evaluation.map(|evaluation| evaluation.accuracy),
         loss: step.map(|step| step.train_loss),
         activation_rate: selecting.map(SelectionSoFar::activation_rate),
         energy_savings_basis: savings.map(|_| EnergySavingsBasis::Compute),
         energy_savings: savings,
-        eta_minutes: left.map(|pace| progress::remaining_seconds(&run.manifest, pace) / 60.0),
-        status: summary.status,
-        job_id: summary.run_id,
+        eta_minutes: run.remaining_seconds().map(|seconds| seconds / 60.0),
+        status: run.status(),
+        job_id: run.manifest().run_id.clone(),
     }
 }

@@ -3,15 +3,16 @@
 use std::path::PathBuf;
 
 use greentune_core_config::{
-    Problem,
-    event::{EmissionsSoFar, Event, EventKind},
-    manifest::{RunStatus, StageRecord},
+    Problem, Suggestion,
+    event::EmissionsSoFar,
+    manifest::{RunManifest, RunStatus, StageRecord},
 };
+use greentune_run_folder::RunView;
 use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Result, StageProgress, Workbench, progress, run::Run};
+use crate::{Result, StageProgress, Workbench, run::explain_end};
 
 /// Ask where a run stands.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -67,6 +68,9 @@ pub struct MonitorTrainingProgressResponse {
     /// What to do next, when the run does not go on by itself.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub hint: Option<String>,
+    /// Operations that help then.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub suggestions: Vec<Suggestion>,
     /// Number of the last event.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub last_seq: Option<u64>,
@@ -102,106 +106,86 @@ impl Workbench {
         request: MonitorTrainingProgress,
     ) -> Result<MonitorTrainingProgressResponse> {
         self.blocking(move |workbench| {
-            let run = workbench.read_run(request.project_path.as_deref(), &request.run_id)?;
-            Ok(progress_of(run, request.include_emissions.unwrap_or(true)))
+            let run = workbench.find_run(request.project_path.as_deref(), &request.run_id)?;
+            workbench.look(&run, |view| progress_of(view, request.include_emissions.unwrap_or(true)))
         })
         .await
     }
 }
 
-fn progress_of(run: Run, include_emissions: bool) -> MonitorTrainingProgressResponse {
+fn progress_of(run: &RunView, include_emissions: bool) -> MonitorTrainingProgressResponse {
     let summary = run.summary();
     let status = summary.status;
-    let current = current_stage(&run);
-    let remaining_seconds = match status {
-        RunStatus::Running => {
-            progress::pace(&run).map(|pace| progress::remaining_seconds(&run.manifest, pace))
-        }
-        _ => None,
-    };
-    let emissions: Vec<_> = run.manifest.stages.iter().filter_map(|stage| stage.emissions.clone()).collect();
+    let mut manifest = run.manifest().clone();
+    explain_end(run.layout(), &mut manifest);
+    let current = current_stage(&manifest);
+    let remaining_seconds = run.remaining_seconds();
+    let emissions: Vec<_> = manifest.stages.iter().filter_map(|stage| stage.emissions.clone()).collect();
     MonitorTrainingProgressResponse {
         status,
         current_stage: current.map_or(1, |stage| stage.stage),
         current_iteration: current.map_or(0, |stage| stage.steps_done),
         total_iterations: current.map_or(0, |stage| stage.total_steps),
         progress_percentage: summary.progress_percentage,
-        metrics: metrics(&run),
+        metrics: metrics(run),
         carbon_emissions_kg: summary.carbon_emissions_kg.filter(|_| include_emissions),
         emissions: (include_emissions && !emissions.is_empty()).then_some(emissions),
         estimated_completion_time: remaining_seconds.and_then(from_now),
         remaining_seconds,
-        device: device(&run),
+        device: run.device().map(str::to_owned),
         stages: summary.stages,
-        warnings: warnings(&run),
-        hint: explained(&run).or_else(|| hint(status, &summary.run_id)),
-        last_seq: run.events.last().map(|event| event.seq),
-        problem: run.manifest.problem,
+        warnings: run.warnings(),
+        hint: explained(&manifest).and_then(|problem| problem.hint.clone()),
+        suggestions: explained(&manifest)
+            .map_or_else(|| suggestions(status, &summary.run_id), |problem| problem.suggestions.clone()),
+        last_seq: run.last_seq(),
+        problem: manifest.problem,
         run_id: summary.run_id,
     }
 }
 
 /// The stage at work, else the last one that was, else the first.
-fn current_stage(run: &Run) -> Option<&StageRecord> {
-    let stages = &run.manifest.stages;
+fn current_stage(manifest: &RunManifest) -> Option<&StageRecord> {
+    let stages = &manifest.stages;
     let touched = stages.iter().rev().find(|stage| stage.status != RunStatus::NotStarted);
     stages.iter().find(|stage| stage.status == RunStatus::Running).or(touched).or(stages.first())
 }
 
-fn metrics(run: &Run) -> TrainingMetrics {
-    let step = progress::last_step(run);
-    let mut metrics = TrainingMetrics {
+fn metrics(run: &RunView) -> TrainingMetrics {
+    let step = run.last_step();
+    let evaluation = run.evaluation();
+    let (images, tokens) = match evaluation {
+        Some(evaluation) if evaluation.total_epochs.is_some() => (Some(evaluation.accuracy), None),
+        Some(evaluation) => (None, Some(evaluation.accuracy)),
+        None => (None, None),
+    };
+    TrainingMetrics {
         train_loss: step.map(|step| step.train_loss),
         learning_rate: step.map(|step| step.learning_rate),
         tokens_per_second: step.filter(|step| step.tokens > 0).map(|step| step.tokens_per_second),
         samples_per_second: step.and_then(|step| Some(step.samples.as_ref()?.per_second)),
-        ..TrainingMetrics::default()
-    };
-    for event in run.events.iter().rev() {
-        if let EventKind::EpochFinished(epoch) = &event.kind {
-            metrics.validation_loss = Some(epoch.validation_loss);
-            metrics.accuracy = Some(epoch.accuracy);
-            break;
-        }
-        if let EventKind::Evaluated { validation_loss, perplexity, token_accuracy, .. } = event.kind {
-            metrics.validation_loss = Some(validation_loss);
-            metrics.perplexity = Some(perplexity);
-            metrics.token_accuracy = Some(token_accuracy);
-            break;
-        }
+        validation_loss: evaluation.map(|evaluation| evaluation.validation_loss),
+        perplexity: evaluation.and_then(|evaluation| evaluation.perplexity),
+        accuracy: images,
+        token_accuracy: tokens,
     }
-    metrics
 }
 
-fn device(run: &Run) -> Option<String> {
-    run.events.iter().rev().find_map(|event| match &event.kind {
-        EventKind::Started { device, .. } => Some(device.clone()),
-        _ => None,
-    })
+/// The likely end of a worker that left no word, where it is known.
+fn explained(manifest: &RunManifest) -> Option<&Problem> {
+    let is_interrupted = manifest.status == RunStatus::Interrupted;
+    manifest.problem.as_ref().filter(|_| is_interrupted)
 }
 
-fn warnings(run: &Run) -> Vec<String> {
-    let message = |event: &Event| match &event.kind {
-        EventKind::Warning { message, .. } => Some(message.clone()),
-        _ => None,
-    };
-    run.events.iter().filter_map(message).collect()
-}
-
-/// What to do about the likely end of a worker that left no word.
-fn explained(run: &Run) -> Option<String> {
-    let is_interrupted = run.manifest.status == RunStatus::Interrupted;
-    run.manifest.problem.as_ref().filter(|_| is_interrupted)?.hint.clone()
-}
-
-fn hint(status: RunStatus, run_id: &str) -> Option<String> {
-    match status {
-        RunStatus::NotStarted => Some(format!("start it with `greentune train {run_id}`")),
+fn suggestions(status: RunStatus, run_id: &str) -> Vec<Suggestion> {
+    let (purpose, operation) = match status {
+        RunStatus::NotStarted => ("start it", "start_training"),
         RunStatus::Failed | RunStatus::Cancelled | RunStatus::Interrupted => {
-            Some(format!("go on from the last checkpoint with `greentune resume {run_id}`"))
+            ("go on from the last checkpoint", "resume_training")
         }
-        RunStatus::Queued | RunStatus::Running | RunStatus::Completed => None,
-    }
+        RunStatus::Queued | RunStatus::Running | RunStatus::Completed => return Vec::new(),
+    };
+    vec![Suggestion::new(purpose, operation).with("run_id", run_id)]
 }
 
 fn from_now(seconds: f64) -> Option<Timestamp> {

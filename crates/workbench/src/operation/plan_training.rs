@@ -7,15 +7,15 @@ use greentune_core_config::{
     plan::{PlanAccuracy, TrainingPlan},
     task::{PlanFindings, PlanTask, WorkerAnswer, WorkerTask},
 };
+use greentune_run_folder::{json, lock};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Result, Workbench,
     engine::wrong_answer,
-    json_file, lock,
     plan::{Past, accuracy_of, comparable_runs, last_accuracy, memory_ratios, past_of, put_together},
-    run::{Run, is_active},
+    run::{Run, of_language_model},
 };
 
 /// Plan a run.
@@ -25,7 +25,7 @@ pub struct PlanTraining {
     pub project_path: Option<PathBuf>,
     /// Id of the run.
     pub run_id: String,
-    /// Measure steps even if earlier runs tell the pace, and plan a completed run once more.
+    /// Measure steps even if earlier runs tell the pace.
     pub measure: Option<bool>,
 }
 
@@ -78,23 +78,22 @@ impl Workbench {
         self.blocking(move |_| {
             let ratios = memory_ratios(&question.earlier);
             let plan = put_together(&question.run.manifest, &findings, question.past.as_ref(), &ratios);
-            json_file::write(&question.run.layout.plan(), &plan)?;
+            json::write(&question.run.layout.plan(), &plan)?;
             Ok(answer(&question, plan))
         })
         .await
     }
 
     fn question(&self, request: &PlanTraining) -> Result<Question> {
-        let run = self
-            .read_run(request.project_path.as_deref(), &request.run_id)?
-            .of_language_model("planning", "train one epoch and look at `greentune monitor`")?;
+        let run = self.read_run(request.project_path.as_deref(), &request.run_id)?;
+        let run = of_language_model(run, "planning", "train one epoch and look at `greentune monitor`")?;
         let status = run.manifest.status;
         let again = status == RunStatus::Completed && request.measure == Some(true);
-        let stands = (is_active(status) || status == RunStatus::Completed) && !again;
-        let kept = if stands { json_file::read(&run.layout.plan()).ok() } else { None };
-        if is_active(status) && kept.is_none() {
+        let stands = (status.is_active() || status == RunStatus::Completed) && !again;
+        let kept = if stands { json::read(&run.layout.plan()).ok() } else { None };
+        if status.is_active() && kept.is_none() {
             // Steps that are measured beside a training would slow both down.
-            return Err(lock::held(&run.layout));
+            return Err(lock::held(&run.layout).into());
         }
         let earlier = comparable_runs(self, &run);
         let past = if request.measure == Some(true) { None } else { past_of(&earlier) };

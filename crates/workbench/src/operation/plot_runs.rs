@@ -9,6 +9,7 @@ use super::{compare_runs::CompareRuns, plot_emissions::write};
 use crate::{
     Result, Workbench, WorkbenchError,
     comparison::{Comparison, RunFigures, charts},
+    run_ids::RunIds,
 };
 
 /// Draw charts of runs of adaptive sparse training beside full training.
@@ -16,10 +17,10 @@ use crate::{
 pub struct PlotRuns {
     /// Path of the project; the index of runs is asked when absent.
     pub project_path: Option<PathBuf>,
-    /// Id of the run; several, separated by commas, are a group over seeds.
-    pub ast_run_id: String,
-    /// Id of the run or ids of the runs to compare with; found as by `compare_runs` when absent.
-    pub baseline_run_id: Option<String>,
+    /// The run; several are a group over seeds.
+    pub ast_run_id: RunIds,
+    /// The run or runs to compare with; found as by `compare_runs` when absent.
+    pub baseline_run_id: Option<RunIds>,
     /// Folder for the charts, in the project of the first run; `comparisons/{run_id}` there when absent.
     pub to: Option<PathBuf>,
 }

@@ -19,7 +19,7 @@ pub struct PrepareDataset {
     pub project_path: PathBuf,
     /// The files, relative to the project or absolute; all of one schema.
     pub datasets: Vec<PathBuf>,
-    /// Folder that gets train.jsonl, validation.jsonl and test.jsonl; `data/processed` when absent.
+    /// Folder for train.jsonl, validation.jsonl and test.jsonl; data/processed when absent.
     pub output_dir: Option<PathBuf>,
     /// Seed of the split; `training.seed` when absent.
     pub seed: Option<u64>,

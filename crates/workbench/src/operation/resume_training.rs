@@ -18,9 +18,9 @@ pub struct ResumeTraining {
     pub project_path: Option<PathBuf>,
     /// Id of the run.
     pub run_id: String,
-    /// Return once the worker has begun (true, the default), or wait for the end (false).
+    /// Return once the worker has begun (the default), or wait for the end (false).
     pub async_mode: Option<bool>,
-    /// Refuse what does not fit into memory; the run's setting training.memory_check when absent.
+    /// Refuse what does not fit into memory.
     pub memory_check: Option<bool>,
     /// New carbon.budget_kg, in kg CO2e over all stages.
     pub budget_kg: Option<f64>,
@@ -44,7 +44,7 @@ impl Workbench {
                 });
             }
         }
-        let overrides = Overrides { memory_check, budget_kg, budget_kwh };
+        let overrides = Overrides { memory_check, budget_kg, budget_kwh, ..Overrides::default() };
         self.train(project_path, run_id, Demand::Again, async_mode, overrides).await
     }
 }

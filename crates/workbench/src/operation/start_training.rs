@@ -2,19 +2,19 @@
 
 use std::path::PathBuf;
 
-use greentune_core_config::manifest::RunStatus;
+use greentune_core_config::{
+    Diagnostic, Suggestion, layout::RunLayout, manifest::RunStatus, platform::PlatformKind,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::configure_image_run::{AstConfig, ConfigureImageRun};
 use crate::{
     Result, Workbench, WorkbenchError,
+    command_line::command,
     launch::{Demand, Overrides},
-    run::status_of,
+    observer::AwaitedRun,
 };
-
-/// The platform that is this machine.
-pub(crate) const LOCAL: &str = "local";
 
 /// Start a configured run (`run_id`), or make one that trains an image classifier and start it (`dataset` and `model`).
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -23,13 +23,13 @@ pub struct StartTraining {
     pub project_path: Option<PathBuf>,
     /// Id of a configured run.
     pub run_id: Option<String>,
-    /// Stage to train: 1 or 2; all stages of the project when absent.
+    /// Stage to train, 1 or 2; all when absent.
     pub stage: Option<u8>,
-    /// Return once the worker has begun (true, the default), or wait for the end (false).
+    /// Return once the worker has begun (the default), or wait for the end (false).
     pub async_mode: Option<bool>,
-    /// Where it trains: `local`, the only platform yet.
-    pub platform: Option<String>,
-    /// Refuse what does not fit into memory; the setting training.memory_check when absent.
+    /// Where it trains; this machine when absent.
+    pub platform: Option<PlatformKind>,
+    /// Refuse what does not fit into memory.
     pub memory_check: Option<bool>,
     /// Images to learn from: a folder per class, CIFAR, IDX or Parquet.
     pub dataset: Option<PathBuf>,
@@ -37,7 +37,7 @@ pub struct StartTraining {
     pub model: Option<String>,
     /// Train on the samples that matter, with these settings.
     pub ast_config: Option<AstConfig>,
-    /// Train the twin of such a run on all samples, to compare with.
+    /// Train the twin on all samples, to compare with.
     pub baseline: Option<bool>,
     /// Passes over the images.
     pub epochs: Option<u64>,
@@ -58,13 +58,14 @@ impl StartTraining {
     }
 
     /// The run to make: none when one is named.
+    ///
+    /// Errors: neither form or both; fields that belong to the form that was not used, all at once.
     fn to_configure(&self) -> Result<Option<ConfigureImageRun>> {
-        let forms = "either run_id, or dataset and model";
         match (&self.run_id, &self.dataset, &self.model) {
-            (Some(_), None, None) => Ok(None),
+            (Some(_), None, None) => self.check_nothing_for_a_new_run().map(|()| None),
             (None, Some(dataset), Some(model)) => Ok(Some(ConfigureImageRun {
                 project_path: self.project_path.clone(),
-                platform: self.platform.clone(),
+                platform: self.platform,
                 dataset: dataset.clone(),
                 model: model.clone(),
                 ast_config: self.ast_config.clone(),
@@ -83,9 +84,38 @@ impl StartTraining {
                     (false, true) => String::from("one of dataset and model"),
                     (false, false) => String::from("nothing"),
                 },
-                allowed: String::from(forms),
+                allowed: String::from("either run_id, or dataset and model"),
             }),
         }
+    }
+
+    /// Refuses what a configured run has settled already.
+    fn check_nothing_for_a_new_run(&self) -> Result<()> {
+        let given = [
+            ("ast_config", self.ast_config.is_some()),
+            ("baseline", self.baseline.is_some()),
+            ("epochs", self.epochs.is_some()),
+            ("batch_size", self.batch_size.is_some()),
+            ("learning_rate", self.learning_rate.is_some()),
+            ("seed", self.seed.is_some()),
+            ("auto_upload_hf", self.auto_upload_hf.is_some()),
+        ];
+        let refused = given.into_iter().filter(|(_, is_given)| *is_given).map(|(key, _)| {
+            WorkbenchError::InvalidValue {
+                key,
+                found: String::from("a value beside run_id"),
+                allowed: String::from(
+                    "it beside dataset and model; a run has its settings from override_params of \
+                     configure_training_run",
+                ),
+            }
+            .problem()
+        });
+        let problems: Vec<_> = refused.collect();
+        if problems.is_empty() {
+            return Ok(());
+        }
+        Err(WorkbenchError::all("request.value", "arguments do not belong to a configured run", problems))
     }
 }
 
@@ -99,7 +129,7 @@ pub struct StartTrainingResponse {
     /// Id of the job; on the local platform the run's.
     pub job_id: String,
     /// Where it trains.
-    pub platform: String,
+    pub platform: PlatformKind,
     /// Whether a worker took it.
     pub training_started: bool,
     /// Whether it goes on from an earlier attempt.
@@ -128,27 +158,22 @@ impl Workbench {
         let request = self.configured(request).await?;
         let StartTraining { project_path, run_id, stage, async_mode, platform, memory_check, .. } = request;
         let run_id = run_id.unwrap_or_default();
-        if let Some(platform) = platform.filter(|platform| platform != LOCAL) {
-            return Err(WorkbenchError::NotAvailableYet {
-                what: format!("training on the platform {platform:?}"),
-                instead: String::from("leave `platform` out to train on this machine"),
-            });
-        }
         let demand = stage.map_or(Demand::All, Demand::Stage);
-        let overrides = Overrides { memory_check, ..Overrides::default() };
+        let overrides = Overrides { memory_check, platform, ..Overrides::default() };
         self.train(project_path, run_id, demand, async_mode, overrides).await
     }
 
     /// The request to start a run by its id: one that asks for an image classifier has its run made first.
-    pub async fn configured(&self, request: StartTraining) -> Result<StartTraining> {
+    async fn configured(&self, request: StartTraining) -> Result<StartTraining> {
         let Some(run) = request.to_configure()? else { return Ok(request) };
         let made = self.configure_image_run(run).await?;
         Ok(StartTraining {
             project_path: Some(made.project_path),
-            run_id: Some(made.run_id),
-            dataset: None,
-            model: None,
-            ..request
+            stage: request.stage,
+            async_mode: request.async_mode,
+            platform: request.platform,
+            memory_check: request.memory_check,
+            ..StartTraining::of(made.run_id)
         })
     }
 
@@ -161,26 +186,40 @@ impl Workbench {
         async_mode: Option<bool>,
         overrides: Overrides,
     ) -> Result<StartTrainingResponse> {
-        let mut launched = self
+        let launched = self
             .blocking(move |workbench| workbench.launch(project_path.as_deref(), &run_id, demand, overrides))
             .await?;
-        launched.begun().await?;
-        let status =
-            if async_mode.unwrap_or(true) { status_of(&launched.layout)? } else { launched.ended().await? };
-        let status = launched.check(status)?;
+        let begun = launched.begun(self).await?;
+        let status = if async_mode.unwrap_or(true) {
+            begun
+        } else {
+            self.observer().awaits_run(&awaited(&launched.layout, demand));
+            launched.ended(self).await?
+        };
+        let status = launched.check(self, status).await?;
         let run_id = launched.layout.run_id();
         Ok(StartTrainingResponse {
             success: true,
-            job_id: run_id.clone(),
-            platform: launched.platform,
+            job_id: launched.job.job_id.clone().unwrap_or_else(|| run_id.clone()),
+            platform: launched.job.kind,
             training_started: true,
             resumed: launched.resumed,
             status,
             estimated_duration_minutes: launched.estimated_seconds.map(|seconds| seconds / 60.0),
             log_file: launched.layout.log(),
-            monitor_command: format!("greentune monitor {run_id} --follow"),
-            url: None,
+            monitor_command: command(
+                &Suggestion::new("follow it", "follow_events").with("run_id", run_id.as_str()),
+            ),
+            url: launched.job.url.clone(),
             run_id,
         })
     }
+}
+
+fn awaited(run: &RunLayout, demand: Demand) -> AwaitedRun {
+    let stage = match demand {
+        Demand::Stage(stage) => Some(stage),
+        Demand::All | Demand::Again => None,
+    };
+    AwaitedRun { project_path: run.project().root().to_owned(), run_id: run.run_id(), stage }
 }

@@ -6,7 +6,9 @@ use greentune_core_config::{
     plan::{PlanAccuracy, PlannedActual, TrainingPlan},
 };
 
-use crate::{json_file, run::Run};
+use greentune_run_folder::json;
+
+use crate::run::Run;
 
 /// How far off the plan of `run` was; `None` before its end, or without a plan.
 pub(crate) fn accuracy_of(run: &Run) -> Option<PlanAccuracy> {
@@ -15,7 +17,7 @@ pub(crate) fn accuracy_of(run: &Run) -> Option<PlanAccuracy> {
     if manifest.status != RunStatus::Completed || !manifest.stages.iter().all(is_done) {
         return None;
     }
-    let plan: TrainingPlan = json_file::read(&run.layout.plan()).ok()?;
+    let plan: TrainingPlan = json::read(&run.layout.plan()).ok()?;
     let began = run.events.iter().find(|event| matches!(event.kind, EventKind::Started { .. }))?;
     Some(PlanAccuracy {
         run_id: plan.run_id.clone(),

@@ -9,10 +9,11 @@ use greentune_core_config::{
     plan::TrainingPlan,
 };
 
+use greentune_run_folder::{json, manifest};
+
 use crate::{
     Workbench,
     job_store::{JobStore, runs_of},
-    json_file,
     run::Run,
 };
 
@@ -68,10 +69,10 @@ pub(crate) fn comparable_runs(workbench: &Workbench, run: &Run) -> Vec<Run> {
     let others = workbench.other_runs(run).into_iter().take(LOOKED_AT);
     others
         .filter(|other| {
-            let manifest = json_file::read::<RunManifest>(&other.manifest());
+            let manifest = manifest::read(other);
             manifest.is_ok_and(|other| is_comparable(&run.manifest, &other))
         })
-        .filter_map(|other| Run::read(other).ok())
+        .filter_map(|other| Run::read(other, workbench.platforms()).ok())
         .filter(is_here)
         .take(RESTS_ON)
         .collect()
@@ -216,7 +217,7 @@ fn set_power(past: &mut Past, runs: &[&Run]) {
 /// Measured peak of memory over the formula's, of the `runs` that were planned.
 pub(crate) fn memory_ratios(runs: &[Run]) -> Vec<f64> {
     let ratio = |run: &Run| {
-        let plan: TrainingPlan = json_file::read(&run.layout.plan()).ok()?;
+        let plan: TrainingPlan = json::read(&run.layout.plan()).ok()?;
         let actual = run.manifest.stages.iter().filter_map(|stage| stage.peak_memory_bytes).max()?;
         quotient(actual as f64, plan.memory.estimate.peak_bytes() as f64)
     };

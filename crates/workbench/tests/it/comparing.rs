@@ -225,7 +225,7 @@ fn request(sandbox: &Sandbox, ast: &str, baseline: Option<&str>) -> CompareRuns 
     CompareRuns {
         project_path: Some(sandbox.project.root().to_owned()),
         ast_run_id: ast.into(),
-        baseline_run_id: baseline.map(str::to_owned),
+        baseline_run_id: baseline.map(Into::into),
         format: None,
     }
 }
@@ -526,7 +526,7 @@ async fn what_says_nothing_is_refused() {
     let unfinished = refused(AST.id, Some(other.id)).await;
     assert_eq!((unfinished.kind, unfinished.code.as_str()), (ProblemKind::Conflict, "run.not_completed"));
     assert!(
-        unfinished.message.contains("cancelled") && unfinished.hint.unwrap().contains("greentune resume")
+        unfinished.message.contains("cancelled") && unfinished.suggestions[0].operation == "resume_training"
     );
 }
 
@@ -607,7 +607,7 @@ async fn charts_show_what_the_runs_have() {
     assert_eq!(svg("activation_rate").matches("<circle").count(), 20);
 
     let group = PlotRuns {
-        ast_run_id: format!("{},a2-20260301-100000", AST.id),
+        ast_run_id: format!("{},a2-20260301-100000", AST.id).into(),
         to: Some("charts".into()),
         ..plot(&sandbox)
     };

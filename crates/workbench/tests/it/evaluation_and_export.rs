@@ -22,7 +22,7 @@ use greentune_core_config::{
     port::RunReporter as _,
 };
 use greentune_workbench::{
-    Workbench,
+    ExportFormat, Workbench,
     operation::{
         CheckStatus, Diagnose, EvaluateModel, ExportModel, GetEmissionsSummary, InspectDataset,
         PrepareDataset,
@@ -53,7 +53,7 @@ fn to_huggingface(run: &RunLayout) -> ExportModel {
     ExportModel {
         run_id: run.run_id(),
         stage: 2,
-        export_format: "huggingface".into(),
+        export_format: ExportFormat::Huggingface,
         export_path: "exported".into(),
         ..ExportModel::default()
     }
@@ -115,7 +115,7 @@ async fn adapters_and_merged_models_are_exported_with_a_card() {
     assert_eq!(again.kind, ProblemKind::Conflict);
     let merged = ExportModel {
         merge_adapters: Some(true),
-        export_format: "safetensors".into(),
+        export_format: ExportFormat::Safetensors,
         export_path: "merged".into(),
         ..to_huggingface(&run)
     };
@@ -134,9 +134,8 @@ async fn exports_that_cannot_be_are_refused() {
     assert_eq!(refused(upload).await, (ProblemKind::Unsupported, "feature.unavailable".into()));
     let outside = ExportModel { export_path: "../elsewhere".into(), ..to_huggingface(&run) };
     assert_eq!(refused(outside).await, (ProblemKind::InvalidInput, "path.outside_project".into()));
-    let unknown = ExportModel { export_format: "onnx".into(), ..to_huggingface(&run) };
-    assert_eq!(refused(unknown).await.0, ProblemKind::InvalidInput);
-    let later = ExportModel { export_format: "gguf".into(), ..to_huggingface(&run) };
+    assert_eq!(problem("onnx".parse::<ExportFormat>().unwrap_err()).kind, ProblemKind::InvalidInput);
+    let later = ExportModel { export_format: ExportFormat::Gguf, ..to_huggingface(&run) };
     assert_eq!(refused(later).await.0, ProblemKind::Unsupported);
 }
 
@@ -264,7 +263,7 @@ async fn cleaner_hours_are_told_where_a_service_is_set_up_and_nobody_is_asked_el
     let run = sandbox.configured_with(settings).await;
     train(&run, [&[(10, 1.0)], &[(10, 1.0)]]);
     let mut config = sandbox.config("trains");
-    config.live_intensity.cache = Some(sandbox.root().join("cache.json"));
+    config.meter.live.cache = Some(sandbox.root().join("cache.json"));
     let with_access = Workbench::new(config);
     assert_eq!(advice(&sandbox.workbench, &run, RecommendationKind::CleanerHour).await, None);
     assert_eq!(asked.load(Ordering::SeqCst), 0);
@@ -293,7 +292,7 @@ async fn a_data_set_is_inspected_with_the_projects_settings() {
         ..InspectDataset::default()
     };
     let inspection = sandbox.workbench.inspect_dataset(request.clone()).await.unwrap();
-    assert_eq!(inspection.counts.read, 3, "the fake worker answers what was asked to be shown");
+    assert_eq!(inspection.high_quality_records, 3, "the fake worker answers what was asked to be shown");
     let missing = InspectDataset { dataset: "data/none.jsonl".into(), ..request };
     let error = problem(sandbox.workbench.inspect_dataset(missing).await.unwrap_err());
     assert_eq!(error.code, "data.missing");

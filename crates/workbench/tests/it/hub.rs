@@ -8,8 +8,8 @@ use greentune_core_config::{
 };
 use greentune_test_support::fake_hub::{Behaviour, FakeHub};
 use greentune_workbench::{
-    Workbench,
-    operation::{ConfigureTrainingRun, Diagnose, InspectDataset},
+    Observer, Workbench,
+    operation::{BaseModelConfig, ConfigureTrainingRun, Diagnose, InspectDataset},
 };
 use serde_json::{Map, Value, json};
 
@@ -23,6 +23,8 @@ impl TransferReporter for Ear {
         self.0.lock().unwrap().push(progress.clone());
     }
 }
+
+impl Observer for Ear {}
 
 struct Place {
     sandbox: Sandbox,
@@ -120,15 +122,15 @@ async fn a_look_at_data_needs_no_weights() {
 async fn impossible_ids_are_refused_when_the_project_is_made() {
     let place = Place::new().await;
     let mut request = project_request(&place.sandbox.root(), "other");
-    request.base_model_config.local_path = None;
+    let base = |id: &str| BaseModelConfig::from([("type", json!("olmo")), ("model_id", json!(id))]);
     for id in ["org/../etc", "https://huggingface.co/org/tiny"] {
-        request.base_model_config.model_id = id.into();
+        request.base_model_config = base(id);
         let refused =
             problem(place.workbench.generate_fine_tuning_project(request.clone()).await.unwrap_err());
         assert_eq!((refused.kind, refused.code.as_str()), (ProblemKind::InvalidInput, "model.id"), "{id}");
     }
-    request.base_model_config.model_id = "org/tiny".into();
-    request.base_model_config.revision = Some("v1".into());
+    request.base_model_config = base("org/tiny");
+    request.base_model_config.0.insert("revision".into(), json!("v1"));
     let made = place.workbench.generate_fine_tuning_project(request).await.unwrap();
     assert!(made.not_available_yet.is_empty() && made.next_steps[0].contains("org/tiny"), "{made:?}");
     assert_eq!(place.hub.requests(), []);

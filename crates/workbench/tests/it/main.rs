@@ -1,14 +1,27 @@
 //! The workbench through its operations, with a worker that speaks the protocol without training anything.
 #![cfg(unix)]
+#![allow(clippy::disallowed_methods, reason = "tests start programs and read what they were told")]
 
 mod comparing;
 mod evaluation_and_export;
-mod fake_worker;
 mod hub;
+mod metering;
 mod model_cards;
 mod planning;
+mod platforms;
 mod projects;
+mod registry;
 mod run_index;
 mod sandbox;
 mod training;
 mod worker_session;
+
+/// The worker process of these tests.
+mod fake_worker {
+    /// Not a test: what the worker process does.
+    #[test]
+    #[ignore = "executed by the tests as a worker"]
+    fn act() {
+        greentune_test_support::fake_worker::act();
+    }
+}

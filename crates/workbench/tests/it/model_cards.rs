@@ -13,7 +13,10 @@ use greentune_core_config::{
     selection::SelectionSoFar,
     settings::{AstPolicy, AstUnit, Settings},
 };
-use greentune_workbench::operation::{CreateModelCard, CreateModelCardResponse};
+use greentune_workbench::{
+    CardTemplate,
+    operation::{CreateModelCard, CreateModelCardResponse, find},
+};
 use serde_json::json;
 
 use crate::sandbox::{Sandbox, problem};
@@ -111,7 +114,8 @@ fn manifest(sandbox: &Sandbox, run_id: &str, settings: Settings) -> RunManifest 
         created_at: "2026-11-26T10:15:00Z".parse().unwrap(),
         updated_at: "2026-11-26T10:15:00Z".parse().unwrap(),
         status: RunStatus::Completed,
-        platform: "local".into(),
+        platform: greentune_core_config::platform::Job::default(),
+        last_seq: None,
         problem: None,
         pid: None,
         requested_stages: Vec::new(),
@@ -302,7 +306,7 @@ async fn card(sandbox: &Sandbox, request: CreateModelCard) -> CreateModelCardRes
 fn request(run_id: &str, template: &str, baseline: Option<&str>) -> CreateModelCard {
     CreateModelCard {
         run_id: run_id.into(),
-        template: Some(template.into()),
+        template: CardTemplate::named(template),
         baseline_run_id: baseline.map(Into::into),
         ..CreateModelCard::default()
     }
@@ -475,9 +479,12 @@ async fn cards_that_cannot_be_are_refused() {
 
     let (kind, code, _) = refused(&sandbox, request("none-20261126-101500", "standard", None)).await;
     assert_eq!((kind, code.as_str()), (ProblemKind::NotFound, "run.unknown"));
-    let (kind, _, text) = refused(&sandbox, request(AST, "Standard", None)).await;
-    assert_eq!(kind, ProblemKind::InvalidInput);
-    assert!(text.contains("standard, competition, research"), "{text}");
+    let unknown =
+        serde_json::Map::from_iter([("run_id".into(), json!(AST)), ("template".into(), json!("Standard"))]);
+    let unknown = find("create_model_card").unwrap().perform(&sandbox.workbench, unknown).await.unwrap_err();
+    let unknown = problem(unknown);
+    assert_eq!(unknown.kind, ProblemKind::InvalidInput);
+    assert!(unknown.to_string().contains("standard, competition, research"), "{unknown}");
     let (kind, code, text) = refused(&sandbox, request(DENSE, "standard", None)).await;
     assert_eq!((kind, code.as_str()), (ProblemKind::Conflict, "run.not_completed"));
     assert!(text.contains("cancelled"), "{text}");

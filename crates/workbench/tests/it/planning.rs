@@ -140,7 +140,8 @@ async fn a_model_that_cannot_fit_is_refused_and_the_run_is_left_as_it_was() {
     let refused = problem(sandbox.start(&run, true).await.unwrap_err());
     assert_eq!(refused.code, "memory.insufficient");
     assert!(refused.message.contains("base weights"), "{}", refused.message);
-    assert!(refused.hint.unwrap().contains("--no-memory-check"));
+    assert_eq!(refused.suggestions[0].operation, "start_training");
+    assert_eq!(refused.suggestions[0].arguments["memory_check"], false);
     assert_eq!(manifest(&run).status, RunStatus::NotStarted);
 
     let request = StartTraining {

@@ -4,7 +4,7 @@ use std::fs;
 
 use greentune_core_config::ProblemKind;
 use greentune_workbench::operation::{
-    ConfigureTrainingRun, LoraConfig, ProjectFeatures, ShowConfig, StageConfig, TrainingConfig,
+    ConfigureTrainingRun, LoraConfig, ProjectFeatures, ShowConfig, TrainingConfig,
 };
 use serde_json::json;
 
@@ -34,18 +34,12 @@ async fn a_project_that_was_made_can_be_configured() {
 async fn what_is_asked_for_is_in_the_project_and_what_is_not_available_is_said() {
     let sandbox = Sandbox::new("trains").await;
     let mut request = project_request(&sandbox.root(), "asked");
-    request.training_config = Some(TrainingConfig {
-        iterations: Some(30),
-        learning_rate: Some(1e-4),
-        stage2: Some(StageConfig {
-            iterations: Some(7),
-            warmup_steps: Some(2),
-            replay_ratio: Some(0.3),
-            ..StageConfig::default()
-        }),
-        ..TrainingConfig::default()
-    });
-    request.lora_config = Some(LoraConfig { rank: Some(4), ..LoraConfig::default() });
+    request.training_config = Some(TrainingConfig::from([
+        ("iterations", json!(30)),
+        ("learning_rate", json!(1e-4)),
+        ("stage2", json!({ "iterations": 7, "warmup_steps": 2, "replay_ratio": 0.3 })),
+    ]));
+    request.lora_config = Some(LoraConfig::from([("rank", json!(4))]));
     request.features = Some(ProjectFeatures {
         enable_carbontracking: Some(false),
         enable_quality_weighting: Some(false),
@@ -75,9 +69,9 @@ async fn what_is_asked_for_is_in_the_project_and_what_is_not_available_is_said()
 async fn impossible_settings_make_no_project_and_are_all_named() {
     let sandbox = Sandbox::new("trains").await;
     let mut request = project_request(&sandbox.root(), "impossible");
-    request.lora_config = Some(LoraConfig { rank: Some(0), ..LoraConfig::default() });
+    request.lora_config = Some(LoraConfig::from([("rank", json!(0))]));
     request.training_config =
-        Some(TrainingConfig { num_stages: Some(3), learning_rate: Some(-1.0), ..TrainingConfig::default() });
+        Some(TrainingConfig::from([("num_stages", json!(3)), ("learning_rate", json!(-1.0))]));
     let error = problem(sandbox.workbench.generate_fine_tuning_project(request).await.unwrap_err());
     assert_eq!(error.kind, ProblemKind::InvalidInput);
     let text = error.to_string();
@@ -87,6 +81,21 @@ async fn impossible_settings_make_no_project_and_are_all_named() {
         assert!(text.contains(key), "{key} in {text}");
     }
     assert!(!sandbox.root().join("impossible").exists());
+}
+
+#[tokio::test]
+async fn unknown_settings_and_wrong_types_in_a_section_are_all_named() {
+    let sandbox = Sandbox::new("trains").await;
+    let mut request = project_request(&sandbox.root(), "unknown");
+    request.lora_config = Some(LoraConfig::from([("rnak", json!(4))]));
+    request.training_config =
+        Some(TrainingConfig::from([("seed", json!("many")), ("stage1", json!("short"))]));
+    let text =
+        problem(sandbox.workbench.generate_fine_tuning_project(request).await.unwrap_err()).to_string();
+    for words in ["lora.rnak", "lora.rank", "training.seed", "training.stage1"] {
+        assert!(text.contains(words), "{words} in {text}");
+    }
+    assert!(!sandbox.root().join("unknown").exists());
 }
 
 #[tokio::test]

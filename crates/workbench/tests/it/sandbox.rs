@@ -1,7 +1,6 @@
 //! A home, a base model, a project and a workbench in a temporary folder.
 
 use std::{
-    ffi::OsString,
     fs,
     path::{Path, PathBuf},
 };
@@ -11,8 +10,8 @@ use greentune_core_config::{
     event::{Event, EventKind},
     layout::{ProjectLayout, RunLayout},
     manifest::{RunManifest, RunStatus},
-    settings::ModelType,
 };
+use greentune_test_support::fake_worker;
 use greentune_workbench::{
     Workbench, WorkbenchConfig, WorkbenchError,
     operation::{
@@ -130,20 +129,12 @@ pub fn project_request(root: &Path, name: &str) -> GenerateFineTuningProject {
     GenerateFineTuningProject {
         project_name: name.into(),
         output_dir: root.to_owned(),
-        description: None,
-        base_model_config: BaseModelConfig {
-            r#type: ModelType::Olmo,
-            model_id: "allenai/OLMo-2-0425-1B".into(),
-            revision: None,
-            local_path: Some(root.join("base")),
-            quantization: None,
-        },
-        training_config: None,
-        lora_config: None,
-        dataset_config: None,
-        features: None,
-        carbon_config: None,
-        integrations: None,
+        base_model_config: BaseModelConfig::from([
+            ("type", json!("olmo")),
+            ("model_id", json!("allenai/OLMo-2-0425-1B")),
+            ("local_path", json!(root.join("base"))),
+        ]),
+        ..GenerateFineTuningProject::default()
     }
 }
 
@@ -197,13 +188,5 @@ pub fn write_base_model(folder: &Path, model_type: &str) {
 }
 
 fn config(root: &Path, mode: &str) -> WorkbenchConfig {
-    WorkbenchConfig::new(root.join("home"), worker_command(mode))
-}
-
-/// This test binary, acting as the worker.
-fn worker_command(mode: &str) -> Vec<OsString> {
-    let script = format!(
-        "FAKE_WORKER_MODE={mode} FAKE_WORKER_ARGUMENTS=\"$*\" exec \"$0\" --exact fake_worker::act --ignored --nocapture"
-    );
-    vec!["/bin/sh".into(), "-c".into(), script.into(), std::env::current_exe().unwrap().into()]
+    WorkbenchConfig::new(root.join("home"), fake_worker::command(mode).unwrap())
 }

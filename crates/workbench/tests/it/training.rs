@@ -2,9 +2,11 @@
 
 use std::fs;
 
-use greentune_core_config::{ProblemKind, event::EventKind, manifest::RunStatus};
+use greentune_core_config::{
+    ProblemKind, Suggestion, event::EventKind, manifest::RunStatus, platform::PlatformKind,
+};
 use greentune_workbench::operation::{
-    CancelTraining, MonitorTrainingProgress, ResumeTraining, ShowRun, StartTraining,
+    AstConfig, CancelTraining, MonitorTrainingProgress, ResumeTraining, ShowRun, StartTraining,
 };
 
 use crate::sandbox::{STEPS, Sandbox, kinds, manifest, problem, start};
@@ -48,7 +50,8 @@ async fn progress_is_read_from_the_files() {
         (before.status, before.current_stage, before.total_iterations),
         (RunStatus::NotStarted, 1, STEPS)
     );
-    assert!(before.hint.unwrap().contains("greentune train"));
+    let start = Suggestion::new("start it", "start_training").with("run_id", run.run_id());
+    assert_eq!(before.suggestions, [start]);
 
     sandbox.start(&run, false).await.unwrap();
     let during = loop {
@@ -132,7 +135,8 @@ async fn a_worker_that_dies_at_once_is_reported_with_its_last_words() {
     assert_eq!(error.code, "worker.died");
     assert!(error.message.contains("the libraries could not be loaded"), "{}", error.message);
     assert!(error.message.contains('3'), "{}", error.message);
-    assert!(error.hint.unwrap().contains(&run.run_id()));
+    assert_eq!(error.suggestions[0].operation, "resume_training");
+    assert_eq!(error.suggestions[0].arguments["run_id"], run.run_id());
     assert_eq!(status(&sandbox, &run.run_id()).await, RunStatus::Interrupted);
 }
 
@@ -222,9 +226,30 @@ async fn the_pace_of_earlier_runs_estimates_the_next() {
 async fn other_platforms_are_not_available_yet() {
     let sandbox = Sandbox::new("trains").await;
     let run_id = sandbox.configured().await.run_id();
-    let request = StartTraining { platform: Some("kaggle".into()), ..StartTraining::of(run_id) };
+    let request = StartTraining { platform: Some(PlatformKind::Kaggle), ..StartTraining::of(run_id) };
     let error = problem(sandbox.workbench.start_training(request).await.unwrap_err());
     assert_eq!(error.kind, ProblemKind::Unsupported);
+}
+
+#[tokio::test]
+async fn settings_of_a_new_run_are_refused_beside_a_configured_one_by_name() {
+    let sandbox = Sandbox::new("trains").await;
+    let run = sandbox.configured().await;
+    let request = StartTraining {
+        learning_rate: Some(0.1),
+        ast_config: Some(AstConfig::default()),
+        baseline: Some(false),
+        ..StartTraining::of(run.run_id())
+    };
+    let error = problem(sandbox.workbench.start_training(request).await.unwrap_err());
+    assert_eq!((error.kind, error.code.as_str()), (ProblemKind::InvalidInput, "request.value"));
+    let keys = error.problems.iter().map(|problem| problem.location.clone().unwrap().key.unwrap());
+    assert_eq!(keys.collect::<Vec<_>>(), ["ast_config", "baseline", "learning_rate"]);
+    assert_eq!(manifest(&run).status, RunStatus::NotStarted);
+
+    let both = StartTraining { dataset: Some("images".into()), ..StartTraining::of(run.run_id()) };
+    let error = problem(sandbox.workbench.start_training(both).await.unwrap_err());
+    assert!(error.message.contains("either run_id, or dataset and model"), "{}", error.message);
 }
 
 async fn status(sandbox: &Sandbox, run_id: &str) -> RunStatus {

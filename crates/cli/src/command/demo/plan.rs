@@ -1,6 +1,6 @@
 //! What the demo does: its project and its run.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use greentune_core_config::{
     Problem,
@@ -42,19 +42,12 @@ pub fn project(folder: &Path) -> GenerateFineTuningProject {
         project_name: name,
         output_dir: folder.parent().unwrap_or(folder).to_owned(),
         description: Some(String::from("Health narratives from structured readings, in two stages")),
-        base_model_config: BaseModelConfig {
-            r#type: ModelType::Olmo,
-            model_id: String::from("greentune-base"),
-            revision: None,
-            local_path: Some(PathBuf::from(BASE_MODEL_FOLDER)),
-            quantization: None,
-        },
-        training_config: None,
-        lora_config: None,
-        dataset_config: None,
-        features: None,
-        carbon_config: None,
-        integrations: None,
+        base_model_config: BaseModelConfig::from([
+            ("type", ModelType::Olmo.as_str().into()),
+            ("model_id", "greentune-base".into()),
+            ("local_path", BASE_MODEL_FOLDER.into()),
+        ]),
+        ..GenerateFineTuningProject::default()
     }
 }
 

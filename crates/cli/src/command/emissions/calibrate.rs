@@ -3,11 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use greentune_carbon::calibration::{Calibration, Measurement};
-use greentune_core_config::Diagnostic;
-use serde_json::json;
+use greentune_workbench::operation::{CalibrateMeter, CalibrateMeterResponse};
 
-use crate::{failure::Failure, figures::number, session::Session};
+use crate::{failure::Failure, figures::number, output::Paint, session::Session};
 
 /// Arguments of `emissions calibrate`.
 #[derive(Args, Debug)]
@@ -27,31 +25,28 @@ pub struct Calibrate {
 }
 
 impl Calibrate {
-    pub(super) fn run(self, session: &Session) -> Result<(), Failure> {
-        let measurement = Measurement::of_last_row(&session.here(&self.from), &self.wall_meter, self.wall_wh);
-        let calibration = measurement
-            .and_then(|measurement| Calibration::record(&session.here(&self.to), measurement))
-            .map_err(|error| Failure(error.problem()))?;
-        let fit = calibration.fit();
-        let answer = json!({
-            "success": true,
-            "calibration_file": self.to,
-            "measurements": calibration.measurements().len(),
-            "factor": fit.factor,
-            "overhead_w": fit.overhead_w,
-            "uncertainty": fit.uncertainty,
-        });
-        session.output.answer(&answer, |paint| {
-            format!(
-                "{} wall = {} x counters + {} W, within {} % ({} of them in {})\nuse it with {}",
-                paint.heading("measurement added:"),
-                number(fit.factor),
-                number(fit.overhead_w),
-                number(fit.uncertainty * 100.0),
-                calibration.measurements().len(),
-                self.to.display(),
-                paint.heading(format!("carbon.calibration_file = \"{}\"", self.to.display())),
-            )
-        })
+    pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
+        let request = CalibrateMeter {
+            wall_wh: self.wall_wh,
+            wall_meter: self.wall_meter,
+            emissions_file: session.here(&self.from),
+            calibration_file: session.here(&self.to),
+        };
+        let response = session.workbench()?.calibrate_meter(request).await?;
+        session.output.answer(&response, |paint| page(&response, paint))
     }
+}
+
+fn page(response: &CalibrateMeterResponse, paint: Paint) -> String {
+    let CalibrateMeterResponse { calibration_file, measurements, factor, overhead_w, uncertainty, .. } =
+        response;
+    let file = calibration_file.display();
+    format!(
+        "{} wall = {} x counters + {} W, within {} % ({measurements} of them in {file})\nuse it with {}",
+        paint.heading("measurement added:"),
+        number(*factor),
+        number(*overhead_w),
+        number(uncertainty * 100.0),
+        paint.heading(format!("carbon.calibration_file = \"{file}\"")),
+    )
 }

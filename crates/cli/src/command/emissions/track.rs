@@ -1,16 +1,17 @@
 //! `greentune emissions track`: meters any program while it runs.
 
-use std::{ffi::OsString, path::PathBuf, process::Command};
+use std::{ffi::OsString, path::PathBuf, sync::Arc};
 
-use clap::Args;
-use greentune_carbon::{
-    MeterConfig,
-    track::{TrackConfig, Tracked, provenance_file, track},
+use clap::{Args, ValueEnum};
+use greentune_core_config::{
+    port::{TransferProgress, TransferReporter},
+    settings::TrackingMode,
 };
-use greentune_core_config::{Diagnostic, ProblemKind};
-use jiff::Zoned;
-use serde_json::json;
-use tokio::sync::oneshot;
+use greentune_workbench::{
+    Observer,
+    operation::{TrackEmissions, TrackEmissionsResponse},
+};
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 use super::between;
 use crate::{
@@ -18,6 +19,24 @@ use crate::{
     figures::{duration, emissions, energy},
     session::Session,
 };
+
+/// A mode, by its name in settings.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Mode {
+    /// The whole machine
+    Machine,
+    /// The program and all that it starts
+    Process,
+}
+
+impl From<Mode> for TrackingMode {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Machine => Self::Machine,
+            Mode::Process => Self::Process,
+        }
+    }
+}
 
 /// Arguments of `emissions track`.
 #[derive(Args, Debug)]
@@ -36,7 +55,7 @@ pub struct Track {
     region: Option<String>,
     /// Whose energy is counted: machine, or process for the program and all that it starts
     #[arg(long, value_name = "MODE")]
-    tracking_mode: Option<String>,
+    tracking_mode: Option<Mode>,
     /// A setting, such as carbon.pue=1.2; may be given several times
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<String>,
@@ -51,65 +70,40 @@ pub struct Track {
 impl Track {
     /// Ends this process with the exit code of the program.
     pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
-        let workbench = session.workbench_with(&self.assignments())?;
-        let carbon = workbench.carbon_settings(session.project()).await?;
         let program = self.command.first().map(|program| program.to_string_lossy().into_owned());
-        let program = program.unwrap_or_default();
-        let name = self.project_name.clone().unwrap_or_else(|| program.clone());
-        let run_id = format!("track-{}-{}", Zoned::now().strftime("%Y%m%d-%H%M%S"), std::process::id());
-        let config = MeterConfig::of(&carbon, &session.environment().meter(), name, run_id.clone())
-            .map_err(|error| Failure(error.problem()))?;
-        let config = MeterConfig { host_lock: self.host_lock.map(|file| session.here(&file)), ..config };
-        let mut command = Command::new(&self.command[0]);
-        command.args(&self.command[1..]);
-        let csv = session.here(&self.output_file);
-        let (tell, started) = oneshot::channel();
-        let file = csv.clone();
-        let tracking = tokio::task::spawn_blocking(move || {
-            track(&mut command, TrackConfig::new(config, file), |pid| {
-                // Nobody waits for it when signals cannot be listened for.
-                let _ = tell.send(pid);
-            })
-        });
+        let (tell, started) = mpsc::unbounded_channel();
+        let workbench = session.workbench_with(&self.settings)?.reporting(Arc::new(Started(tell)));
         let passing_on = tokio::spawn(pass_on_signals(started));
-        let tracked = tracking
-            .await
-            .map_err(|error| Failure::new(ProblemKind::Internal, "carbon.track", error.to_string()))?
-            .map_err(|error| Failure(error.problem()))?;
+        let response = workbench.track_emissions(self.request(session)).await?;
         passing_on.abort();
-        if let Some(trouble) = &tracked.trouble {
+        if let Some(trouble) = &response.trouble {
             session.output.note(&format!("the row could not be written: {trouble}"));
         }
-        let answer = json!({
-            "success": tracked.trouble.is_none(),
-            "exit_code": tracked.status.code(),
-            "run_id": run_id,
-            "emissions_file": csv,
-            "provenance_file": provenance_file(&csv, &run_id),
-            "record": tracked.record,
-            "provenance": tracked.provenance,
-        });
         if session.output.shows_progress() {
-            session.output.note(&line(&program, &tracked, &csv));
+            session.output.note(&line(&program.unwrap_or_default(), &response));
         } else {
-            session.output.answer(&answer, |_| String::new())?;
+            session.output.answer(&response, |_| String::new())?;
         }
-        std::process::exit(exit_code(&tracked));
+        std::process::exit(exit_code(&response));
     }
 
-    fn assignments(&self) -> Vec<String> {
-        let flags = [
-            ("carbon.country_iso_code", &self.country),
-            ("carbon.region", &self.region),
-            ("carbon.tracking_mode", &self.tracking_mode),
-        ];
-        let given = flags.into_iter().filter_map(|(key, value)| Some(format!("{key}={}", value.as_ref()?)));
-        self.settings.iter().cloned().chain(given).collect()
+    fn request(self, session: &Session) -> TrackEmissions {
+        TrackEmissions {
+            project_path: session.project(),
+            command: self.command,
+            output_file: session.here(&self.output_file),
+            project_name: self.project_name,
+            country_iso_code: self.country,
+            region: self.region,
+            tracking_mode: self.tracking_mode.map(TrackingMode::from),
+            host_lock: self.host_lock.map(|file| session.here(&file)),
+            override_params: None,
+        }
     }
 }
 
-fn line(program: &str, tracked: &Tracked, csv: &std::path::Path) -> String {
-    let Tracked { record, provenance, .. } = tracked;
+fn line(program: &str, response: &TrackEmissionsResponse) -> String {
+    let TrackEmissionsResponse { record, provenance, emissions_file, .. } = response;
     format!(
         "{program}: {}{} in {}: {}{}; row added to {}",
         energy(record.energy_consumed),
@@ -117,23 +111,34 @@ fn line(program: &str, tracked: &Tracked, csv: &std::path::Path) -> String {
         duration(record.duration),
         emissions(record.emissions),
         between(provenance.emissions_range_kg, emissions),
-        csv.display(),
+        emissions_file.display(),
     )
 }
 
 /// As a shell has it: the program's own, or 128 and the signal that ended it.
-fn exit_code(tracked: &Tracked) -> i32 {
-    #[cfg(unix)]
-    let signal = std::os::unix::process::ExitStatusExt::signal(&tracked.status).map(|signal| 128 + signal);
-    #[cfg(not(unix))]
-    let signal = None;
-    tracked.status.code().or(signal).unwrap_or(1)
+fn exit_code(response: &TrackEmissionsResponse) -> i32 {
+    response.exit_code.or(response.signal.map(|signal| 128 + signal)).unwrap_or(1)
+}
+
+/// Passes on which program was started.
+#[derive(Debug)]
+struct Started(UnboundedSender<u32>);
+
+impl TransferReporter for Started {
+    fn report(&self, _: &TransferProgress) {}
+}
+
+impl Observer for Started {
+    fn started_program(&self, pid: u32) {
+        // Nobody waits for it when signals cannot be listened for.
+        let _ = self.0.send(pid);
+    }
 }
 
 /// An interrupt of the terminal reaches the program by itself; a request to end is passed on. Either way the row is
 /// written when the program has ended.
 #[cfg(unix)]
-async fn pass_on_signals(started: oneshot::Receiver<u32>) {
+async fn pass_on_signals(mut started: UnboundedReceiver<u32>) {
     use rustix::process::{Pid, Signal, kill_process};
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut interrupt), Ok(mut terminate)) =
@@ -141,7 +146,7 @@ async fn pass_on_signals(started: oneshot::Receiver<u32>) {
     else {
         return;
     };
-    let Ok(pid) = started.await else { return };
+    let Some(pid) = started.recv().await else { return };
     let program = i32::try_from(pid).ok().and_then(Pid::from_raw);
     loop {
         tokio::select! {
@@ -155,6 +160,6 @@ async fn pass_on_signals(started: oneshot::Receiver<u32>) {
 }
 
 #[cfg(not(unix))]
-async fn pass_on_signals(_started: oneshot::Receiver<u32>) {
+async fn pass_on_signals(_started: UnboundedReceiver<u32>) {
     while tokio::signal::ctrl_c().await.is_ok() {}
 }

@@ -1,4 +1,4 @@
-//! What a setting is called, and of which type it is.
+//! What is known of a setting.
 
 use schemars::JsonSchema;
 use serde::Serialize;

@@ -9,7 +9,8 @@ use serde_json::{Map, Number, Value};
 use toml_edit::{Document, Item, TableLike};
 
 use super::{
-    KeyType, Source,
+    Source,
+    key::KeyType,
     limits::{self, Fault},
     registry::{find, is_section, join, registry, suggest},
 };

@@ -1,7 +1,7 @@
 //! The refusal of a run that does not fit into memory.
 
 use super::{MemoryEstimate, Reduction};
-use crate::{Problem, ProblemKind, plan::AvailableMemory};
+use crate::{Problem, ProblemKind, Suggestion, plan::AvailableMemory};
 
 /// Parts that are named; the rest is summed up.
 const NAMED_PARTS: usize = 4;
@@ -26,7 +26,8 @@ pub fn insufficient(
         largest_parts(estimate),
     );
     let problem = Problem::new(ProblemKind::Unsupported, "memory.insufficient", message);
-    Some(problem.with_hint(hint(reductions, free)).at_key("training.memory_check"))
+    let all_the_same = Suggestion::new("train all the same", "start_training").with("memory_check", false);
+    Some(problem.with_hint(hint(reductions, free)).suggesting(all_the_same).at_key("training.memory_check"))
 }
 
 /// `1.23 GB`, `41.0 MB`; in units of 10^9 and 10^6 bytes.
@@ -47,9 +48,8 @@ fn largest_parts(estimate: &MemoryEstimate) -> String {
 
 fn hint(reductions: &[Reduction], free: u64) -> String {
     let lower = reductions.iter().map(|reduction| {
-        let settings: Vec<_> = reduction.settings.iter().map(|setting| format!("--set {setting}")).collect();
         let enough = if reduction.needed_bytes <= free { "" } else { ", still too much" };
-        format!("{} ({}{enough})", settings.join(" "), bytes_in_words(reduction.needed_bytes))
+        format!("{} ({}{enough})", reduction.settings.join(" "), bytes_in_words(reduction.needed_bytes))
     });
     let lower: Vec<_> = lower.collect();
     let lower = if lower.is_empty() {
@@ -57,5 +57,5 @@ fn hint(reductions: &[Reduction], free: u64) -> String {
     } else {
         format!("configure a run with less: {}", lower.join("; "))
     };
-    format!("{lower}. Or free some memory, or train all the same with --no-memory-check")
+    format!("{lower}; or free some memory")
 }

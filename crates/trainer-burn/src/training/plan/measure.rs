@@ -116,7 +116,7 @@ fn evaluation_pace<B: Ops>(
     adapters: &Adapters<B>,
 ) -> Result<(f64, Option<f64>), TrainError> {
     let (mut tokens, mut scored) = (0, Vec::new());
-    for example in stage.validation[0].examples.iter() {
+    for example in stage.data.validation.examples.iter() {
         let example = example?;
         tokens += example.tokens.len() as u64;
         scored.push(example);

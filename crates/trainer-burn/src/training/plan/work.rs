@@ -1,20 +1,21 @@
 //! The work of a stage, counted without doing it: draws follow from the seed alone.
 
-use std::path::Path;
-
 use greentune_core_config::{
     evaluation::FOLLOWED_RECORDS,
     layout::RunLayout,
     manifest::RunManifest,
-    settings::{AstUnit, Settings, Stage2Settings, TrainingSettings},
+    settings::{AstUnit, Settings, Stage2Settings},
     task::PlanStage,
 };
+use greentune_text_data::{Encoder, Example};
 
 use crate::{
-    data::{Dataset, Draw, Encoder, Example, Replay, Sampler},
     error::TrainError,
     evaluate,
-    training::feed::{Chosen, Feed},
+    training::{
+        feed::{Chosen, Feed},
+        stage_data::StageData,
+    },
 };
 
 /// A stage's data and the work that it makes.
@@ -23,15 +24,13 @@ pub(super) struct StageWork {
     pub plan: PlanStage,
     /// Labelled tokens of the micro-batch that has most of them.
     pub largest_batch_labels: u64,
+    /// The stage's data.
+    pub data: StageData,
     /// Share of the draws that is trained on; 1 where nothing is selected.
     trained_share: f64,
-    training: TrainingSettings,
+    /// Those of the run, and those of the stage.
+    all: Settings,
     settings: Stage2Settings,
-    seed: u64,
-    train: Dataset,
-    replay: Option<Dataset>,
-    /// The stage's validation records, then stage 1's when they are others.
-    pub validation: Vec<Dataset>,
 }
 
 /// The work of `stages`.
@@ -52,31 +51,18 @@ impl StageWork {
         encoder: &Encoder,
         stage: u8,
     ) -> Result<Self, TrainError> {
-        let load = |path: &Path, role: &str| {
-            let name = format!("plan-{}-{role}.examples", std::process::id());
-            Dataset::load(path, &manifest.settings, encoder, &layout.training_data(stage).join(name))
-        };
-        let settings = manifest.settings.training.stage(stage);
-        let paths = &manifest.data;
-        let (train, validation) = (paths.train_of(stage), paths.validation_of(stage));
-        let replays = stage > 1 && settings.replay_ratio > 0.0 && paths.train != *train;
-        let mut validations = vec![load(validation, "validation")?];
-        if stage > 1 && paths.validation != *validation {
-            validations.push(load(&paths.validation, "earlier-validation")?);
-        }
+        let name = |role: &str| format!("plan-{}-{role}.examples", std::process::id());
+        let spill = |role: &str| layout.training_data(stage).join(name(role));
         let mut work = Self {
             plan: PlanStage { stage, ..PlanStage::default() },
             largest_batch_labels: 0,
+            data: StageData::load(manifest, encoder, stage, spill, |_| Ok(()))?,
             trained_share: 1.0,
-            seed: manifest.settings.training.seed ^ u64::from(stage),
-            train: load(train, "train")?,
-            replay: if replays { Some(load(&paths.train, "replay")?) } else { None },
-            validation: validations,
-            training: manifest.settings.training.clone(),
-            settings,
+            all: manifest.settings.clone(),
+            settings: manifest.settings.training.stage(stage),
         };
-        work.count_steps(manifest)?;
-        work.count_evaluations(manifest)?;
+        work.count_steps()?;
+        work.count_evaluations()?;
         Ok(work)
     }
 
@@ -84,19 +70,11 @@ impl StageWork {
     pub fn micro_batches(
         &self,
     ) -> Result<impl Iterator<Item = Result<Vec<Example>, TrainError>>, TrainError> {
-        let ratio = self.settings.replay_ratio;
-        let replay = self
-            .replay
-            .as_ref()
-            .map(|dataset| Replay { weights: dataset.examples.weights().to_vec(), ratio });
-        let mut feed = Feed::dense(Sampler::new(self.seed, self.train.examples.weights(), replay)?);
-        let read = |draw: Draw| match &self.replay {
-            Some(replayed) if draw.replay => replayed.examples.get(draw.index),
-            _ => self.train.examples.get(draw.index),
-        };
+        let mut feed = Feed::dense(self.data.sampler(&self.all, self.plan.stage)?);
+        let read = |draw| self.data.read(draw);
         let batch_size = self.settings.batch_size;
         Ok(std::iter::repeat_with(move || {
-            let batch = feed.micro_batch(&self.training, batch_size, &read, &|_| Vec::new())?;
+            let batch = feed.micro_batch(&self.all.training, batch_size, &read, &|_| Vec::new())?;
             Ok(batch.into_iter().map(|Chosen { example, .. }| example).collect())
         }))
     }
@@ -107,7 +85,7 @@ impl StageWork {
     }
 
     /// The steps of training on everything; where records are selected, of as many as are aimed at.
-    fn count_steps(&mut self, manifest: &RunManifest) -> Result<(), TrainError> {
+    fn count_steps(&mut self) -> Result<(), TrainError> {
         let batches = self.settings.iterations * self.settings.gradient_accumulation;
         let (mut total, mut largest, mut labels) = (0, 0, 0);
         for examples in self.micro_batches()?.take(batches as usize) {
@@ -120,15 +98,15 @@ impl StageWork {
         self.plan.tokens = total;
         self.plan.largest_batch_tokens = largest;
         self.largest_batch_labels = labels;
-        let ast = &manifest.settings.ast;
+        let ast = &self.all.ast;
         if ast.enabled {
-            let warm_up = self.warm_up_share(&manifest.settings)?;
+            let warm_up = self.warm_up_share()?;
             // Tokens that are not selected pass through the model all the same.
             let rate = if ast.unit == AstUnit::Token { 1.0 } else { ast.target_activation_rate };
             self.trained_share = warm_up + (1.0 - warm_up) * rate;
             self.plan.tokens = (total as f64 * self.trained_share).round() as u64;
             if ast.policy.scores() {
-                let own = 1.0 - if self.replay.is_some() { self.settings.replay_ratio } else { 0.0 };
+                let own = 1.0 - if self.data.replay.is_some() { self.settings.replay_ratio } else { 0.0 };
                 self.plan.evaluation_tokens += (total as f64 * own * (1.0 - warm_up)).round() as u64;
             }
             self.take_longest_batch()?;
@@ -137,9 +115,9 @@ impl StageWork {
     }
 
     /// Share of the stage's own draws that the warm-up of adaptive sparse training takes.
-    fn warm_up_share(&self, settings: &Settings) -> Result<f64, TrainError> {
-        let passes = if self.plan.stage == 1 { settings.warmup_epochs() } else { 0 };
-        let mut sampler = Sampler::new(self.seed, self.train.examples.weights(), None)?;
+    fn warm_up_share(&self) -> Result<f64, TrainError> {
+        let passes = if self.plan.stage == 1 { self.all.warmup_epochs() } else { 0 };
+        let mut sampler = self.data.own_sampler(&self.all, self.plan.stage)?;
         let all = self.settings.iterations * self.settings.batch_size * self.settings.gradient_accumulation;
         let mut drawn = 0;
         for _ in 0..passes {
@@ -151,7 +129,7 @@ impl StageWork {
     /// Which records meet in a batch is not known where they are selected: the longest may.
     fn take_longest_batch(&mut self) -> Result<(), TrainError> {
         let mut records: Vec<(u64, u64)> = Vec::new();
-        for dataset in [&self.train].into_iter().chain(&self.replay) {
+        for dataset in self.data.drawn_from() {
             for example in dataset.examples.iter() {
                 let example = example?;
                 records.push((tokens_of([&example]), example.labelled_tokens() as u64));
@@ -164,16 +142,16 @@ impl StageWork {
         Ok(())
     }
 
-    /// As `StageRun` evaluates: the first records now and then, base and stages on all of them at the end.
-    fn count_evaluations(&mut self, manifest: &RunManifest) -> Result<(), TrainError> {
+    /// As a stage evaluates: the first records now and then, base and stages on all of them at the end.
+    fn count_evaluations(&mut self) -> Result<(), TrainError> {
         let steps = (self.settings.iterations as f64 * self.trained_share).ceil() as u64;
-        let times = (steps - 1) / manifest.settings.training.eval_steps;
-        let generate = manifest.settings.evaluation.generate_records as usize;
-        let followed = self.validation[0].examples.first(FOLLOWED_RECORDS)?;
+        let times = (steps - 1) / self.all.training.eval_steps;
+        let generate = self.all.evaluation.generate_records as usize;
+        let followed = self.data.validation.examples.first(FOLLOWED_RECORDS)?;
         let plan = &mut self.plan;
         plan.evaluation_tokens += times * tokens_of(&followed);
         plan.evaluation_records = times * followed.len() as u64;
-        for (index, dataset) in self.validation.iter().enumerate() {
+        for (index, dataset) in self.data.validations().enumerate() {
             // Base and every stage so far on the stage's own records, this stage alone on earlier ones.
             let models = if index == 0 { 1 + u64::from(plan.stage) } else { 1 };
             let mut generated = 0;
@@ -194,7 +172,7 @@ impl StageWork {
     /// Tokens of the largest batch of an evaluation.
     pub fn largest_evaluation_tokens(&self) -> Result<u64, TrainError> {
         let mut largest = 0;
-        for dataset in &self.validation {
+        for dataset in self.data.validations() {
             for examples in dataset.examples.chunks(evaluate::EXAMPLES_AT_ONCE) {
                 let examples = examples?;
                 let batches = evaluate::batches(&examples);
@@ -206,7 +184,7 @@ impl StageWork {
 
     /// Bytes that the encoded records take.
     pub fn bytes(&self) -> u64 {
-        let datasets = [&self.train].into_iter().chain(&self.replay).chain(&self.validation);
+        let datasets = self.data.drawn_from().chain(self.data.validations());
         datasets.map(|dataset| dataset.examples.bytes_in_memory()).sum()
     }
 }

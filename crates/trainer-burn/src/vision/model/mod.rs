@@ -327,3 +327,18 @@ impl<B: ImageOps> Network<B> {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use greentune_core_config::settings::VISION_MODELS;
+
+    use super::*;
+
+    #[test]
+    fn every_model_that_settings_allow_is_there() {
+        for name in VISION_MODELS {
+            assert!(Architecture::named(name).is_some(), "{name}");
+        }
+        assert!(Architecture::named("resnet19").is_none());
+    }
+}

@@ -1,0 +1,66 @@
+//! Files that several formats have: adapters as they are, and what stands beside merged weights.
+
+use serde_json::{Map, Value};
+
+use super::Source;
+use crate::{
+    content::{self, PlannedFile, adapter_weights, copy, existing_copies},
+    error::ExportError,
+    peft,
+    weights::read_json,
+};
+
+/// The model's configuration.
+const CONFIG_FILE: &str = "config.json";
+/// Files of a tokenizer, in any of the forms that model folders have; those that are there are copied.
+const TOKENIZER_FILES: &[&str] = &[
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "vocab.txt",
+    "tokenizer.model",
+    "chat_template.jinja",
+    "chat_template.json",
+];
+
+/// The adapters alone, as PEFT's two files.
+pub(super) fn adapters(source: Source<'_>) -> Vec<PlannedFile<'_>> {
+    let config = source.adapters.folder().join(peft::CONFIG_FILE);
+    vec![copy(&config, peft::CONFIG_FILE), adapter_weights(source.adapters, peft::WEIGHTS_FILE)]
+}
+
+/// What a merged model needs beside its weights: its configuration and its tokenizer.
+pub(super) fn configuration(source: Source<'_>) -> Result<Vec<PlannedFile<'_>>, ExportError> {
+    let mut files = vec![model_config(source)?];
+    files.extend(existing_copies(&source.request.base_model, TOKENIZER_FILES));
+    Ok(files)
+}
+
+/// The base's `config.json`, byte for byte unless something that readers disagree on has to be made explicit:
+/// `tie_word_embeddings`, whose default differs, and `rope_theta`, which some read from the top level alone and
+/// silently replace by 10000 when it stands in `rope_parameters` only.
+fn model_config(source: Source<'_>) -> Result<PlannedFile<'_>, ExportError> {
+    let Source { request, base, adapters } = source;
+    let path = request.base_model.join(CONFIG_FILE);
+    let mut config: Map<String, Value> = read_json(&path)?;
+    let unchanged = config.clone();
+    let tied =
+        config.entry("tie_word_embeddings").or_insert_with(|| Value::Bool(!base.contains("lm_head.weight")));
+    if *tied == Value::Bool(true) && adapters.modules().any(|module| module == "lm_head") {
+        let reason = "it adapts lm_head, which the base model shares with its embedding".into();
+        return Err(ExportError::UnsupportedAdapter { folder: adapters.folder().into(), reason });
+    }
+    if let Some(theta) = config.get("rope_parameters").and_then(|rope| rope.get("rope_theta")).cloned() {
+        config.entry("rope_theta").or_insert(theta);
+    }
+    if config == unchanged {
+        return Ok(copy(&path, CONFIG_FILE));
+    }
+    let mut json = serde_json::to_vec_pretty(&config)
+        .map_err(|error| ExportError::Broken { path, reason: error.to_string() })?;
+    json.push(b'\n');
+    Ok(content::bytes(CONFIG_FILE, json))
+}

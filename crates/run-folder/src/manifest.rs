@@ -1,0 +1,63 @@
+//! `run-manifest.json`: read by its format's version, written with paths that travel.
+
+use std::{fs, path::Path};
+
+use greentune_core_config::{
+    layout::RunLayout,
+    manifest::{FORMAT_VERSION, RunManifest},
+};
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use crate::{Result, RunFolderError, json};
+
+/// What every version of the format has.
+#[derive(Deserialize)]
+struct Header {
+    format_version: u32,
+    #[serde(default)]
+    greentune_version: String,
+}
+
+/// Reads the manifest of the run at `layout`, with absolute paths.
+///
+/// Errors: it cannot be read or understood; a newer version of greentune wrote it ([`RunFolderError::NewerFormat`]).
+pub fn read(layout: &RunLayout) -> Result<RunManifest> {
+    let path = layout.manifest();
+    let bytes = fs::read(&path).map_err(RunFolderError::file("read", &path))?;
+    parse(layout, &path, &bytes)
+}
+
+pub(crate) fn parse(layout: &RunLayout, path: &Path, bytes: &[u8]) -> Result<RunManifest> {
+    let header: Header = json::parse(path, bytes)?;
+    if header.format_version > FORMAT_VERSION {
+        return Err(RunFolderError::NewerFormat {
+            path: path.to_owned(),
+            found: header.format_version,
+            written_by: header.greentune_version,
+            newest: FORMAT_VERSION,
+        });
+    }
+    let mut manifest: RunManifest = json::parse(path, bytes)?;
+    let root = layout.project().root();
+    manifest.change_paths(|path| {
+        *path = if path.as_os_str() == "." { root.to_owned() } else { root.join(&*path) };
+    });
+    Ok(manifest)
+}
+
+/// Writes the manifest of the run at `layout`, whole or not at all, and notes the time in it. Paths inside the project are
+/// written relative to it.
+///
+/// Errors: the file cannot be written.
+pub fn write(layout: &RunLayout, manifest: &mut RunManifest) -> Result<()> {
+    manifest.updated_at = Timestamp::now();
+    let mut written = RunManifest { format_version: FORMAT_VERSION, ..manifest.clone() };
+    let root = layout.project().root();
+    written.change_paths(|path| {
+        if let Ok(inside) = path.strip_prefix(root) {
+            *path = if inside.as_os_str().is_empty() { ".".into() } else { inside.to_owned() };
+        }
+    });
+    json::write(&layout.manifest(), &written)
+}

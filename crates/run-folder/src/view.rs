@@ -1,0 +1,521 @@
+//! A run as its files describe it now, kept up to date at the cost of what is new.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fs, io,
+    path::Path,
+};
+
+use greentune_core_config::{
+    Problem,
+    event::{Event, EventKind, StepMetrics},
+    layout::RunLayout,
+    manifest::{RunManifest, RunStatus},
+    platform::{JobState, PlatformKind},
+};
+use jiff::Timestamp;
+
+use crate::{
+    Liveness, Result, RunFolderError,
+    cursor::{LineCursor, Then, UnreadableLines},
+    event_log::event_of,
+    fold::fold,
+    manifest,
+    progress::{RecentSteps, remaining_seconds},
+    samples, status,
+    status::terminal_status,
+    summary::{self, RunSummary},
+};
+
+/// Times that the files are read again because they changed while they were read.
+const ATTEMPTS: usize = 20;
+/// Warnings that are kept, the newest.
+const WARNINGS: usize = 1000;
+/// How the line of a step begins behind its number and time.
+const STEP: &[u8] = b",\"kind\":\"step\",";
+
+/// A run as its files describe it, with the status derived. [`Self::refresh`] reads what is new.
+///
+/// It holds what a look at a run needs; who wants every event reads them ([`crate::Run`], [`crate::read_after`]).
+#[derive(Debug)]
+pub struct RunView {
+    layout: RunLayout,
+    manifest: RunManifest,
+    file: ManifestFile,
+    cursor: LineCursor,
+    seen: Seen,
+    steps: StepLines,
+    contact: Option<Problem>,
+}
+
+/// What `run-manifest.json` says that the events do not.
+#[derive(Debug)]
+struct ManifestFile {
+    stamp: Stamp,
+    status: RunStatus,
+    problem: Option<Problem>,
+    format_version: u32,
+    last_seq: Option<u64>,
+    updated_at: Timestamp,
+}
+
+/// The last evaluation while training.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evaluation {
+    /// Mean loss of the validation samples, in nats.
+    pub validation_loss: f64,
+    /// exp(validation_loss); of a language model.
+    pub perplexity: Option<f64>,
+    /// Share of labelled tokens, or of images, that are predicted right, in `[0, 1]`.
+    pub accuracy: f64,
+    /// Epochs in all; of an image classifier.
+    pub total_epochs: Option<u64>,
+}
+
+/// What the events say besides what is folded into the manifest.
+#[derive(Debug, Default)]
+struct Seen {
+    next_seq: u64,
+    /// The last `started` or terminal event.
+    turn: Option<Turn>,
+    device: Option<String>,
+    started_at: Option<Timestamp>,
+    evaluation: Option<Evaluation>,
+    warnings: VecDeque<String>,
+    train_records: BTreeMap<u8, u64>,
+    last_step: Option<StepMetrics>,
+    recent: RecentSteps,
+    unreadable_line: Option<u64>,
+    unreadable_is_told: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    seq: u64,
+    at: Timestamp,
+    status: RunStatus,
+}
+
+impl RunView {
+    /// Reads the run at `layout`; `liveness` answers for its platform.
+    ///
+    /// Errors: its files cannot be read or understood.
+    pub fn open(layout: RunLayout, liveness: &dyn Liveness) -> Result<Self> {
+        let (stamp, manifest) = read_manifest(&layout)?;
+        let mut view = Self {
+            file: ManifestFile::of(stamp, &manifest),
+            cursor: LineCursor::new(layout.events()),
+            seen: Seen::default(),
+            steps: StepLines::default(),
+            contact: None,
+            layout,
+            manifest,
+        };
+        view.look(liveness)?;
+        Ok(view)
+    }
+
+    /// Reads what is new since the last look.
+    ///
+    /// Errors: as of [`Self::open`]; the view stays as it was at its last look then, as far as it is known.
+    pub fn refresh(&mut self, liveness: &dyn Liveness) -> Result<()> {
+        self.read_manifest_again()?;
+        self.look(liveness)
+    }
+
+    /// Where the run's files are.
+    pub fn layout(&self) -> &RunLayout {
+        &self.layout
+    }
+
+    /// The manifest, with the events folded in and the derived status.
+    pub fn manifest(&self) -> &RunManifest {
+        &self.manifest
+    }
+
+    /// Where the run stands.
+    pub fn status(&self) -> RunStatus {
+        self.manifest.status
+    }
+
+    /// The last optimizer step.
+    pub fn last_step(&self) -> Option<&StepMetrics> {
+        self.seen.last_step.as_ref()
+    }
+
+    /// The last evaluation while training.
+    pub fn evaluation(&self) -> Option<&Evaluation> {
+        self.seen.evaluation.as_ref()
+    }
+
+    /// The device that trains.
+    pub fn device(&self) -> Option<&str> {
+        self.seen.device.as_deref()
+    }
+
+    /// When the present attempt began.
+    pub fn started_at(&self) -> Option<Timestamp> {
+        self.seen.started_at
+    }
+
+    /// Number of the last event.
+    pub fn last_seq(&self) -> Option<u64> {
+        self.seen.next_seq.checked_sub(1)
+    }
+
+    /// The run's warnings, the newest last: those that its worker wrote, that events cannot be read, and that the platform
+    /// cannot be asked.
+    pub fn warnings(&self) -> Vec<String> {
+        let seen = &self.seen;
+        let unreadable = seen.unreadable_line.filter(|_| !seen.unreadable_is_told);
+        let unreadable = unreadable.map(unreadable_in_words);
+        let contact = self.contact.as_ref().map(|problem| {
+            format!("no contact with the platform {}: {}", self.manifest.platform.kind, problem.message)
+        });
+        seen.warnings.iter().cloned().chain(unreadable).chain(contact).collect()
+    }
+
+    /// Why the platform could not be asked at the last look.
+    pub fn contact_problem(&self) -> Option<&Problem> {
+        self.contact.as_ref()
+    }
+
+    /// Seconds per record over the last steps of the present attempt.
+    pub fn seconds_per_record(&self) -> Option<f64> {
+        self.seen.recent.seconds_per_record(&self.manifest)
+    }
+
+    /// Seconds until every stage that was asked for is trained, at the present pace; `None` when the run does not train, and
+    /// before its pace is known.
+    pub fn remaining_seconds(&self) -> Option<f64> {
+        let pace = self.seconds_per_record().filter(|_| self.status() == RunStatus::Running)?;
+        Some(remaining_seconds(&self.manifest, pace))
+    }
+
+    /// Whether the run's events say that it has ended and the manifest here does not yet: its worker is on another machine.
+    pub fn has_ended_elsewhere(&self) -> bool {
+        self.manifest.platform.kind != PlatformKind::Local
+            && self.file.status.is_active()
+            && self.seen.turn.is_some_and(|turn| turn.status == self.manifest.status)
+            && !self.manifest.status.is_active()
+    }
+
+    /// Share of full training's arithmetic that the run has spared ([`samples::compute_savings`]).
+    pub fn compute_savings(&self) -> Option<f64> {
+        samples::compute_savings(&self.manifest, |stage| self.seen.train_records.get(&stage).copied())
+    }
+
+    /// The run in short.
+    pub fn summary(&self) -> RunSummary {
+        summary::of(&self.layout, &self.manifest)
+    }
+
+    fn look(&mut self, liveness: &dyn Liveness) -> Result<()> {
+        for _ in 0..ATTEMPTS {
+            let asked =
+                self.file.status.is_active().then(|| liveness.job_state(&self.layout, &self.with_file()));
+            // Only if the manifest is still the same did nobody begin or end while the platform was asked.
+            if self.read_manifest_again()? {
+                continue;
+            }
+            self.read_events()?;
+            let (job, contact) = match asked {
+                None => (None, None),
+                Some(Ok(state)) => (Some(state), None),
+                Some(Err(problem)) => (None, Some(problem)),
+            };
+            self.contact = contact;
+            self.settle(job.as_ref());
+            return Ok(());
+        }
+        Err(RunFolderError::Internal(format!("{} changes all the time", self.layout.manifest().display())))
+    }
+
+    /// The manifest as the file has it.
+    fn with_file(&self) -> RunManifest {
+        RunManifest { status: self.file.status, updated_at: self.file.updated_at, ..self.manifest.clone() }
+    }
+
+    /// Whether the manifest is another than at the last look.
+    fn read_manifest_again(&mut self) -> Result<bool> {
+        if Stamp::of(&self.layout.manifest()).is_ok_and(|stamp| stamp == self.file.stamp) {
+            return Ok(false);
+        }
+        let (stamp, mut manifest) = read_manifest(&self.layout)?;
+        if stamp == self.file.stamp {
+            return Ok(false);
+        }
+        self.file = ManifestFile::of(stamp, &manifest);
+        if (&manifest.run_id, manifest.created_at) == (&self.manifest.run_id, self.manifest.created_at) {
+            // What the file says of stages comes from the events that are folded here already.
+            manifest.stages.clone_from(&self.manifest.stages);
+        } else {
+            self.forget_events();
+        }
+        self.manifest = manifest;
+        Ok(true)
+    }
+
+    fn forget_events(&mut self) {
+        self.cursor = LineCursor::new(self.layout.events());
+        self.seen = Seen::default();
+        self.steps = StepLines::default();
+    }
+
+    fn read_events(&mut self) -> Result<()> {
+        let path = self.layout.events();
+        let (file, restarted) = self.cursor.open().map_err(RunFolderError::file("read", &path))?;
+        if restarted {
+            self.seen = Seen::default();
+            self.steps = StepLines::default();
+            let (stamp, manifest) = read_manifest(&self.layout)?;
+            self.file = ManifestFile::of(stamp, &manifest);
+            self.manifest = manifest;
+        }
+        let Some(file) = file else { return Ok(()) };
+        let Self { manifest, cursor, seen, steps, .. } = self;
+        let mut unreadable = UnreadableLines::default();
+        let read = cursor.read(file, |place, line| {
+            if let Some(seq) = number_of_step(line).filter(|seq| *seq >= seen.next_seq) {
+                seen.next_seq = seq + 1;
+                unreadable.readable(&mut seen.unreadable_line);
+                steps.push(line);
+            } else if let Some(event) = event_of(line, seen.next_seq) {
+                seen.next_seq = event.seq + 1;
+                unreadable.readable(&mut seen.unreadable_line);
+                steps.fold_newest(manifest, seen);
+                seen.absorb(&event, steps);
+                fold(manifest, &event);
+            } else {
+                unreadable.unreadable(place);
+            }
+            Then::GoOn
+        });
+        read.map_err(RunFolderError::file("read", &path))?;
+        unreadable.end(cursor);
+        steps.fold_newest(manifest, seen);
+        steps.take_recent(seen);
+        Ok(())
+    }
+
+    /// Derives the status of the run and of its stages.
+    fn settle(&mut self, job: Option<&JobState>) {
+        let file = &self.file;
+        let is_newer = |turn: &Turn| match file.format_version {
+            // Manifests of format 1 do not say which event they have seen last.
+            1 => turn.at >= file.updated_at,
+            _ => file.last_seq.is_none_or(|last| turn.seq > last),
+        };
+        let turn = self.seen.turn.filter(is_newer);
+        let events = turn.map(|turn| turn.status);
+        let status = status::derive(self.manifest.platform.kind, file.status, events, job);
+        self.manifest.status = status;
+        if status != RunStatus::Failed {
+            self.manifest.problem = None;
+        } else if !file.status.is_active() && file.problem.is_some() {
+            self.manifest.problem.clone_from(&file.problem);
+        }
+        if status == RunStatus::Interrupted && job == Some(&JobState::Missing) {
+            self.manifest.problem = Some(job_missing(&self.manifest));
+        }
+        for stage in &mut self.manifest.stages {
+            // A stage cannot be at work in a run that is not.
+            if stage.status.is_active() && !status.is_active() {
+                stage.status = status;
+            }
+        }
+    }
+}
+
+fn job_missing(manifest: &RunManifest) -> Problem {
+    let job = manifest.platform.job_id.as_deref().unwrap_or("without an id");
+    Problem::new(
+        greentune_core_config::ProblemKind::NotFound,
+        "platform.job_missing",
+        format!("the platform {} does not know the job {job} any more", manifest.platform.kind),
+    )
+    .with_hint("what was brought here is kept; resume the run to go on from its last checkpoint")
+}
+
+/// What is said of a line of `events.jsonl` that cannot be read.
+pub(crate) fn unreadable_in_words(line: u64) -> String {
+    format!("line {line} of events.jsonl cannot be read and was left out; the events behind it were read")
+}
+
+impl ManifestFile {
+    fn of(stamp: Stamp, manifest: &RunManifest) -> Self {
+        Self {
+            stamp,
+            status: manifest.status,
+            problem: manifest.problem.clone(),
+            format_version: manifest.format_version,
+            last_seq: manifest.last_seq,
+            updated_at: manifest.updated_at,
+        }
+    }
+}
+
+impl Seen {
+    fn absorb(&mut self, event: &Event, steps: &mut StepLines) {
+        match &event.kind {
+            EventKind::Started { device, .. } => {
+                self.device = Some(device.clone());
+                self.started_at = Some(event.at);
+                self.turn = Some(Turn { seq: event.seq, at: event.at, status: RunStatus::Running });
+                steps.clear();
+                self.recent.clear();
+            }
+            EventKind::StageStarted { stage, train_records, .. } => {
+                self.train_records.insert(*stage, *train_records);
+                steps.clear();
+                self.recent.clear();
+            }
+            // One that is written otherwise than `number_of_step` knows.
+            EventKind::Step(step) => {
+                steps.take_recent(self);
+                self.recent.push(event.at, step.clone());
+                self.last_step = Some(step.clone());
+            }
+            EventKind::EpochFinished(epoch) => {
+                self.evaluation = Some(Evaluation {
+                    validation_loss: epoch.validation_loss,
+                    perplexity: None,
+                    accuracy: epoch.accuracy,
+                    total_epochs: Some(epoch.total_epochs),
+                });
+            }
+            EventKind::Evaluated { validation_loss, perplexity, token_accuracy, .. } => {
+                self.evaluation = Some(Evaluation {
+                    validation_loss: *validation_loss,
+                    perplexity: Some(*perplexity),
+                    accuracy: *token_accuracy,
+                    total_epochs: None,
+                });
+            }
+            EventKind::Warning { code, message } => {
+                self.unreadable_is_told |= code == UNREADABLE;
+                if self.warnings.len() == WARNINGS {
+                    self.warnings.pop_front();
+                }
+                self.warnings.push_back(message.clone());
+            }
+            kind => {
+                if let Some(status) = terminal_status(kind) {
+                    self.turn = Some(Turn { seq: event.seq, at: event.at, status });
+                }
+            }
+        }
+    }
+}
+
+/// Code of the warning that a line of `events.jsonl` cannot be read.
+pub(crate) const UNREADABLE: &str = "events.unreadable";
+
+/// The last lines with steps, not yet understood: of a million steps only the newest count.
+#[derive(Debug, Default)]
+struct StepLines {
+    lines: VecDeque<Vec<u8>>,
+    /// Whether the newest has yet to be folded into the manifest.
+    is_new: bool,
+    /// How many of the newest have yet to be taken into the pace.
+    untaken: usize,
+}
+
+impl StepLines {
+    fn push(&mut self, line: &[u8]) {
+        let mut kept = if self.lines.len() == RecentSteps::KEPT {
+            self.lines.pop_front().unwrap_or_default()
+        } else {
+            Vec::with_capacity(line.len())
+        };
+        kept.clear();
+        kept.extend_from_slice(line);
+        self.lines.push_back(kept);
+        self.is_new = true;
+        self.untaken = (self.untaken + 1).min(RecentSteps::KEPT);
+    }
+
+    fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    fn fold_newest(&mut self, manifest: &mut RunManifest, seen: &mut Seen) {
+        if !std::mem::take(&mut self.is_new) {
+            return;
+        }
+        let newest = self.lines.back().and_then(|line| serde_json::from_slice::<Event>(line).ok());
+        if let Some(event) = newest {
+            fold(manifest, &event);
+            if let EventKind::Step(step) = event.kind {
+                seen.last_step = Some(step);
+            }
+        }
+    }
+
+    fn take_recent(&mut self, seen: &mut Seen) {
+        let untaken = std::mem::take(&mut self.untaken);
+        for line in self.lines.iter().skip(self.lines.len() - untaken) {
+            if let Ok(Event { at, kind: EventKind::Step(step), .. }) = serde_json::from_slice(line) {
+                seen.recent.push(at, step);
+            }
+        }
+    }
+}
+
+/// The number of the event in `line`, when it is a step as [`crate::RunWriter`] writes it: `{"seq":7,"at":"…","kind":"step",…}`.
+/// Anything else is read in full.
+fn number_of_step(line: &[u8]) -> Option<u64> {
+    let rest = line.strip_prefix(b"{\"seq\":")?;
+    let digits = rest.iter().position(|byte| !byte.is_ascii_digit())?;
+    let seq = std::str::from_utf8(&rest[..digits]).ok()?.parse().ok()?;
+    let rest = rest[digits..].strip_prefix(b",\"at\":\"")?;
+    let time = rest.iter().take(40).position(|&byte| byte == b'"')?;
+    (rest[time + 1..].starts_with(STEP) && line.ends_with(b"}")).then_some(seq)
+}
+
+/// What tells whether a file is still the one that was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    length: u64,
+    modified_ns: i128,
+    inode: u64,
+}
+
+impl Stamp {
+    /// The stamp of the file at `path`.
+    ///
+    /// Errors: there is none, or it cannot be looked at.
+    pub fn of(path: &Path) -> io::Result<Self> {
+        let metadata = fs::metadata(path)?;
+        let modified_ns = metadata.modified().ok().and_then(|at| Timestamp::try_from(at).ok());
+        #[cfg(unix)]
+        let inode = std::os::unix::fs::MetadataExt::ino(&metadata);
+        #[cfg(not(unix))]
+        let inode = 0;
+        Ok(Self {
+            length: metadata.len(),
+            modified_ns: modified_ns.map_or(0, Timestamp::as_nanosecond),
+            inode,
+        })
+    }
+}
+
+impl std::fmt::Display for Stamp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}-{}", self.length, self.modified_ns, self.inode)
+    }
+}
+
+/// The manifest and the stamp of the very file that it was read from.
+fn read_manifest(layout: &RunLayout) -> Result<(Stamp, RunManifest)> {
+    let path = layout.manifest();
+    for _ in 0..ATTEMPTS {
+        let stamp = Stamp::of(&path).map_err(RunFolderError::file("read", &path))?;
+        let manifest = manifest::read(layout);
+        // It is replaced, never changed: the same stamp afterwards is the same file.
+        if Stamp::of(&path).is_ok_and(|after| after == stamp) {
+            return Ok((stamp, manifest?));
+        }
+    }
+    Err(RunFolderError::Internal(format!("{} changes all the time", path.display())))
+}

@@ -1,0 +1,202 @@
+//! A run seen while it is written.
+
+use std::fs;
+
+use greentune_core_config::{
+    Problem, ProblemKind,
+    event::{Event, EventKind},
+    manifest::RunStatus,
+    platform::JobState,
+};
+use greentune_run_folder::{Liveness as _, LocalLiveness, Run, RunView, append_mirrored, manifest};
+use jiff::{SignedDuration, Timestamp};
+use proptest::prelude::*;
+use serde_json::json;
+
+use crate::folder::{Folder, Says, append_line, started, step, whole_run};
+
+fn open(folder: &Folder) -> RunView {
+    RunView::open(folder.run.clone(), &LocalLiveness).unwrap()
+}
+
+#[test]
+fn a_view_that_is_kept_says_what_a_new_one_says_at_every_event() {
+    let folder = Folder::new();
+    let mut writer = folder.writer();
+    let mut kept = open(&folder);
+    for event in whole_run() {
+        writer.append(event).unwrap();
+        kept.refresh(&LocalLiveness).unwrap();
+        let new = open(&folder);
+        assert_eq!(kept.manifest(), new.manifest());
+        assert_eq!(kept.warnings(), new.warnings());
+        assert_eq!(kept.evaluation(), new.evaluation());
+        assert_eq!(kept.last_step(), new.last_step());
+        assert_eq!(kept.last_seq(), new.last_seq());
+        assert_eq!(kept.seconds_per_record(), new.seconds_per_record());
+        let run = Run::read(folder.run.clone(), &LocalLiveness).unwrap();
+        assert_eq!(run.seconds_per_record(), new.seconds_per_record());
+        assert_eq!(run.manifest, *new.manifest());
+    }
+    assert_eq!(writer.finish(None).unwrap(), RunStatus::Completed);
+    kept.refresh(&LocalLiveness).unwrap();
+    assert_eq!(kept.status(), RunStatus::Completed);
+    assert_eq!(kept.manifest(), open(&folder).manifest());
+    assert!((kept.evaluation().unwrap().accuracy - 0.7).abs() < 1e-12);
+    assert_eq!(kept.warnings(), ["mind the gap"]);
+    assert!((kept.summary().progress_percentage - 100.0).abs() < 1e-12);
+    assert_eq!(kept.device(), Some("fake"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+    #[test]
+    fn looks_at_any_time_end_in_the_same_view(looks in proptest::collection::vec(any::<bool>(), 18), cut in 0_usize..200) {
+        let folder = Folder::new();
+        let mut writer = folder.writer();
+        let mut kept = open(&folder);
+        for (event, look) in whole_run().into_iter().zip(looks) {
+            writer.append(event).unwrap();
+            if look {
+                kept.refresh(&LocalLiveness).unwrap();
+            }
+        }
+        writer.finish(None).unwrap();
+        // The machine lost its power: the end of the file is gone.
+        let text = folder.events();
+        fs::write(folder.run.events(), &text[..text.len() - cut]).unwrap();
+        kept.refresh(&LocalLiveness).unwrap();
+        let new = open(&folder);
+        prop_assert_eq!(kept.last_seq(), new.last_seq());
+        prop_assert_eq!(kept.last_step(), new.last_step());
+        prop_assert_eq!(kept.evaluation(), new.evaluation());
+        prop_assert_eq!(kept.manifest(), new.manifest());
+    }
+}
+
+#[test]
+fn a_line_that_cannot_be_read_is_mentioned_once_and_the_rest_is_read() {
+    let folder = Folder::new();
+    let mut writer = folder.writer();
+    writer.append(started()).unwrap();
+    whole_run()[1..5].iter().for_each(|event| writer.append(event.clone()).unwrap());
+    drop(writer);
+    let text = folder.events().replacen("\"seq\":1", "\"seq\":?", 1).replacen("\"seq\":3", "\"seq\":?", 1);
+    fs::write(folder.run.events(), &text).unwrap();
+    let warning = "line 2 of events.jsonl cannot be read and was left out; the events behind it were read";
+    let view = open(&folder);
+    assert_eq!(view.warnings(), [warning]);
+    assert_eq!(view.manifest().stages[0].steps_done, 3, "the last step counts");
+    // The next worker says it in the log, once and for all.
+    for _ in 0..2 {
+        let mut writer = folder.writer();
+        writer.append(started()).unwrap();
+        drop(writer);
+        assert_eq!(open(&folder).warnings(), [warning]);
+    }
+    assert!(folder.events().starts_with(text.split_inclusive('\n').next().unwrap()), "nothing was removed");
+}
+
+#[test]
+fn a_log_that_is_replaced_or_shrinks_is_read_anew() {
+    let folder = Folder::new();
+    let mut writer = folder.writer();
+    whole_run()[..5].iter().for_each(|event| writer.append(event.clone()).unwrap());
+    let mut view = open(&folder);
+    assert_eq!(view.manifest().stages[0].steps_done, 3);
+    let text = folder.events();
+    let lines: Vec<_> = text.split_inclusive('\n').collect();
+    fs::write(folder.run.events(), lines[..3].concat()).unwrap();
+    view.refresh(&LocalLiveness).unwrap();
+    assert_eq!((view.last_seq(), view.manifest().stages[0].steps_done), (Some(2), 1));
+    let other = folder.run.folder().join("other");
+    fs::write(&other, lines.concat()).unwrap();
+    fs::rename(&other, folder.run.events()).unwrap();
+    view.refresh(&LocalLiveness).unwrap();
+    assert_eq!((view.last_seq(), view.manifest().stages[0].steps_done), (Some(4), 3));
+}
+
+#[test]
+fn steps_that_are_written_otherwise_count_as_well() {
+    let folder = Folder::new();
+    for (seq, kind) in whole_run()[..4].iter().enumerate() {
+        append_line(
+            &folder.run.events(),
+            &Event { seq: seq as u64, at: Timestamp::UNIX_EPOCH, kind: kind.clone() },
+        );
+    }
+    let text = folder.events().replace("\"seq\":", " \"seq\": ").replace("\"kind\":", " \"kind\" : ");
+    fs::write(folder.run.events(), text).unwrap();
+    let view = open(&folder);
+    assert_eq!((view.manifest().stages[0].steps_done, view.last_step().unwrap().step), (2, 2));
+}
+
+#[test]
+fn the_end_of_a_worker_is_told_by_numbers_whatever_the_clock_says() {
+    let folder = Folder::new();
+    let mut writer = folder.writer();
+    writer.append(started()).unwrap();
+    drop(writer); // killed
+    assert_eq!(open(&folder).status(), RunStatus::Interrupted);
+    // Its last word stands in the log alone, with the time of a clock that was set back by a year.
+    let at = Timestamp::now() - SignedDuration::from_hours(24 * 365);
+    append_line(
+        &folder.run.events(),
+        &Event { seq: 1, at, kind: EventKind::Finished { duration_seconds: 1.0 } },
+    );
+    assert_eq!(open(&folder).status(), RunStatus::Completed);
+}
+
+#[test]
+fn a_run_that_was_queued_in_the_future_is_not_waited_for() {
+    let folder = Folder::new();
+    let pid = std::process::id();
+    let queued = |at: Timestamp| {
+        folder.change(|manifest| {
+            manifest["status"] = json!("queued");
+            manifest["pid"] = json!(pid);
+            manifest["updated_at"] = json!(at.to_string());
+        });
+        open(&folder).status()
+    };
+    assert_eq!(queued(Timestamp::now()), RunStatus::Queued);
+    assert_eq!(queued(Timestamp::now() + SignedDuration::from_hours(24)), RunStatus::Interrupted);
+    assert_eq!(queued(Timestamp::now() - SignedDuration::from_hours(24)), RunStatus::Interrupted);
+}
+
+#[test]
+fn a_remote_run_is_what_its_events_and_its_platform_say() {
+    let folder = Folder::new();
+    let mut remote = manifest::read(&folder.run).unwrap();
+    remote.status = RunStatus::Queued;
+    remote.platform = serde_json::from_value(json!({"kind": "ray", "job_id": "job-1"})).unwrap();
+    manifest::write(&folder.run, &mut remote).unwrap();
+    let lost = Problem::new(ProblemKind::Unavailable, "platform.unreachable", "no answer within 10 s");
+    let platform = Says::new(Err(lost));
+    let mut view = RunView::open(folder.run.clone(), &platform).unwrap();
+    assert_eq!(view.status(), RunStatus::Queued);
+    assert_eq!(view.warnings(), ["no contact with the platform ray: no answer within 10 s"]);
+
+    let line = |seq, kind| {
+        let event = Event { seq, at: Timestamp::UNIX_EPOCH, kind };
+        format!("{}\n", serde_json::to_string(&event).unwrap())
+    };
+    let mut length = append_mirrored(&folder.run, 0, line(0, started()).as_bytes()).unwrap();
+    view.refresh(&platform).unwrap();
+    assert_eq!(view.status(), RunStatus::Running, "it is at work as far as is known");
+    *platform.0.borrow_mut() = Ok(JobState::Running);
+    let torn = format!("{}{{\"seq\":2", line(1, step(1, 1)));
+    length = append_mirrored(&folder.run, length, torn.as_bytes()).unwrap();
+    view.refresh(&platform).unwrap();
+    assert_eq!((view.last_seq(), view.warnings().len()), (Some(1), 0));
+    assert!(append_mirrored(&folder.run, length - 1, b"").is_err(), "not where the log here ends");
+    *platform.0.borrow_mut() = Ok(JobState::Missing);
+    view.refresh(&platform).unwrap();
+    assert_eq!(view.status(), RunStatus::Interrupted);
+    assert_eq!(view.manifest().problem.as_ref().unwrap().code, "platform.job_missing");
+    append_mirrored(&folder.run, length, line(2, EventKind::Finished { duration_seconds: 1.0 }).as_bytes())
+        .unwrap();
+    view.refresh(&platform).unwrap();
+    assert_eq!((view.status(), view.has_ended_elsewhere()), (RunStatus::Completed, true));
+    assert!(LocalLiveness.job_state(&folder.run, view.manifest()).is_ok());
+}

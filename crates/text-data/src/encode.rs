@@ -1,0 +1,326 @@
+//! A record as token ids, with the mask of what the loss is computed on.
+
+use std::path::Path;
+
+use greentune_core_config::settings::{DatasetSchema, Settings};
+use jiff::Timestamp;
+
+use super::{
+    error::DataError,
+    example::{Example, ExampleText},
+    record::Record,
+    rows::{Fault, Reason},
+    schema::Body,
+    template::{PromptTemplate, Rendered, Segment},
+    tokenizer::Tokenizer,
+};
+
+/// Makes examples of records: template, tokenizer, context and weights of one model under one project's settings.
+pub struct Encoder {
+    tokenizer: Tokenizer,
+    template: PromptTemplate,
+    context_length: usize,
+    quality_weight_multiplier: f64,
+}
+
+impl Encoder {
+    /// The encoder for the model in `folder` under `settings`. `at` is the moment that a chat template's
+    /// `strftime_now` formats, in UTC: a run passes its own creation, so that it sees the same prompts when it is
+    /// resumed.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::load`]; [`DataError::Template`] for a template that cannot be parsed or fails on a sample;
+    /// [`DataError::TemplateNotPrefix`] for a chat template in which the response cannot be told from the prompt.
+    pub fn new(folder: &Path, settings: &Settings, at: Timestamp) -> Result<Self, DataError> {
+        let tokenizer = Tokenizer::load(folder)?;
+        let template = PromptTemplate::new(settings.dataset.prompt_template.as_deref(), &tokenizer, at)?;
+        let max_seq_length = usize::try_from(settings.training.max_seq_length).unwrap_or(usize::MAX);
+        let context_length = tokenizer.context_length().unwrap_or(usize::MAX).min(max_seq_length);
+        let quality_weight_multiplier = settings.training.quality_weight_multiplier;
+        Ok(Self { tokenizer, template, context_length, quality_weight_multiplier })
+    }
+
+    /// The model's tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// Where the prompt's form of records of `schema` comes from; plain text has none.
+    pub fn template_source(&self, schema: DatasetSchema) -> &'static str {
+        match schema {
+            DatasetSchema::Completion => "none",
+            _ => self.template.source(),
+        }
+    }
+
+    /// Tokens per record at most: `training.max_seq_length`, or what the model can attend to if that is less.
+    pub fn context_length(&self) -> usize {
+        self.context_length
+    }
+
+    /// The example of a record, or why it has none.
+    ///
+    /// What is labelled is tokenised apart from what is not, so that no token is half prompt, half response, and the
+    /// tokens before a response are exactly what a generation starts from. (A tokenizer that puts a space in front of
+    /// every text, as SentencePiece does, puts one in front of a response too: so will what is generated.) A record
+    /// that is longer than the context loses its end, never a part of what comes before.
+    pub(super) fn encode(&self, record: &Record) -> Result<Result<Example, Fault>, DataError> {
+        let rendered = match self.template.render(&record.body) {
+            Err(error @ (DataError::Template { .. } | DataError::TemplateNotPrefix { .. })) => {
+                return Ok(Err(template_fault(&error)));
+            }
+            rendered => rendered?,
+        };
+        let (tokens, labels) = self.tokens(&rendered)?;
+        let truncated = tokens.len() > self.context_length;
+        let first_label = labels.first().map_or(tokens.len(), |range| range.start);
+        let mut example = Example::new(tokens, labels);
+        example.cut(self.context_length);
+        if example.labels.is_empty() {
+            return Ok(Err(self.too_long(first_label)));
+        }
+        example.weight = if record.high_quality { self.quality_weight_multiplier } else { 1.0 };
+        example.high_quality = record.high_quality;
+        example.line = record.line;
+        example.truncated = truncated;
+        example.text = match &record.body {
+            Body::Completion { prompt, .. } if prompt.is_empty() => None,
+            _ => text(rendered.segments, example.labels.len()),
+        };
+        Ok(Ok(example))
+    }
+
+    fn tokens(&self, rendered: &Rendered) -> Result<(Vec<u32>, Vec<std::ops::Range<usize>>), DataError> {
+        let (mut tokens, mut labels) = (Vec::new(), Vec::new());
+        for (index, Segment { text, response }) in rendered.segments.iter().enumerate() {
+            let start = tokens.len();
+            tokens.extend(if index == 0 && !rendered.spells_out_beginning {
+                self.tokenizer.encode_with_prefix(text)?
+            } else {
+                self.tokenizer.encode(text)?
+            });
+            if let Some(response) = response {
+                if response.needs_end {
+                    tokens.push(self.tokenizer.eos_id());
+                }
+                labels.push(start..tokens.len());
+            }
+        }
+        Ok((tokens, labels))
+    }
+
+    fn too_long(&self, prompt_tokens: usize) -> Fault {
+        let message = format!(
+            "the prompt has {prompt_tokens} tokens and leaves no room for a response in the context of {}",
+            self.context_length
+        );
+        Fault::new(Reason::TooLong, "data.too_long", message)
+            .with_hint("shorten the record, or raise training.max_seq_length as far as the model allows")
+    }
+}
+
+/// Text of the last of `responses` responses and of all before it.
+fn text(segments: Vec<Segment>, responses: usize) -> Option<ExampleText> {
+    let mut prompt = String::new();
+    let mut left = responses;
+    for segment in segments {
+        if let Some(response) = segment.response {
+            left -= 1;
+            if left == 0 {
+                return Some(ExampleText { prompt, response: response.text });
+            }
+        }
+        prompt.push_str(&segment.text);
+    }
+    None
+}
+
+fn template_fault(error: &DataError) -> Fault {
+    let hint = "change the record, or set dataset.prompt_template, which is used instead of the model's chat template";
+    Fault::new(Reason::TemplateFailed, "data.template_failed", error.to_string()).with_hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::{
+        super::{
+            schema::{Role, Turn},
+            test_model::{CHAT_TEMPLATE, TestModel},
+        },
+        *,
+    };
+
+    fn encoder(model: &TestModel, settings: &Settings) -> Encoder {
+        Encoder::new(model.path(), settings, Timestamp::UNIX_EPOCH).unwrap()
+    }
+
+    fn record(response: &str) -> Record {
+        let (instruction, input, response) = ("Add.".into(), String::new(), response.into());
+        Record {
+            line: 7,
+            body: Body::Instruction { instruction, input, response },
+            quality: Value::Null,
+            high_quality: true,
+        }
+    }
+
+    fn example(encoder: &Encoder, response: &str) -> Example {
+        encoder.encode(&record(response)).unwrap().unwrap()
+    }
+
+    fn halves(encoder: &Encoder, example: &Example) -> (String, String) {
+        let decode = |ids| encoder.tokenizer().decode(ids, true).unwrap();
+        (decode(example.prompt_tokens()), decode(example.response_tokens()))
+    }
+
+    fn text(example: &Example) -> &ExampleText {
+        example.text.as_ref().unwrap()
+    }
+
+    /// A conversation in which user and assistant take turns.
+    fn talk(contents: &[&str]) -> Record {
+        let turns = contents.iter().zip([Role::User, Role::Assistant].into_iter().cycle());
+        let turns = turns.map(|(content, role)| Turn { role, content: (*content).into() }).collect();
+        Record { line: 1, body: Body::Conversation(turns), quality: Value::Null, high_quality: false }
+    }
+
+    #[test]
+    fn the_loss_is_on_the_response_and_its_end() {
+        let encoder = encoder(&TestModel::new(), &Settings::default());
+        let example = example(&encoder, "three");
+        let (prompt, labelled) = halves(&encoder, &example);
+        assert_eq!(prompt, "### Instruction:\nAdd.\n\n### Response:\n");
+        assert_eq!(prompt, text(&example).prompt);
+        assert_eq!(labelled, "three<|end|>");
+        assert_eq!((example.weight, example.line, example.truncated), (2.5, 7, false));
+        assert_eq!(example.labelled_tokens(), "three".len() + 1);
+    }
+
+    #[test]
+    fn a_chat_template_ends_the_turn_once_and_alone_begins_the_text() {
+        let model = TestModel::with_chat_template(CHAT_TEMPLATE);
+        model.add_bos();
+        let encoder = encoder(&model, &Settings::default());
+        let (prompt, labelled) = halves(&encoder, &example(&encoder, "three"));
+        assert_eq!(prompt, "<|user|>\nAdd.<|end|>\n<|assistant|>\n");
+        assert_eq!(labelled, "three<|end|>");
+    }
+
+    #[test]
+    fn the_tokenizers_beginning_comes_once_and_never_before_the_response() {
+        let model = TestModel::new();
+        model.add_bos();
+        let encoder = encoder(&model, &Settings::default());
+        let (prompt, labelled) = halves(&encoder, &example(&encoder, "three"));
+        assert_eq!(prompt, "<|begin|>### Instruction:\nAdd.\n\n### Response:\n");
+        assert_eq!(labelled, "three<|end|>");
+    }
+
+    #[test]
+    fn the_end_of_the_response_is_cut_and_nothing_else() {
+        let model = TestModel::new();
+        let mut settings = Settings::default();
+        let prompt_tokens = example(&encoder(&model, &settings), "three").prompt_tokens().len();
+        for (room, labelled, truncated) in
+            [(1, "t", true), (5, "three", true), (6, "three<|end|>", false), (9, "three<|end|>", false)]
+        {
+            settings.training.max_seq_length = (prompt_tokens + room) as u64;
+            let encoder = encoder(&model, &settings);
+            let example = example(&encoder, "three");
+            assert_eq!(halves(&encoder, &example), (text(&example).prompt.clone(), labelled.to_owned()));
+            assert_eq!((example.truncated, text(&example).response.as_str()), (truncated, "three"));
+        }
+        settings.training.max_seq_length = prompt_tokens as u64;
+        let too_long = encoder(&model, &settings).encode(&record("three")).unwrap().unwrap_err();
+        assert_eq!(too_long.reason, Reason::TooLong);
+        assert!(too_long.message.contains(&format!("the prompt has {prompt_tokens} tokens")));
+    }
+
+    #[test]
+    fn the_models_own_context_counts_too() {
+        let model = TestModel::new();
+        model.write("config.json", &json!({"max_position_embeddings": 40}));
+        assert_eq!(encoder(&model, &Settings::default()).context_length(), 40);
+    }
+
+    #[test]
+    fn an_empty_prompt_still_leaves_something_to_predict_from() {
+        let mut settings = Settings::default();
+        settings.dataset.prompt_template = Some("{{ input }}".into());
+        let encoder = encoder(&TestModel::new(), &settings);
+        let example = example(&encoder, "three");
+        assert_eq!((example.labels, example.tokens.len()), (vec![1..6], 6));
+    }
+
+    #[test]
+    fn the_loss_is_on_every_turn_of_the_assistant() {
+        for model in [TestModel::with_chat_template(CHAT_TEMPLATE), TestModel::new()] {
+            let encoder = encoder(&model, &Settings::default());
+            let example = encoder.encode(&talk(&["one", "two", "three", "four"])).unwrap().unwrap();
+            let decode = |range: &std::ops::Range<usize>| {
+                encoder.tokenizer().decode(&example.tokens[range.clone()], true).unwrap()
+            };
+            assert_eq!(example.labels.iter().map(decode).collect::<Vec<_>>(), ["two<|end|>", "four<|end|>"]);
+            assert_eq!(halves(&encoder, &example).1, "four<|end|>");
+            assert_eq!(text(&example).response, "four");
+            assert!(text(&example).prompt.contains("two") && text(&example).prompt.contains("three"));
+        }
+    }
+
+    #[test]
+    fn a_conversation_is_cut_at_its_end_and_keeps_what_is_left() {
+        let model = TestModel::with_chat_template(CHAT_TEMPLATE);
+        let whole = encoder(&model, &Settings::default()).encode(&talk(&["one", "two", "three", "four"]));
+        let [first, last] = &whole.unwrap().unwrap().labels[..] else { panic!("two responses") };
+        let mut settings = Settings::default();
+        // Room for all but the last response: what leads up to it goes too, since nothing is learnt on it.
+        settings.training.max_seq_length = last.start as u64;
+        let cut =
+            encoder(&model, &settings).encode(&talk(&["one", "two", "three", "four"])).unwrap().unwrap();
+        assert_eq!(
+            (&cut.labels[..], cut.tokens.len(), cut.truncated),
+            (&[first.clone()][..], first.end, true)
+        );
+        assert_eq!((text(&cut).response.as_str(), text(&cut).prompt.contains("two")), ("two", false));
+        settings.training.max_seq_length = first.start as u64;
+        let dropped = encoder(&model, &settings).encode(&talk(&["one", "two", "three", "four"])).unwrap();
+        assert_eq!(dropped.unwrap_err().reason, Reason::TooLong);
+    }
+
+    #[test]
+    fn plain_text_is_learnt_whole_and_nothing_is_generated_from_it() {
+        let model = TestModel::with_chat_template(CHAT_TEMPLATE);
+        let record = |prompt: &str| Record {
+            line: 1,
+            body: Body::Completion { prompt: prompt.into(), completion: "once".into() },
+            quality: Value::Null,
+            high_quality: false,
+        };
+        let encode = |model: &TestModel, prompt: &str| {
+            encoder(model, &Settings::default()).encode(&record(prompt)).unwrap().unwrap()
+        };
+        let example = encode(&model, "");
+        assert_eq!((example.labels, example.tokens.len(), example.text), (vec![1..5], 5, None));
+        assert_eq!(encode(&model, "at ").labels, [3..8]);
+        model.add_bos();
+        // The beginning of the sequence is what the first token of the text is predicted from.
+        assert_eq!(encode(&model, "").labels, [1..6]);
+    }
+
+    #[test]
+    fn what_a_template_refuses_costs_the_record_alone() {
+        let source = "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system') }}{% endif %}\
+                      {{ m.content }}{% endfor %}";
+        let encoder = encoder(&TestModel::with_chat_template(source), &Settings::default());
+        let mut record = talk(&["one", "two"]);
+        assert!(encoder.encode(&record).unwrap().is_ok());
+        if let Body::Conversation(turns) = &mut record.body {
+            turns.insert(0, Turn { role: Role::System, content: "s".into() });
+        }
+        let fault = encoder.encode(&record).unwrap().unwrap_err();
+        assert_eq!((fault.reason, fault.code), (Reason::TemplateFailed, "data.template_failed"));
+        assert!(fault.message.contains("no system"), "{}", fault.message);
+    }
+}

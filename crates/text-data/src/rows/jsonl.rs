@@ -1,0 +1,128 @@
+//! Rows of a JSONL file, read line by line.
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+};
+
+use super::{Fault, Fields, Reason, Rejection, Row, open_file, unreadable};
+use crate::error::DataError;
+
+/// One JSON object per line; blank lines are skipped.
+pub(super) struct JsonLines {
+    path: PathBuf,
+    reader: BufReader<File>,
+    line: u64,
+}
+
+impl JsonLines {
+    pub(super) fn open(path: &Path) -> Result<Self, DataError> {
+        Ok(Self { path: path.to_owned(), reader: BufReader::new(open_file(path)?), line: 0 })
+    }
+
+    fn next_line(&mut self) -> Result<Option<Vec<u8>>, DataError> {
+        loop {
+            let mut bytes = Vec::new();
+            let read = self.reader.read_until(b'\n', &mut bytes).map_err(unreadable(&self.path))?;
+            if read == 0 {
+                return Ok(None);
+            }
+            self.line += 1;
+            // Windows programs put a byte order mark in front of the first line; JSON allows none.
+            if self.line == 1 && bytes.starts_with("\u{feff}".as_bytes()) {
+                bytes.drain(..3);
+            }
+            if !bytes.trim_ascii().is_empty() {
+                return Ok(Some(bytes));
+            }
+        }
+    }
+}
+
+impl Iterator for JsonLines {
+    type Item = Result<Result<Row, Rejection>, DataError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let line = self.next_line().transpose()?;
+        Some(line.map(|bytes| match parse(&bytes) {
+            Ok(fields) => Ok(Row { line: self.line, fields }),
+            Err(fault) => Err(fault.at(&self.path, self.line)),
+        }))
+    }
+}
+
+fn parse(bytes: &[u8]) -> Result<Fields, Fault> {
+    let broken = |message: String| Fault::new(Reason::BrokenLine, "data.broken_line", message);
+    let text = str::from_utf8(bytes).map_err(|error| broken(format!("the line is not UTF-8: {error}")))?;
+    serde_json::from_str(text).map_err(|error| {
+        // serde_json counts lines within the text it is given, which is always one.
+        let message = error.to_string().replace(" at line 1 column", " at column");
+        broken(format!("the line is no JSON object: {message}"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(bytes: &[u8]) -> Vec<Result<Row, Rejection>> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("train.jsonl");
+        std::fs::write(&path, bytes).unwrap();
+        JsonLines::open(&path).unwrap().map(Result::unwrap).collect()
+    }
+
+    #[test]
+    fn blank_lines_are_skipped_and_counted() {
+        let text = "\u{feff}{\"a\":1}\r\n\n  \n{\"a\":{\"k\":1}}";
+        let rows: Vec<_> = read(text.as_bytes()).into_iter().map(Result::unwrap).collect();
+        assert_eq!(rows.iter().map(|row| row.line).collect::<Vec<_>>(), [1, 4]);
+        assert_eq!(rows[1].fields["a"]["k"], 1);
+    }
+
+    #[test]
+    fn a_bad_line_does_not_hide_the_next() {
+        let mut bytes = b"{\"instruction\": \"a\", \"outp\n[1]\n".to_vec();
+        bytes.extend(b"{\"instruction\":\"\xff\"}\n{\"instruction\":\"a\",\"output\":\"b\"}\n");
+        let lines = read(&bytes);
+        assert_eq!(lines.len(), 4);
+        for (index, line) in lines[..3].iter().enumerate() {
+            let rejection = line.as_ref().unwrap_err();
+            assert_eq!(rejection.reason, Reason::BrokenLine);
+            assert_eq!(rejection.problem.location.as_ref().unwrap().line, Some(index as u64 + 1));
+        }
+        assert!(lines[2].as_ref().unwrap_err().problem.message.contains("UTF-8"));
+        assert_eq!(lines[3].as_ref().unwrap().line, 4);
+    }
+
+    #[test]
+    fn deep_nesting_is_a_broken_line() {
+        let rejection = read("[".repeat(100_000).as_bytes()).remove(0).unwrap_err();
+        assert_eq!(rejection.reason, Reason::BrokenLine);
+    }
+
+    #[test]
+    fn missing_file_and_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = JsonLines::open(&folder.path().join("no.jsonl")).err().unwrap();
+        assert!(matches!(missing, DataError::NotFound { .. }));
+        let read = JsonLines::open(folder.path()).map(|mut rows| rows.next());
+        assert!(matches!(
+            read,
+            Err(DataError::Unreadable { .. }) | Ok(Some(Err(DataError::Unreadable { .. })))
+        ));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_give_one_outcome_per_line(lines in prop::collection::vec("[^\r\n]{1,40}", 0..8)) {
+            let outcomes = read(lines.join("\n").as_bytes());
+            let blank = |line: &&String| !line.trim_start_matches('\u{feff}').as_bytes().trim_ascii().is_empty();
+            prop_assert!(outcomes.len() <= lines.len());
+            prop_assert!(outcomes.len() >= lines.iter().filter(blank).count());
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Energy of a stage: sampled in the background, written to CodeCarbon's CSV and the sidecar as it goes.
+
+use std::time::{Duration, Instant};
+
+use greentune_carbon::{CarbonError, Carried, Meter, MeterConfig, Surroundings, codecarbon, sidecar};
+use greentune_core_config::{
+    Diagnostic, Problem, emissions::ROW_INTERVAL, event::EmissionsSoFar, layout::RunLayout,
+    settings::Settings,
+};
+
+/// How often figures are reported to followers of the run.
+const REPORT_EVERY: Duration = Duration::from_secs(2);
+
+/// The meter of one stage, or nothing when metering is off or impossible.
+pub struct StageMeter {
+    meter: Option<Meter>,
+    layout: RunLayout,
+    stage: u8,
+    reported: Instant,
+    written: Instant,
+    is_troubled: bool,
+}
+
+impl StageMeter {
+    /// A meter that measures nothing.
+    pub fn off(layout: &RunLayout, stage: u8) -> Self {
+        let now = Instant::now();
+        Self { meter: None, layout: layout.clone(), stage, reported: now, written: now, is_troubled: false }
+    }
+
+    /// Starts metering `stage`, adding to what earlier attempts recorded. A meter that cannot start must not keep
+    /// a model from being trained: the problem is returned beside a meter that measures nothing.
+    pub fn start(
+        settings: &Settings,
+        layout: &RunLayout,
+        stage: u8,
+        surroundings: &Surroundings,
+    ) -> (Self, Option<Problem>) {
+        let meter = if settings.carbon.enabled {
+            start(settings, layout, stage, surroundings).map(Some)
+        } else {
+            Ok(None)
+        };
+        let (meter, problem) = match meter {
+            Ok(meter) => (meter, None),
+            Err(error) => (None, Some(error.problem())),
+        };
+        let mut this = Self::off(layout, stage);
+        this.meter = meter;
+        (this, problem)
+    }
+
+    /// Figures so far, when it is time for them again; a row is written now and then.
+    pub fn tick(&mut self) -> Reading {
+        if self.meter.is_none() || self.reported.elapsed() < REPORT_EVERY {
+            return Reading::default();
+        }
+        self.reported = Instant::now();
+        if self.written.elapsed() >= ROW_INTERVAL { self.write() } else { self.look() }
+    }
+
+    /// Writes a row and the sidecar now; the figures.
+    pub fn write(&mut self) -> Reading {
+        self.written = Instant::now();
+        let mut reading = self.look();
+        // Said once: what cannot be written now is in the next row, whose figures are cumulative.
+        let problem = self.save().err().map(|error| error.problem());
+        reading.problem = problem.filter(|_| !self.is_troubled);
+        self.is_troubled |= reading.problem.is_some();
+        reading
+    }
+
+    /// Writes the last row; nothing is metered any more.
+    pub fn finish(&mut self) -> Reading {
+        let reading = self.write();
+        self.meter = None;
+        reading
+    }
+
+    fn look(&self) -> Reading {
+        let so_far = self.meter.as_ref().map(|meter| meter.so_far().so_far(self.stage));
+        Reading { so_far, problem: None }
+    }
+
+    fn save(&self) -> Result<(), CarbonError> {
+        let Some(meter) = &self.meter else { return Ok(()) };
+        codecarbon::append(&self.layout.emissions_csv(self.stage), &meter.so_far().record)?;
+        sidecar::write(&self.layout.provenance(self.stage), &meter.provenance())
+    }
+}
+
+impl Drop for StageMeter {
+    /// A stage that fails leaves what it used up to then.
+    fn drop(&mut self) {
+        // Nobody is left to be told.
+        let _ = self.save();
+    }
+}
+
+/// What a meter has to say.
+#[derive(Default)]
+pub struct Reading {
+    /// Figures, when there are any to report.
+    pub so_far: Option<EmissionsSoFar>,
+    /// Why the files could not be written, said once; training goes on.
+    pub problem: Option<Problem>,
+}
+
+fn start(
+    settings: &Settings,
+    layout: &RunLayout,
+    stage: u8,
+    surroundings: &Surroundings,
+) -> Result<Meter, CarbonError> {
+    let carbon = &settings.carbon;
+    let name = carbon.project_name.as_ref().unwrap_or(&settings.project.name);
+    Meter::start(MeterConfig {
+        experiment_id: settings.project.name.clone(),
+        carried: Carried::read(&layout.emissions_csv(stage), &layout.provenance(stage))?,
+        ..MeterConfig::of(carbon, surroundings, format!("{name}-stage{stage}"), layout.run_id())?
+    })
+}

@@ -1,0 +1,325 @@
+//! How an operation is called on the command line: the one place that words commands.
+//!
+//! Hints carry a [`Suggestion`], which each front end words in its own way. Where a contract asks for a command as such
+//! (`monitor_command`, `command_examples`, `next_steps`, the card's recipe), and on the command line itself, it is
+//! worded here. That each command is one is tested against the command line's own parser.
+
+use greentune_core_config::Suggestion;
+use serde_json::Value;
+
+/// How an argument is written.
+#[derive(Clone, Copy, Debug)]
+enum Form {
+    /// By itself, or each of a list.
+    Word,
+    /// A list after `--`.
+    Rest,
+    /// `--flag VALUE`.
+    Flag(&'static str),
+    /// `--flag`, when the argument is this.
+    Switch(bool, &'static str),
+    /// `--flag`, when the argument is there.
+    Presence(&'static str),
+    /// `--set KEY=VALUE` for each setting that has no flag of its own.
+    Settings,
+}
+
+/// A command: the operation that it performs, its words, its arguments by the request's field, and words at its end.
+struct Command {
+    operation: &'static str,
+    words: &'static str,
+    arguments: &'static [(&'static str, Form)],
+    end: &'static str,
+}
+
+const fn command_of(
+    operation: &'static str,
+    words: &'static str,
+    arguments: &'static [(&'static str, Form)],
+) -> Command {
+    Command { operation, words, arguments, end: "" }
+}
+
+const RUN: (&str, Form) = ("run_id", Form::Word);
+
+const COMMANDS: &[Command] = {
+    use Form::{Flag, Presence, Rest, Settings, Switch, Word};
+    &[
+        command_of(
+            "generate_fine_tuning_project",
+            "new",
+            &[
+                ("project_name", Word),
+                ("description", Flag("--description")),
+                ("output_dir", Flag("--output-dir")),
+            ],
+        ),
+        command_of(
+            "prepare_dataset",
+            "data prepare",
+            &[
+                ("datasets", Word),
+                ("output_dir", Flag("--out")),
+                ("seed", Flag("--seed")),
+                ("train_split", Flag("--train")),
+                ("validation_split", Flag("--validation")),
+                ("test_split", Flag("--test")),
+                ("deduplicate", Switch(false, "--no-dedup")),
+                ("force", Switch(true, "--force")),
+            ],
+        ),
+        command_of(
+            "inspect_dataset",
+            "data inspect",
+            &[("dataset", Word), ("show", Flag("--show")), ("override_params", Settings)],
+        ),
+        command_of(
+            "configure_training_run",
+            "runs new",
+            &[
+                ("run_name", Flag("--name")),
+                ("training_data/train_dataset", Flag("--train")),
+                ("training_data/validation_dataset", Flag("--validation")),
+                ("training_data/test_dataset", Flag("--test")),
+                ("training_data/stage2_train_dataset", Flag("--stage2-train")),
+                ("training_data/stage2_validation_dataset", Flag("--stage2-validation")),
+                ("override_params", Settings),
+            ],
+        ),
+        command_of("plan_training", "runs plan", &[RUN, ("measure", Switch(true, "--measure"))]),
+        command_of("list_runs", "runs list", &[]),
+        command_of("show_run", "runs show", &[RUN]),
+        command_of("sync_tracking", "runs sync", &[RUN]),
+        command_of(
+            "configure_image_run",
+            "train",
+            &[
+                ("platform", Flag("--platform")),
+                ("model", Flag("--model")),
+                ("dataset", Flag("--dataset")),
+                ("ast_config", Presence("--ast")),
+                ("baseline", Switch(true, "--baseline")),
+                ("epochs", Flag("--epochs")),
+                ("seed", Flag("--seed")),
+                ("batch_size", Flag("--batch-size")),
+                ("learning_rate", Flag("--learning-rate")),
+                ("override_params/ast.warmup_epochs", Flag("--warmup-epochs")),
+                ("override_params", Settings),
+            ],
+        ),
+        command_of(
+            "start_training",
+            "train",
+            &[
+                RUN,
+                ("stage", Flag("--stage")),
+                ("platform", Flag("--platform")),
+                ("model", Flag("--model")),
+                ("dataset", Flag("--dataset")),
+                ("ast_config", Presence("--ast")),
+                ("baseline", Switch(true, "--baseline")),
+                ("epochs", Flag("--epochs")),
+                ("seed", Flag("--seed")),
+                ("batch_size", Flag("--batch-size")),
+                ("learning_rate", Flag("--learning-rate")),
+                ("async_mode", Switch(true, "--detach")),
+                ("memory_check", Switch(false, "--no-memory-check")),
+            ],
+        ),
+        command_of(
+            "resume_training",
+            "resume",
+            &[
+                RUN,
+                ("async_mode", Switch(true, "--detach")),
+                ("memory_check", Switch(false, "--no-memory-check")),
+                ("budget_kg", Flag("--budget-kg")),
+                ("budget_kwh", Flag("--budget-kwh")),
+            ],
+        ),
+        command_of("cancel_training", "cancel", &[RUN, ("wait_seconds", Flag("--wait"))]),
+        command_of("monitor_training_progress", "monitor", &[RUN]),
+        Command { operation: "follow_events", words: "monitor", arguments: &[RUN], end: "--follow" },
+        command_of(
+            "evaluate_model",
+            "evaluate",
+            &[
+                RUN,
+                ("test_dataset", Flag("--test")),
+                ("stage", Flag("--stage")),
+                ("generate_records", Flag("--generate")),
+            ],
+        ),
+        command_of(
+            "export_model",
+            "export",
+            &[
+                RUN,
+                ("stage", Flag("--stage")),
+                ("export_format", Flag("--format")),
+                ("export_path", Flag("--to")),
+                ("merge_adapters", Switch(true, "--merge")),
+            ],
+        ),
+        command_of(
+            "compare_runs",
+            "compare",
+            &[("ast_run_id", Word), ("baseline_run_id", Word), ("format", Flag("--format"))],
+        ),
+        Command {
+            operation: "plot_runs",
+            words: "compare",
+            arguments: &[("ast_run_id", Word), ("baseline_run_id", Word)],
+            end: "--plots",
+        },
+        command_of(
+            "create_model_card",
+            "card",
+            &[
+                RUN,
+                ("template", Flag("--template")),
+                ("baseline_run_id", Flag("--baseline")),
+                ("output_path", Flag("--to")),
+                ("overwrite", Switch(true, "--overwrite")),
+            ],
+        ),
+        command_of("get_emissions_summary", "emissions summary", &[RUN]),
+        command_of("get_current_emissions", "emissions current", &[RUN]),
+        command_of("get_aggregate_emissions", "emissions aggregate", &[]),
+        command_of("compare_emissions", "emissions compare", &[("run_ids", Word)]),
+        command_of("plot_emissions", "emissions plot", &[RUN, ("to", Flag("--to"))]),
+        command_of(
+            "track_emissions",
+            "emissions track",
+            &[
+                ("output_file", Flag("--output-file")),
+                ("project_name", Flag("--project-name")),
+                ("country_iso_code", Flag("--country")),
+                ("region", Flag("--region")),
+                ("tracking_mode", Flag("--tracking-mode")),
+                ("host_lock", Flag("--host-lock")),
+                ("override_params", Settings),
+                ("command", Rest),
+            ],
+        ),
+        command_of(
+            "calibrate_meter",
+            "emissions calibrate",
+            &[
+                ("wall_wh", Flag("--wall-wh")),
+                ("wall_meter", Flag("--wall-meter")),
+                ("emissions_file", Flag("--from")),
+                ("calibration_file", Flag("--to")),
+            ],
+        ),
+        command_of(
+            "forecast_carbon_intensity",
+            "emissions forecast",
+            &[("hours", Flag("--hours")), ("override_params", Settings)],
+        ),
+        command_of("show_config", "config show", &[("override_params", Settings)]),
+        command_of("diagnose", "doctor", &[]),
+    ]
+};
+
+/// The words of the command that performs `operation`, such as `runs list`; none when the command line has none.
+pub fn command_words(operation: &str) -> Option<&'static str> {
+    Some(find(operation)?.words)
+}
+
+/// The command that performs what `suggestion` says, as it is typed into a POSIX shell.
+///
+/// Arguments that have no flag are left out; an operation without a command is named as it is.
+pub fn command(suggestion: &Suggestion) -> String {
+    let Some(Command { words, arguments, end, .. }) = find(&suggestion.operation) else {
+        return suggestion.operation.clone();
+    };
+    let mut parts = vec![format!("greentune {words}")];
+    let given = Value::Object(suggestion.arguments.clone());
+    for (name, form) in *arguments {
+        if let Some(value) = given.pointer(&format!("/{name}")).filter(|value| !value.is_null()) {
+            let has_flag = |key: &str| arguments.iter().any(|(other, _)| *other == format!("{name}/{key}"));
+            parts.extend(written(*form, value, &has_flag));
+        }
+    }
+    parts.extend((!end.is_empty()).then(|| (*end).to_owned()));
+    parts.join(" ")
+}
+
+fn find(operation: &str) -> Option<&'static Command> {
+    COMMANDS.iter().find(|command| command.operation == operation)
+}
+
+fn written(form: Form, value: &Value, has_flag: &dyn Fn(&str) -> bool) -> Vec<String> {
+    match form {
+        Form::Word => texts(value).iter().map(|text| word(text)).collect(),
+        Form::Rest => {
+            [String::from("--")].into_iter().chain(texts(value).iter().map(|text| word(text))).collect()
+        }
+        Form::Flag(flag) => vec![flag.to_owned(), word(&text(value))],
+        Form::Switch(when, flag) if *value == Value::Bool(when) => vec![flag.to_owned()],
+        Form::Presence(flag) => vec![flag.to_owned()],
+        Form::Switch(..) => Vec::new(),
+        Form::Settings => value
+            .as_object()
+            .into_iter()
+            .flatten()
+            .filter(|(key, _)| !has_flag(key))
+            .flat_map(|(key, value)| [String::from("--set"), word(&format!("{key}={}", text(value)))])
+            .collect(),
+    }
+}
+
+fn texts(value: &Value) -> Vec<String> {
+    value.as_array().map_or_else(|| vec![text(value)], |list| list.iter().map(text).collect())
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// `text` as one word of a POSIX shell.
+fn word(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=".contains(c);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn words_survive_a_shell() {
+        assert_eq!(word("data/a.jsonl"), "data/a.jsonl");
+        assert_eq!(word("it's $HOME"), r"'it'\''s $HOME'");
+        assert_eq!(word(""), "''");
+    }
+
+    #[test]
+    fn arguments_become_words_flags_and_settings() {
+        let of = |operation: &str| Suggestion::new("try", operation);
+        let resume =
+            of("resume_training").with("run_id", "a b").with("memory_check", false).with("budget_kg", 0.5);
+        assert_eq!(command(&resume), "greentune resume 'a b' --no-memory-check --budget-kg 0.5");
+        assert_eq!(command(&of("follow_events").with("run_id", "r")), "greentune monitor r --follow");
+        let new = of("configure_training_run")
+            .with("override_params", json!({ "lora.rank": 4, "dataset.prompt_template": "a b" }))
+            .with("training_data", json!({ "train_dataset": "t.jsonl", "test_dataset": null }));
+        assert_eq!(
+            command(&new),
+            "greentune runs new --train t.jsonl --set lora.rank=4 --set 'dataset.prompt_template=a b'"
+        );
+        let track = of("track_emissions").with("command", json!(["python", "my script.py"]));
+        assert_eq!(command(&track), "greentune emissions track -- python 'my script.py'");
+        let image = of("configure_image_run")
+            .with("baseline", true)
+            .with("override_params", json!({ "ast.warmup_epochs": 1, "vision.momentum": 0.8 }));
+        assert_eq!(command(&image), "greentune train --baseline --warmup-epochs 1 --set vision.momentum=0.8");
+        assert_eq!(command(&of("monitor_training")), "monitor_training");
+    }
+}

@@ -1,0 +1,297 @@
+//! What came of each operation in a sentence or two, main figures included, for front ends that show text alone.
+
+use std::iter;
+
+use greentune_carbon::{aggregate::AggregateEmissions, summary::EmissionsSummary};
+use greentune_core_config::{
+    memory::bytes_in_words,
+    plan::PlanAccuracy,
+    preparation::DatasetPreparation,
+    task::{DatasetCounts, DatasetInspection},
+};
+
+use super::{
+    CancelTrainingResponse, CompareRunsResponse, ConfigureTrainingRunResponse, CreateModelCardResponse,
+    EvaluateModelResponse, ExportModelResponse, GenerateFineTuningProjectResponse, ListRunsResponse,
+    MonitorTrainingProgressResponse, MonitorTrainingResponse, PlanTrainingResponse, StartTrainingResponse,
+};
+use crate::wording::{count, duration, emissions, figure, list};
+
+/// Runs that the text names; the response has them all.
+const SHOWN: usize = 20;
+
+pub(super) fn generate_fine_tuning_project(response: &GenerateFineTuningProjectResponse) -> String {
+    let made = format!(
+        "Made the project {} ({}); emissions will {}be metered.",
+        response.project_path.display(),
+        count(response.project_structure.len() as u64, "file or folder"),
+        if response.carbon_tracking_configured { "" } else { "not " }
+    );
+    let missing = match response.not_available_yet.as_slice() {
+        [] => String::new(),
+        missing => format!(" Not available yet: {}.", missing.join("; ")),
+    };
+    format!("{made}{missing} Next: {}", response.next_steps.join("; "))
+}
+
+pub(super) fn configure_training_run(response: &ConfigureTrainingRunResponse) -> String {
+    let summary = &response.configuration_summary;
+    let stages = list(&summary.stages, |stage| {
+        format!(
+            "stage {} {} of {} at {}",
+            stage.stage,
+            count(stage.iterations, "step"),
+            count(stage.records_per_step, "record"),
+            figure(stage.learning_rate)
+        )
+    });
+    let configured = format!(
+        "Configured the run {}: {} on {} of the {} model {} (weights kept as {}), device {}; {stages}.",
+        response.run_id,
+        summary.adapters,
+        summary.target_modules.join(", "),
+        summary.architecture,
+        summary.base_model.display(),
+        summary.frozen_weights,
+        summary.device
+    );
+    let warnings = summary.warnings.iter().map(|warning| format!("Warning: {warning}"));
+    iter::once(configured).chain(warnings).collect::<Vec<_>>().join("\n")
+}
+
+/// What came of starting or resuming a run.
+pub(super) fn start_training(response: &StartTrainingResponse) -> String {
+    let estimate = response
+        .estimated_duration_minutes
+        .map_or_else(String::new, |minutes| format!(", for about {}", duration(60.0 * minutes)));
+    format!(
+        "The run {} is {} on {}{estimate}{}. Log: {}",
+        response.run_id,
+        response.status,
+        response.platform,
+        if response.resumed { ", from its last checkpoint" } else { "" },
+        response.log_file.display()
+    )
+}
+
+pub(super) fn monitor_training_progress(response: &MonitorTrainingProgressResponse) -> String {
+    let progress = format!(
+        "The run {} is {}: stage {}, step {} of {}, {:.1} % of all steps",
+        response.run_id,
+        response.status,
+        response.current_stage,
+        response.current_iteration,
+        response.total_iterations,
+        response.progress_percentage
+    );
+    let progress =
+        iter::once(progress).chain(training_figures(response)).collect::<Vec<_>>().join(", ") + ".";
+    let failure = response.problem.as_ref().map(|problem| format!("It failed: {problem}"));
+    iter::once(progress).chain(failure).collect::<Vec<_>>().join("\n")
+}
+
+/// The figures that are known, in words.
+fn training_figures(response: &MonitorTrainingProgressResponse) -> impl Iterator<Item = String> {
+    let metrics = &response.metrics;
+    [
+        metrics.train_loss.map(|loss| format!("loss {}", figure(loss))),
+        metrics.validation_loss.map(|loss| format!("validation loss {}", figure(loss))),
+        metrics.learning_rate.map(|rate| format!("learning rate {}", figure(rate))),
+        metrics.accuracy.map(|share| format!("accuracy {:.1} %", 100.0 * share)),
+        metrics.samples_per_second.map(|rate| format!("{} samples/s", figure(rate))),
+        metrics.tokens_per_second.map(|rate| format!("{} tokens/s", figure(rate))),
+        response.carbon_emissions_kg.map(|kg| format!("{} so far", emissions(kg))),
+        response.remaining_seconds.map(|seconds| format!("about {} left", duration(seconds))),
+    ]
+    .into_iter()
+    .flatten()
+}
+
+pub(super) fn monitor_training(response: &MonitorTrainingResponse) -> String {
+    let parts = [
+        response.epoch.map(|epoch| format!("epoch {}", figure(epoch))),
+        response.accuracy.map(|accuracy| format!("accuracy {:.1} %", 100.0 * accuracy)),
+        response.loss.map(|loss| format!("loss {}", figure(loss))),
+        response.activation_rate.map(|rate| format!("trains on {:.1} %", 100.0 * rate)),
+        response.energy_savings.map(|savings| format!("{:.1} % of the arithmetic saved", 100.0 * savings)),
+        response.eta_minutes.map(|minutes| format!("about {} to go", duration(60.0 * minutes))),
+    ];
+    let parts: Vec<_> = parts.into_iter().flatten().collect();
+    format!("The job {} is {}. {}", response.job_id, response.status, parts.join(", "))
+}
+
+pub(super) fn evaluate_model(response: &EvaluateModelResponse) -> String {
+    let results = &response.evaluation_results;
+    let beside_base = |name: &str| {
+        results.custom_metrics.get(name).map_or_else(String::new, |base| format!(" (base {})", figure(*base)))
+    };
+    format!(
+        "Stage {} of {}: token accuracy {}{}, perplexity {}{}; the threshold {} is {}. Reports: {}",
+        response.stage,
+        response.run_id,
+        figure(results.accuracy),
+        beside_base("base_accuracy"),
+        figure(results.perplexity),
+        beside_base("base_perplexity"),
+        figure(response.threshold),
+        if response.passed_thresholds { "reached" } else { "missed" },
+        response.results_file.display()
+    )
+}
+
+pub(super) fn export_model(response: &ExportModelResponse) -> String {
+    format!(
+        "Wrote {} MB in the format {} to {}.\n{}",
+        figure(response.model_size_mb),
+        response.export_format,
+        response.export_path.display(),
+        response.usage_instructions
+    )
+}
+
+pub(super) fn compare_runs(response: &CompareRunsResponse) -> String {
+    response.markdown.clone()
+}
+
+pub(super) fn create_model_card(response: &CreateModelCardResponse) -> String {
+    match &response.path {
+        Some(path) => {
+            format!("Wrote the card to {}. Badges: {}", path.display(), response.badges.join(", "))
+        }
+        None => response.markdown.clone(),
+    }
+}
+
+pub(super) fn cancel_training(response: &CancelTrainingResponse) -> String {
+    format!("{} The run {} is {}.", response.message, response.run_id, response.status)
+}
+
+pub(super) fn list_runs(response: &ListRunsResponse) -> String {
+    let number = count(response.runs.len() as u64, "run");
+    let runs = response.runs.iter().take(SHOWN).map(|run| {
+        let emissions = run.carbon_emissions_kg.map_or_else(String::new, |kg| format!(", {}", emissions(kg)));
+        format!("{}: {}, {:.0} %{emissions}", run.run_id, run.status, run.progress_percentage)
+    });
+    let more = (response.runs.len() > SHOWN).then(|| String::from("…"));
+    let unreadable = response.unreadable.iter().map(|run| format!("Unreadable: {run}"));
+    iter::once(number).chain(runs).chain(more).chain(unreadable).collect::<Vec<_>>().join("\n")
+}
+
+pub(super) fn get_emissions_summary(response: &EmissionsSummary) -> String {
+    let total = &response.summary;
+    let range = total.energy_range_kwh.map_or_else(String::new, |[least, most]| {
+        format!(" (between {} and {})", figure(least), figure(most))
+    });
+    format!(
+        "{}: {} from {} kWh{range} in {} over {}, as much as {} miles by car.",
+        response.run_id,
+        emissions(total.total_emissions_kg_co2),
+        figure(total.total_energy_kwh),
+        duration(3600.0 * total.total_duration_hours),
+        count(total.num_stages as u64, "stage"),
+        figure(response.equivalencies.miles_driven_equivalent)
+    )
+}
+
+pub(super) fn get_aggregate_emissions(response: &AggregateEmissions) -> String {
+    let most = response
+        .top_emitting_runs
+        .first()
+        .map(|run| format!(" Most by {}: {}.", run.run_id, emissions(run.emissions_kg)));
+    let skipped = match response.skipped.len() {
+        0 => String::new(),
+        skipped => format!(" {} could not be read and are left out.", count(skipped as u64, "file")),
+    };
+    format!(
+        "{}: {} from {} kWh over {}.{}{skipped}",
+        count(response.total_runs as u64, "run"),
+        emissions(response.total_emissions_kg_co2),
+        figure(response.total_energy_kwh),
+        duration(3600.0 * response.total_duration_hours),
+        most.unwrap_or_default(),
+    )
+}
+
+pub(super) fn inspect_dataset(response: &DatasetInspection) -> String {
+    let counts = &response.counts;
+    let [fewest, median, _, most] = response.tokens_per_record;
+    format!(
+        "{} of {} ({}, as {}) are used{}. {fewest} to {most} tokens each, median {median}; {} of {} tokens are \
+         trained on. Prompts follow: {}.",
+        counts.kept,
+        count(counts.read, "record"),
+        response.format,
+        response.schema,
+        losses(counts),
+        response.labelled_tokens,
+        response.total_tokens,
+        response.template_source
+    )
+}
+
+/// What was cut or dropped: `, 2 truncated; dropped: 1 too long`.
+fn losses(counts: &DatasetCounts) -> String {
+    let words = |losses: &[(u64, &str)]| {
+        let losses = losses.iter().filter(|(number, _)| *number > 0);
+        losses.map(|(number, why)| format!("{number} {why}")).collect::<Vec<_>>().join(", ")
+    };
+    let truncated = words(&[(counts.truncated, "truncated")]);
+    let dropped = words(&[
+        (counts.broken_lines, "broken"),
+        (counts.missing_field, "without a field"),
+        (counts.empty_response, "with an empty response"),
+        (counts.unknown_role, "with an unknown role"),
+        (counts.ends_with_user, "without an answer at the end"),
+        (counts.template_failed, "refused by the template"),
+        (counts.too_long, "too long"),
+    ]);
+    let truncated = if truncated.is_empty() { truncated } else { format!(", {truncated}") };
+    if dropped.is_empty() { truncated } else { format!("{truncated}; dropped: {dropped}") }
+}
+
+pub(super) fn prepare_dataset(response: &DatasetPreparation) -> String {
+    let splits = response.splits.iter();
+    let splits: Vec<_> = splits
+        .map(|split| format!("{} in {}", count(split.records, "record"), split.path.display()))
+        .collect();
+    let duplicates = match (response.duplicates, response.deduplicated) {
+        (0, _) => String::new(),
+        (number, true) => format!(" {} left out.", count(number, "duplicate")),
+        (number, false) => format!(" {} kept.", count(number, "duplicate")),
+    };
+    let warnings = response.warnings.iter().map(|warning| format!(" Look at this: {warning}."));
+    format!(
+        "{}.{duplicates}{} The report is {}.",
+        splits.join(", "),
+        warnings.collect::<String>(),
+        response.report.display()
+    )
+}
+
+pub(super) fn plan_training(response: &PlanTrainingResponse) -> String {
+    let plan = &response.plan;
+    let memory = format!(
+        "The run {} needs {} of memory at its peak{}",
+        response.run_id,
+        bytes_in_words(plan.memory.peak_bytes),
+        if plan.memory.fits == Some(false) { ", which is more than is free" } else { "" },
+    );
+    let time = plan.time.as_ref().map(|time| format!("about {}", duration(time.duration_seconds)));
+    let energy =
+        plan.energy.as_ref().map(|used| format!("{} Wh ({})", figure(1000.0 * used.energy_kwh), used.basis));
+    let carbon = plan.carbon.as_ref().map(|carbon| emissions(carbon.emissions_kg_co2));
+    let cost = plan.cost.as_ref().map(|cost| {
+        format!("{} {}", figure(cost.amount), cost.currency.as_deref().unwrap_or("in electricity"))
+    });
+    let first = iter::once(memory).chain([time, energy, carbon, cost].into_iter().flatten());
+    let first = first.collect::<Vec<_>>().join(", ");
+    let basis = format!("{first}; basis: {}.", plan.basis.as_str());
+    let before = response.accuracy.as_ref().or(response.last_plan.as_ref()).map(how_far_off);
+    iter::once(basis).chain(before).collect::<Vec<_>>().join("\n")
+}
+
+fn how_far_off(accuracy: &PlanAccuracy) -> String {
+    let ratios =
+        list(&accuracy.quantities, |quantity| format!("{} {}", quantity.quantity, figure(quantity.ratio)));
+    format!("Actual over planned for {}: {ratios}.", accuracy.run_id)
+}
