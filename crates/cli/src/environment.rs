@@ -2,6 +2,7 @@
 
 mod carbon;
 mod hub;
+mod proxy;
 mod tracking;
 
 use std::{

@@ -12,8 +12,10 @@ mod worker;
 
 pub use configuration::{availability, resolve, settings};
 pub use domain::{
-    emissions, evaluation, event, ids, layout, manifest, platform, port, problem, selection, suggestion,
+    emissions, evaluation, event, file_problem, ids, layout, manifest, platform, port, problem, selection,
+    suggestion,
 };
+pub use file_problem::FileFault;
 pub use model::memory;
 pub use problem::{Diagnostic, Location, Problem, ProblemKind};
 pub use suggestion::Suggestion;

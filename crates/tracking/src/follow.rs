@@ -12,6 +12,7 @@ use std::{
 };
 
 use greentune_core_config::{Diagnostic as _, Problem, layout::RunLayout, settings::Settings};
+use greentune_http_client::{Backoff, jittered};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -26,8 +27,10 @@ use crate::{
 const BATCH: usize = 500;
 /// How often a run that trains is looked at.
 const POLL: Duration = Duration::from_secs(1);
-/// Longest pause between attempts at a server that does not answer.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Pauses between attempts at a server that does not answer.
+const PAUSES: Backoff = Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(30) };
+/// A server that asks for more patience gets this much.
+const LONGEST_PATIENCE: Duration = Duration::from_mins(5);
 /// Longest pause while the end of the run waits.
 const LONGEST_PAUSE_AT_END: Duration = Duration::from_secs(1);
 /// Attempts in a row before [`sync`] gives up.
@@ -166,7 +169,7 @@ fn follow(mut course: Course, stopped: &Receiver<Instant>, tell: &Sender<Message
             }
             Err(error) => {
                 failures += 1;
-                let pause = error.is_passing().then(|| backoff(failures));
+                let pause = error.is_passing().then(|| pause_after(&error, failures));
                 errors.push(error);
                 pause
             }
@@ -194,9 +197,10 @@ fn follow(mut course: Course, stopped: &Receiver<Instant>, tell: &Sender<Message
     }
 }
 
-/// 1, 2, 4, … seconds.
-fn backoff(failures: u32) -> Duration {
-    Duration::from_secs(1 << (failures - 1).min(10)).min(LONGEST_PAUSE)
+/// 1, 2, 4, … seconds after the failure number `failures`, from 1, or as long as the server asks for.
+fn pause_after(error: &TrackingError, failures: u32) -> Duration {
+    let asked = error.retry_after().map(|asked| asked.min(LONGEST_PATIENCE));
+    jittered(PAUSES.pause(failures.saturating_sub(1), asked))
 }
 
 /// One run on its way to one tracker.
@@ -301,7 +305,7 @@ fn sync_one(mut course: Course) -> TrackerReport {
                     problems.push(error.problem());
                     break;
                 }
-                thread::sleep(backoff(failures));
+                thread::sleep(pause_after(&error, failures));
             }
         }
     }
@@ -313,5 +317,37 @@ fn sync_one(mut course: Course) -> TrackerReport {
         sent,
         total: sink.acknowledged(),
         problems,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unwell(asked_seconds: Option<u64>) -> TrackingError {
+        TrackingError::Unwell {
+            address: String::from("http://localhost"),
+            status: 429,
+            call: String::from("runs/log-batch"),
+            message: String::new(),
+            retry_after: asked_seconds.map(Duration::from_secs),
+        }
+    }
+
+    #[test]
+    fn a_server_is_asked_again_after_a_growing_pause_or_the_one_that_it_asks_for() {
+        for (asked, failures, seconds) in [
+            (None, 1, 1),
+            (None, 3, 4),
+            (None, 60, 30),
+            (Some(7), 1, 7),
+            (Some(1), 4, 8),
+            (Some(24 * 3600), 1, 300),
+        ] {
+            let pause = pause_after(&unwell(asked), failures);
+            let shortest = Duration::from_secs(seconds);
+            // A quarter more by chance at most.
+            assert!(pause >= shortest && pause <= shortest.mul_f64(1.25), "{asked:?} {failures}: {pause:?}");
+        }
     }
 }

@@ -21,7 +21,9 @@ pub use follow::{SyncReport, TrackerReport, Tracking, sync};
 pub use http::check_address;
 pub use tracker::Tracker;
 
-/// Who sends. Kept in memory alone.
+use greentune_http_client::Proxy;
+
+/// Who sends, and through which proxy. Kept in memory alone.
 #[derive(Clone, Default)]
 pub struct Credentials {
     /// `MLFLOW_TRACKING_TOKEN`: sent as bearer token.
@@ -36,6 +38,8 @@ pub struct Credentials {
     pub wandb_base_url: Option<String>,
     /// Name of the user, for the tag `mlflow.user`; no secret.
     pub user: Option<String>,
+    /// Through which servers are asked.
+    pub proxy: Option<Proxy>,
 }
 
 impl std::fmt::Debug for Credentials {
@@ -48,6 +52,7 @@ impl std::fmt::Debug for Credentials {
             .field("wandb_api_key", &set(&self.wandb_api_key))
             .field("wandb_base_url", &set(&self.wandb_base_url))
             .field("user", &self.user)
+            .field("proxy", &self.proxy)
             .finish()
     }
 }

@@ -226,7 +226,7 @@ impl MlflowSink {
     fn send_file(&self, file: &Path, place: &str) -> Result<(), TrackingError> {
         let contents = fs::read(file).map_err(TrackingError::file("read", file))?;
         match Store::of(&self.state.artifact_uri, self.server.authority()) {
-            Some(Store::Server(root)) => self.server.put_artifact(&format!("{root}/{place}"), &contents),
+            Some(Store::Server(root)) => self.server.put_artifact(&format!("{root}/{place}"), contents),
             Some(Store::Folder(root)) => {
                 let target = root.join(place);
                 let folder = target.parent().unwrap_or(&root);

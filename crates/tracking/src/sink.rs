@@ -50,7 +50,7 @@ pub(crate) fn all(
     if let Some(project) = &settings.wandb.project {
         let folder = wandb::FolderSink::new(layout, &manifest, project, settings)?;
         sinks.push(match &credentials.wandb_api_key {
-            Some(key) => Box::new(wandb::LiveSink::new(folder, key, credentials.wandb_base_url.as_deref())?),
+            Some(key) => Box::new(wandb::LiveSink::new(folder, key, credentials)?),
             None => Box::new(folder),
         });
     }

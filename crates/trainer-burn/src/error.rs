@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use greentune_core_config::{Diagnostic, Location, Problem, ProblemKind, Suggestion};
+use greentune_core_config::{Diagnostic, FileFault, Location, Problem, ProblemKind, Suggestion};
 use greentune_text_data::DataError;
 use thiserror::Error;
 
@@ -147,17 +147,11 @@ impl Diagnostic for TrainError {
 
 fn io_problem(path: &std::path::Path, source: &std::io::Error) -> Problem {
     let location = Location { file: Some(path.to_path_buf()), ..Location::default() };
-    let problem = match source.kind() {
-        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
-            Problem::new(ProblemKind::Unavailable, "disk.full", "no space is left on the device")
-                .with_hint("Free some space and resume the run: nothing that was written is lost.")
-        }
-        std::io::ErrorKind::NotFound => {
-            Problem::new(ProblemKind::NotFound, "file.not_found", "the file does not exist")
-                .with_hint("Check the path.")
-        }
-        _ => Problem::new(ProblemKind::Unavailable, "file.io", source.to_string())
-            .with_hint("Check the file's permissions and the disk."),
+    let problem = match FileFault::of(source) {
+        FileFault::DiskFull => Problem::of_file(source, "no space is left on the device")
+            .with_hint("Free some space and resume the run: nothing that was written is lost."),
+        FileFault::Missing => Problem::of_file(source, "the file does not exist"),
+        _ => Problem::of_file(source, source.to_string()),
     };
     problem.at(location)
 }

@@ -3,8 +3,8 @@
 use std::{io, path::PathBuf};
 
 use greentune_core_config::{
-    Diagnostic, Location, Problem, ProblemKind, Suggestion, manifest::RunStatus, model::ModelConfigError,
-    settings::ModelType,
+    Diagnostic, FileFault, Location, Problem, ProblemKind, Suggestion, manifest::RunStatus,
+    model::ModelConfigError, settings::ModelType,
 };
 use greentune_run_folder::RunFolderError;
 
@@ -246,12 +246,10 @@ impl WorkbenchError {
             Cancelled, Conflict, Credentials, Internal, InvalidInput, NotFound, Unavailable, Unsupported,
         };
         match self {
-            Self::File { source, .. } => match source.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => (Unavailable, "disk.full"),
-                io::ErrorKind::NotFound => (NotFound, "file.missing"),
-                io::ErrorKind::PermissionDenied => (Unavailable, "file.permission"),
-                _ => (Internal, "file.io"),
-            },
+            Self::File { source, .. } => {
+                let fault = FileFault::of(source);
+                (fault.kind(), fault.code())
+            }
             Self::NotAProject(_) => (NotFound, "project.missing"),
             Self::OutsideProject { .. } => (InvalidInput, "path.outside_project"),
             Self::OutsideAllowedRoots { .. } => (InvalidInput, "path.outside_roots"),
@@ -281,7 +279,7 @@ impl WorkbenchError {
 
     fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::File { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+            Self::File { source, .. } if FileFault::of(source) == FileFault::DiskFull => {
                 "free some space and try again; a run goes on from its last checkpoint"
             }
             Self::NotAProject(_) => "or name its folder",

@@ -19,6 +19,7 @@ impl Environment {
                 wandb_api_key: text("WANDB_API_KEY").filter(|_| is_online),
                 wandb_base_url: text("WANDB_BASE_URL"),
                 user: text("LOGNAME").or_else(|| text("USER")).or_else(|| text("USERNAME")),
+                proxy: self.proxy(),
             },
         }
     }

@@ -5,10 +5,8 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    settings::{DatasetSchema, Settings},
-    task::DatasetCounts,
-};
+use super::counts::DatasetCounts;
+use crate::settings::{DatasetSchema, Settings};
 
 /// Split `datasets` into training, validation and test records.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -12,7 +12,7 @@ use hf_hub::{Cache, CacheRepo, Repo, RepoType};
 
 use super::{
     error::{HubError, Result},
-    model::Watch,
+    watch::Watch,
 };
 
 /// How long another process may hold a file without getting on.
@@ -54,7 +54,7 @@ impl CachedModel {
 
     /// Where the content with `etag` is kept.
     pub(super) fn blob(&self, etag: &str) -> PathBuf {
-        self.paths.blob_path(etag)
+        self.root.join(self.repo.folder_name()).join("blobs").join(etag)
     }
 
     /// Keeps in mind that the revision stands for `commit`.

@@ -3,15 +3,9 @@
 use std::{
     cell::Cell,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicBool, Ordering},
-    thread,
-    time::{Duration, Instant},
 };
 
-use greentune_core_config::{
-    ids,
-    port::{TransferProgress, TransferReporter},
-};
+use greentune_core_config::ids;
 
 use super::{
     cache::{CachedModel, is_commit},
@@ -20,6 +14,7 @@ use super::{
     error::{HubError, Result},
     files::{self, CONFIG, INDEX, Parts},
     settings::HubSettings,
+    watch::{Gauge, Watch},
 };
 
 /// Which model is wanted.
@@ -44,60 +39,6 @@ pub struct Snapshot {
     pub downloaded_bytes: u64,
     /// Why the Hub could not say whether there is a newer commit, when it was asked.
     pub not_asked: Option<String>,
-}
-
-/// Who is told how far a download is, and who may stop it.
-#[derive(Clone, Copy, Debug)]
-pub struct Watch<'a> {
-    /// What is fetched, for messages.
-    pub what: &'a str,
-    /// Who is told.
-    pub reporter: &'a dyn TransferReporter,
-    /// Whether it is to stop.
-    pub cancelled: &'a AtomicBool,
-}
-
-impl Watch<'_> {
-    /// An error when the download is to stop.
-    pub(super) fn check(&self) -> Result<()> {
-        if self.cancelled.load(Ordering::Relaxed) {
-            Err(HubError::Cancelled(self.what.to_owned()))
-        } else {
-            Ok(())
-        }
-    }
-
-    /// Waits, and stops waiting when the download is to stop.
-    pub(super) fn sleep(&self, pause: Duration) -> Result<()> {
-        let until = Instant::now() + pause;
-        loop {
-            self.check()?;
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(());
-            }
-            thread::sleep(left.min(Duration::from_millis(100)));
-        }
-    }
-}
-
-/// Adds up what several files report.
-pub(super) struct Gauge<'a> {
-    watch: &'a Watch<'a>,
-    before: u64,
-    total: u64,
-}
-
-impl Gauge<'_> {
-    /// `file` has `done` bytes now.
-    pub(super) fn at(&self, file: &str, done: u64) {
-        self.watch.reporter.report(&TransferProgress {
-            what: self.watch.what.to_owned(),
-            file: file.to_owned(),
-            bytes_done: self.before + done,
-            bytes_total: self.total,
-        });
-    }
 }
 
 /// The model in the cache, when it is complete there; the network is not used.
@@ -137,8 +78,8 @@ pub fn fetch_model<E: From<HubError>>(
             );
         }
     };
-    let fetching =
-        Fetching { client: Client::new(settings, id, &commit), model, id, commit, watch, done: Cell::new(0) };
+    let client = Client::new(settings, id, &commit)?;
+    let fetching = Fetching { client, model, id, commit, watch, done: Cell::new(0) };
     if !listing.iter().any(|name| name == CONFIG) {
         return Err(HubError::FileMissing { id: id.to_owned(), file: CONFIG.to_owned() }.into());
     }
@@ -164,7 +105,10 @@ fn ask(settings: &HubSettings, wanted: FetchModel, model: &CachedModel, watch: &
     if settings.offline || (is_here && is_commit(wanted.revision)) {
         return Asked::Needless;
     }
-    let client = Client::new(settings, wanted.id, wanted.revision);
+    let client = match Client::new(settings, wanted.id, wanted.revision) {
+        Ok(client) => client,
+        Err(error) => return Asked::Failed(error),
+    };
     // With the model at hand nobody wants to wait for a Hub that is down.
     let repetitions = if is_here { 0 } else { REPETITIONS };
     match client.patiently(watch, repetitions, Client::model_info) {

@@ -2,6 +2,8 @@
 
 use std::{fmt, path::PathBuf, time::Duration};
 
+use greentune_http_client::Proxy;
+
 /// The Hub itself.
 pub const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
 
@@ -22,6 +24,8 @@ pub struct HubSettings {
     pub read_timeout: Duration,
     /// Pause before the first repetition; each further one is twice as long.
     pub retry_delay: Duration,
+    /// Through which the Hub is asked.
+    pub proxy: Option<Proxy>,
 }
 
 impl HubSettings {
@@ -35,6 +39,7 @@ impl HubSettings {
             answer_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_secs(10),
             retry_delay: Duration::from_millis(500),
+            proxy: None,
         }
     }
 }

@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 
 use super::{FolderSink, exit_code, row, step_key};
 use crate::{
-    Tracker, TrackingError,
+    Credentials, Tracker, TrackingError,
     events::{Noted, stage_of},
     http::{Said, Server, encoded},
     sink::{self, Sink},
@@ -83,8 +83,14 @@ enum Standing {
 }
 
 impl LiveSink {
-    pub(crate) fn new(folder: FolderSink, key: &str, base_url: Option<&str>) -> Result<Self, TrackingError> {
-        let server = Server::wandb(base_url.unwrap_or(PUBLIC_SERVER), key)?;
+    /// `key` lets `folder`'s run into the server of `credentials`.
+    pub(crate) fn new(
+        folder: FolderSink,
+        key: &str,
+        credentials: &Credentials,
+    ) -> Result<Self, TrackingError> {
+        let address = credentials.wandb_base_url.as_deref().unwrap_or(PUBLIC_SERVER);
+        let server = Server::wandb(address, key, credentials.proxy.clone())?;
         let state_file = sink::state_file(&folder.layout, "wandb-live");
         let mut state: State = state::read(&state_file)?;
         let asked = (folder.entity.clone(), folder.project.clone());
@@ -247,7 +253,7 @@ impl LiveSink {
                 continue;
             };
             let contents = fs::read(&file).map_err(TrackingError::file("read", &file))?;
-            match self.server.upload(&name, url, &headers, &contents) {
+            match self.server.upload(&name, url, &headers, contents) {
                 Ok(()) => sent.push(name),
                 Err(error) if error.is_passing() => return Err(error),
                 Err(error) => self.notes.push(error),
