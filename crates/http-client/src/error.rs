@@ -109,7 +109,9 @@ impl HttpError {
         }
         let causes = || std::iter::successors(error.source(), |cause| (**cause).source());
         let system = || causes().filter_map(|cause| Some(innermost(cause.downcast_ref()?)));
-        if system().any(|error| error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>())) {
+        if system()
+            .any(|error| error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).is_some())
+        {
             return Self::unreachable(NO_TLS);
         }
         // reqwest keeps the type of this error to itself.

@@ -1,4 +1,4 @@
-//! The rules between settings.
+//! The rules between settings, each of which is possible on its own.
 
 use super::{Source, reading::Reading};
 use crate::{
