@@ -31,7 +31,7 @@ LAYERS = {
     "image-data": ["core-config"],
     "text-data": ["core-config"],
     "export": ["core-config"],
-    "reports": ["core-config", "run-folder", "carbon"],
+    "reports": ["core-config", "run-folder", "carbon", "scaffold"],
     "trainer-burn": ["core-config", "durable", "ast-sparsity", "carbon", "image-data", "text-data"],
     "workbench": [
         "core-config",

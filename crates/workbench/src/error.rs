@@ -6,6 +6,7 @@ use greentune_core_config::{
     Diagnostic, FileFault, Location, Problem, ProblemKind, Suggestion, manifest::RunStatus,
     model::ModelConfigError, settings::ModelType,
 };
+use greentune_reports::ReportError;
 use greentune_run_folder::RunFolderError;
 
 /// Result of a workbench operation.
@@ -21,6 +22,9 @@ pub enum WorkbenchError {
     /// Something is wrong with a run's folder.
     #[error(transparent)]
     RunFolder(#[from] RunFolderError),
+    /// A run cannot be reported on.
+    #[error(transparent)]
+    Report(#[from] ReportError),
     /// A file or folder could not be read or written.
     #[error("cannot {action} {}: {source}", path.display())]
     File {
@@ -229,6 +233,7 @@ impl Diagnostic for WorkbenchError {
         match self {
             Self::Reported(problem) => return (**problem).clone(),
             Self::RunFolder(error) => return error.problem(),
+            Self::Report(error) => return error.problem(),
             _ => {}
         }
         let (kind, code) = self.class();
@@ -273,7 +278,9 @@ impl WorkbenchError {
             Self::Cancelled(_) => (Cancelled, "run.cancelled"),
             Self::NoLiveSource => (Credentials, "carbon.no_live_source"),
             Self::ShortForecast { .. } => (Unavailable, "carbon.short_forecast"),
-            Self::Reported(_) | Self::RunFolder(_) | Self::Internal(_) => (Internal, "internal"),
+            Self::Reported(_) | Self::RunFolder(_) | Self::Report(_) | Self::Internal(_) => {
+                (Internal, "internal")
+            }
         }
     }
 

@@ -6,9 +6,7 @@
 
 mod base_model;
 mod carbon_watch;
-mod card;
 pub mod command_line;
-pub mod comparison;
 mod config;
 mod engine;
 mod error;
@@ -25,7 +23,6 @@ mod plan;
 mod platform;
 mod project;
 mod run;
-mod run_energy;
 mod run_ids;
 mod tracking;
 mod views;
@@ -33,11 +30,11 @@ pub mod wording;
 mod workbench;
 pub mod worker;
 
-pub use card::Badge;
 pub use config::WorkbenchConfig;
 pub use error::{Result, WorkbenchError};
 pub use greentune_export::ExportFormat;
 pub use greentune_platforms_kaggle_hf::hub::{DEFAULT_ENDPOINT, HubSettings, Token};
+pub use greentune_reports::{card::Badge, comparison};
 pub use greentune_run_folder::{RunSummary, StageProgress};
 pub use greentune_scaffold::CardTemplate;
 pub use greentune_tracking::{Credentials as TrackingCredentials, SyncReport};

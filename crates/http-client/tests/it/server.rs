@@ -71,8 +71,9 @@ fn serve(mut stream: TcpStream, kept: &Mutex<Vec<String>>, replies: &[(&'static 
     let missing = Reply::Full { status: 404, headers: vec![], body: "nothing here".into() };
     match reply.map_or(missing, |(_, reply)| reply.clone()) {
         Reply::Full { status, headers, body } => {
-            let headers: String =
+            let headers: Vec<String> =
                 headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+            let headers = headers.concat();
             let length = body.len();
             let text = format!(
                 "HTTP/1.1 {status} X\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"

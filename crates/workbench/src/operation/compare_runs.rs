@@ -10,21 +10,17 @@ use greentune_core_config::{
     manifest::{RunManifest, RunStatus},
     platform::PlatformKind,
 };
+use greentune_reports::comparison::{
+    Caveat, Comparison, ComparisonRow, EnergySavingsBasis, Quantities, Quantity, Rendered, RunFigures,
+    base_of, compare, data_of, differing_settings, length_of,
+};
 use greentune_run_folder::{LocalLiveness, manifest};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
-    Result, Workbench, WorkbenchError,
-    command_line::command,
-    comparison::{
-        Caveat, Comparison, ComparisonRow, EnergySavingsBasis, Quantities, Quantity, Rendered, RunFigures,
-        base_of, compare, data_of, differing_settings, length_of,
-    },
-    job_store::runs_of,
-    run::Run,
-    run_ids::RunIds,
+    Result, Workbench, WorkbenchError, command_line::command, job_store::runs_of, run::Run, run_ids::RunIds,
 };
 
 /// Compare runs of adaptive sparse training with full training.
@@ -121,7 +117,8 @@ impl Workbench {
             None => twins(&ast),
         };
         check_comparable(&ast, &baseline)?;
-        let figures = |runs: &[Run]| runs.iter().map(RunFigures::read).collect::<Result<Vec<_>>>();
+        let figures =
+            |runs: &[Run]| runs.iter().map(RunFigures::read).collect::<greentune_reports::Result<Vec<_>>>();
         let mut comparison = compare(figures(&ast)?, figures(&baseline)?);
         if baseline.is_empty() {
             comparison.caveats.insert(0, without_baseline(&ast[0].manifest));

@@ -6,15 +6,12 @@ use std::{
 };
 
 use greentune_core_config::manifest::RunStatus;
+use greentune_reports::card::{Badge, CardRequest, Weights, compare, model_card};
 use greentune_scaffold::CardTemplate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    Result, Workbench, WorkbenchError,
-    card::{Badge, Weights, compare, model_card},
-    run::Run,
-};
+use crate::{Result, Workbench, WorkbenchError, command_line::command, run::Run};
 
 /// Write the model card of a run.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -62,13 +59,20 @@ impl Workbench {
         let run = self.read_run(project, &request.run_id)?;
         let stage = last_stage(&run)?;
         let baseline = request.baseline_run_id.as_deref();
-        let comparison =
-            baseline.map(|baseline| compare(&run, &self.read_run(project, baseline)?)).transpose()?;
+        let baseline = baseline.map(|id| completed(self.read_run(project, id)?)).transpose()?;
+        let comparison = baseline.map(|baseline| compare(&run, &baseline)).transpose()?;
         // Refused before it is made, not after.
         let path = request.output_path.as_deref();
         let path =
             path.map(|path| self.card_file(&run, path, request.overwrite == Some(true))).transpose()?;
-        let card = model_card(&run, stage, Weights::OfRun, template, comparison.as_ref())?;
+        let card = model_card(&CardRequest {
+            run: &run,
+            stage,
+            weights: Weights::OfRun,
+            template,
+            comparison: comparison.as_ref(),
+            command,
+        })?;
         if let Some(path) = &path {
             let folder = path.parent().unwrap_or(Path::new("."));
             fs::create_dir_all(folder).map_err(WorkbenchError::file("create", folder))?;
@@ -105,6 +109,15 @@ fn last_stage(run: &Run) -> Result<u8> {
     let trained = manifest.stages.iter().rev().find(|stage| stage.status == RunStatus::Completed);
     match trained {
         Some(stage) if manifest.status == RunStatus::Completed => Ok(stage.stage),
-        _ => Err(WorkbenchError::NotCompleted { run_id: manifest.run_id.clone(), status: manifest.status }),
+        _ => Err(not_completed(run)),
     }
+}
+
+/// `run`, when it is completed.
+fn completed(run: Run) -> Result<Run> {
+    if run.manifest.status == RunStatus::Completed { Ok(run) } else { Err(not_completed(&run)) }
+}
+
+fn not_completed(run: &Run) -> WorkbenchError {
+    WorkbenchError::NotCompleted { run_id: run.manifest.run_id.clone(), status: run.manifest.status }
 }

@@ -3,15 +3,12 @@
 use std::path::PathBuf;
 
 use greentune_export::{ExportFormat, ExportRequest, ExportedFile, Verification, export};
+use greentune_reports::card::{CardRequest, Weights, model_card};
 use greentune_scaffold::CardTemplate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    Result, Workbench, WorkbenchError,
-    card::{Weights, model_card},
-    run::of_language_model,
-};
+use crate::{Result, Workbench, WorkbenchError, command_line::command, run::of_language_model};
 
 /// Export a stage.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -83,7 +80,14 @@ impl Workbench {
         )?;
         let merge = request.merge_adapters.unwrap_or(false);
         let weights = if merge { Weights::Merged } else { Weights::Adapters };
-        let card = model_card(&run, request.stage, weights, CardTemplate::Standard, None)?;
+        let card = model_card(&CardRequest {
+            run: &run,
+            stage: request.stage,
+            weights,
+            template: CardTemplate::Standard,
+            comparison: None,
+            command,
+        })?;
         let report = export(&ExportRequest {
             base_model: run.manifest.base_model_path.clone(),
             adapters: run.layout.adapters(request.stage),

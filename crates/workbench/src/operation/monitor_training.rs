@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use greentune_core_config::{manifest::RunStatus, platform::PlatformKind, selection::SelectionSoFar};
+use greentune_reports::comparison::EnergySavingsBasis;
 use greentune_run_folder::RunView;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Result, Workbench, comparison::EnergySavingsBasis};
+use crate::{Result, Workbench};
 
 /// Ask how far a job is.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]

@@ -2,15 +2,12 @@
 
 use std::path::PathBuf;
 
+use greentune_reports::comparison::{Comparison, RunFigures, charts};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{compare_runs::CompareRuns, plot_emissions::write};
-use crate::{
-    Result, Workbench, WorkbenchError,
-    comparison::{Comparison, RunFigures, charts},
-    run_ids::RunIds,
-};
+use crate::{Result, Workbench, WorkbenchError, run_ids::RunIds};
 
 /// Draw charts of runs of adaptive sparse training beside full training.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]

@@ -2,10 +2,8 @@
 
 use std::path::PathBuf;
 
-use greentune_core_config::{
-    manifest::{RunManifest, RunStatus},
-    settings::Task,
-};
+use greentune_core_config::{manifest::RunManifest, settings::Task};
+use greentune_run_folder::Run;
 
 use super::{
     figures::{accuracy, devices, training_seconds},
@@ -13,15 +11,14 @@ use super::{
     trained_up_to,
 };
 use crate::{
-    Result, WorkbenchError,
+    ReportError, Result,
     comparison::{self, EnergySavingsBasis, RunFigures},
-    run::Run,
     run_energy::{RunEnergy, StageEnergy},
 };
 
 /// What a baseline run came to.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct BaselineFigures {
+pub struct BaselineFigures {
     /// The run.
     pub run_id: String,
     /// Share of right answers at its end, in `[0, 1]`.
@@ -40,7 +37,7 @@ pub(crate) struct BaselineFigures {
 
 /// What was saved against the baseline; negative where more was used.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Saving {
+pub struct Saving {
     /// Share of the baseline's energy (of its arithmetic, where the basis is that).
     pub fraction: f64,
     /// Bounds of it.
@@ -51,7 +48,8 @@ pub(crate) struct Saving {
 
 /// A run beside a baseline.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Comparison {
+pub struct Comparison {
+    /// The baseline.
     pub baseline: BaselineFigures,
     /// Absent where the runs differ in what was trained, or neither energy nor selection is known.
     pub saving: Option<Saving>,
@@ -63,8 +61,8 @@ pub(crate) struct Comparison {
 
 /// Compares `run` with `baseline`, both completed, from their own files.
 ///
-/// Errors: the baseline is the run itself, is not completed, or is of another kind.
-pub(crate) fn compare(run: &Run, baseline: &Run) -> Result<Comparison> {
+/// Errors: the baseline is the run itself, or trained another kind of model; a damaged file of emissions.
+pub fn compare(run: &Run, baseline: &Run) -> Result<Comparison> {
     check(run, baseline)?;
     let (own, theirs) = (trained_up_to(&run.manifest, u8::MAX), trained_up_to(&baseline.manifest, u8::MAX));
     let (energy, their_energy) =
@@ -93,17 +91,10 @@ fn saving(run: &Run, baseline: &Run) -> Result<Option<Saving>> {
 }
 
 fn check(run: &Run, baseline: &Run) -> Result<()> {
-    let refused = |found: String, allowed: &str| {
-        Err(WorkbenchError::InvalidValue { key: "baseline_run_id", found, allowed: allowed.to_owned() })
-    };
+    let refused =
+        |found: String, allowed: &str| Err(ReportError::NoBaseline { found, allowed: allowed.to_owned() });
     if run.layout == baseline.layout {
         return refused(String::from("the run itself"), "another run");
-    }
-    if baseline.manifest.status != RunStatus::Completed {
-        return Err(WorkbenchError::NotCompleted {
-            run_id: baseline.manifest.run_id.clone(),
-            status: baseline.manifest.status,
-        });
     }
     let (task, theirs) = (run.manifest.settings.task(), baseline.manifest.settings.task());
     if task != theirs {

@@ -13,12 +13,12 @@ use greentune_core_config::{
     selection::SelectionSoFar,
     settings::{AstSettings, Settings, Task},
 };
+use greentune_run_folder::Run;
 use serde_json::Value;
 
 use super::statistics::Proportion;
 use crate::{
     Result,
-    run::Run,
     run_energy::{RunEnergy, Total},
 };
 
@@ -40,44 +40,45 @@ const PASSED_OVER: [&str; 12] = [
 
 /// A run in figures.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct RunFigures {
+pub struct RunFigures {
+    /// The run.
     pub run_id: String,
-    pub run_name: String,
-    pub task: Task,
+    pub(crate) run_name: String,
+    pub(crate) task: Task,
     /// What is trained, as a reader calls it.
-    pub model: String,
+    pub(crate) model: String,
     /// How samples were selected; `None` when all were trained on.
-    pub ast: Option<AstSettings>,
-    pub seed: u64,
+    pub(crate) ast: Option<AstSettings>,
+    pub(crate) seed: u64,
     /// Epochs or steps, in words.
-    pub length: String,
+    pub(crate) length: String,
     /// Hash of the training data, or its path where there is none.
-    pub train_data: String,
-    pub validation_data: String,
+    pub(crate) train_data: String,
+    pub(crate) validation_data: String,
     /// Settings by dotted key, without [`PASSED_OVER`].
-    pub settings: BTreeMap<String, String>,
-    pub greentune_version: String,
-    pub git_revision: String,
-    pub device: String,
-    pub is_resumed: bool,
+    pub(crate) settings: BTreeMap<String, String>,
+    pub(crate) greentune_version: String,
+    pub(crate) git_revision: String,
+    pub(crate) device: String,
+    pub(crate) is_resumed: bool,
     /// Share of validation images (of tokens, for a language model) that are right after the last stage. Trials of a
     /// language model are records: the tokens of one record err together.
-    pub accuracy: Option<Proportion>,
-    pub top5_accuracy: Option<Proportion>,
+    pub(crate) accuracy: Option<Proportion>,
+    pub(crate) top5_accuracy: Option<Proportion>,
     /// In nats, per image or token.
-    pub validation_loss: Option<f64>,
+    pub(crate) validation_loss: Option<f64>,
     /// Validation images or records behind them.
-    pub evaluated: Option<u64>,
-    pub seconds: Option<f64>,
-    pub samples_trained: Option<u64>,
+    pub(crate) evaluated: Option<u64>,
+    pub(crate) seconds: Option<f64>,
+    pub(crate) samples_trained: Option<u64>,
     /// Share of candidates that was trained on while samples were selected; 1 where none were.
-    pub activation_rate: f64,
+    pub(crate) activation_rate: f64,
     /// Share of full training's arithmetic that the whole run spared, its warm-up included.
-    pub compute_savings: Option<f64>,
+    pub(crate) compute_savings: Option<f64>,
     /// `None` when a stage was not metered.
-    pub meter: Option<Metered>,
-    pub price: Option<Price>,
-    pub curve: Vec<CurvePoint>,
+    pub(crate) meter: Option<Metered>,
+    pub(crate) price: Option<Price>,
+    pub(crate) curve: Vec<CurvePoint>,
 }
 
 /// What the meters say of a run, over its stages.
@@ -173,7 +174,7 @@ impl RunFigures {
     }
 
     /// The trials of its accuracy, as a reader calls them.
-    pub fn records(&self) -> &'static str {
+    pub(crate) fn records(&self) -> &'static str {
         match self.task {
             Task::ImageClassification => "images",
             Task::LanguageModel => "records",
@@ -181,13 +182,13 @@ impl RunFigures {
     }
 
     /// What the run used costs, in the currency of its price.
-    pub fn cost(&self) -> Option<f64> {
+    pub(crate) fn cost(&self) -> Option<f64> {
         Some(self.meter.as_ref()?.energy_kwh * self.price.as_ref()?.per_kwh)
     }
 }
 
 /// What makes the model of a run the same as another's: its architecture, or the hash of its base's configuration.
-pub(crate) fn base_of(manifest: &RunManifest) -> String {
+pub fn base_of(manifest: &RunManifest) -> String {
     match &manifest.settings.vision.model {
         Some(architecture) => architecture.clone(),
         None => data_of(manifest, &manifest.base_model_path.join("config.json")),
@@ -195,13 +196,13 @@ pub(crate) fn base_of(manifest: &RunManifest) -> String {
 }
 
 /// Hash of the input at `path`, or the path where the manifest has none.
-pub(crate) fn data_of(manifest: &RunManifest, path: &Path) -> String {
+pub fn data_of(manifest: &RunManifest, path: &Path) -> String {
     let path = path.to_string_lossy();
     manifest.input_hashes.get(&*path).cloned().unwrap_or_else(|| path.into_owned())
 }
 
 /// How long a run trains, in epochs or in steps of its stages.
-pub(crate) fn length_of(manifest: &RunManifest) -> String {
+pub fn length_of(manifest: &RunManifest) -> String {
     let settings = &manifest.settings;
     match settings.task() {
         Task::ImageClassification => format!("{} epochs", settings.vision.epochs),
@@ -213,7 +214,7 @@ pub(crate) fn length_of(manifest: &RunManifest) -> String {
 }
 
 /// Keys of the settings that differ and may matter.
-pub(crate) fn differing_settings(a: &Settings, b: &Settings) -> usize {
+pub fn differing_settings(a: &Settings, b: &Settings) -> usize {
     let (a, b) = (compared_settings(a), compared_settings(b));
     a.iter().filter(|(key, value)| b.get(*key) != Some(*value)).count()
 }

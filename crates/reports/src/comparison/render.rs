@@ -8,7 +8,7 @@ use super::{
     rows::{ComparisonRow, Figure, Metric},
     statistics::IntervalSource,
 };
-use crate::{Result, WorkbenchError};
+use crate::{ReportError, Result};
 
 mod latex;
 
@@ -17,7 +17,7 @@ const WIDTH: usize = 100;
 
 /// A comparison in every textual form.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Rendered {
+pub struct Rendered {
     /// For the terminal: plain text without colours.
     pub table: String,
     /// GitHub's Markdown.
@@ -378,7 +378,7 @@ const CSV_COLUMNS: [&str; 17] = [
 
 fn csv(rows: &[ComparisonRow]) -> Result<String> {
     let failed =
-        |error: &dyn std::fmt::Display| WorkbenchError::Internal(format!("no CSV of a comparison: {error}"));
+        |error: &dyn std::fmt::Display| ReportError::Internal(format!("no CSV of a comparison: {error}"));
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(CSV_COLUMNS).map_err(|error| failed(&error))?;
     for row in rows {

@@ -7,7 +7,7 @@ use greentune_core_config::{
     manifest::StageRecord,
 };
 
-use crate::{Result, WorkbenchError};
+use crate::Result;
 
 /// Energy and emissions of the trained stages.
 #[derive(Clone, Debug, Default)]
@@ -98,8 +98,8 @@ impl RunEnergy {
 impl StageEnergy {
     fn read(run: &RunLayout, stage: &StageRecord) -> Result<Option<Self>> {
         let csv = run.emissions_csv(stage.stage);
-        let record = codecarbon::last(&csv).map_err(WorkbenchError::reported)?;
-        let provenance = sidecar::read(&run.provenance(stage.stage)).map_err(WorkbenchError::reported)?;
+        let record = codecarbon::last(&csv)?;
+        let provenance = sidecar::read(&run.provenance(stage.stage))?;
         let known = stage.emissions.as_ref();
         let Some((kwh, kg, seconds)) =
             record.as_ref().map(|row| (row.energy_consumed, row.emissions, row.duration)).or_else(|| {

@@ -5,8 +5,7 @@ use greentune_core_config::{
     event::EventKind,
     manifest::StageRecord,
 };
-
-use crate::run::Run;
+use greentune_run_folder::Run;
 
 /// Seconds of training over the stages; `None` when one does not say.
 pub(super) fn training_seconds(stages: &[&StageRecord]) -> Option<f64> {

@@ -63,18 +63,23 @@ pub struct Quantities {
 
 /// Two groups of runs, compared.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Comparison {
+pub struct Comparison {
+    /// The AST runs.
     pub ast: Vec<RunFigures>,
     /// Empty when there is none to compare with.
     pub baseline: Vec<RunFigures>,
+    /// What was saved.
     pub quantities: Quantities,
+    /// How the saving of energy is known; absent with it.
     pub energy_savings_basis: Option<EnergySavingsBasis>,
+    /// One row per metric.
     pub rows: Vec<ComparisonRow>,
+    /// What limits what this says.
     pub caveats: Vec<Caveat>,
 }
 
 /// Compares `ast` with `baseline`, which may be empty.
-pub(crate) fn compare(ast: Vec<RunFigures>, baseline: Vec<RunFigures>) -> Comparison {
+pub fn compare(ast: Vec<RunFigures>, baseline: Vec<RunFigures>) -> Comparison {
     let rows = rows(&ast, &baseline);
     let saved = |metric, factor, unit: Option<&str>| savings(&rows, metric, factor, unit);
     let (energy_savings, energy_savings_basis) = energy_savings(&ast, &baseline).unzip();

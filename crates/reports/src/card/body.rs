@@ -27,7 +27,7 @@ use super::{
         ComponentLine, StageCost, components, energy_sentence, hardware, limits, stage_costs, sustainability,
     },
 };
-use crate::{Result, WorkbenchError, command_line::command};
+use crate::Result;
 
 /// A line of a table.
 #[derive(Debug, Serialize)]
@@ -374,7 +374,7 @@ fn reproducing(subject: &Subject, template: CardTemplate) -> Result<Reproducing>
             revision.unwrap_or_default(),
         ),
         commands: commands(subject),
-        settings: settings_as_toml(&settings).map_err(WorkbenchError::reported)?,
+        settings: settings_as_toml(&settings)?,
         is_full,
     })
 }
@@ -400,7 +400,7 @@ fn commands(subject: &Subject) -> String {
         }
         return format!(
             "mkdir -p PROJECT/config  # the settings below are its fine_tuning_config.toml\ncd PROJECT\n{}",
-            command(&train)
+            (subject.command)(&train)
         );
     }
     let file =
@@ -420,7 +420,7 @@ fn commands(subject: &Subject) -> String {
         train = train.with("stage", *only);
     }
     let new = call("generate_fine_tuning_project").with("project_name", "PROJECT");
-    [new, configure, train].map(|step| command(&step)).join("\n")
+    [new, configure, train].map(|step| (subject.command)(&step)).join("\n")
 }
 
 /// The settings that make the model, and how it was metered; all of them or those that are no defaults. Trackers,

@@ -16,18 +16,20 @@ mod results;
 mod sustainability;
 
 use greentune_core_config::{
+    Suggestion,
     manifest::{RunManifest, RunStatus, StageRecord},
     settings::{AstPolicy, Task},
 };
+use greentune_run_folder::Run;
 use greentune_scaffold::{CardTemplate, render_card};
 
 pub use self::badges::Badge;
-pub(crate) use self::comparison::{Comparison, compare};
-use crate::{Result, WorkbenchError, run::Run, run_energy::RunEnergy};
+pub use self::comparison::{BaselineFigures, Comparison, Saving, compare};
+use crate::{Result, run_energy::RunEnergy};
 
 /// Which weights a card lies beside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Weights {
+pub enum Weights {
     /// Those in the run's folder.
     OfRun,
     /// Exported adapters.
@@ -38,26 +40,40 @@ pub(crate) enum Weights {
 
 /// A card that was written.
 #[derive(Clone, Debug)]
-pub(crate) struct Card {
+pub struct Card {
     /// Markdown, with the Hub's metadata in front.
     pub markdown: String,
     /// Badges that the run has earned.
     pub badges: Vec<Badge>,
 }
 
-/// The card of `stage` of `run`.
-pub(crate) fn model_card(
-    run: &Run,
-    stage: u8,
-    weights: Weights,
-    template: CardTemplate,
-    comparison: Option<&Comparison>,
-) -> Result<Card> {
-    let subject = Subject::new(run, stage, weights, comparison)?;
+/// A card to write.
+#[derive(Clone, Copy, Debug)]
+pub struct CardRequest<'a> {
+    /// The run, completed or not.
+    pub run: &'a Run,
+    /// The stage whose weights they are; it must be trained.
+    pub stage: u8,
+    /// Which weights the card lies beside.
+    pub weights: Weights,
+    /// Which card.
+    pub template: CardTemplate,
+    /// The run beside a baseline; without one no saving is stated.
+    pub comparison: Option<&'a Comparison>,
+    /// How a suggestion is typed into a shell, for the commands that train the model again.
+    pub command: fn(&Suggestion) -> String,
+}
+
+/// Writes the card that `request` asks for.
+///
+/// Errors: the run has no such trained stage; a damaged file of emissions.
+pub fn model_card(request: &CardRequest) -> Result<Card> {
+    let template = request.template;
+    let subject = Subject::new(request)?;
     let badges = badges::earned(&subject);
     let metadata = metadata::metadata(&subject, &badges);
     let body = body::body(&subject, template, &badges)?;
-    let markdown = render_card(template, &metadata, &body).map_err(WorkbenchError::reported)?;
+    let markdown = render_card(template, &metadata, &body)?;
     Ok(Card { markdown, badges })
 }
 
@@ -71,14 +87,16 @@ struct Subject<'a> {
     weights: Weights,
     energy: RunEnergy,
     comparison: Option<&'a Comparison>,
+    command: fn(&Suggestion) -> String,
 }
 
 impl<'a> Subject<'a> {
-    fn new(run: &'a Run, stage: u8, weights: Weights, comparison: Option<&'a Comparison>) -> Result<Self> {
+    fn new(request: &CardRequest<'a>) -> Result<Self> {
+        let CardRequest { run, stage, weights, comparison, command, .. } = *request;
         let record = run.trained_stage(stage)?;
         let trained = trained_up_to(&run.manifest, stage);
         let energy = RunEnergy::read(&run.layout, &trained)?;
-        Ok(Self { run, stage: record, trained, weights, energy, comparison })
+        Ok(Self { run, stage: record, trained, weights, energy, comparison, command })
     }
 
     fn manifest(&self) -> &'a RunManifest {

@@ -15,7 +15,7 @@ const JOULES: f64 = 3.6e6;
 /// The charts that the runs have figures for, by file name.
 ///
 /// A run is a line; a group of runs is the line of their means with a band from the least to the greatest.
-pub(crate) fn charts(comparison: &Comparison) -> Vec<(&'static str, Plot)> {
+pub fn charts(comparison: &Comparison) -> Vec<(&'static str, Plot)> {
     let sides = [("AST", comparison.ast.as_slice()), ("baseline", comparison.baseline.as_slice())];
     let sides: Vec<Side> = sides
         .into_iter()

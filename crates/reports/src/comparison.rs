@@ -15,7 +15,7 @@ pub use compare::{EnergySavingsBasis, Quantities, Quantity};
 pub use rows::{ComparisonRow, Figure, Metric};
 pub use statistics::IntervalSource;
 
-pub(crate) use charts::charts;
-pub(crate) use compare::{Comparison, compare};
-pub(crate) use figures::{RunFigures, base_of, data_of, differing_settings, length_of};
-pub(crate) use render::Rendered;
+pub use charts::charts;
+pub use compare::{Comparison, compare};
+pub use figures::{RunFigures, base_of, data_of, differing_settings, length_of};
+pub use render::Rendered;
