@@ -1,4 +1,4 @@
-//! Runs and what is said of them: names, files, events, manifest, evaluations, emissions, problems, and the ports.
+//! Runs and what describes them: names, files, events, manifest, evaluations, emissions, problems, and the ports.
 
 pub mod emissions;
 pub mod evaluation;

@@ -39,7 +39,7 @@ pub(crate) struct Total {
     pub kwh: f64,
     pub kg: f64,
     pub seconds: f64,
-    /// As of a stage where all agree, `unknown` where it is of one, else `mixed`.
+    /// The stages' basis where they agree; `unknown` where one stage's is unknown; else `mixed`.
     pub basis: &'static str,
     /// Absent when a stage has no provenance.
     pub range_kwh: Option<[f64; 2]>,

@@ -121,7 +121,7 @@ impl RunFolderError {
                 format!("use greentune {written_by} or newer for this run")
             }
             Self::NotFinite { .. } => String::from(
-                "training has diverged: lower the learning rate, and look at the data that it was at last",
+                "training has diverged: lower the learning rate, and check the data of the last steps",
             ),
             _ => return None,
         })

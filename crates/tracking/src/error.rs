@@ -66,7 +66,7 @@ pub enum TrackingError {
         /// Why.
         reason: String,
     },
-    /// The server answers that it cannot now.
+    /// The server reports that it cannot handle the request now.
     #[error("{address} answered {status} to {call}: {message}")]
     Unwell {
         /// The server.

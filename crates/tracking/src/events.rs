@@ -8,7 +8,7 @@ use greentune_run_folder::EventReader;
 
 use crate::TrackingError;
 
-/// An event, and what the events before it say of it.
+/// An event with its context from earlier events.
 #[derive(Clone, Debug)]
 pub(crate) struct Noted {
     pub(crate) event: Event,

@@ -85,12 +85,12 @@ impl Tracking {
         self.followers.iter_mut().flat_map(|follower| follower.hear(Duration::ZERO)).collect()
     }
 
-    /// Lets the threads send what is left for `grace` at most; what went wrong and was not told yet, and what was
-    /// not sent. What is left is sent by the next attempt, or by [`sync`].
+    /// Lets the threads send what is left, for `grace` at most. Returns problems that were not reported yet, and what
+    /// was not sent. The next attempt or [`sync`] sends the rest.
     pub fn finish(mut self, grace: Duration) -> Vec<Problem> {
         let deadline = Instant::now() + grace;
         for follower in &self.followers {
-            // A thread that gave up listens no more.
+            // If the thread has given up, nobody receives this.
             let _ = follower.stop.send(deadline);
         }
         let mut problems = Vec::new();
@@ -120,7 +120,7 @@ impl Follower {
         Ok(Self { tracker, stop, messages, acknowledged, reason: String::new() })
     }
 
-    /// What the thread has told, waiting `patience` for its end.
+    /// Problems that the thread reported; waits for its end, for `patience` at most.
     fn hear(&mut self, patience: Duration) -> Vec<Problem> {
         let until = Instant::now() + patience;
         let mut problems = Vec::new();
@@ -150,7 +150,8 @@ impl Follower {
     }
 }
 
-/// The thread: sends what is new until it is told to end and nothing is left, its time is over, or nobody listens.
+/// Runs in the thread. Sends new events until it is told to stop and nothing is left, its time is over, or the receiver
+/// is gone.
 fn follow(mut course: Course, stopped: &Receiver<Instant>, tell: &Sender<Message>) {
     let mut told = BTreeSet::new();
     let mut failures = 0;
@@ -203,7 +204,7 @@ fn pause_after(error: &TrackingError, failures: u32) -> Duration {
     jittered(PAUSES.pause(failures.saturating_sub(1), asked))
 }
 
-/// One run on its way to one tracker.
+/// The delivery of one run to one tracker.
 struct Course {
     sink: Box<dyn Sink>,
     layout: RunLayout,

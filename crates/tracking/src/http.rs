@@ -45,7 +45,7 @@ fn address(tracker: Tracker, uri: &str) -> Result<&str, TrackingError> {
     Ok(address)
 }
 
-/// A server's address and how to be let in.
+/// A server's address, and the credentials for it.
 pub(crate) struct Server {
     client: Client,
     tracker: Tracker,
@@ -201,7 +201,7 @@ impl Server {
         })
     }
 
-    /// That `call` was answered by something else than the tracker.
+    /// The error for a `call` that was answered by something other than the tracker.
     pub(crate) fn foreign(&self, call: &str, found: &str) -> TrackingError {
         TrackingError::NotATracker {
             tracker: self.tracker,
@@ -219,7 +219,7 @@ impl Server {
     }
 }
 
-/// Why a server says no.
+/// The error code and message in a server's answer.
 pub(crate) struct Said {
     pub(crate) code: String,
     pub(crate) message: String,

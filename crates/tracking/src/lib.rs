@@ -1,8 +1,9 @@
-//! Runs followed into MLflow and Weights & Biases.
+//! Sends runs to MLflow and Weights & Biases.
 //!
-//! A run's `events.jsonl` is the queue: append-only, numbered, kept. [`Tracking`] reads it in threads of its own beside
-//! training and sends what is new; `tracking/{tracker}.json` in the run's folder says what was acknowledged. A server
-//! that is away costs training nothing: what is missing is sent when it is back, by a later attempt, or by [`sync`].
+//! A run's `events.jsonl` is the queue: append-only, numbered, kept. [`Tracking`] reads it in separate threads beside
+//! training and sends what is new; `tracking/{tracker}.json` in the run's folder records what was acknowledged. A
+//! server that does not answer costs training nothing: what is missing is sent when it answers again, by a later
+//! attempt, or by [`sync`].
 
 mod error;
 mod events;

@@ -2,15 +2,15 @@ use greentune_core_config::{layout::RunLayout, settings::Settings};
 
 use crate::{Credentials, TrackingError, events::Noted, mlflow::MlflowSink, state, wandb};
 
-/// A place that a run is sent to.
+/// A destination of a run: a server or a folder.
 pub(crate) trait Sink: Send {
     /// What it is called in messages.
     fn tracker(&self) -> &'static str;
 
-    /// Where the run is to be seen; `None` before [`Self::open`].
+    /// The place where the run can be seen; `None` before [`Self::open`].
     fn place(&self) -> Option<String>;
 
-    /// What the user has to do for the run to be seen there.
+    /// The command that the user has to run before the run can be seen there.
     fn then(&self) -> Option<String> {
         None
     }
@@ -26,7 +26,7 @@ pub(crate) trait Sink: Send {
         Ok(())
     }
 
-    /// What could not be sent and did not keep the rest from being sent, since the last call.
+    /// Problems since the last call that did not keep the rest from being sent.
     fn notes(&mut self) -> Vec<TrackingError>;
 
     /// How many events are there according to the run's folder.

@@ -57,7 +57,7 @@ pub enum TrainError {
         /// What was found and what is allowed.
         message: String,
     },
-    /// Training cannot go on with these numbers.
+    /// The loss is not a finite number.
     #[error("the loss became {loss} at step {step} of stage {stage}")]
     Diverged {
         /// Stage, from 1.
@@ -86,7 +86,7 @@ pub enum TrainError {
     /// It does not fit into memory: the problem `memory.insufficient`.
     #[error("{0}")]
     Memory(Problem),
-    /// The run's reporter gave up: nothing can be recorded any more.
+    /// The run's reporter failed: events can no longer be recorded.
     #[error("{0}")]
     Reporter(Problem),
 }

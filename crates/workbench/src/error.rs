@@ -136,7 +136,7 @@ pub enum WorkbenchError {
     /// The run has not been started.
     #[error("the run {0} has not been started")]
     NotStarted(String),
-    /// Runs that say nothing beside each other.
+    /// Runs that cannot be compared.
     #[error("cannot compare: {reason}")]
     CannotCompare {
         /// Why not.
@@ -153,7 +153,7 @@ pub enum WorkbenchError {
         source: io::Error,
     },
     /// A worker that ended without an answer or a terminal event.
-    #[error("the worker ended unexpectedly ({status}); its last words:\n{log_tail}")]
+    #[error("the worker ended unexpectedly ({status}); the end of its log:\n{log_tail}")]
     WorkerDied {
         /// The run that it trained; `None` when it did something else.
         run_id: Option<String>,
@@ -287,7 +287,7 @@ impl WorkbenchError {
     fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::File { source, .. } if FileFault::of(source) == FileFault::DiskFull => {
-                "free some space and try again; a run goes on from its last checkpoint"
+                "free some space and try again; a run continues from its last checkpoint"
             }
             Self::NotAProject(_) => "or name its folder",
             Self::OutsideProject { .. } => {

@@ -29,10 +29,10 @@ use crate::{
 pub(crate) const POLL: Duration = Duration::from_millis(50);
 /// Time between two questions to another platform.
 const REMOTE_POLL: Duration = Duration::from_secs(1);
-/// A worker that lives this long without an event is loading a large model and counts as begun.
+/// A worker that lives this long without an event is probably loading a large model. It counts as begun.
 const BEGIN_AT_MOST: Duration = Duration::from_mins(1);
 
-/// What is to be trained.
+/// Which stages to train.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Demand {
     /// All stages of the project.
@@ -212,7 +212,7 @@ impl Launched {
         }
     }
 
-    /// The status that `status` is an error for: a failed run's problem, a cancelled or interrupted run.
+    /// Returns `status`, or the error that it stands for: a failed run's problem, or a cancelled or interrupted run.
     pub(crate) async fn check(&self, workbench: &Workbench, status: RunStatus) -> Result<RunStatus> {
         match status {
             RunStatus::Failed => match self.manifest(workbench).await?.problem {

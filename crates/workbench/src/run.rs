@@ -65,7 +65,7 @@ impl Workbench {
         Ok(self.platforms().get(manifest.platform.kind)?.fetch(layout, &manifest)?)
     }
 
-    /// Where the run at `layout` stands.
+    /// The status of the run at `layout`.
     pub(crate) fn status_of(&self, layout: &RunLayout) -> Result<RunStatus> {
         self.look(layout, RunView::status)
     }

@@ -10,7 +10,7 @@ use crate::CarbonError;
 /// Electricity Maps. Its older host, `api.electricitymap.org`, goes as well.
 pub const DEFAULT_ENDPOINT: &str = "https://api.electricitymaps.com/v3/carbon-intensity/latest";
 
-/// How live figures are had.
+/// How live figures are fetched.
 #[derive(Clone, Debug)]
 pub struct LiveConfig {
     /// Address of the latest figure, with or without `/latest` at its end; [`DEFAULT_ENDPOINT`].

@@ -29,7 +29,7 @@ const STILL_NOW: SignedDuration = SignedDuration::from_hours(2);
 const ESTIMATED: f64 = 0.2;
 const HOUR_SECONDS: i64 = 3600;
 
-/// Fetches until it is dropped. The thread ends at once, or after the exchange that is under way; nobody waits for it.
+/// Fetches until it is dropped. The thread ends at once, or after the current request; nobody waits for it.
 #[derive(Debug)]
 pub(super) struct Live {
     state: Arc<Mutex<State>>,

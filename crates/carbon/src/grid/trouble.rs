@@ -9,7 +9,7 @@ use jiff::Timestamp;
 /// Old lignite plants emit about 1200 g/kWh; what is above cannot be the mean of a grid.
 pub(super) const HIGHEST_G_PER_KWH: f64 = 2000.0;
 
-/// Why there is no figure. Neither token nor address stand in it, only the host.
+/// Why there is no figure. It contains the host, but neither token nor address.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{host} {what}")]
 pub(super) struct Trouble {
@@ -85,7 +85,7 @@ impl Trouble {
         }
     }
 
-    /// Whether asking again unchanged is of no use.
+    /// Whether asking again without a change is useless.
     pub(super) fn lasts(&self) -> bool {
         matches!(self.kind(), ProblemKind::Credentials | ProblemKind::InvalidInput)
     }

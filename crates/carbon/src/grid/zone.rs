@@ -32,7 +32,7 @@ const PROVINCES: [(&str, &str); 12] = [
     ("yukon", "YT"),
 ];
 
-/// What the service is asked for.
+/// The query to the service.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Asked {
     /// The query of the address.

@@ -6,7 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The file whose lock says who counts this machine. The system gives the lock back when its holder ends, however.
+/// The file whose lock decides which meter counts this machine. The system releases the lock when its holder ends for
+/// any reason.
 #[derive(Debug)]
 pub(crate) struct HostLock {
     path: PathBuf,
@@ -20,7 +21,7 @@ pub(crate) struct HostLock {
 }
 
 impl HostLock {
-    /// The lock at `path`; `name` is what others are told of this meter.
+    /// The lock at `path`; `name` identifies this meter to others.
     pub fn open(path: &Path, name: String) -> Self {
         let (file, trouble) = match OpenOptions::new().create(true).truncate(false).write(true).open(path) {
             Ok(file) => (Some(file), None),
@@ -64,7 +65,7 @@ impl HostLock {
 
     fn try_take(&mut self) {
         let Some(file) = &mut self.file else {
-            // To count twice is a smaller harm than not to count.
+            // Counting twice is less harmful than not counting.
             self.is_held = true;
             return;
         };

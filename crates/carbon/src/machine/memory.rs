@@ -25,7 +25,7 @@ pub fn available(host: &Host) -> AvailableMemory {
     let machine = read(host, "proc/meminfo").and_then(|text| kib(&text, "MemAvailable"));
     let group = groups(host).iter().filter_map(left_in).min();
     let limited_by = match (machine, group) {
-        (None, None) => "this system does not tell its free memory",
+        (None, None) => "this system does not report its free memory",
         (Some(machine), Some(group)) if group < machine => "the control group",
         (None, Some(_)) => "the control group",
         _ => "the machine",

@@ -50,10 +50,10 @@ pub(crate) struct Memory {
     pub used_gb: f64,
 }
 
-/// Looks after which the processes outside the tree are looked at again: a number may have been given anew.
+/// Samples after which the processes outside the tree are examined again, because a process id may have been reused.
 const LOOKS_UNTIL_FORGOTTEN: u32 = 60;
 
-/// Processes that are known to be outside the tree, so that each look costs what the tree is large.
+/// Processes known to be outside the tree, so that the cost of a sample depends only on the size of the tree.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Outsiders {
     pids: HashSet<u32>,

@@ -13,7 +13,7 @@ use crate::{
 
 const FORMAT_VERSION: u32 = 1;
 const SECONDS_PER_HOUR: f64 = 3600.0;
-/// Relative half-width where the measurements cannot tell it: there are no more than the fit has constants. Assumed.
+/// Relative half-width where there are no more measurements than the fit has constants. Assumed.
 const ASSUMED_UNCERTAINTY: f64 = 0.1;
 /// Relative error of a wall meter of the usual kind, which adds to the fit's. Assumed.
 const WALL_METER_UNCERTAINTY: f64 = 0.02;
@@ -130,8 +130,8 @@ impl Calibration {
         self.measurements.first().map_or("", |first| &first.cpu_model)
     }
 
-    /// Least squares through all measurements; the factor alone where they do not tell it from the overhead, or the
-    /// overhead would be negative.
+    /// Least squares through all measurements. Only the factor is fitted where the measurements cannot separate it from
+    /// the overhead, or where the overhead would be negative.
     pub fn fit(&self) -> Fit {
         let sum = |of: fn(&Measurement) -> f64| self.measurements.iter().map(of).sum::<f64>();
         let counters_2 = sum(|m| m.counters_wh * m.counters_wh);

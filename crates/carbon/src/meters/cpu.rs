@@ -8,8 +8,8 @@ use crate::{
     },
 };
 
-/// What the model rests on. It is known to be too low and not known to be too high, so its interval is lopsided: 67 %
-/// too low means that the true value is 1 / (1 - 0.67) = 3 times as large.
+/// The model's source and uncertainty. It is known to be too low and not known to be too high, so its interval is
+/// lopsided: 67 % too low means that the true value is 1 / (1 - 0.67) = 3 times as large.
 pub(crate) const EVIDENCE: Evidence = Evidence {
     source: "CodeCarbon 3.3 load model. Interval: Fischer, Ground-Truthing AI Energy Consumption (arXiv 2509.22092), \
              against wall meters; recomputed from its data, figures are 20 to 67 % too low, so the true value may be up \

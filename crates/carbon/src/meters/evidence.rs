@@ -1,6 +1,6 @@
-//! How well a figure is known, and who says so.
+//! How certain a figure is, and the source of that.
 
-/// What a way of getting energy is worth.
+/// The uncertainty of one way of obtaining energy, and its source.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Evidence {
     /// Where its constants and its interval come from.
@@ -11,8 +11,8 @@ pub(crate) struct Evidence {
     pub factors: [f64; 2],
 }
 
-/// What a process's share of a whole is worth: threads and kernels that are busy alike may draw twice as much as
-/// others, and what idles is shared out too.
+/// Uncertainty of a process's share of a whole: equally busy threads and kernels may draw twice as much as others, and
+/// the idle power is divided too.
 const SHARE_FACTORS: [f64; 2] = [0.5, 2.0];
 
 impl Evidence {

@@ -7,7 +7,7 @@ mod nvidia;
 
 use super::evidence::Evidence;
 
-/// What the counters are worth.
+/// Uncertainty of the GPUs' counters.
 pub(crate) const EVIDENCE: Evidence = Evidence {
     source: "the GPU's own energy counter or power sensor. Interval: assumed; NVIDIA states 5 % for power readings, and \
              Yang, Adamek and Armour, Part-time Power Measurements (SC24), find sensors that see a part of the time only",
@@ -53,7 +53,7 @@ pub(crate) struct Gpus {
     ports: Vec<Box<dyn GpuPort>>,
     /// Port and index in it.
     chosen: Vec<(usize, usize)>,
-    /// In the order of the readings.
+    /// The GPUs, in the order of the readings.
     pub infos: Vec<GpuInfo>,
     /// What was looked for and not found.
     pub notes: Vec<String>,

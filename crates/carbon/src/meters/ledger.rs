@@ -103,7 +103,7 @@ pub(crate) struct Ledger {
     span: Span,
 }
 
-/// How a component's energy is got: counters, or a model of the power.
+/// How a component's energy is obtained: by counters, or by a model of the power.
 #[derive(Debug)]
 pub(crate) enum Source<Model> {
     Counters { set: CounterSet, names: Vec<String> },
@@ -118,7 +118,7 @@ pub(crate) struct Apportioned {
     pub gpu: bool,
 }
 
-/// Energy that waits for a share to be known.
+/// Energy whose process share is not known yet.
 #[derive(Clone, Copy, Debug, Default)]
 struct Unsettled(f64);
 
@@ -216,7 +216,7 @@ impl Ledger {
     /// Adds the span between the last readings and these. Its energy is left out where another meter of this host
     /// counts it (`is_counting` is false).
     pub fn add(&mut self, readings: &Readings, is_counting: bool) {
-        // Time that goes backwards is none.
+        // Time that goes backwards is ignored.
         let at = readings.at_seconds.max(self.last_at);
         let seconds = at - self.last_at;
         self.last_at = at;
@@ -338,7 +338,7 @@ impl Ledger {
                     gpu.share = Some(*share);
                     gpu.share
                 }
-                // Who used it last holds it, and what it draws idle.
+                // Idle power is charged to the process that used the GPU last.
                 Some(OwnShare::Idle) => gpu.share,
                 Some(OwnShare::Unknown) | None => {
                     self.span.unknown_gpu_shares += 1;
@@ -394,7 +394,7 @@ fn counters<Model>(domains: &[Domain], first_uj: &[Option<u64>], at: f64) -> Opt
 fn own_memory(readings: &Readings) -> Option<f64> {
     let used_gb = readings.memory?.used_gb;
     let own_gb = readings.tree.as_ref()?.resident_gb;
-    // Pages that are shared count for each who has them, so the sum may pass what is in use.
+    // Shared pages count for each process that has them, so the sum may exceed the memory in use.
     (used_gb > 0.0).then(|| (own_gb / used_gb).min(1.0))
 }
 

@@ -2,7 +2,7 @@
 
 use super::evidence::Evidence;
 
-/// What the model rests on.
+/// The model's source and uncertainty.
 pub(crate) const EVIDENCE: Evidence = Evidence {
     source: "CodeCarbon 3.3 memory model: 5 W per DIMM on x86, 1.5 W on ARM, DIMMs guessed from the size. Interval: \
              assumed; half or twice the guessed DIMMs would halve or double it",

@@ -7,7 +7,7 @@ use std::{
 
 use super::evidence::Evidence;
 
-/// What the counters of processors are worth.
+/// Uncertainty of the processors' counters.
 pub(crate) const PACKAGE: Evidence = Evidence {
     source: "processor's RAPL counters by way of Linux powercap. Interval: assumed, wider than the few per cent by \
              which Khan et al., RAPL in Action (ACM TOMPECS 3-2), find them off a reference meter",
@@ -15,7 +15,7 @@ pub(crate) const PACKAGE: Evidence = Evidence {
     factors: [0.9, 1.1],
 };
 
-/// What the counters of memory are worth.
+/// Uncertainty of the memory's counters.
 pub(crate) const DRAM: Evidence = Evidence {
     source: "RAPL DRAM counters by way of Linux powercap. Interval: Desrochers, Paradis and Weaver, A Validation of \
              DRAM RAPL Power Measurements (MEMSYS), find them within 20 % of measured power",

@@ -202,7 +202,7 @@ impl Reporter {
         if raw <= 0.0 {
             return Totals { cpu_joules: overhead, ..totals };
         }
-        // What no counter sees is shared out as what they see is.
+        // Energy that no counter sees is divided between the components in proportion to the energy that counters see.
         let scale = fit.factor + overhead / raw;
         Totals {
             cpu_joules: totals.cpu_joules * scale,
@@ -212,9 +212,9 @@ impl Reporter {
         }
     }
 
-    /// Bounds of the components add up: their errors have common causes (the same load, the same supply, the same
-    /// omissions), and independent ones would be told from each other only by a better meter. Against a wall meter the
-    /// sum itself was measured.
+    /// Bounds of the components add up, because their errors have common causes (the same load, the same supply, the
+    /// same omissions), and only a better meter could show which errors are independent. With a wall meter the sum
+    /// itself was measured.
     fn energy_range_kwh(&self, ledger: &Ledger, components: &[ComponentProvenance]) -> [f64; 2] {
         if let Some((fit, _)) = &self.calibration {
             let kwh = self.kwh(self.calibrated(ledger).joules());
@@ -301,7 +301,7 @@ impl Reporter {
         notes
     }
 
-    /// What is counted whole although a process's share was asked for.
+    /// The components that are counted whole although the mode asks for a process's share.
     fn unshared(&self, ledger: &Ledger) -> Option<String> {
         if self.config.tracking_mode == TrackingMode::Machine {
             return None;

@@ -114,7 +114,7 @@ impl Sensors {
     }
 }
 
-/// That the program may use a part of the processor only, which neither counters nor load know.
+/// A note that the program may use only a part of the processor, which neither counters nor load show.
 fn limited(quota: Option<f64>, threads: Option<u32>, mode: TrackingMode) -> Option<String> {
     let (quota, threads) = (quota?, threads?);
     let counted = match mode {

@@ -70,7 +70,7 @@ pub fn track(
     fs::OpenOptions::new().append(true).create(true).open(&csv).map_err(CarbonError::file("write", &csv))?;
     let child = command.spawn().map_err(|source| {
         if !existed {
-            // Empty, and only made to see that it can be.
+            // Empty; it is created only to check that it can be.
             let _ = fs::remove_file(&csv);
         }
         CarbonError::Program { program: program.clone(), source }
@@ -95,7 +95,7 @@ fn wait(mut child: Child, every: Duration, mut now_and_then: impl FnMut()) -> io
     let (tell, ended) = mpsc::channel();
     let waiter = thread::Builder::new().name("tracked-program".into()).spawn(move || {
         let status = child.wait();
-        // Nobody listens any more only when this function has ended.
+        // The receiver is gone only when this function has returned.
         let _ = tell.send(());
         status
     })?;

@@ -1,4 +1,4 @@
-//! What all runs used: the files of a folder of emissions, added up.
+//! Emissions of all runs: the files of a folder of emissions, added up.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -92,7 +92,7 @@ pub struct RunEmissions {
 /// Part of the total.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Share {
-    /// What it is the part of; empty where the rows do not say.
+    /// The country, machine, month or day; empty where the rows do not say.
     pub name: String,
     /// kg CO2-equivalent.
     pub emissions_kg: f64,
@@ -142,7 +142,7 @@ pub fn aggregate(folder: &Path, factors: &EquivalenceTable) -> Result<AggregateE
     let parts: Vec<(Vec<FileEmissions>, Vec<SkippedFile>)> = thread::scope(|scope| {
         let readers: Vec<_> =
             files.chunks(part).map(|files| scope.spawn(move || read_all(folder, files, known))).collect();
-        // A part that is lost must not look like a smaller total.
+        // If a part were lost silently, the total would look smaller.
         readers
             .into_iter()
             .map(|reader| reader.join().unwrap_or_else(|panic| panic::resume_unwind(panic)))

@@ -45,11 +45,11 @@ pub struct Plot {
 pub struct LineChart {
     /// Title.
     pub title: String,
-    /// What is across, with its unit.
+    /// Label of the horizontal axis, with its unit.
     pub across: String,
-    /// What is up, with its unit.
+    /// Label of the vertical axis, with its unit.
     pub up: String,
-    /// A figure that the axis upwards reaches in any case, such as 0 for shares.
+    /// A value that the vertical axis includes in any case, such as 0 for shares.
     pub up_reaches: Option<f64>,
     /// The lines, each of its own colour up to six.
     pub lines: Vec<ChartLine>,

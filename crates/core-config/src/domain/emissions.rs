@@ -1,4 +1,4 @@
-//! Emissions as CodeCarbon writes them, and what its format cannot say.
+//! Emissions as CodeCarbon writes them, and their provenance, for which its format has no columns.
 
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ pub struct EmissionsRecord {
     pub wue: f64,
 }
 
-/// How a component's energy was got.
+/// How a component's energy is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EnergyBasis {
@@ -65,7 +65,7 @@ pub enum EnergyBasis {
     Modelled,
 }
 
-/// How the energy of one component (cpu, gpu, ram) was got.
+/// How the energy of one component (cpu, gpu, ram) is known.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ComponentProvenance {
     /// `cpu`, `gpu` or `ram`.
@@ -111,7 +111,7 @@ pub struct AppliedCalibration {
     pub energy_kwh: f64,
 }
 
-/// `{run_id}_stage{N}_provenance.json`: what CodeCarbon's format cannot say.
+/// `{run_id}_stage{N}_provenance.json`: what CodeCarbon's format has no columns for.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EmissionsProvenance {
     /// Version of this file's format.
@@ -153,7 +153,7 @@ pub fn sum_of_intervals_kwh(components: &[ComponentProvenance]) -> [f64; 2] {
     intervals.fold([0.0, 0.0], |[low, high], [less, more]| [low + less, high + more])
 }
 
-/// How the energy of all components together was got: `measured`, `modelled`, or `mixed` where both went in.
+/// How the energy of all components together is known: `measured`, `modelled`, or `mixed` where both contribute.
 pub fn basis_of<'a>(components: impl IntoIterator<Item = &'a ComponentProvenance>) -> &'static str {
     let (mut measured, mut all) = (0, 0);
     for component in components {

@@ -120,7 +120,7 @@ pub struct PlanStage {
     pub evaluation_records: u64,
     /// Records for which its reports write text.
     pub generated_records: u64,
-    /// Tokens that they write, when each response is as long as it may become.
+    /// Tokens generated for them, if each response is as long as it may become.
     pub generated_tokens: u64,
 }
 

@@ -15,7 +15,7 @@ use super::{
     watch::Watch,
 };
 
-/// How long another process may hold a file without getting on.
+/// How long another process may hold a file without making progress.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// Time between two looks at a lock that is held.
 const LOOK: Duration = Duration::from_millis(200);

@@ -18,7 +18,7 @@ use super::{
 
 /// Repetitions after a failure that may pass.
 pub(super) const REPETITIONS: u32 = 3;
-/// The longest pause that is waited for; who asks for more is told to the user.
+/// The longest pause. If the Hub asks for a longer one, the user is told.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// Redirects within the Hub, of a model that was renamed.
 const REDIRECTS: usize = 5;

@@ -14,7 +14,7 @@ pub enum HubError {
     /// An id or a revision that cannot be one.
     #[error("{0}")]
     Invalid(Box<Problem>),
-    /// The Hub wants to know who asks.
+    /// The Hub requires a login.
     #[error("{endpoint} shows {id} only to those who log in, and no token was found")]
     LoginNeeded {
         /// The model.
@@ -168,8 +168,8 @@ pub enum HubError {
         /// The cache.
         cache: PathBuf,
     },
-    /// Somebody else downloads the same file and does not get on.
-    #[error("another process holds {} and does not get on", lock.display())]
+    /// Another process downloads the same file and makes no progress.
+    #[error("another process holds {} and makes no progress", lock.display())]
     Locked {
         /// The lock's file.
         lock: PathBuf,
@@ -242,7 +242,7 @@ impl HubError {
     fn hint(&self) -> Option<String> {
         const LOG_IN: &str = "make a token at https://huggingface.co/settings/tokens (read access is enough) and set HF_TOKEN, or run `hf auth login`";
         const OTHER_WAYS: &str = "try again later, name a mirror in HF_ENDPOINT, or set base_model.local_path to a folder with the model";
-        const GOES_ON: &str = "try again: the download goes on where it was";
+        const GOES_ON: &str = "try again: the download continues where it stopped";
         Some(match self {
             Self::LoginNeeded { .. } => LOG_IN.to_owned(),
             Self::TokenRefused { source_name, .. } => {

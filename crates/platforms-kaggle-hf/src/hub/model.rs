@@ -37,7 +37,7 @@ pub struct Snapshot {
     pub commit: String,
     /// Bytes that were fetched for it just now.
     pub downloaded_bytes: u64,
-    /// Why the Hub could not say whether there is a newer commit, when it was asked.
+    /// Why the Hub could not say whether there is a newer commit, if it was asked and did not answer.
     pub not_asked: Option<String>,
 }
 
@@ -109,7 +109,7 @@ fn ask(settings: &HubSettings, wanted: FetchModel, model: &CachedModel, watch: &
         Ok(client) => client,
         Err(error) => return Asked::Failed(error),
     };
-    // With the model at hand nobody wants to wait for a Hub that is down.
+    // If the model is in the cache, do not wait for a Hub that does not answer.
     let repetitions = if is_here { 0 } else { REPETITIONS };
     match client.patiently(watch, repetitions, Client::model_info) {
         Ok(info) => Asked::Answered { commit: info.sha.clone(), listing: info.into_listing() },

@@ -29,7 +29,7 @@ impl Refusal {
         Self { status, code, reason, retry_after }
     }
 
-    /// What it means for who asked `settings` about the model `id` at `revision`, or for its `file`.
+    /// What the refusal means for a request of the model `id` at `revision`, or of its `file`.
     pub(super) fn means(
         self,
         settings: &HubSettings,

@@ -1,4 +1,4 @@
-//! Where the Hub is, where its files are kept, and who asks.
+//! Where the Hub is, where its files are kept, and the token.
 
 use std::{fmt, path::PathBuf, time::Duration};
 
@@ -14,7 +14,7 @@ pub struct HubSettings {
     pub cache: PathBuf,
     /// Address of the Hub or of a mirror, without a slash at its end.
     pub endpoint: String,
-    /// Who asks; nobody in particular when absent.
+    /// The user's token; without it requests are anonymous.
     pub token: Option<Token>,
     /// Whether the network must not be used.
     pub offline: bool,
@@ -29,7 +29,7 @@ pub struct HubSettings {
 }
 
 impl HubSettings {
-    /// The Hub itself, asked by nobody in particular, with the official client's time limits.
+    /// The public Hub without a token, with the official client's time limits.
     pub fn new(cache: impl Into<PathBuf>) -> Self {
         Self {
             cache: cache.into(),

@@ -10,7 +10,7 @@ use greentune_core_config::port::{TransferProgress, TransferReporter};
 
 use super::error::{HubError, Result};
 
-/// Who is told how far a download is, and who may stop it.
+/// Receives the progress of a download, and can stop it.
 #[derive(Clone, Copy, Debug)]
 pub struct Watch<'a> {
     /// What is fetched, for messages.

@@ -36,37 +36,37 @@ const PROPERTIES: [Property; 12] = [
         code: "data.train",
         what: "training data",
         of: |run| named(&run.train_data),
-        so: "the difference is of the data as well as of the method",
+        so: "the difference comes from the data as well as from the method",
     },
     Property {
         code: "data.validation",
         what: "validation data",
         of: |run| named(&run.validation_data),
-        so: "accuracy and loss are not of the same records",
+        so: "accuracy and loss are computed on different records",
     },
     Property {
         code: "evaluation.records",
         what: "validation records evaluated",
         of: |run| run.evaluated.map_or_else(String::new, |records| records.to_string()),
-        so: "accuracy and loss are not of the same records",
+        so: "accuracy and loss are computed on different records",
     },
     Property {
         code: "training.length",
         what: "length of training",
         of: |run| run.length.clone(),
-        so: "the shorter one saves by being shorter",
+        so: "the shorter run saves because it is shorter",
     },
     Property {
         code: "training.device",
         what: "device",
         of: |run| run.device.clone(),
-        so: "time and energy are of the devices as well as of the method",
+        so: "differences in time and energy come from the devices as well as from the method",
     },
     Property {
         code: "hardware.cpu",
         what: "processor",
         of: |run| metered(run, |meter| meter.cpu.clone()),
-        so: "time and energy are of the machines as well as of the method",
+        so: "differences in time and energy come from the machines as well as from the method",
     },
     Property {
         code: "hardware.gpu",
@@ -74,7 +74,7 @@ const PROPERTIES: [Property; 12] = [
         of: |run| {
             metered(run, |meter| if meter.gpu.is_empty() { String::from("none") } else { meter.gpu.clone() })
         },
-        so: "time and energy are of the machines as well as of the method",
+        so: "differences in time and energy come from the machines as well as from the method",
     },
     Property {
         code: "meter.tracking_mode",
@@ -86,7 +86,7 @@ const PROPERTIES: [Property; 12] = [
         code: "meter.version",
         what: "meter",
         of: |run| metered(run, |meter| meter.meter.clone()),
-        so: "the energies may have been got in different ways",
+        so: "the energies may have been obtained in different ways",
     },
     Property {
         code: "energy.basis_differs",
@@ -98,13 +98,13 @@ const PROPERTIES: [Property; 12] = [
         code: "code.version",
         what: "version of greentune",
         of: |run| run.greentune_version.clone(),
-        so: "the difference may be of the versions",
+        so: "the difference may come from the versions",
     },
     Property {
         code: "code.revision",
         what: "git revision of the project",
         of: |run| run.git_revision.chars().take(12).collect(),
-        so: "the difference may be of what changed between them",
+        so: "the difference may come from what changed between them",
     },
 ];
 
@@ -201,7 +201,7 @@ fn settings(ast: &[RunFigures], baseline: &[RunFigures]) -> Option<Caveat> {
     let keys = differing_keys(ast, baseline);
     (!keys.is_empty()).then(|| {
         let message = format!(
-            "settings that differ: {}; the difference is of them as well as of the selection",
+            "settings that differ: {}; the difference comes from them as well as from the selection",
             keys.into_iter().collect::<Vec<_>>().join(", ")
         );
         caveat("settings.differ", message)
@@ -296,8 +296,8 @@ fn seeds(ast: &[RunFigures], baseline: &[RunFigures]) -> Vec<Caveat> {
         all.push(caveat(
             "seeds.single",
             String::from(
-                "a single seed on a side: how much another seed would change is not known, so no interval is of seeds; \
-                 five or more seeds on both sides tell",
+                "one side has a single seed: the effect of the seed is unknown, so no interval includes it; \
+                 use five or more seeds on both sides",
             ),
         ));
     }
@@ -334,7 +334,7 @@ fn accuracy(ast: &[RunFigures], baseline: &[RunFigures], quantities: &Quantities
         };
         all.push(caveat(
             "accuracy.within_interval",
-            format!("the difference in accuracy cannot be told apart from 0 with {with}"),
+            format!("the difference in accuracy cannot be distinguished from 0 with {with}"),
         ));
     }
     all
@@ -358,7 +358,7 @@ fn energy(
         ids(runs().filter(|run| run.meter.as_ref().is_some_and(|m| m.energy_interval.is_none())))
     {
         let message = format!(
-            "{which} has no provenance beside its emissions: how its energy was got, and its bounds, are not known"
+            "{which} has no provenance beside its emissions: how its energy was obtained, and its bounds, are unknown"
         );
         all.push(caveat("energy.no_provenance", message));
     }
@@ -383,8 +383,9 @@ fn energy(
         && high >= 0.0
     {
         let percent = 100.0 * CONFIDENCE;
-        let message =
-            format!("the saving of energy cannot be told apart from none with these seeds ({percent:.0} %)");
+        let message = format!(
+            "the saving of energy cannot be distinguished from none with these seeds ({percent:.0} %)"
+        );
         all.push(caveat("energy.within_interval", message));
     }
     if metered_ratio(ast, baseline).is_some_and(|[low, high]| low <= 1.0 && high >= 1.0) {
@@ -396,7 +397,7 @@ fn energy(
         all.push(caveat(
             "energy.intervals_overlap",
             format!(
-                "by the meters' intervals ({} and {}, without PUE) the saving cannot be told apart from none; on one machine \
+                "by the meters' intervals ({} and {}, without PUE) the saving cannot be distinguished from none; on one machine \
                  with one method both err the same way, and less may tell them apart",
                 bounds(ast),
                 bounds(baseline)

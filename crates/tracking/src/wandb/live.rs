@@ -278,7 +278,7 @@ impl LiveSink {
         state::write(&self.state_file, &self.state)
     }
 
-    /// After a call that failed: the run goes into the folder. Errors: `error`, when it may pass.
+    /// Called after a failed call: writes the run into the folder. Errors: `error`, if it may pass.
     fn fall_back(&mut self, error: TrackingError) -> Result<(), TrackingError> {
         self.folder.catch_up()?;
         if error.is_passing() {
@@ -290,7 +290,7 @@ impl LiveSink {
         Ok(())
     }
 
-    /// After a call that did not fail.
+    /// Called after a successful call.
     fn answered(&mut self) -> Result<(), TrackingError> {
         if self.state.next_seq >= self.folder.acknowledged() {
             self.folder.mark_as_sent()?;

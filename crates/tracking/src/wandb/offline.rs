@@ -81,7 +81,7 @@ impl FolderSink {
         self.folder().join(format!("run-{}.wandb", self.layout.run_id()))
     }
 
-    /// By this file the client knows what it has sent, and passes it over.
+    /// The file that tells the client how much it has sent, so that it does not send it again.
     fn mark(&self) -> PathBuf {
         self.log().with_added_extension("synced")
     }

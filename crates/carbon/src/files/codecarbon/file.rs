@@ -1,4 +1,4 @@
-//! Files on the disk: what is in the way, their ends, rows at their ends.
+//! Emissions files on disk: what exists at a path, the end of a file, and appending rows.
 
 use std::{
     fs::{self, File, OpenOptions},

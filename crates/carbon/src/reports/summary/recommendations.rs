@@ -51,7 +51,7 @@ pub enum RecommendationKind {
     Trend,
 }
 
-/// How a figure is known.
+/// How a saving is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Basis {
@@ -63,7 +63,7 @@ pub enum Basis {
     Estimated,
 }
 
-/// What saves less than this is not worth a sentence: kg, and share of the run.
+/// A smaller saving is not reported: kg, and share of the run.
 const WORTH_SAVING_KG: f64 = 0.001;
 const WORTH_SAVING_SHARE: f64 = 0.1;
 /// A place must be twice as clean: its yearly mean may well be off by some tens of percent at the hour of a run.
@@ -182,8 +182,8 @@ impl<'a> Run<'a> {
         let saves_kg = self.kg * share;
         let text = format!(
             "Adaptive sparse training (ast.enabled) on {:.0} % of the samples in {:.0} of the {:.0} passes over the data \
-             would have spared {:.0} % of the arithmetic of training, up to {}; what it does to accuracy, a comparison \
-             with this run tells.",
+             would have spared {:.0} % of the arithmetic of training, up to {}; a comparison with this run would show \
+             the effect on accuracy.",
             100.0 * sparse.rate,
             sparse.passes - sparse.warm_up,
             sparse.passes,
@@ -194,8 +194,8 @@ impl<'a> Run<'a> {
             .then(|| self.saving(RecommendationKind::SparseTraining, saves_kg, Basis::Estimated, text))
     }
 
-    /// Training takes about 6 FLOP per parameter and token (Kaplan et al. 2020, arXiv:2001.08361), so energy goes with
-    /// the parameters. Half is an example; how small a model may be, the run cannot say.
+    /// Training takes about 6 FLOP per parameter and token (Kaplan et al. 2020, arXiv:2001.08361), so energy is
+    /// proportional to the parameters. Half is an example: the run cannot say how small a model may be.
     fn smaller_model(&self, parameters: u64) -> Recommendation {
         let saves_kg = self.kg / 2.0;
         let text = format!(
@@ -219,7 +219,7 @@ impl<'a> Run<'a> {
         (added > 0.0).then(|| self.saving(RecommendationKind::Overhead, added, self.basis, text))
     }
 
-    /// Worth a sentence once it costs a cent.
+    /// Given once offsetting costs at least a cent.
     fn offset(&self, factors: &EquivalenceTable) -> Option<Recommendation> {
         let [low, high] = factors.offset_usd(self.kg);
         let text = format!(
