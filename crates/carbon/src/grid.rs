@@ -19,7 +19,7 @@ mod live;
 #[cfg(feature = "online")]
 mod service;
 #[cfg(feature = "online")]
-mod trouble;
+mod service_error;
 #[cfg(feature = "online")]
 mod zone;
 

@@ -6,4 +6,4 @@ pub mod memory;
 mod proc;
 
 pub use host::Host;
-pub(crate) use proc::{Identity, Machine, Memory, Outsiders, Ticks, Tree};
+pub(crate) use proc::{Identity, KnownOutsideTree, Machine, Memory, Ticks, Tree};

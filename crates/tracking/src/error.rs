@@ -68,7 +68,7 @@ pub enum TrackingError {
     },
     /// The server reports that it cannot handle the request now.
     #[error("{address} answered {status} to {call}: {message}")]
-    Unwell {
+    ServerUnavailable {
         /// The server.
         address: String,
         /// HTTP status: 408, 429 or from 500.
@@ -172,14 +172,14 @@ impl TrackingError {
     /// How long the server asks to wait before the next call.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Unwell { retry_after, .. } => *retry_after,
+            Self::ServerUnavailable { retry_after, .. } => *retry_after,
             _ => None,
         }
     }
 
     /// Whether the same may succeed a little later.
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::Unwell { .. })
+        matches!(self, Self::Unreachable { .. } | Self::ServerUnavailable { .. })
     }
 }
 
@@ -214,8 +214,8 @@ impl Diagnostic for TrackingError {
                     "nothing is lost: events.jsonl keeps every figure, and what is missing is sent when the server is back",
                 ),
             ),
-            Self::Unwell { status: 429, .. } => (Kind::RateLimited, "tracking.rate_limited", None),
-            Self::Unwell { .. } => {
+            Self::ServerUnavailable { status: 429, .. } => (Kind::RateLimited, "tracking.rate_limited", None),
+            Self::ServerUnavailable { .. } => {
                 (Kind::Unavailable, "tracking.server_error", Some("the server's own log says more"))
             }
             Self::Refused { tracker, .. } => {

@@ -109,11 +109,11 @@ impl Follower {
         let acknowledged = sink.acknowledged();
         let (stop, stopped) = mpsc::channel();
         let (tell, messages) = mpsc::channel();
-        let course = Course::new(sink, layout);
+        let delivery = Delivery::new(sink, layout);
         thread::Builder::new()
             .name(tracker.to_lowercase())
             .spawn(move || {
-                follow(course, &stopped, &tell);
+                follow(delivery, &stopped, &tell);
                 drop(lock);
             })
             .map_err(|source| TrackingError::Thread { tracker, source })?;
@@ -152,17 +152,17 @@ impl Follower {
 
 /// Runs in the thread. Sends new events until it is told to stop and nothing is left, its time is over, or the receiver
 /// is gone.
-fn follow(mut course: Course, stopped: &Receiver<Instant>, tell: &Sender<Message>) {
-    let mut told = BTreeSet::new();
+fn follow(mut delivery: Delivery, stopped: &Receiver<Instant>, tell: &Sender<Message>) {
+    let mut reported_codes = BTreeSet::new();
     let mut failures = 0;
     let mut deadline = None;
     loop {
-        let advanced = course.advance();
-        let mut errors = course.sink.notes();
+        let advanced = delivery.advance();
+        let mut errors = delivery.sink.notes();
         let pause = match advanced {
             Ok(progress) => {
                 failures = 0;
-                let _ = tell.send(Message::Acknowledged(course.sink.acknowledged()));
+                let _ = tell.send(Message::Acknowledged(delivery.sink.acknowledged()));
                 match progress {
                     Progress::Sent => Some(Duration::ZERO),
                     Progress::Nothing => deadline.is_none().then_some(POLL),
@@ -176,7 +176,7 @@ fn follow(mut course: Course, stopped: &Receiver<Instant>, tell: &Sender<Message
             }
         };
         for error in errors {
-            if told.insert(error.problem().code) && tell.send(Message::Problem(error)).is_err() {
+            if reported_codes.insert(error.problem().code) && tell.send(Message::Problem(error)).is_err() {
                 return;
             }
         }
@@ -205,7 +205,7 @@ fn pause_after(error: &TrackingError, failures: u32) -> Duration {
 }
 
 /// The delivery of one run to one tracker.
-struct Course {
+struct Delivery {
     sink: Box<dyn Sink>,
     layout: RunLayout,
     events: Option<EventFile>,
@@ -217,7 +217,7 @@ enum Progress {
     Nothing,
 }
 
-impl Course {
+impl Delivery {
     fn new(sink: Box<dyn Sink>, layout: &RunLayout) -> Self {
         Self { sink, layout: layout.clone(), events: None }
     }
@@ -285,18 +285,18 @@ pub fn sync(
         return Err(TrackingError::NothingConfigured);
     }
     let _lock = state::lock(layout)?;
-    Ok(SyncReport { trackers: sinks.into_iter().map(|sink| sync_one(Course::new(sink, layout))).collect() })
+    Ok(SyncReport { trackers: sinks.into_iter().map(|sink| sync_one(Delivery::new(sink, layout))).collect() })
 }
 
-fn sync_one(mut course: Course) -> TrackerReport {
+fn sync_one(mut delivery: Delivery) -> TrackerReport {
     let mut failures = 0;
     let mut problems = Vec::new();
     let mut sent = 0;
     loop {
-        let before = course.sink.acknowledged();
-        let advanced = course.advance();
-        problems.extend(course.sink.notes().iter().map(TrackingError::problem));
-        sent += course.sink.acknowledged().saturating_sub(before);
+        let before = delivery.sink.acknowledged();
+        let advanced = delivery.advance();
+        problems.extend(delivery.sink.notes().iter().map(TrackingError::problem));
+        sent += delivery.sink.acknowledged().saturating_sub(before);
         match advanced {
             Ok(Progress::Sent) => failures = 0,
             Ok(Progress::Nothing) => break,
@@ -310,7 +310,7 @@ fn sync_one(mut course: Course) -> TrackerReport {
             }
         }
     }
-    let sink = course.sink;
+    let sink = delivery.sink;
     TrackerReport {
         tracker: sink.tracker().to_owned(),
         place: sink.place(),
@@ -326,7 +326,7 @@ mod tests {
     use super::*;
 
     fn unwell(asked_seconds: Option<u64>) -> TrackingError {
-        TrackingError::Unwell {
+        TrackingError::ServerUnavailable {
             address: String::from("http://localhost"),
             status: 429,
             call: String::from("runs/log-batch"),

@@ -154,7 +154,9 @@ impl Server {
         let (address, message) = (self.address.clone(), String::from("the store did not take the file"));
         match status {
             200..=299 => Ok(()),
-            408 | 429 | 500.. => Err(TrackingError::Unwell { address, status, call, message, retry_after }),
+            408 | 429 | 500.. => {
+                Err(TrackingError::ServerUnavailable { address, status, call, message, retry_after })
+            }
             _ => Err(TrackingError::Rejected { address, call, code: status.to_string(), message }),
         }
     }
@@ -193,7 +195,9 @@ impl Server {
         Err(match (status, said) {
             (300..=399, _) => TrackingError::Redirected { tracker, address, call, to },
             (401 | 403, _) => TrackingError::Refused { tracker, address, status, call, message },
-            (408 | 429 | 500.., _) => TrackingError::Unwell { address, status, call, message, retry_after },
+            (408 | 429 | 500.., _) => {
+                TrackingError::ServerUnavailable { address, status, call, message, retry_after }
+            }
             (400..=499, Some(Said { code, message })) => {
                 TrackingError::Rejected { address, call, code, message }
             }

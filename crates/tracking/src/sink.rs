@@ -1,6 +1,6 @@
 use greentune_core_config::{layout::RunLayout, settings::Settings};
 
-use crate::{Credentials, TrackingError, events::Noted, mlflow::MlflowSink, state, wandb};
+use crate::{Credentials, TrackingError, events::QueuedEvent, mlflow::MlflowSink, state, wandb};
 
 /// A destination of a run: a server or a folder.
 pub(crate) trait Sink: Send {
@@ -19,7 +19,7 @@ pub(crate) trait Sink: Send {
     fn open(&mut self) -> Result<u64, TrackingError>;
 
     /// Sends `events` and notes that they are there. Sent again after a failure, they change nothing.
-    fn send(&mut self, events: &[Noted]) -> Result<(), TrackingError>;
+    fn send(&mut self, events: &[QueuedEvent]) -> Result<(), TrackingError>;
 
     /// Called while there is nothing to send.
     fn idle(&mut self) -> Result<(), TrackingError> {

@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf, time::Duration};
 
 use greentune_http_client::{Address, Proxy};
 
-use super::trouble::{Trouble, What};
+use super::service_error::{ServiceError, ServiceErrorKind};
 use crate::CarbonError;
 
 /// Electricity Maps. Its older host, `api.electricitymap.org`, goes as well.
@@ -60,7 +60,7 @@ impl fmt::Debug for Secret {
 
 /// Refuses an endpoint that is no address, or that holds a user, a password or a query; it is not shown.
 pub fn check_endpoint(endpoint: &str) -> Result<(), CarbonError> {
-    let trouble = Trouble { host: "carbon.emissions_endpoint".into(), what: What::Endpoint };
+    let trouble = ServiceError { host: "carbon.emissions_endpoint".into(), what: ServiceErrorKind::Endpoint };
     let refused = || CarbonError::Live { kind: trouble.kind(), message: trouble.to_string() };
     address(endpoint).map(drop).ok_or_else(refused)
 }

@@ -71,10 +71,12 @@ pub fn fetch_forecast(
 ) -> Result<Forecast, crate::CarbonError> {
     use super::{
         service::{ANSWER_WITHIN, Service},
-        trouble::Trouble,
+        service_error::ServiceError,
     };
-    let refused =
-        |trouble: Trouble| crate::CarbonError::Live { kind: trouble.kind(), message: trouble.to_string() };
+    let refused = |trouble: ServiceError| crate::CarbonError::Live {
+        kind: trouble.kind(),
+        message: trouble.to_string(),
+    };
     let service = Service::new(place, config, ANSWER_WITHIN).map_err(refused)?;
     let (zone, hours) = service.forecast().map_err(refused)?;
     let mut hours: Vec<_> =

@@ -14,7 +14,7 @@ use super::{
     cache::Cache,
     figure::{LIFE_CYCLE_FACTORS, YEAR_FOR_HOURS},
     service::{ANSWER_WITHIN, Reading, Service},
-    trouble::{Trouble, What},
+    service_error::{ServiceError, ServiceErrorKind},
 };
 
 /// The first pause after a failure; each further one is twice as long.
@@ -42,7 +42,7 @@ pub(super) struct State {
     host: String,
     zone_note: Option<String>,
     reading: Option<Reading>,
-    trouble: Option<Trouble>,
+    trouble: Option<ServiceError>,
     cache_trouble: Option<String>,
 }
 
@@ -94,7 +94,7 @@ fn fetch_beside(
     let fetcher = Fetcher { service, cache, refresh, state: Arc::clone(&state) };
     let spawned = thread::Builder::new().name("carbon-intensity".into()).spawn(move || fetcher.run(&stopped));
     if let Err(error) = spawned {
-        lock(&state).trouble = Some(Trouble { host, what: What::NoThread(error.kind()) });
+        lock(&state).trouble = Some(ServiceError { host, what: ServiceErrorKind::NoThread(error.kind()) });
     }
     state
 }
@@ -129,7 +129,7 @@ impl Fetcher {
     }
 
     /// The cache's figure while it is fresh, for another run may have fetched it; else the service's.
-    fn fetch(&self) -> Result<Reading, Trouble> {
+    fn fetch(&self) -> Result<Reading, ServiceError> {
         let key = self.service.key();
         let known = self.cache.get(&key).filter(|reading| !self.fresh_for(reading).is_zero());
         let (reading, cache_trouble) = if let Some(reading) = known {
@@ -159,10 +159,10 @@ impl Fetcher {
 }
 
 /// How long to wait after the failure number `failures`, from 0.
-fn pause_after(trouble: &Trouble, failures: u32, refresh: Duration) -> Duration {
+fn pause_after(trouble: &ServiceError, failures: u32, refresh: Duration) -> Duration {
     let backoff = Backoff { first: refresh.min(FIRST_PAUSE), longest: LONGEST_PAUSE };
     match trouble.what {
-        What::SlowDown(Some(asked)) => backoff.pause(failures, Some(asked.min(LONGEST_PATIENCE))),
+        ServiceErrorKind::SlowDown(Some(asked)) => backoff.pause(failures, Some(asked.min(LONGEST_PATIENCE))),
         _ if trouble.lasts() => LONGEST_PAUSE,
         _ => backoff.pause(failures, None),
     }

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     LiveConfig, Place,
     endpoint::{self, Secret},
-    trouble::{HIGHEST_G_PER_KWH, Trouble, What},
-    zone::Asked,
+    service_error::{HIGHEST_G_PER_KWH, ServiceError, ServiceErrorKind},
+    zone::ZoneQuery,
 };
 
 /// How long a whole exchange may take.
@@ -51,19 +51,20 @@ pub(super) struct Service {
     /// Without `/latest`.
     base: String,
     host: String,
-    pub asked: Asked,
+    pub asked: ZoneQuery,
 }
 
 impl Service {
-    pub(super) fn new(place: &Place, config: &LiveConfig, within: Duration) -> Result<Self, Trouble> {
-        let invalid = || Trouble { host: "carbon.emissions_endpoint".into(), what: What::Endpoint };
+    pub(super) fn new(place: &Place, config: &LiveConfig, within: Duration) -> Result<Self, ServiceError> {
+        let invalid =
+            || ServiceError { host: "carbon.emissions_endpoint".into(), what: ServiceErrorKind::Endpoint };
         let (base, address) = endpoint::address(&config.endpoint).ok_or_else(invalid)?;
         let host = address.origin().host().to_owned();
-        let trouble = |what| Trouble { host: host.clone(), what };
+        let trouble = |what| ServiceError { host: host.clone(), what };
         if config.token.is_none() && TOKEN_NEEDED.iter().any(|needed| host.ends_with(needed)) {
-            return Err(trouble(What::NoToken));
+            return Err(trouble(ServiceErrorKind::NoToken));
         }
-        let unusable = |error: HttpError| trouble(What::of(&error, within));
+        let unusable = |error: HttpError| trouble(ServiceErrorKind::of(&error, within));
         let credential = config.token.as_ref().map(|token| credential(token, &address)).transpose();
         let settings = Settings {
             limits: Limits::whole(within),
@@ -71,7 +72,7 @@ impl Service {
             credential: credential.map_err(unusable)?,
             proxy: config.proxy.clone(),
         };
-        let asked = Asked::of(place, config.zone.as_deref()).map_err(trouble)?;
+        let asked = ZoneQuery::of(place, config.zone.as_deref()).map_err(trouble)?;
         let client = Client::new(settings).map_err(unusable)?;
         Ok(Self { client, within, base, host, asked })
     }
@@ -86,7 +87,7 @@ impl Service {
     }
 
     /// The figure of now.
-    pub(super) fn latest(&self) -> Result<Reading, Trouble> {
+    pub(super) fn latest(&self) -> Result<Reading, ServiceError> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Latest {
@@ -106,11 +107,15 @@ impl Service {
             estimated: latest.is_estimated.unwrap_or_default(),
             fetched_at: now,
         };
-        if reading.is_usable(now) { Ok(reading) } else { Err(self.trouble(What::NotNow(reading.datetime))) }
+        if reading.is_usable(now) {
+            Ok(reading)
+        } else {
+            Err(self.trouble(ServiceErrorKind::NotNow(reading.datetime)))
+        }
     }
 
     /// The hours that come, as the service has them: hour and g/kWh.
-    pub(super) fn forecast(&self) -> Result<(String, Vec<(Timestamp, f64)>), Trouble> {
+    pub(super) fn forecast(&self) -> Result<(String, Vec<(Timestamp, f64)>), ServiceError> {
         #[derive(Deserialize)]
         struct Answer {
             zone: String,
@@ -128,16 +133,16 @@ impl Service {
         Ok((zone, forecast.into_iter().map(|hour| (hour.datetime, hour.carbon_intensity)).collect()))
     }
 
-    fn get<T: for<'de> Deserialize<'de>>(&self, what: &str) -> Result<T, Trouble> {
+    fn get<T: for<'de> Deserialize<'de>>(&self, what: &str) -> Result<T, ServiceError> {
         let text = self.text(what).map_err(|error| match error {
             HttpError::Status { status: 404, .. } => {
-                self.trouble(What::UnknownZone(self.asked.expected().to_owned()))
+                self.trouble(ServiceErrorKind::UnknownZone(self.asked.expected().to_owned()))
             }
-            error => self.trouble(What::of(&error, self.within)),
+            error => self.trouble(ServiceErrorKind::of(&error, self.within)),
         })?;
         serde_json::from_str(&text).map_err(|_| {
             let html = text.trim_start().starts_with('<');
-            self.trouble(if html { What::Html } else { What::NotExpected })
+            self.trouble(if html { ServiceErrorKind::Html } else { ServiceErrorKind::NotExpected })
         })
     }
 
@@ -146,19 +151,20 @@ impl Service {
         self.client.get(address).send()?.checked()?.text(LARGEST_ANSWER)
     }
 
-    fn check(&self, zone: &str, figures: &[f64]) -> Result<(), Trouble> {
+    fn check(&self, zone: &str, figures: &[f64]) -> Result<(), ServiceError> {
         if !self.asked.fits(zone) {
             let answered = zone.chars().take(30).collect();
-            return Err(self.trouble(What::WrongZone { asked: self.asked.expected().to_owned(), answered }));
+            return Err(self
+                .trouble(ServiceErrorKind::WrongZone { asked: self.asked.expected().to_owned(), answered }));
         }
         match figures.iter().find(|figure| !is_possible(**figure)) {
-            Some(figure) => Err(self.trouble(What::Value(*figure))),
+            Some(figure) => Err(self.trouble(ServiceErrorKind::Value(*figure))),
             None => Ok(()),
         }
     }
 
-    fn trouble(&self, what: What) -> Trouble {
-        Trouble { host: self.host.clone(), what }
+    fn trouble(&self, what: ServiceErrorKind) -> ServiceError {
+        ServiceError { host: self.host.clone(), what }
     }
 }
 

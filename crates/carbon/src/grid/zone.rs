@@ -1,6 +1,6 @@
 //! Which zone of Electricity Maps a place is in.
 
-use super::{CarbonIntensity, Place, table, trouble::What};
+use super::{CarbonIntensity, Place, service_error::ServiceErrorKind, table};
 
 /// Regions whose zone bears another code, from the service's list of zones. California's and Texas' cover most of the state.
 const ZONES: [(&str, &str, &str); 12] = [
@@ -34,7 +34,7 @@ const PROVINCES: [(&str, &str); 12] = [
 
 /// The query to the service.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Asked {
+pub(super) struct ZoneQuery {
     /// The query of the address.
     pub query: String,
     /// The zone; of a cloud region the country that the zone begins with.
@@ -43,20 +43,20 @@ pub(super) struct Asked {
     pub note: Option<String>,
 }
 
-impl Asked {
-    pub(super) fn of(place: &Place, zone: Option<&str>) -> Result<Self, What> {
+impl ZoneQuery {
+    pub(super) fn of(place: &Place, zone: Option<&str>) -> Result<Self, ServiceErrorKind> {
         if let Some(zone) = zone {
             return if is_plain(zone) {
                 Ok(Self::zone(zone, None))
             } else {
-                Err(What::Zone(zone.to_owned()))
+                Err(ServiceErrorKind::Zone(zone.to_owned()))
             };
         }
         let row = place.look_up().intensity;
         if !row.provider.is_empty() {
             return Self::cloud(row);
         }
-        let alpha2 = alpha2(row).ok_or_else(|| What::Zone(place.country_iso_code.clone()))?;
+        let alpha2 = alpha2(row).ok_or_else(|| ServiceErrorKind::Zone(place.country_iso_code.clone()))?;
         match place.region.as_deref().map(str::trim).filter(|region| !region.is_empty()) {
             None => Ok(Self::zone(alpha2, None)),
             Some(region) => Ok(match of_region(row, alpha2) {
@@ -89,8 +89,8 @@ impl Asked {
         Self { query: format!("zone={zone}"), expected: zone.to_owned(), note }
     }
 
-    fn cloud(row: &CarbonIntensity) -> Result<Self, What> {
-        let expected = alpha2(row).ok_or_else(|| What::Zone(row.region_code.clone()))?.to_owned();
+    fn cloud(row: &CarbonIntensity) -> Result<Self, ServiceErrorKind> {
+        let expected = alpha2(row).ok_or_else(|| ServiceErrorKind::Zone(row.region_code.clone()))?.to_owned();
         let query = format!("dataCenterProvider={}&dataCenterRegion={}", row.provider, row.region_code);
         Ok(Self { query, expected, note: None })
     }
@@ -125,7 +125,7 @@ mod tests {
     fn query(country: &str, region: Option<&str>) -> (String, bool) {
         let place =
             Place { country_iso_code: country.into(), region: region.map(str::to_owned), ..Place::default() };
-        let asked = Asked::of(&place, None).unwrap();
+        let asked = ZoneQuery::of(&place, None).unwrap();
         (asked.query, asked.note.is_some())
     }
 
@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn a_cloud_region_is_asked_for_by_its_name() {
         let cloud = Cloud { provider: "AWS".into(), region: "us-east-1".into() };
-        let asked = Asked::of(&Place { cloud: Some(cloud), ..Place::default() }, None).unwrap();
+        let asked = ZoneQuery::of(&Place { cloud: Some(cloud), ..Place::default() }, None).unwrap();
         assert_eq!(asked.query, "dataCenterProvider=aws&dataCenterRegion=us-east-1");
         assert!(asked.fits("US-MIDA-PJM") && asked.fits("US") && !asked.fits("USX") && !asked.fits("DE"));
     }
@@ -160,11 +160,11 @@ mod tests {
     #[test]
     fn nothing_but_a_zone_gets_into_the_address() {
         let place = Place { country_iso_code: "DEU".into(), ..Place::default() };
-        assert_eq!(Asked::of(&place, Some("FR-COR")).unwrap().query, "zone=FR-COR");
-        assert!(!Asked::of(&place, None).unwrap().fits("DE-LU"));
+        assert_eq!(ZoneQuery::of(&place, Some("FR-COR")).unwrap().query, "zone=FR-COR");
+        assert!(!ZoneQuery::of(&place, None).unwrap().fits("DE-LU"));
         for zone in ["", "FR&x=1", "F R", "../x"] {
-            assert!(Asked::of(&place, Some(zone)).is_err(), "{zone}");
+            assert!(ZoneQuery::of(&place, Some(zone)).is_err(), "{zone}");
         }
-        assert!(Asked::of(&Place { country_iso_code: "XXX".into(), ..Place::default() }, None).is_err());
+        assert!(ZoneQuery::of(&Place { country_iso_code: "XXX".into(), ..Place::default() }, None).is_err());
     }
 }

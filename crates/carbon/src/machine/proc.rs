@@ -55,7 +55,7 @@ const LOOKS_UNTIL_FORGOTTEN: u32 = 60;
 
 /// Processes known to be outside the tree, so that the cost of a sample depends only on the size of the tree.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Outsiders {
+pub(crate) struct KnownOutsideTree {
     pids: HashSet<u32>,
     looks: u32,
 }
@@ -125,7 +125,7 @@ impl Machine {
     ///
     /// Children that ended are in their parent's time once it has waited for them. A descendant whose parent ended
     /// belongs to init and is no longer seen.
-    pub fn tree(&self, root: Option<u32>, outsiders: &mut Outsiders) -> Option<Tree> {
+    pub fn tree(&self, root: Option<u32>, outsiders: &mut KnownOutsideTree) -> Option<Tree> {
         let name = root.map_or_else(|| "self".to_owned(), |pid| pid.to_string());
         let first = self.stat(&name)?;
         let found = self.walk(first).unwrap_or_else(|| self.scan(first, outsiders));
@@ -186,7 +186,7 @@ impl Machine {
     }
 
     /// The tree by every process's parent.
-    fn scan(&self, first: Stat, outsiders: &mut Outsiders) -> Vec<Stat> {
+    fn scan(&self, first: Stat, outsiders: &mut KnownOutsideTree) -> Vec<Stat> {
         let Ok(entries) = fs::read_dir(self.root.join("proc")) else { return vec![first] };
         let listed = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
         let listed: HashSet<u32> = listed.collect();
@@ -321,7 +321,7 @@ mod tests {
             process(root.path(), pid, parent, ticks);
         }
         let machine = Machine::new(root.path());
-        let outsiders = &mut Outsiders::default();
+        let outsiders = &mut KnownOutsideTree::default();
         let tree = machine.tree(Some(10), outsiders).unwrap();
         assert_eq!((tree.pids.clone(), tree.ticks), (vec![10, 11, 12], 7));
         assert!(tree.resident_gb > 0.0);
@@ -345,14 +345,14 @@ mod tests {
             fs::create_dir_all(&folder).unwrap();
             fs::write(folder.join("children"), list).unwrap();
         }
-        assert_eq!(machine.tree(Some(10), &mut Outsiders::default()).unwrap(), tree);
+        assert_eq!(machine.tree(Some(10), &mut KnownOutsideTree::default()).unwrap(), tree);
     }
 
     #[cfg(target_os = "linux")]
     #[test]
     fn children_of_this_very_process_are_seen() {
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-        let tree = Machine::new(Path::new("/")).tree(None, &mut Outsiders::default()).unwrap();
+        let tree = Machine::new(Path::new("/")).tree(None, &mut KnownOutsideTree::default()).unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(tree.pids.contains(&std::process::id()) && tree.pids.contains(&child.id()), "{tree:?}");

@@ -88,8 +88,8 @@ pub(crate) struct Ledger {
     ram: Option<Source<f64>>,
     gpus: Vec<Gpu>,
     apportioned: Apportioned,
-    cpu_unsettled: Unsettled,
-    ram_unsettled: Unsettled,
+    cpu_unsettled: UnattributedEnergy,
+    ram_unsettled: UnattributedEnergy,
     ram_total_gb: Option<f64>,
     last_at: f64,
     last_ticks: Option<Ticks>,
@@ -120,13 +120,13 @@ pub(crate) struct Apportioned {
 
 /// Energy whose process share is not known yet.
 #[derive(Clone, Copy, Debug, Default)]
-struct Unsettled(f64);
+struct UnattributedEnergy(f64);
 
 #[derive(Debug)]
 struct Gpu {
     source: GpuSource,
     share: Option<f64>,
-    unsettled: Unsettled,
+    unsettled: UnattributedEnergy,
 }
 
 #[derive(Debug)]
@@ -193,8 +193,8 @@ impl Ledger {
             ram,
             gpus: first.gpus.iter().enumerate().map(|(n, gpu)| Gpu::new(n, gpu, first.at_seconds)).collect(),
             apportioned: Apportioned::default(),
-            cpu_unsettled: Unsettled::default(),
-            ram_unsettled: Unsettled::default(),
+            cpu_unsettled: UnattributedEnergy::default(),
+            ram_unsettled: UnattributedEnergy::default(),
             ram_total_gb,
             last_at: first.at_seconds,
             last_ticks: first.ticks,
@@ -398,7 +398,7 @@ fn own_memory(readings: &Readings) -> Option<f64> {
     (used_gb > 0.0).then(|| (own_gb / used_gb).min(1.0))
 }
 
-impl Unsettled {
+impl UnattributedEnergy {
     /// The share of `uj` and of what waited before, once there is one.
     fn settle(&mut self, uj: f64, share: Option<f64>) -> f64 {
         self.0 += uj;
@@ -412,7 +412,7 @@ impl Gpu {
             Some(uj) => GpuSource::Counter(Counter::new(&format!("GPU {number}"), None, uj, at)),
             None => GpuSource::Power(first.power_w.map(|watts| (watts, at))),
         };
-        Self { source, share: None, unsettled: Unsettled::default() }
+        Self { source, share: None, unsettled: UnattributedEnergy::default() }
     }
 }
 

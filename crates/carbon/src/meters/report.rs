@@ -34,13 +34,13 @@ pub(crate) struct Reporter {
     calibration: Option<(Fit, String)>,
     /// What every row says of the machine; the rest is empty.
     machine: EmissionsRecord,
-    emitted: Emitted,
+    emitted: EmissionTotals,
     notes: Vec<String>,
 }
 
 /// Emissions as they arise: the grid's figure may change while a run lasts.
 #[derive(Debug)]
-struct Emitted {
+struct EmissionTotals {
     grid: Grid,
     joules: f64,
     kwh: f64,
@@ -83,7 +83,7 @@ impl Reporter {
                 None
             }
         };
-        Self { emitted: Emitted::new(config.grid.now()), calibration, config, machine, notes }
+        Self { emitted: EmissionTotals::new(config.grid.now()), calibration, config, machine, notes }
     }
 
     /// Lets the energy since the last call emit at the grid's figure of now.
@@ -367,7 +367,7 @@ fn gpu_part(ledger: &Ledger, with_counter: usize, gpus: usize, joules: f64) -> P
     Part { component: "gpu", joules, method, is_measured: true, evidence: gpu::EVIDENCE, is_apportioned }
 }
 
-impl Emitted {
+impl EmissionTotals {
     fn new(grid: Grid) -> Self {
         let mut emitted = Self {
             grid: grid.clone(),
@@ -511,7 +511,7 @@ mod tests {
     fn emissions_follow_the_intensity_of_their_hour() {
         let place = Place { country_iso_code: "FRA".into(), region: None, cloud: None };
         let at = |g_per_kwh| Grid { g_per_kwh, uncertainty: 0.1, ..GridSource::yearly(&place).now() };
-        let mut emitted = Emitted::new(at(100.0));
+        let mut emitted = EmissionTotals::new(at(100.0));
         emitted.add(1.0, at(100.0));
         emitted.add(3.0, at(300.0));
         assert!(close(emitted.grams, 1000.0) && close(emitted.mean_g_per_kwh(), 250.0));

@@ -4,7 +4,7 @@ use greentune_core_config::settings::TrackingMode;
 
 use crate::{
     Host,
-    machine::{Identity, Machine, Memory, Outsiders, Ticks, Tree},
+    machine::{Identity, KnownOutsideTree, Machine, Memory, Ticks, Tree},
     meters::{
         gpu::{self, GpuReading, Gpus, OwnShare},
         rapl::{self, Domain, Domains},
@@ -29,7 +29,7 @@ pub(crate) struct Sensors {
     /// Whether a process's share is wanted, and whose: `None` is this one.
     mode: TrackingMode,
     process: Option<u32>,
-    outsiders: Outsiders,
+    outsiders: KnownOutsideTree,
     /// What does not change.
     pub identity: Identity,
     /// RAPL counters; none when they cannot be read.
@@ -84,7 +84,7 @@ impl Sensors {
         } else if identity.ram_total_gb.is_none() && domains.memory.is_empty() {
             notes.push("RAM: its size is unreadable, so it is not counted".into());
         }
-        let outsiders = Outsiders::default();
+        let outsiders = KnownOutsideTree::default();
         let (mode, process) = (counted.mode, counted.process);
         Self { machine, mode, process, outsiders, identity, domains, gpus, notes }
     }

@@ -14,7 +14,7 @@ use super::{
     cache::{CachedModel, make_folder},
     client::{Client, FileInfo, REPETITIONS},
     error::{HubError, Result},
-    watch::{Gauge, Watch},
+    watch::{ProgressSum, Watch},
 };
 
 /// Bytes read at once.
@@ -37,7 +37,7 @@ impl Download<'_> {
     ///
     /// Errors: whatever keeps it from being complete; what was fetched so far stays for the next attempt, unless it
     /// is not what was promised.
-    pub(super) fn run(&self, gauge: &mut Gauge) -> Result<u64> {
+    pub(super) fn run(&self, gauge: &mut ProgressSum) -> Result<u64> {
         let blob = self.cached.blob(&self.info.etag);
         if let Some(folder) = blob.parent() {
             make_folder(folder)?;
@@ -59,7 +59,7 @@ impl Download<'_> {
     }
 
     /// Appends to the file at `path` until it is as long as promised; gives up when nothing comes any more.
-    fn complete(&self, path: &Path, gauge: &mut Gauge) -> Result<()> {
+    fn complete(&self, path: &Path, gauge: &mut ProgressSum) -> Result<()> {
         let (mut in_vain, mut best) = (0, length(path));
         loop {
             let start = length(path);
@@ -88,7 +88,7 @@ impl Download<'_> {
     }
 
     /// One request: what it brings goes to the end of the file at `path`, which is `start` bytes long.
-    fn append(&self, path: &Path, start: u64, gauge: &mut Gauge) -> Result<()> {
+    fn append(&self, path: &Path, start: u64, gauge: &mut ProgressSum) -> Result<()> {
         let (write, open) = (HubError::file("write to", path), HubError::file("open", path));
         // Longer than promised: it cannot be the beginning of this file.
         let start = if start > self.info.size { 0 } else { start };
@@ -108,7 +108,7 @@ impl Download<'_> {
         file: &mut File,
         path: &Path,
         mut done: u64,
-        gauge: &mut Gauge,
+        gauge: &mut ProgressSum,
     ) -> Result<()> {
         // One byte more than promised shows that it is too long; what follows must not fill the disk.
         let end = self.info.size.saturating_add(1);

@@ -14,7 +14,7 @@ use super::{
     error::{HubError, Result},
     files::{self, CONFIG, INDEX, Parts},
     settings::HubSettings,
-    watch::{Gauge, Watch},
+    watch::{ProgressSum, Watch},
 };
 
 /// Which model is wanted.
@@ -38,7 +38,7 @@ pub struct Snapshot {
     /// Bytes that were fetched for it just now.
     pub downloaded_bytes: u64,
     /// Why the Hub could not say whether there is a newer commit, if it was asked and did not answer.
-    pub not_asked: Option<String>,
+    pub lookup_problem: Option<String>,
 }
 
 /// The model in the cache, when it is complete there; the network is not used.
@@ -65,13 +65,13 @@ pub fn fetch_model<E: From<HubError>>(
     let model = CachedModel::new(&settings.cache, id, revision);
     let present = in_cache(&model, parts);
     let (commit, listing) = match (present, ask(settings, wanted, &model, watch)) {
-        (Some(snapshot), Asked::Needless) => return Ok(snapshot),
-        (Some(snapshot), Asked::Failed(error)) if error.is_passing() => {
-            return Ok(Snapshot { not_asked: Some(error.to_string()), ..snapshot });
+        (Some(snapshot), RevisionLookup::Needless) => return Ok(snapshot),
+        (Some(snapshot), RevisionLookup::Failed(error)) if error.is_passing() => {
+            return Ok(Snapshot { lookup_problem: Some(error.to_string()), ..snapshot });
         }
-        (_, Asked::Answered { commit, listing }) => (commit, listing),
-        (_, Asked::Failed(error)) => return Err(error.into()),
-        (None, Asked::Needless) => {
+        (_, RevisionLookup::Answered { commit, listing }) => (commit, listing),
+        (_, RevisionLookup::Failed(error)) => return Err(error.into()),
+        (None, RevisionLookup::Needless) => {
             let cache = settings.cache.clone();
             return Err(
                 HubError::NotCached { id: id.to_owned(), revision: revision.to_owned(), cache }.into()
@@ -88,10 +88,10 @@ pub fn fetch_model<E: From<HubError>>(
     check(&folder.join(CONFIG))?;
     downloaded_bytes += fetching.rest(&folder, &files::needed(id, &listing, parts)?)?;
     fetching.model.remember(&fetching.commit)?;
-    Ok(Snapshot { folder, commit: fetching.commit, downloaded_bytes, not_asked: None })
+    Ok(Snapshot { folder, commit: fetching.commit, downloaded_bytes, lookup_problem: None })
 }
 
-enum Asked {
+enum RevisionLookup {
     /// The cache alone decides.
     Needless,
     /// What the Hub said.
@@ -100,27 +100,27 @@ enum Asked {
     Failed(HubError),
 }
 
-fn ask(settings: &HubSettings, wanted: FetchModel, model: &CachedModel, watch: &Watch) -> Asked {
+fn ask(settings: &HubSettings, wanted: FetchModel, model: &CachedModel, watch: &Watch) -> RevisionLookup {
     let is_here = in_cache(model, wanted.parts).is_some();
     if settings.offline || (is_here && is_commit(wanted.revision)) {
-        return Asked::Needless;
+        return RevisionLookup::Needless;
     }
     let client = match Client::new(settings, wanted.id, wanted.revision) {
         Ok(client) => client,
-        Err(error) => return Asked::Failed(error),
+        Err(error) => return RevisionLookup::Failed(error),
     };
     // If the model is in the cache, do not wait for a Hub that does not answer.
     let repetitions = if is_here { 0 } else { REPETITIONS };
     match client.patiently(watch, repetitions, Client::model_info) {
-        Ok(info) => Asked::Answered { commit: info.sha.clone(), listing: info.into_listing() },
-        Err(error) => Asked::Failed(error),
+        Ok(info) => RevisionLookup::Answered { commit: info.sha.clone(), listing: info.into_listing() },
+        Err(error) => RevisionLookup::Failed(error),
     }
 }
 
 fn in_cache(model: &CachedModel, parts: Parts) -> Option<Snapshot> {
     let commit = model.commit()?;
     let folder = model.snapshot(&commit);
-    let snapshot = Snapshot { folder, commit, downloaded_bytes: 0, not_asked: None };
+    let snapshot = Snapshot { folder, commit, downloaded_bytes: 0, lookup_problem: None };
     files::is_complete(&snapshot.folder, parts).then_some(snapshot)
 }
 
@@ -158,7 +158,7 @@ impl Fetching<'_> {
         let missing: Vec<(String, FileInfo)> = missing.map(ask).collect::<Result<_>>()?;
         let before = self.done.get();
         let total = before + missing.iter().map(|(_, info)| info.size).sum::<u64>();
-        let mut gauge = Gauge { watch: self.watch, before, total };
+        let mut gauge = ProgressSum { watch: self.watch, before, total };
         let mut fetched = 0;
         for (name, info) in &missing {
             fetched += self.one(name, info, &mut gauge)?;
@@ -168,7 +168,7 @@ impl Fetching<'_> {
         Ok(fetched)
     }
 
-    fn one(&self, name: &str, info: &FileInfo, gauge: &mut Gauge) -> Result<u64> {
+    fn one(&self, name: &str, info: &FileInfo, gauge: &mut ProgressSum) -> Result<u64> {
         let Self { client, model: cached, id, watch, .. } = self;
         let fetched = Download { client, cached, id, name, info, watch }.run(gauge)?;
         cached.link(&self.commit, name, &info.etag)?;

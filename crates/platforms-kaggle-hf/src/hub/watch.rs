@@ -46,7 +46,7 @@ impl Watch<'_> {
 }
 
 /// Adds up what several files report.
-pub(super) struct Gauge<'a> {
+pub(super) struct ProgressSum<'a> {
     pub(super) watch: &'a Watch<'a>,
     /// Bytes of the files before this one.
     pub(super) before: u64,
@@ -54,7 +54,7 @@ pub(super) struct Gauge<'a> {
     pub(super) total: u64,
 }
 
-impl Gauge<'_> {
+impl ProgressSum<'_> {
     /// `file` has `done` bytes now.
     pub(super) fn at(&self, file: &str, done: u64) {
         self.watch.reporter.report(&TransferProgress {

@@ -279,13 +279,14 @@ fn it_asks_again_after_the_interval() {
 #[test]
 fn pauses_grow_and_a_service_that_asks_for_patience_gets_it() {
     let refresh = Duration::from_hours(1);
-    let after = |what, failures| pause_after(&Trouble { host: "h".into(), what }, failures, refresh);
-    let pauses: Vec<_> = [0, 1, 2, 40].map(|failures| after(What::Status(500), failures).as_secs()).into();
+    let after = |what, failures| pause_after(&ServiceError { host: "h".into(), what }, failures, refresh);
+    let pauses: Vec<_> =
+        [0, 1, 2, 40].map(|failures| after(ServiceErrorKind::Status(500), failures).as_secs()).into();
     assert_eq!(pauses, [30, 60, 120, 3600]);
-    assert_eq!(after(What::SlowDown(Some(Duration::from_mins(90))), 0), Duration::from_mins(90));
-    assert_eq!(after(What::SlowDown(Some(Duration::from_secs(1))), 3), Duration::from_mins(4));
-    assert_eq!(after(What::SlowDown(Some(Duration::MAX)), 0), LONGEST_PATIENCE);
-    assert_eq!(after(What::Refused(401), 0), Duration::from_hours(1));
+    assert_eq!(after(ServiceErrorKind::SlowDown(Some(Duration::from_mins(90))), 0), Duration::from_mins(90));
+    assert_eq!(after(ServiceErrorKind::SlowDown(Some(Duration::from_secs(1))), 3), Duration::from_mins(4));
+    assert_eq!(after(ServiceErrorKind::SlowDown(Some(Duration::MAX)), 0), LONGEST_PATIENCE);
+    assert_eq!(after(ServiceErrorKind::Refused(401), 0), Duration::from_hours(1));
 }
 
 #[test]

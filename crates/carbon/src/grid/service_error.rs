@@ -12,13 +12,13 @@ pub(super) const HIGHEST_G_PER_KWH: f64 = 2000.0;
 /// Why there is no figure. It contains the host, but neither token nor address.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{host} {what}")]
-pub(super) struct Trouble {
+pub(super) struct ServiceError {
     pub host: String,
-    pub what: What,
+    pub what: ServiceErrorKind,
 }
 
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub(super) enum What {
+pub(super) enum ServiceErrorKind {
     #[error("is no address such as https://host/v3/carbon-intensity/latest, without user and query")]
     Endpoint,
     #[error("has no zone for {0:?}")]
@@ -55,7 +55,7 @@ pub(super) enum What {
     NoThread(std::io::ErrorKind),
 }
 
-impl What {
+impl ServiceErrorKind {
     /// What it means that an exchange, allowed to take `within`, ended in `error`, in whose words no address stands.
     pub(super) fn of(error: &HttpError, within: Duration) -> Self {
         match error {
@@ -73,14 +73,15 @@ impl What {
     }
 }
 
-impl Trouble {
+impl ServiceError {
     pub(super) fn kind(&self) -> ProblemKind {
         match self.what {
-            What::NoToken | What::Refused(_) => ProblemKind::Credentials,
-            What::SlowDown(_) => ProblemKind::RateLimited,
-            What::Endpoint | What::Zone(_) | What::UnknownZone(_) | What::InClear => {
-                ProblemKind::InvalidInput
-            }
+            ServiceErrorKind::NoToken | ServiceErrorKind::Refused(_) => ProblemKind::Credentials,
+            ServiceErrorKind::SlowDown(_) => ProblemKind::RateLimited,
+            ServiceErrorKind::Endpoint
+            | ServiceErrorKind::Zone(_)
+            | ServiceErrorKind::UnknownZone(_)
+            | ServiceErrorKind::InClear => ProblemKind::InvalidInput,
             _ => ProblemKind::Unavailable,
         }
     }
