@@ -48,7 +48,7 @@ LAYERS = {
         "export",
         "reports",
     ],
-    "mcp-server": ["core-config", "carbon", "workbench"],
+    "mcp-server": ["core-config", "workbench"],
     "monitor-api": ["core-config", "workbench"],
     "cli": ["core-config", "http-client", "carbon", "trainer-burn", "workbench", "mcp-server", "monitor-api"],
     # For tests alone; nobody else may depend on it (deny.toml).

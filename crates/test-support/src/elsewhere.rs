@@ -17,7 +17,8 @@ use greentune_core_config::{
     Diagnostic as _, Problem, ProblemKind,
     layout::{ProjectLayout, RunLayout},
     manifest::RunManifest,
-    platform::{Capabilities, Job, JobState, LastWords, Platform, PlatformKind, Quote, Submitted},
+    platform::{Capabilities, Job, JobState, LastWords, PlatformKind, Quote, Submitted},
+    port::Platform,
 };
 use greentune_run_folder::{append_mirrored, lock, request_cancel};
 

@@ -16,12 +16,7 @@ use greentune_http_client::{Backoff, jittered};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::{
-    Credentials, TrackingError,
-    events::EventFile,
-    sink::{self, Sink},
-    state,
-};
+use crate::{Credentials, TrackingError, destinations, events::EventFile, sink::Sink, state};
 
 /// Events in one go: their figures fit into a few calls.
 const BATCH: usize = 500;
@@ -69,7 +64,7 @@ impl Tracking {
         settings: &Settings,
         credentials: &Credentials,
     ) -> Result<Self, TrackingError> {
-        let sinks = sink::all(layout, settings, credentials)?;
+        let sinks = destinations::asked_for(layout, settings, credentials)?;
         let mut followers = Vec::new();
         if !sinks.is_empty() {
             let lock = Arc::new(state::lock(layout)?);
@@ -280,7 +275,7 @@ pub fn sync(
     settings: &Settings,
     credentials: &Credentials,
 ) -> Result<SyncReport, TrackingError> {
-    let sinks = sink::all(layout, settings, credentials)?;
+    let sinks = destinations::asked_for(layout, settings, credentials)?;
     if sinks.is_empty() {
         return Err(TrackingError::NothingConfigured);
     }

@@ -5,6 +5,7 @@
 //! server that does not answer costs training nothing: what is missing is sent when it answers again, by a later
 //! attempt, or by [`sync`].
 
+mod destinations;
 mod error;
 mod events;
 mod follow;

@@ -1,6 +1,8 @@
+//! What a destination of a run does, and what all of them send.
+
 use greentune_core_config::{layout::RunLayout, settings::Settings};
 
-use crate::{Credentials, TrackingError, events::QueuedEvent, mlflow::MlflowSink, state, wandb};
+use crate::{TrackingError, events::QueuedEvent, state};
 
 /// A destination of a run: a server or a folder.
 pub(crate) trait Sink: Send {
@@ -31,30 +33,6 @@ pub(crate) trait Sink: Send {
 
     /// How many events are there according to the run's folder.
     fn acknowledged(&self) -> u64;
-}
-
-/// The sinks that `settings` ask for.
-pub(crate) fn all(
-    layout: &RunLayout,
-    settings: &Settings,
-    credentials: &Credentials,
-) -> Result<Vec<Box<dyn Sink>>, TrackingError> {
-    let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
-    if !settings.mlflow.enabled && settings.wandb.project.is_none() {
-        return Ok(sinks);
-    }
-    let manifest = greentune_run_folder::manifest::read(layout)?;
-    if settings.mlflow.enabled {
-        sinks.push(Box::new(MlflowSink::new(layout, &manifest, &settings.mlflow, credentials)?));
-    }
-    if let Some(project) = &settings.wandb.project {
-        let folder = wandb::FolderSink::new(layout, &manifest, project, settings)?;
-        sinks.push(match &credentials.wandb_api_key {
-            Some(key) => Box::new(wandb::LiveSink::new(folder, key, credentials)?),
-            None => Box::new(folder),
-        });
-    }
-    Ok(sinks)
 }
 
 /// The run's settings by dotted key, those that are unset left out.

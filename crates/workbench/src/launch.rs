@@ -12,7 +12,8 @@ use greentune_core_config::{
     event::EventKind,
     layout::RunLayout,
     manifest::{RunManifest, RunStatus},
-    platform::{Job, JobState, Platform, PlatformKind},
+    platform::{Job, JobState, PlatformKind},
+    port::Platform,
 };
 use greentune_run_folder::{
     Liveness, RunFolderError, clear_cancel_request, lock, manifest, read_after, remaining_seconds,

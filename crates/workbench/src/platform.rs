@@ -6,7 +6,8 @@ use greentune_core_config::{
     Problem, ProblemKind,
     layout::RunLayout,
     manifest::RunManifest,
-    platform::{JobState, Platform, PlatformKind},
+    platform::{JobState, PlatformKind},
+    port::Platform,
 };
 use greentune_run_folder::Liveness;
 

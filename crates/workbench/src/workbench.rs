@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use greentune_core_config::{
-    platform::Platform,
-    port::{Silent, TransferReporter},
-};
+use greentune_core_config::port::{Platform, Silent, TransferReporter};
 
 use crate::{Result, WorkbenchConfig, WorkbenchError, observer::Observer, platform::Platforms, views::Views};
 

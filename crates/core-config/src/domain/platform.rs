@@ -1,15 +1,8 @@
-//! Where runs are trained: the port that a platform implements, and what a manifest keeps of a job.
-//!
-//! A platform trains a run folder with the same worker, wherever that is. What the worker writes there (events, manifest,
-//! checkpoints, adapters) is brought back into the run's folder here, and everything else reads the folder.
-
-use std::path::PathBuf;
+//! Where runs are trained, and what is said of a job there. The port is [`crate::port::Platform`].
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-use crate::{layout::RunLayout, manifest::RunManifest, problem::Problem};
 
 /// Where a run can be trained.
 #[derive(
@@ -162,42 +155,6 @@ pub struct LastWords {
     pub exit: Option<String>,
     /// The end of its log.
     pub log_tail: String,
-}
-
-/// Where runs are trained.
-///
-/// Calls block and may take seconds; an implementation keeps its own time limits. Each gets the folder of the run here and
-/// the manifest as it was read, whose `platform` names the job. An error of kind `unavailable` or `rate_limited` means that
-/// the platform could not be asked: what is known of the run stands, and the call may be repeated.
-pub trait Platform: std::fmt::Debug + Send + Sync {
-    /// Which platform it is.
-    fn kind(&self) -> PlatformKind;
-
-    /// What it can do.
-    fn capabilities(&self) -> Capabilities;
-
-    /// What training the run would take there. Starts nothing and costs nothing.
-    fn quote(&self, run: &RunLayout, manifest: &RunManifest) -> Result<Quote, Problem>;
-
-    /// Hands the run over to be trained, or to go on from its last checkpoint. The manifest says `queued` already, and which
-    /// stages are asked for. After an error nothing runs there.
-    fn submit(&self, run: &RunLayout, manifest: &RunManifest) -> Result<Submitted, Problem>;
-
-    /// Whether a worker is at work.
-    fn status(&self, run: &RunLayout, manifest: &RunManifest) -> Result<JobState, Problem>;
-
-    /// Brings the events that are new into the run's folder. Nothing is brought twice; without contact nothing is lost.
-    fn follow(&self, run: &RunLayout, manifest: &RunManifest) -> Result<(), Problem>;
-
-    /// Asks the worker to end at its next step, with a checkpoint. Returns before it has.
-    fn cancel(&self, run: &RunLayout, manifest: &RunManifest) -> Result<(), Problem>;
-
-    /// Brings what the worker left (checkpoints, adapters, emissions, evaluations) into the project here; the files that were
-    /// brought, relative to the project.
-    fn fetch(&self, run: &RunLayout, manifest: &RunManifest) -> Result<Vec<PathBuf>, Problem>;
-
-    /// How the worker ended, for the message of a run that broke off.
-    fn last_words(&self, run: &RunLayout, manifest: &RunManifest) -> LastWords;
 }
 
 #[cfg(test)]

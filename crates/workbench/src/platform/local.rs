@@ -17,7 +17,8 @@ use greentune_core_config::{
     Diagnostic as _, Problem,
     layout::RunLayout,
     manifest::RunManifest,
-    platform::{Capabilities, Job, JobState, LastWords, Platform, PlatformKind, Quote, Submitted},
+    platform::{Capabilities, Job, JobState, LastWords, PlatformKind, Quote, Submitted},
+    port::Platform,
 };
 use greentune_run_folder::{locally_active, overall_pace, remaining_seconds, request_cancel};
 use jiff::Timestamp;

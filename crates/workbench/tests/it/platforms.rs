@@ -3,11 +3,8 @@
 use std::{fs, sync::Arc, time::Duration};
 
 use greentune_core_config::{
-    ProblemKind,
-    event::EventKind,
-    layout::RunLayout,
-    manifest::RunStatus,
-    platform::{Platform, PlatformKind},
+    ProblemKind, event::EventKind, layout::RunLayout, manifest::RunStatus, platform::PlatformKind,
+    port::Platform,
 };
 use greentune_test_support::elsewhere::Elsewhere;
 use greentune_workbench::{
