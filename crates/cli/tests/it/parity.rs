@@ -101,7 +101,8 @@ fn sample(schema: &Value, truth: bool) -> Value {
         ("boolean", _) => truth.into(),
         ("integer", _) => 1.into(),
         ("number", _) => json!(0.5),
-        ("array", _) => json!([sample(&schema["items"], truth)]),
+        // Two, which is the least that a comparison takes.
+        ("array", _) => json!([sample(&schema["items"], truth), sample(&schema["items"], truth)]),
         ("object", Some(fields)) => {
             let fields = fields.iter().map(|(name, field)| (name.clone(), sample(field, truth)));
             Value::Object(fields.collect::<Map<_, _>>())
