@@ -6,6 +6,7 @@ use std::{
 };
 
 use greentune_core_config::{
+    Basis,
     emissions::{EmissionsProvenance, EmissionsRecord},
     event::EmissionsSoFar,
     settings::{CarbonSettings, TrackingMode},
@@ -124,7 +125,7 @@ pub struct Snapshot {
     /// The same by component.
     pub power: ComponentPower,
     /// `measured`, `modelled`, or `mixed` where both went into the energy.
-    pub basis: &'static str,
+    pub basis: Basis,
 }
 
 impl Snapshot {
@@ -136,7 +137,7 @@ impl Snapshot {
             energy_kwh: self.record.energy_consumed,
             emissions_kg_co2: self.record.emissions,
             power_w: self.power_w,
-            basis: self.basis.to_owned(),
+            basis: self.basis.to_string(),
         }
     }
 }

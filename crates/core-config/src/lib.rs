@@ -10,9 +10,11 @@ mod domain;
 pub mod model;
 mod worker;
 
+pub use basis::Basis;
 pub use configuration::{availability, resolve, settings};
 pub use domain::{
-    emissions, evaluation, event, ids, layout, manifest, platform, port, problem, selection, suggestion,
+    basis, emissions, evaluation, event, ids, layout, manifest, platform, port, problem, quantities,
+    selection, suggestion,
 };
 pub use model::memory;
 pub use problem::{Diagnostic, Location, Problem, ProblemKind};

@@ -12,7 +12,7 @@ use std::{
 
 use greentune_carbon::{
     codecarbon,
-    summary::{Basis, Recommendation, RecommendationKind},
+    summary::{Recommendation, RecommendationKind},
 };
 use greentune_core_config::{
     ProblemKind,

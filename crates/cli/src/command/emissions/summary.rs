@@ -76,11 +76,7 @@ pub fn basis(summary: &EmissionsSummary) -> Vec<String> {
     let mut lines = Vec::new();
     for provenance in summary.stages.iter().filter_map(|stage| stage.provenance.as_ref()) {
         for part in &provenance.components {
-            let basis = match part.basis {
-                greentune_core_config::emissions::EnergyBasis::Measured => "measured",
-                greentune_core_config::emissions::EnergyBasis::Modelled => "modelled",
-            };
-            lines.push(format!("{} {basis}: {}", part.component, part.method));
+            lines.push(format!("{} {}: {}", part.component, part.basis, part.method));
         }
         let intensity = number(provenance.carbon_intensity_g_per_kwh);
         lines.push(format!("grid {intensity} g CO2e per kWh: {}", provenance.carbon_intensity_source));
