@@ -55,6 +55,12 @@ bench-plan:
     cargo build --release
     python3 fixtures/bench/plan.py --binary {{target}}/release/greentune
 
+# Looking at a run of a million steps, listing 10 000 runs (about a minute)
+bench-runs:
+    cargo build --release --workspace --examples
+    {{target}}/release/examples/large_run
+    {{target}}/release/examples/many_runs
+
 # What metering costs beside CodeCarbon, and adding up 10 000 files beside pandas (about 6 minutes; codecarbon installed)
 bench-carbon python=(peers / "venvs/cc/bin/python"):
     cargo build --release --workspace --examples

@@ -1,6 +1,7 @@
 use crate::{Selected, SelectionError, Snapshot};
 
-/// Which samples of an epoch are selected, decided at its start: then no matter in what chunks they are offered.
+/// The selection of an epoch, decided at its start, so that it does not depend on the chunks in which candidates are
+/// offered.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Plan {
     /// Weight by sample: 0 is not selected, and a negative sign marks those that were forced.

@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{SelectionError, Settings};
 
-/// What a forward pass tells of a sample.
+/// What a forward pass shows about a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Observation {
     /// Its loss, without weight; in nats for cross-entropy.
@@ -11,7 +11,7 @@ pub struct Observation {
     pub entropy: f32,
 }
 
-/// How much there is to learn from a sample. Any closure of an [`Observation`] is one.
+/// A rule that says how much there is to learn from a sample. Any function of an [`Observation`] can be one.
 pub trait Score: Send + Sync {
     /// The score: the higher, the more. One that is no finite number counts as unknown.
     fn score(&self, observation: Observation) -> f32;
@@ -41,7 +41,7 @@ impl Significance {
 }
 
 impl Score for Significance {
-    /// A part without weight does not count, not even where it is no number.
+    /// A part whose weight is 0 does not count, even if it is not a number.
     fn score(&self, observation: Observation) -> f32 {
         let part = |weight: f32, value: f32| if weight == 0.0 { 0.0 } else { weight * value };
         part(self.loss, observation.loss) + part(self.entropy, observation.entropy)

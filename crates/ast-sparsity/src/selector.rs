@@ -3,7 +3,7 @@ use crate::{
     Accounting, Needs, Observation, Policy, Progress, Selected, SelectionError, Settings, Snapshot, policy,
 };
 
-/// A policy as a training loop drives it: what goes in is checked, what comes out is counted.
+/// Drives a policy for a training loop: checks its inputs and counts its selections.
 pub struct Selector {
     policy: Box<dyn Policy>,
     samples: usize,
@@ -68,7 +68,7 @@ impl Selector {
         Ok(())
     }
 
-    /// Learns what training told of the samples `ids`: their losses before this step, and without weights.
+    /// Records the observations of the samples `ids`: their losses before this step, without weights.
     pub fn observe(&mut self, ids: &[usize], observations: &[Observation]) -> Result<(), SelectionError> {
         self.check(ids)?;
         if ids.len() != observations.len() {
@@ -84,7 +84,7 @@ impl Selector {
         self.accounting
     }
 
-    /// The state, from which [`restore`](Self::restore) goes on to select the very same samples.
+    /// The state. A selector that [`restore`](Self::restore)s it selects the same samples from there on.
     pub fn snapshot(&self) -> Snapshot {
         let mut snapshot = Snapshot {
             policy: self.policy.name().to_owned(),
@@ -98,7 +98,7 @@ impl Selector {
         snapshot
     }
 
-    /// Goes on from a snapshot, at any point between two calls. An error leaves the selector unusable.
+    /// Restores a snapshot, taken at any point between two calls. After an error the selector is unusable.
     pub fn restore(&mut self, snapshot: &Snapshot) -> Result<(), SelectionError> {
         let fits = snapshot.policy == self.policy.name() && snapshot.samples == self.samples;
         if !fits {

@@ -2,7 +2,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::SelectionError;
 
-/// What a policy is built from. One set of settings serves all; a policy passes over what does not concern it.
+/// What a policy is built from. One set of settings serves all policies; each ignores the settings that do not concern
+/// it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
     /// Name of the policy: one of [`POLICIES`](crate::POLICIES).

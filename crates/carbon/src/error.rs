@@ -106,8 +106,7 @@ impl Diagnostic for CarbonError {
             Self::Setting { key, .. } => {
                 Problem::new(ProblemKind::InvalidInput, "carbon.setting", message).at_key(*key)
             }
-            Self::File { path, .. } => Problem::new(ProblemKind::Unavailable, "carbon.file", message)
-                .with_hint("Check that the folder exists, may be written and has space left.")
+            Self::File { path, source, .. } => Problem::of_file(source, message)
                 .at(Location { file: Some(path.clone()), ..Location::default() }),
             Self::Malformed { path, line, .. } => {
                 Problem::new(ProblemKind::InvalidInput, "carbon.malformed_file", message)

@@ -6,44 +6,22 @@
 //! sidecar ([`sidecar`]). [`track`] meters another program. From these files [`summary`] answers for a run,
 //! [`aggregate`] for all of them, [`compare`] for some beside each other; [`plots`] draws them (feature `plots`).
 
-pub mod aggregate;
-pub mod calibration;
-pub mod codecarbon;
-pub mod compare;
-pub mod equivalence;
-pub mod intensity;
-pub mod memory;
-#[cfg(feature = "plots")]
-pub mod plots;
-pub mod sci;
-pub mod sidecar;
-pub mod summary;
-pub mod track;
+pub mod grid;
 
-mod amd;
-mod carried;
-mod counter;
-mod cpu;
-mod durable;
 mod error;
-mod evidence;
-mod gpu;
-mod host_lock;
-mod ledger;
+mod files;
 mod machine;
-mod meter;
-mod nvidia;
-mod ram;
-mod rapl;
-mod report;
-mod sensors;
-mod tdp;
+mod meters;
+mod reports;
 
-pub use carried::Carried;
+pub use self::grid as intensity;
 pub use error::CarbonError;
-pub use ledger::ComponentPower;
-pub use meter::{Meter, MeterConfig, Snapshot, Surroundings};
-pub use sensors::Host;
+pub use files::{codecarbon, sidecar};
+pub use machine::{Host, memory};
+pub use meters::{Carried, ComponentPower, Meter, MeterConfig, Snapshot, Surroundings, calibration, track};
+#[cfg(feature = "plots")]
+pub use reports::plots;
+pub use reports::{aggregate, compare, equivalence, sci, summary};
 
 /// Joules in a kWh.
 const JOULES_PER_KWH: f64 = 3.6e6;

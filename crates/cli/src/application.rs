@@ -45,7 +45,7 @@ fn not_a_command(error: &clap::Error) -> ExitCode {
         let Failure(problem) = Failure::new(ProblemKind::InvalidInput, "arguments.invalid", message);
         return Output::new(&GlobalFlags { json: true, ..GlobalFlags::default() }).fail(&problem);
     }
-    // Whoever does not listen any more has nothing to be told.
+    // If this fails, nobody reads the stream, and nothing is left to report.
     let _ = error.print();
     if is_answer { ExitCode::SUCCESS } else { ExitCode::from(exit_code(ProblemKind::InvalidInput)) }
 }

@@ -13,7 +13,8 @@ use crate::{
 /// Stands where there is no figure.
 const NONE: &str = "-";
 
-/// Base model and stages of a run, as they were evaluated at the end of each stage; `None` before the first end.
+/// Base model and stages of a run, as they were evaluated at the end of each stage; `None` before the first stage has
+/// ended.
 pub fn of_run(manifest: &RunManifest) -> Option<String> {
     // The newest report on a data set counts.
     let reports: Vec<_> = manifest.stages.iter().rev().flat_map(|stage| &stage.evaluations).collect();
@@ -40,7 +41,7 @@ pub fn of_classifier(report: &ClassificationReport) -> String {
     )
 }
 
-/// The models of `reports`, of which the first of a model on a data set counts.
+/// The models of `reports` side by side. Of several reports of one model on one data set, the first counts.
 pub fn of_reports(reports: &[&EvaluationReport]) -> String {
     let mut models: Vec<_> = reports.iter().map(|report| report.model).collect();
     models.sort_by_key(|model| match model {

@@ -2,6 +2,7 @@
 
 mod carbon;
 mod hub;
+mod proxy;
 mod tracking;
 
 use std::{
@@ -22,9 +23,9 @@ const HOME: &str = "GREENTUNE_HOME";
 /// Which index of runs is used, such as `sqlite:/path/to/state.db`.
 const STATE_URL: &str = "GREENTUNE_STATE_URL";
 
-/// A training step frees and takes the same large blocks again and again: the worker's allocator (mimalloc) keeps them
-/// instead of giving them back to the system, which would clear every page anew, and takes large pages where it may
-/// (docs/benchmarks/training.md has the effect). What the user's environment says comes first.
+/// A training step frees and allocates the same large blocks again and again. The worker's allocator (mimalloc) keeps
+/// them: giving them back to the system would make it clear every page anew. It also uses large pages where it may
+/// (docs/benchmarks/training.md has the effect). The user's environment takes precedence.
 const WORKER_ALLOCATOR: &[(&str, &str)] = &[
     ("MIMALLOC_PURGE_DELAY", "-1"),
     ("MIMALLOC_ALLOW_LARGE_OS_PAGES", "1"),
@@ -102,7 +103,7 @@ impl Environment {
         config.user_config =
             self.base_folder("XDG_CONFIG_HOME", "APPDATA", ".config").map(|f| f.join("config.toml"));
         config.user_home.clone_from(&self.user_home);
-        // Settings alone: what else is there, such as tokens, is not the workbench's to carry about.
+        // Only settings: other variables, such as tokens, are not passed to the workbench.
         let is_setting = |(name, _): &&(String, String)| name.starts_with("GREENTUNE_");
         config.environment = self.variables.iter().filter(is_setting).cloned().collect();
         Ok(config)
@@ -117,7 +118,7 @@ impl Environment {
 
     /// greentune's folder in a base folder (XDG Base Directory Specification 0.8; on Windows `APPDATA`).
     fn base_folder(&self, xdg: &str, windows: &str, in_home: &str) -> Option<PathBuf> {
-        // The specification wants relative paths to be passed over.
+        // The specification says that relative paths are to be ignored.
         let named = |name| self.variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let named = named(xdg).or_else(|| named(windows).filter(|_| cfg!(windows)));
         let folder = named.or_else(|| Some(self.user_home.as_ref()?.join(in_home)))?;

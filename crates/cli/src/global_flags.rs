@@ -13,13 +13,13 @@ pub struct GlobalFlags {
     /// The project's folder [default: the project around the current folder]
     #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
     pub project: Option<PathBuf>,
-    /// Never ask; no command of this version does
+    /// Never ask for input; no command of this version does
     #[arg(long, global = true, help_heading = "Global options")]
     pub no_input: bool,
-    /// No progress and no notes
+    /// Show no progress and no notes
     #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Global options")]
     pub quiet: bool,
-    /// Every training step, and the codes of problems
+    /// Show every training step, and the codes of problems
     #[arg(short, long, global = true, help_heading = "Global options")]
     pub verbose: bool,
 }

@@ -34,7 +34,7 @@ impl Output {
         }
     }
 
-    /// Whether notes and progress are for somebody.
+    /// Whether notes and progress are shown.
     pub fn shows_progress(self) -> bool {
         !self.json && !self.quiet
     }
@@ -123,15 +123,15 @@ impl Paint {
     pub fn heading(self, text: impl AsRef<str>) -> String {
         self.with(Style::new().bold(), text.as_ref())
     }
-    /// Something of less weight.
+    /// Something less important.
     pub fn faint(self, text: impl AsRef<str>) -> String {
         self.with(Style::new().dimmed(), text.as_ref())
     }
-    /// As it should be, or of help.
+    /// Something good or helpful.
     pub fn good(self, text: impl AsRef<str>) -> String {
         self.with(AnsiColor::Green.on_default(), text.as_ref())
     }
-    /// To be looked at.
+    /// Something doubtful.
     pub fn doubtful(self, text: impl AsRef<str>) -> String {
         self.with(AnsiColor::Yellow.on_default(), text.as_ref())
     }
@@ -157,7 +157,7 @@ fn write_out(text: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     let written = stdout.write_all(text.trim_end().as_bytes());
     match written.and_then(|()| stdout.write_all(b"\n")).and_then(|()| stdout.flush()) {
-        // A reader that has seen enough is no failure.
+        // A reader that closes the pipe early is no failure.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             let message = format!("cannot write to standard output: {error}");
             Err(Failure::new(ProblemKind::Unavailable, "output.write", message))
@@ -167,7 +167,7 @@ fn write_out(text: &str) -> Result<(), Failure> {
 }
 
 fn write_err(text: &str) {
-    // There is nowhere left to say that standard error is gone.
+    // If standard error is closed, there is nowhere left to report it.
     let _ = writeln!(io::stderr().lock(), "{}", text.trim_end());
 }
 

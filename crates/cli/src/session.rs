@@ -25,7 +25,7 @@ impl Session {
         Self { output, project, environment }
     }
 
-    /// The workbench, with nothing but the environment on top of the files.
+    /// The workbench with the settings of the files and the environment.
     pub fn workbench(&self) -> Result<Workbench, Failure> {
         Ok(Workbench::new(self.environment.workbench_config()?))
     }
@@ -65,17 +65,17 @@ impl Session {
         self.project.as_ref().map(|project| self.here(project)).or_else(around)
     }
 
-    /// The project, for commands that cannot do without; the workbench refuses a folder that is none.
+    /// The project, for commands that need one. The workbench refuses a folder that is not a project.
     pub fn project_or_here(&self) -> PathBuf {
         self.project().unwrap_or_else(|| self.environment.current_folder().to_owned())
     }
 
-    /// `path` as meant in the current folder.
+    /// `path` relative to the current folder.
     pub fn here(&self, path: &Path) -> PathBuf {
         self.environment.current_folder().join(path)
     }
 
-    /// An input file: from the current folder when it is there, else as meant in the project.
+    /// An input file: relative to the current folder if it exists there, else relative to the project.
     pub fn input(&self, path: &Path) -> PathBuf {
         let here = self.here(path);
         if here.exists() { here } else { path.to_owned() }

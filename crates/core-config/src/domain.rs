@@ -1,9 +1,10 @@
-//! Runs and what is said of them: names, files, events, manifest, evaluations, emissions, problems, and the ports.
+//! Runs and what describes them: names, files, events, manifest, evaluations, emissions, problems, and the ports.
 
 pub mod basis;
 pub mod emissions;
 pub mod evaluation;
 pub mod event;
+pub mod file_problem;
 pub mod ids;
 pub mod layout;
 pub mod manifest;

@@ -13,9 +13,10 @@ mod worker;
 pub use basis::Basis;
 pub use configuration::{availability, resolve, settings};
 pub use domain::{
-    basis, emissions, evaluation, event, ids, layout, manifest, platform, port, problem, quantities,
-    selection, suggestion,
+    basis, emissions, evaluation, event, file_problem, ids, layout, manifest, platform, port, problem,
+    quantities, selection, suggestion,
 };
+pub use file_problem::FileFault;
 pub use model::memory;
 pub use problem::{Diagnostic, Location, Problem, ProblemKind};
 pub use suggestion::Suggestion;

@@ -1,5 +1,6 @@
 //! What a worker process is asked to do besides training, and what it answers.
 
+mod counts;
 pub mod plan;
 pub mod preparation;
 pub mod task;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use greentune_core_config::{Diagnostic, Problem, ProblemKind};
+use greentune_core_config::{Diagnostic, FileFault, Problem, ProblemKind};
 
 use crate::format::ExportFormat;
 
@@ -151,7 +151,7 @@ impl ExportError {
 
     /// Whether the disk was full.
     pub(crate) fn is_disk_full(&self) -> bool {
-        matches!(self, Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull)
+        matches!(self, Self::Io { source, .. } if FileFault::of(source) == FileFault::DiskFull)
     }
 
     fn kind_and_code(&self) -> (ProblemKind, &'static str) {
@@ -173,7 +173,10 @@ impl ExportError {
             Self::DestinationTaken { .. } => (Conflict, "export.destination_taken"),
             Self::NoSpace { .. } => (Unavailable, "export.no_space"),
             Self::VerificationFailed { .. } => (Internal, "export.verification_failed"),
-            Self::Io { .. } => (Internal, "export.io"),
+            Self::Io { source, .. } => {
+                let fault = FileFault::of(source);
+                (fault.kind(), fault.code())
+            }
         }
     }
 
@@ -205,7 +208,7 @@ impl ExportError {
             Self::VerificationFailed { .. } => {
                 "Nothing was left behind. Export again; if it fails again, suspect the disk, or report it."
             }
-            Self::Io { .. } => "Check that the path exists and its permissions.",
+            Self::Io { source, .. } => FileFault::of(source).hint(),
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::{
 pub enum ValidationFrom {
     /// A part of their own.
     Own,
-    /// The test part, for there is no other: a choice that is made by its figures is no longer tested by it.
+    /// The test part, because there is no other. It no longer tests a choice that was made by its figures.
     Test,
     /// A share of every class of the training images.
     HeldOut,
@@ -55,7 +55,7 @@ pub struct ImageDataset {
     pub validation_from: ValidationFrom,
     /// What is kept for the end, where there is such a part beside `validation`.
     pub test: Option<Part>,
-    /// What is odd and no error, in sentences.
+    /// Warnings, in sentences.
     pub warnings: Vec<String>,
 }
 
@@ -118,8 +118,8 @@ impl TestSet {
     }
 }
 
-/// Refuses what cannot be learnt from. A class without a picture is a mistake where it is an empty folder, and told
-/// where a list of names has it.
+/// Refuses a data set that cannot be trained on. A class without pictures is an error where it is an empty folder, and
+/// a warning where only a list of names has it.
 fn check_classes(
     path: &Path,
     kind: Kind,

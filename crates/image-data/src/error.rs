@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use greentune_core_config::{Diagnostic, Location, Problem, ProblemKind};
+use greentune_core_config::{Diagnostic, FileFault, Location, Problem, ProblemKind};
 
 use crate::part::Unreadable;
 
@@ -163,8 +163,9 @@ impl ImageDataError {
                 "Name a folder of one sub-folder per class, or of CIFAR binaries, IDX files or Parquet files \
                  (docs/image-data.md).",
             ),
-            Self::Read { path, .. } => {
-                (Unavailable, "images.read", Some(path), "Check that it exists and may be read.")
+            Self::Read { path, source } => {
+                let fault = FileFault::of(source);
+                (fault.kind(), fault.code(), Some(path), fault.hint())
             }
             Self::Link { path, .. } => {
                 (InvalidInput, "images.link", Some(path), "Put the images themselves into the folder.")

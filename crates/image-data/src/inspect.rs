@@ -44,7 +44,7 @@ pub struct Report {
     pub unreadable: Vec<Unreadable>,
     /// Images of the largest class of the training images over those of the smallest that has any.
     pub imbalance: f64,
-    /// What is odd and no error, in sentences.
+    /// Warnings, in sentences.
     pub warnings: Vec<String>,
 }
 

@@ -19,7 +19,7 @@ use crate::{
     part::{Part, Store},
 };
 
-/// In which form a data set lies on the disk.
+/// The form of a data set on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {

@@ -1,4 +1,4 @@
-//! What came of a call, in the protocol's words.
+//! The result of a call, in the protocol's terms.
 
 use greentune_core_config::{Problem, ProblemKind, suggestion::advice};
 use greentune_workbench::operation::Answer;
@@ -32,7 +32,7 @@ pub(crate) fn failure(problem: Problem) -> Result<CallToolResult, ErrorData> {
     Ok(result)
 }
 
-/// A defect: the client learns its code and what to do, the log what happened.
+/// A defect of greentune: the client gets its code and what to do, and the log says what happened.
 pub(crate) fn internal(code: &str, cause: &dyn std::fmt::Display, hint: Option<&str>) -> ErrorData {
     tracing::error!(code, "{cause}");
     let advice = hint.unwrap_or("the server's log says more");

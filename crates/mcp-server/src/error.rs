@@ -23,7 +23,7 @@ impl Diagnostic for ServeError {
                 "let an MCP client start this command: it talks JSON-RPC over standard input and output",
             ),
             Self::Stopped(_) => Problem::new(ProblemKind::Internal, "mcp.stopped", message)
-                .with_hint("start the server again; runs that are training go on without it"),
+                .with_hint("start the server again; runs that are training continue without it"),
         }
     }
 }

@@ -20,8 +20,8 @@ use crate::{
 const INSTRUCTIONS: &str = "Fine-tunes language models with LoRA on this machine. Usual order: \
     generate_fine_tuning_project, prepare_dataset, inspect_dataset, configure_training_run, plan_training, start_training, \
     monitor_training_progress until the status is completed, evaluate_model, export_model. \
-    Use absolute paths. Training goes on without this connection; cancel_training ends it with a checkpoint, \
-    resume_training goes on from there.";
+    Use absolute paths. Training continues without this connection; cancel_training stops it with a checkpoint, \
+    resume_training continues from there.";
 
 /// An MCP server over a workbench; serve it with [`rmcp::ServiceExt::serve`] on any transport.
 #[derive(Clone)]

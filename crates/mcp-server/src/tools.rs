@@ -72,8 +72,8 @@ fn annotations(effect: Effect, reach: Reach) -> ToolAnnotations {
 
 /// The schema of structured content: the response's, or a problem's when the call failed.
 ///
-/// A failed call's content is a problem, and version 1 of the TypeScript client holds it against the output schema
-/// as well, so the schema must admit both.
+/// A failed call's content is a problem. Version 1 of the TypeScript client validates that against the output schema
+/// too, so the schema must admit both.
 fn or_problem(mut response: Map<String, Value>) -> Map<String, Value> {
     let required = response.remove("required").unwrap_or_else(|| json!([]));
     let choices = json!([

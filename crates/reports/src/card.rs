@@ -26,7 +26,7 @@ pub use self::badges::Badge;
 pub use self::comparison::{BaselineFigures, Comparison, Saving, compare};
 use crate::{Result, run_energy::RunEnergy};
 
-/// Which weights a card lies beside.
+/// The weights that a card describes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Weights {
     /// Those in the run's folder.
@@ -37,7 +37,7 @@ pub enum Weights {
     Merged,
 }
 
-/// A card that was written.
+/// A rendered card.
 #[derive(Clone, Debug)]
 pub struct Card {
     /// Markdown, with the Hub's metadata in front.

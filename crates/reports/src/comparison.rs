@@ -1,6 +1,6 @@
-//! Runs beside each other: accuracy, energy and the rest, each with its interval, how it was got, and what else differs.
+//! Comparison of runs: accuracy, energy and the rest, each with its interval and its basis, and what else differs.
 //!
-//! A run is read once, into its figures; everything after that is arithmetic and words.
+//! A run is read once, into its figures. Everything after that is arithmetic and words.
 
 mod caveats;
 mod charts;

@@ -3,7 +3,7 @@
 //! usage: `large_run [STEPS]` (1 000 000 when absent); writes such a run into a temporary folder and prints seconds as JSON:
 //! the first look, looks after one more step each, and the same by reading every event.
 
-#![allow(clippy::print_stdout)]
+#![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "a program of its own")]
 
 use std::{
     error::Error,
@@ -80,9 +80,9 @@ fn line(seq: u64, steps: u64) -> serde_json::Result<String> {
         learning_rate: 1.234_567_8e-5,
         gradient_norm: 0.987_654_321,
         tokens: 1024,
-        tokens_per_second: 4711.081_5,
+        tokens_per_second: 4711.5,
         samples: None,
     });
-    let at = Timestamp::from_millisecond(1_767_225_600_000 + seq as i64 * 250).unwrap_or_default();
+    let at = Timestamp::from_millisecond(1_767_225_600_000 + seq.cast_signed() * 250).unwrap_or_default();
     serde_json::to_string(&Event { seq, at, kind })
 }

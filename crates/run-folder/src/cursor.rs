@@ -216,7 +216,7 @@ mod tests {
         fs::write(&path, "a\nb\nhalf").unwrap();
         assert_eq!(lines(&mut cursor), (vec!["a".into(), "b".into()], false));
         assert_eq!(lines(&mut cursor), (vec![], false));
-        let mut file = fs::File::options().append(true).open(&path).unwrap();
+        let mut file = File::options().append(true).open(&path).unwrap();
         file.write_all(b" of it\nc\n").unwrap();
         assert_eq!(lines(&mut cursor), (vec!["half of it".into(), "c".into()], false));
         assert_eq!(cursor.place().lines, 4);

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use greentune_core_config::{Diagnostic, Location, Problem, ProblemKind, Suggestion};
+use greentune_core_config::{Diagnostic, FileFault, Location, Problem, ProblemKind, Suggestion};
 
 /// Result of reading or writing a run's folder.
 pub type Result<T, E = RunFolderError> = std::result::Result<T, E>;
@@ -95,14 +95,12 @@ impl RunFolderError {
     }
 
     fn class(&self) -> (ProblemKind, &'static str) {
-        use ProblemKind::{Conflict, Internal, InvalidInput, NotFound, Unavailable, Unsupported};
+        use ProblemKind::{Conflict, Internal, InvalidInput, Unsupported};
         match self {
-            Self::File { source, .. } => match source.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => (Unavailable, "disk.full"),
-                io::ErrorKind::NotFound => (NotFound, "file.missing"),
-                io::ErrorKind::PermissionDenied => (Unavailable, "file.permission"),
-                _ => (Internal, "file.io"),
-            },
+            Self::File { source, .. } => {
+                let fault = FileFault::of(source);
+                (fault.kind(), fault.code())
+            }
             Self::Damaged { .. } => (Internal, "file.damaged"),
             Self::NewerFormat { .. } => (Unsupported, "run.newer_format"),
             Self::NotARun(_) => (InvalidInput, "run.manifest_invalid"),
@@ -116,14 +114,14 @@ impl RunFolderError {
 
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::File { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+            Self::File { source, .. } if FileFault::of(source) == FileFault::DiskFull => {
                 String::from("free some space and try again; a run goes on from its last checkpoint")
             }
             Self::NewerFormat { written_by, .. } => {
                 format!("use greentune {written_by} or newer for this run")
             }
             Self::NotFinite { .. } => String::from(
-                "training has diverged: lower the learning rate, and look at the data that it was at last",
+                "training has diverged: lower the learning rate, and check the data of the last steps",
             ),
             _ => return None,
         })

@@ -176,7 +176,8 @@ pub(crate) fn event_of(line: &[u8], next_seq: u64) -> Option<Event> {
     serde_json::from_slice(line).ok().filter(|event: &Event| event.seq >= next_seq)
 }
 
-/// Up to `limit` events after the number `after`, all when it is `None`; none when there is no log yet.
+/// Up to `limit` events after the number `after`, or all events when it is `None`. There are none when there is no log
+/// yet.
 ///
 /// A line that is still being written is left for the next call. The time this takes does not grow with the events before.
 ///

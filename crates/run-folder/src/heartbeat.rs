@@ -59,7 +59,7 @@ impl Heartbeat {
         let (stop, stopped) = mpsc::channel();
         let beat = move || {
             loop {
-                // A full disk stops the trainer through its events; a missed beat alone is no reason to.
+                // A full disk stops the trainer when it reports an event. A missed heartbeat alone does not.
                 let beat = Beat { pid: std::process::id(), at: Timestamp::now(), memory: memory() };
                 let _ = json::write(&path, &beat);
                 if stopped.recv_timeout(HEARTBEAT) != Err(RecvTimeoutError::Timeout) {

@@ -1,4 +1,4 @@
-//! `worker.lock`: whoever holds it trains the run.
+//! `worker.lock`: the process that holds it trains the run.
 
 use std::{
     fs::{File, TryLockError},
@@ -10,7 +10,7 @@ use greentune_core_config::layout::RunLayout;
 
 use crate::{Result, RunFolderError, manifest};
 
-/// How long a lock that somebody probes, or that the starting process still holds, is waited for.
+/// How long to wait for a lock that somebody probes, or that the starting process still holds.
 const WAIT: Duration = Duration::from_secs(2);
 
 /// Takes the lock of the run at `layout`; it is free again when the file is dropped or its process ends.
@@ -40,7 +40,7 @@ pub fn is_taken(layout: &RunLayout) -> Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         opened => opened.map_err(RunFolderError::file("open", &path))?,
     };
-    // A shared probe does not disturb other probes, and whoever takes the lock waits for it.
+    // A shared probe does not disturb other probes, and a process that takes the lock waits for it.
     match file.try_lock_shared() {
         Ok(()) => Ok(false),
         Err(TryLockError::WouldBlock) => Ok(true),

@@ -133,7 +133,7 @@ impl RunWriter {
     }
 }
 
-/// How much is done for an event.
+/// How durably an event is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Weight {
     /// It is handed to the operating system.

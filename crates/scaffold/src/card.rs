@@ -55,12 +55,12 @@ impl CardTemplate {
     }
 }
 
-/// The card: `metadata`, an object, as YAML between two lines of dashes, then the template over `body`.
+/// Renders the card: `metadata`, an object, as YAML between two lines of dashes, then the template over `body`.
 ///
-/// Text of `body` becomes Markdown that means nothing but itself, unless the template says `safe`. Figures come as
-/// text, with their units; what is null, false or empty is left out with its line.
+/// Text of `body` is escaped so that it has no markup, unless the template says `safe`. Figures come as text, with
+/// their units. What is null, false or empty is left out together with its line.
 ///
-/// Errors: a template that asks for something that `body` has not, which is a defect of greentune.
+/// Errors: the template asks for something that `body` does not have, which is a defect of greentune.
 pub fn render_card(
     template: CardTemplate,
     metadata: &Value,

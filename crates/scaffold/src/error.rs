@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use greentune_core_config::{Diagnostic, Problem, ProblemKind};
+use greentune_core_config::{Diagnostic, FileFault, Problem, ProblemKind};
 
 /// What can go wrong when a project or a card is made.
 #[derive(Debug, thiserror::Error)]
@@ -41,13 +41,10 @@ impl Diagnostic for ScaffoldError {
     fn problem(&self) -> Problem {
         let (kind, code) = match self {
             Self::Exists(_) => (ProblemKind::Conflict, "project.exists"),
-            Self::File { source, .. } => match source.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                    (ProblemKind::Unavailable, "disk.full")
-                }
-                io::ErrorKind::PermissionDenied => (ProblemKind::Unavailable, "file.permission"),
-                _ => (ProblemKind::Internal, "file.io"),
-            },
+            Self::File { source, .. } => {
+                let fault = FileFault::of(source);
+                (fault.kind(), fault.code())
+            }
             Self::Template(_) | Self::Toml(_) => (ProblemKind::Internal, "scaffold.template"),
         };
         let problem = Problem::new(kind, code, self.to_string());

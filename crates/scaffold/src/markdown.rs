@@ -1,4 +1,4 @@
-//! Text that means nothing but itself in Markdown.
+//! Escaping of text in Markdown.
 
 /// `text` on one line, with everything escaped that Markdown, HTML or the Hub's formulas would read.
 pub(crate) fn inline(text: &str) -> String {

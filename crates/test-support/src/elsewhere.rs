@@ -190,6 +190,7 @@ impl Platform for Elsewhere {
     }
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "the shape that `map_err` wants")]
 fn failed(error: io::Error) -> Problem {
     Problem::new(ProblemKind::Unavailable, "elsewhere.failed", error.to_string())
 }

@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Nothing here knows tensors. All that is drawn is a pure function of the seed and the number of draws made, so
-//! that a resumed run goes on with the very same records.
+//! that a resumed run continues with the same records.
 #![allow(clippy::single_range_in_vec_init)] // labels are a list of ranges, often of one
 
 mod dataset;

@@ -27,14 +27,14 @@ pub struct Replay {
     pub ratio: f64,
 }
 
-/// Draws examples for ever, pass after pass.
+/// Draws examples without end, pass after pass.
 ///
-/// In a pass each example comes as often as its weight says, relative to the least weight, in an order shuffled anew.
-/// Where the weight is no whole number, the passes alternate between the two next to it, each example with an offset
-/// of its own: after any number of passes it has come its due number of times, less than one off. Replayed examples
-/// are spread evenly over the draws.
+/// In a pass each example comes as often as its weight says, relative to the least weight, in an order that is shuffled
+/// for each pass. Where the weight is not a whole number, the passes alternate between the two numbers next to it, each
+/// example with an offset of its own. So after any number of passes it has come its due number of times, within less
+/// than one. Replayed examples are spread evenly over the draws.
 ///
-/// The state is [`drawn`](Self::drawn) alone; [`seek`](Self::seek) goes on from there.
+/// The state is only [`drawn`](Self::drawn); [`seek`](Self::seek) continues from there.
 #[derive(Clone, Debug)]
 pub struct Sampler {
     own: Passes,

@@ -1,4 +1,7 @@
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use greentune_core_config::{Diagnostic, Location, Problem, ProblemKind, Suggestion};
 
@@ -63,9 +66,9 @@ pub enum TrackingError {
         /// Why.
         reason: String,
     },
-    /// The server answers that it cannot now.
+    /// The server reports that it cannot handle the request now.
     #[error("{address} answered {status} to {call}: {message}")]
-    Unwell {
+    ServerUnavailable {
         /// The server.
         address: String,
         /// HTTP status: 408, 429 or from 500.
@@ -74,6 +77,8 @@ pub enum TrackingError {
         call: String,
         /// What it said.
         message: String,
+        /// How long it asks to wait.
+        retry_after: Option<Duration>,
     },
     /// The credentials are missing or refused.
     #[error("{address} refused {call} with {status}: {message}")]
@@ -164,9 +169,17 @@ impl TrackingError {
         Self::Damaged { path: path.to_path_buf(), reason: reason.to_string() }
     }
 
+    /// How long the server asks to wait before the next call.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::ServerUnavailable { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
     /// Whether the same may succeed a little later.
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::Unwell { .. })
+        matches!(self, Self::Unreachable { .. } | Self::ServerUnavailable { .. })
     }
 }
 
@@ -184,11 +197,10 @@ impl Diagnostic for TrackingError {
             Self::Busy(_) => {
                 (Kind::Conflict, "tracking.busy", Some("a worker that trains the run sends it by itself"))
             }
-            Self::File { .. } => (
-                Kind::Unavailable,
-                "tracking.file",
-                Some("check that the folder may be written and has space left"),
-            ),
+            Self::File { path, source, .. } => {
+                let location = Location { file: Some(path.clone()), ..Location::default() };
+                return Problem::of_file(source, self.to_string()).at(location);
+            }
             Self::Damaged { .. } => (
                 Kind::InvalidInput,
                 "tracking.damaged_file",
@@ -202,8 +214,8 @@ impl Diagnostic for TrackingError {
                     "nothing is lost: events.jsonl keeps every figure, and what is missing is sent when the server is back",
                 ),
             ),
-            Self::Unwell { status: 429, .. } => (Kind::RateLimited, "tracking.rate_limited", None),
-            Self::Unwell { .. } => {
+            Self::ServerUnavailable { status: 429, .. } => (Kind::RateLimited, "tracking.rate_limited", None),
+            Self::ServerUnavailable { .. } => {
                 (Kind::Unavailable, "tracking.server_error", Some("the server's own log says more"))
             }
             Self::Refused { tracker, .. } => {
@@ -246,7 +258,7 @@ impl Diagnostic for TrackingError {
         problem.hint = hint.map(String::from);
         match self {
             Self::Setting { key, .. } => problem.at_key(*key),
-            Self::File { path, .. } | Self::Damaged { path, .. } => {
+            Self::Damaged { path, .. } => {
                 problem.at(Location { file: Some(path.clone()), ..Location::default() })
             }
             _ => problem,

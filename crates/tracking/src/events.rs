@@ -8,9 +8,9 @@ use greentune_run_folder::EventReader;
 
 use crate::TrackingError;
 
-/// An event, and what the events before it say of it.
+/// An event with its context from earlier events.
 #[derive(Clone, Debug)]
-pub(crate) struct Noted {
+pub(crate) struct QueuedEvent {
     pub(crate) event: Event,
     /// Optimizer steps done in the event's stage; 0 where it has none.
     pub(crate) step: u64,
@@ -40,7 +40,7 @@ impl EventFile {
 
     /// Up to `limit` events from number `from` on, none only when there is none. A line that is still being written is left
     /// for the next call.
-    pub(crate) fn next(&mut self, from: u64, limit: usize) -> Result<Vec<Noted>, TrackingError> {
+    pub(crate) fn next(&mut self, from: u64, limit: usize) -> Result<Vec<QueuedEvent>, TrackingError> {
         let mut events = Vec::new();
         loop {
             let new = self.reader.next(limit - events.len())?;
@@ -59,7 +59,7 @@ impl EventFile {
     }
 }
 
-fn note(stages: &mut BTreeMap<u8, Reached>, event: Event) -> Noted {
+fn note(stages: &mut BTreeMap<u8, Reached>, event: Event) -> QueuedEvent {
     let (mut step, mut repeated) = (0, false);
     if let Some(stage) = stage_of(&event.kind) {
         let reached = stages.entry(stage).or_default();
@@ -76,7 +76,7 @@ fn note(stages: &mut BTreeMap<u8, Reached>, event: Event) -> Noted {
         }
         step = reached.step;
     }
-    Noted { event, step, repeated }
+    QueuedEvent { event, step, repeated }
 }
 
 /// Whether `step` was reached before; it is from now on.

@@ -12,6 +12,7 @@ use std::{
 };
 
 use greentune_core_config::{Diagnostic as _, Problem, layout::RunLayout, settings::Settings};
+use greentune_http_client::{Backoff, jittered};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -26,8 +27,10 @@ use crate::{
 const BATCH: usize = 500;
 /// How often a run that trains is looked at.
 const POLL: Duration = Duration::from_secs(1);
-/// Longest pause between attempts at a server that does not answer.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Pauses between attempts at a server that does not answer.
+const PAUSES: Backoff = Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(30) };
+/// A server that asks for more patience gets this much.
+const LONGEST_PATIENCE: Duration = Duration::from_mins(5);
 /// Longest pause while the end of the run waits.
 const LONGEST_PAUSE_AT_END: Duration = Duration::from_secs(1);
 /// Attempts in a row before [`sync`] gives up.
@@ -82,12 +85,12 @@ impl Tracking {
         self.followers.iter_mut().flat_map(|follower| follower.hear(Duration::ZERO)).collect()
     }
 
-    /// Lets the threads send what is left for `grace` at most; what went wrong and was not told yet, and what was
-    /// not sent. What is left is sent by the next attempt, or by [`sync`].
+    /// Lets the threads send what is left, for `grace` at most. Returns problems that were not reported yet, and what
+    /// was not sent. The next attempt or [`sync`] sends the rest.
     pub fn finish(mut self, grace: Duration) -> Vec<Problem> {
         let deadline = Instant::now() + grace;
         for follower in &self.followers {
-            // A thread that gave up listens no more.
+            // If the thread has given up, nobody receives this.
             let _ = follower.stop.send(deadline);
         }
         let mut problems = Vec::new();
@@ -106,18 +109,18 @@ impl Follower {
         let acknowledged = sink.acknowledged();
         let (stop, stopped) = mpsc::channel();
         let (tell, messages) = mpsc::channel();
-        let course = Course::new(sink, layout);
+        let delivery = Delivery::new(sink, layout);
         thread::Builder::new()
             .name(tracker.to_lowercase())
             .spawn(move || {
-                follow(course, &stopped, &tell);
+                follow(delivery, &stopped, &tell);
                 drop(lock);
             })
             .map_err(|source| TrackingError::Thread { tracker, source })?;
         Ok(Self { tracker, stop, messages, acknowledged, reason: String::new() })
     }
 
-    /// What the thread has told, waiting `patience` for its end.
+    /// Problems that the thread reported; waits for its end, for `patience` at most.
     fn hear(&mut self, patience: Duration) -> Vec<Problem> {
         let until = Instant::now() + patience;
         let mut problems = Vec::new();
@@ -147,18 +150,19 @@ impl Follower {
     }
 }
 
-/// The thread: sends what is new until it is told to end and nothing is left, its time is over, or nobody listens.
-fn follow(mut course: Course, stopped: &Receiver<Instant>, tell: &Sender<Message>) {
-    let mut told = BTreeSet::new();
+/// Runs in the thread. Sends new events until it is told to stop and nothing is left, its time is over, or the receiver
+/// is gone.
+fn follow(mut delivery: Delivery, stopped: &Receiver<Instant>, tell: &Sender<Message>) {
+    let mut reported_codes = BTreeSet::new();
     let mut failures = 0;
     let mut deadline = None;
     loop {
-        let advanced = course.advance();
-        let mut errors = course.sink.notes();
+        let advanced = delivery.advance();
+        let mut errors = delivery.sink.notes();
         let pause = match advanced {
             Ok(progress) => {
                 failures = 0;
-                let _ = tell.send(Message::Acknowledged(course.sink.acknowledged()));
+                let _ = tell.send(Message::Acknowledged(delivery.sink.acknowledged()));
                 match progress {
                     Progress::Sent => Some(Duration::ZERO),
                     Progress::Nothing => deadline.is_none().then_some(POLL),
@@ -166,13 +170,13 @@ fn follow(mut course: Course, stopped: &Receiver<Instant>, tell: &Sender<Message
             }
             Err(error) => {
                 failures += 1;
-                let pause = error.is_passing().then(|| backoff(failures));
+                let pause = error.is_passing().then(|| pause_after(&error, failures));
                 errors.push(error);
                 pause
             }
         };
         for error in errors {
-            if told.insert(error.problem().code) && tell.send(Message::Problem(error)).is_err() {
+            if reported_codes.insert(error.problem().code) && tell.send(Message::Problem(error)).is_err() {
                 return;
             }
         }
@@ -194,13 +198,14 @@ fn follow(mut course: Course, stopped: &Receiver<Instant>, tell: &Sender<Message
     }
 }
 
-/// 1, 2, 4, … seconds.
-fn backoff(failures: u32) -> Duration {
-    Duration::from_secs(1 << (failures - 1).min(10)).min(LONGEST_PAUSE)
+/// 1, 2, 4, … seconds after the failure number `failures`, from 1, or as long as the server asks for.
+fn pause_after(error: &TrackingError, failures: u32) -> Duration {
+    let asked = error.retry_after().map(|asked| asked.min(LONGEST_PATIENCE));
+    jittered(PAUSES.pause(failures.saturating_sub(1), asked))
 }
 
-/// One run on its way to one tracker.
-struct Course {
+/// The delivery of one run to one tracker.
+struct Delivery {
     sink: Box<dyn Sink>,
     layout: RunLayout,
     events: Option<EventFile>,
@@ -212,7 +217,7 @@ enum Progress {
     Nothing,
 }
 
-impl Course {
+impl Delivery {
     fn new(sink: Box<dyn Sink>, layout: &RunLayout) -> Self {
         Self { sink, layout: layout.clone(), events: None }
     }
@@ -280,18 +285,18 @@ pub fn sync(
         return Err(TrackingError::NothingConfigured);
     }
     let _lock = state::lock(layout)?;
-    Ok(SyncReport { trackers: sinks.into_iter().map(|sink| sync_one(Course::new(sink, layout))).collect() })
+    Ok(SyncReport { trackers: sinks.into_iter().map(|sink| sync_one(Delivery::new(sink, layout))).collect() })
 }
 
-fn sync_one(mut course: Course) -> TrackerReport {
+fn sync_one(mut delivery: Delivery) -> TrackerReport {
     let mut failures = 0;
     let mut problems = Vec::new();
     let mut sent = 0;
     loop {
-        let before = course.sink.acknowledged();
-        let advanced = course.advance();
-        problems.extend(course.sink.notes().iter().map(TrackingError::problem));
-        sent += course.sink.acknowledged().saturating_sub(before);
+        let before = delivery.sink.acknowledged();
+        let advanced = delivery.advance();
+        problems.extend(delivery.sink.notes().iter().map(TrackingError::problem));
+        sent += delivery.sink.acknowledged().saturating_sub(before);
         match advanced {
             Ok(Progress::Sent) => failures = 0,
             Ok(Progress::Nothing) => break,
@@ -301,11 +306,11 @@ fn sync_one(mut course: Course) -> TrackerReport {
                     problems.push(error.problem());
                     break;
                 }
-                thread::sleep(backoff(failures));
+                thread::sleep(pause_after(&error, failures));
             }
         }
     }
-    let sink = course.sink;
+    let sink = delivery.sink;
     TrackerReport {
         tracker: sink.tracker().to_owned(),
         place: sink.place(),
@@ -313,5 +318,37 @@ fn sync_one(mut course: Course) -> TrackerReport {
         sent,
         total: sink.acknowledged(),
         problems,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unwell(asked_seconds: Option<u64>) -> TrackingError {
+        TrackingError::ServerUnavailable {
+            address: String::from("http://localhost"),
+            status: 429,
+            call: String::from("runs/log-batch"),
+            message: String::new(),
+            retry_after: asked_seconds.map(Duration::from_secs),
+        }
+    }
+
+    #[test]
+    fn a_server_is_asked_again_after_a_growing_pause_or_the_one_that_it_asks_for() {
+        for (asked, failures, seconds) in [
+            (None, 1, 1),
+            (None, 3, 4),
+            (None, 60, 30),
+            (Some(7), 1, 7),
+            (Some(1), 4, 8),
+            (Some(24 * 3600), 1, 300),
+        ] {
+            let pause = pause_after(&unwell(asked), failures);
+            let shortest = Duration::from_secs(seconds);
+            // A quarter more by chance at most.
+            assert!(pause >= shortest && pause <= shortest.mul_f64(1.25), "{asked:?} {failures}: {pause:?}");
+        }
     }
 }

@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use serde_json::Value;
-use ureq::{
-    Agent, Body,
-    http::{Response, header},
+use greentune_http_client::{
+    Address, Client, Credential, HttpError, Limits, Proxy, Redirects, Request, Settings, Transport,
 };
+use serde_json::Value;
 
 use crate::{Credentials, Tracker, TrackingError};
 
@@ -46,25 +45,25 @@ fn address(tracker: Tracker, uri: &str) -> Result<&str, TrackingError> {
     Ok(address)
 }
 
-/// A server's address and how to be let in.
+/// A server's address, and the credentials for it.
 pub(crate) struct Server {
-    agent: Agent,
+    client: Client,
     tracker: Tracker,
     address: String,
     /// What stands before each call's path.
     interface: &'static str,
-    authorization: Option<String>,
 }
 
 impl Server {
     /// The MLflow server at `uri`. Errors: as [`check_address`].
     pub(crate) fn mlflow(uri: &str, credentials: &Credentials) -> Result<Self, TrackingError> {
-        Self::new(Tracker::Mlflow, uri, "/api/2.0/mlflow", credentials.for_mlflow())
+        let proxy = credentials.proxy.clone();
+        Self::new(Tracker::Mlflow, uri, "/api/2.0/mlflow", credentials.for_mlflow(), proxy)
     }
 
     /// The server of Weights & Biases at `uri`, let in by `key`. Errors: as [`check_address`].
-    pub(crate) fn wandb(uri: &str, key: &str) -> Result<Self, TrackingError> {
-        Self::new(Tracker::Wandb, uri, "", Some(basic("api", key.trim())))
+    pub(crate) fn wandb(uri: &str, key: &str, proxy: Option<Proxy>) -> Result<Self, TrackingError> {
+        Self::new(Tracker::Wandb, uri, "", Some(basic("api", key.trim())), proxy)
     }
 
     fn new(
@@ -72,16 +71,33 @@ impl Server {
         uri: &str,
         interface: &'static str,
         authorization: Option<String>,
+        proxy: Option<Proxy>,
     ) -> Result<Self, TrackingError> {
         let address = address(tracker, uri)?.to_owned();
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            // Followed nowhere: another host must not see the credentials, and a POST would turn into a GET.
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .user_agent(concat!("greentune/", env!("CARGO_PKG_VERSION")))
-            .build();
-        Ok(Self { agent: config.into(), tracker, address, interface, authorization })
+        let unusable = |error: HttpError| TrackingError::Setting {
+            key: tracker.address_key(),
+            found: error.to_string(),
+            allowed: tracker.address_allowed(),
+        };
+        let place = Address::parse(&address).map_err(unusable)?;
+        let unsendable = |_| TrackingError::Setting {
+            key: "MLFLOW_TRACKING_TOKEN",
+            found: String::from("a token with characters that no header can hold"),
+            allowed: "letters, digits and punctuation",
+        };
+        // Servers in a network of one's own are often reached over plain http; their address is the user's choice.
+        let credential = authorization
+            .map(|value| Credential::new("authorization", &value, &place, Transport::AsAddressed))
+            .transpose();
+        let settings = Settings {
+            limits: Limits::whole(CALL_TIMEOUT),
+            // A POST would turn into a GET.
+            redirects: Redirects::HandedBack,
+            credential: credential.map_err(unsendable)?,
+            proxy,
+        };
+        let client = Client::new(settings).map_err(unusable)?;
+        Ok(Self { client, tracker, address, interface })
     }
 
     /// Where it is.
@@ -97,34 +113,21 @@ impl Server {
 
     /// `GET {call}?{key}={value}`.
     pub(crate) fn get(&self, call: &str, key: &str, value: &str) -> Result<Value, TrackingError> {
-        let mut request = self.agent.get(self.url(call)).query(key, value);
-        if let Some(authorization) = &self.authorization {
-            request = request.header(header::AUTHORIZATION, authorization);
-        }
-        let request = request.config().timeout_global(Some(CALL_TIMEOUT)).build();
-        self.json(call, request.call())
+        let address = self.place(call, &self.url(call))?.with_query(key, value);
+        self.json(call, self.client.get(address))
     }
 
     /// `POST {call}` with JSON.
     pub(crate) fn post(&self, call: &str, body: &Value) -> Result<Value, TrackingError> {
-        let mut request = self.agent.post(self.url(call));
-        request = request.header(header::CONTENT_TYPE, "application/json");
-        if let Some(authorization) = &self.authorization {
-            request = request.header(header::AUTHORIZATION, authorization);
-        }
-        let request = request.config().timeout_global(Some(CALL_TIMEOUT)).build();
-        self.json(call, request.send(body.to_string()))
+        let request = self.client.post(self.place(call, &self.url(call))?, body.to_string());
+        self.json(call, request.header("content-type", "application/json"))
     }
 
     /// Sends a file to the server's own store, at `path` in it.
-    pub(crate) fn put_artifact(&self, path: &str, contents: &[u8]) -> Result<(), TrackingError> {
+    pub(crate) fn put_artifact(&self, path: &str, contents: Vec<u8>) -> Result<(), TrackingError> {
         let url = format!("{}/api/2.0/mlflow-artifacts/artifacts/{}", self.address, encoded(path));
-        let mut request = self.agent.put(url).header(header::CONTENT_TYPE, "application/octet-stream");
-        if let Some(authorization) = &self.authorization {
-            request = request.header(header::AUTHORIZATION, authorization);
-        }
-        let request = request.config().timeout_global(Some(UPLOAD_TIMEOUT)).build();
-        let text = self.text(ARTIFACTS, request.send(contents))?;
+        let request = self.client.put(self.place(ARTIFACTS, &url)?, contents).within(UPLOAD_TIMEOUT);
+        let text = self.text(ARTIFACTS, request.header("content-type", "application/octet-stream"))?;
         // Acknowledged by an empty answer or an object.
         if text.is_empty() { Ok(()) } else { self.object(ARTIFACTS, &text).map(drop) }
     }
@@ -136,30 +139,24 @@ impl Server {
         name: &str,
         url: &str,
         headers: &[(String, String)],
-        contents: &[u8],
+        contents: Vec<u8>,
     ) -> Result<(), TrackingError> {
         let call = format!("upload of {name}");
         let url = if url.starts_with('/') { format!("{}{url}", self.address) } else { url.to_owned() };
-        if !url.starts_with("http://") && !url.starts_with("https://") {
-            return Err(self.foreign(&call, "a place that is no address"));
-        }
-        let mut request = self.agent.put(url);
+        let place = self.place(&call, &url)?;
+        let mut request = self.client.put(place, contents).anonymously().within(UPLOAD_TIMEOUT);
         for (name, value) in headers {
-            request = request.header(name.as_str(), value.as_str());
+            request = request.header(name, value);
         }
-        let request = request.config().timeout_global(Some(UPLOAD_TIMEOUT)).build();
-        let status = match request.send(contents) {
-            Ok(answer) => answer.status().as_u16(),
-            Err(ureq::Error::BadUri(_) | ureq::Error::Http(_)) => {
-                return Err(self.foreign(&call, "a place that is no address"));
-            }
-            Err(error) => return Err(self.unreachable(&error)),
-        };
+        let answer = request.send().map_err(|error| self.failed(&call, &error))?;
+        let (status, retry_after) = (answer.status(), answer.retry_after());
         // A store's own words may hold what the address does.
         let (address, message) = (self.address.clone(), String::from("the store did not take the file"));
         match status {
             200..=299 => Ok(()),
-            408 | 429 | 500.. => Err(TrackingError::Unwell { address, status, call, message }),
+            408 | 429 | 500.. => {
+                Err(TrackingError::ServerUnavailable { address, status, call, message, retry_after })
+            }
             _ => Err(TrackingError::Rejected { address, call, code: status.to_string(), message }),
         }
     }
@@ -168,8 +165,13 @@ impl Server {
         format!("{}{}/{call}", self.address, self.interface)
     }
 
-    fn json(&self, call: &str, answer: Result<Response<Body>, ureq::Error>) -> Result<Value, TrackingError> {
-        self.object(call, &self.text(call, answer)?)
+    /// `url` as an address. Errors: the server named a place that is none.
+    fn place(&self, call: &str, url: &str) -> Result<Address, TrackingError> {
+        Address::parse(url).map_err(|error| self.failed(call, &error))
+    }
+
+    fn json(&self, call: &str, request: Request) -> Result<Value, TrackingError> {
+        self.object(call, &self.text(call, request)?)
     }
 
     fn object(&self, call: &str, text: &str) -> Result<Value, TrackingError> {
@@ -178,13 +180,12 @@ impl Server {
     }
 
     /// The text of an answer that says yes.
-    fn text(&self, call: &str, answer: Result<Response<Body>, ureq::Error>) -> Result<String, TrackingError> {
-        let mut answer = answer.map_err(|error| self.unreachable(&error))?;
-        let status = answer.status().as_u16();
-        let to = answer.headers().get(header::LOCATION).and_then(|to| to.to_str().ok()).unwrap_or("nowhere");
+    fn text(&self, call: &str, request: Request) -> Result<String, TrackingError> {
+        let answer = request.send().map_err(|error| self.failed(call, &error))?;
+        let (status, retry_after) = (answer.status(), answer.retry_after());
+        let to = answer.header("location").unwrap_or("nowhere");
         let to = to.split(['?', '#']).next().unwrap_or_default().to_owned();
-        let read = answer.body_mut().with_config().limit(LONGEST_ANSWER).read_to_string();
-        let text = read.map_err(|error| self.unreachable(&error))?;
+        let text = answer.text(LONGEST_ANSWER).map_err(|error| self.failed(call, &error))?;
         if (200..300).contains(&status) {
             return Ok(text);
         }
@@ -194,7 +195,9 @@ impl Server {
         Err(match (status, said) {
             (300..=399, _) => TrackingError::Redirected { tracker, address, call, to },
             (401 | 403, _) => TrackingError::Refused { tracker, address, status, call, message },
-            (408 | 429 | 500.., _) => TrackingError::Unwell { address, status, call, message },
+            (408 | 429 | 500.., _) => {
+                TrackingError::ServerUnavailable { address, status, call, message, retry_after }
+            }
             (400..=499, Some(Said { code, message })) => {
                 TrackingError::Rejected { address, call, code, message }
             }
@@ -202,7 +205,7 @@ impl Server {
         })
     }
 
-    /// That `call` was answered by something else than the tracker.
+    /// The error for a `call` that was answered by something other than the tracker.
     pub(crate) fn foreign(&self, call: &str, found: &str) -> TrackingError {
         TrackingError::NotATracker {
             tracker: self.tracker,
@@ -212,12 +215,15 @@ impl Server {
         }
     }
 
-    fn unreachable(&self, error: &ureq::Error) -> TrackingError {
-        TrackingError::Unreachable { address: self.address.clone(), reason: error.to_string() }
+    fn failed(&self, call: &str, error: &HttpError) -> TrackingError {
+        match error {
+            HttpError::Address | HttpError::Header { .. } => self.foreign(call, "a place that is no address"),
+            error => TrackingError::Unreachable { address: self.address.clone(), reason: error.to_string() },
+        }
     }
 }
 
-/// Why a server says no.
+/// The error code and message in a server's answer.
 pub(crate) struct Said {
     pub(crate) code: String,
     pub(crate) message: String,

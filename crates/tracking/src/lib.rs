@@ -1,8 +1,9 @@
-//! Runs followed into MLflow and Weights & Biases.
+//! Sends runs to MLflow and Weights & Biases.
 //!
-//! A run's `events.jsonl` is the queue: append-only, numbered, kept. [`Tracking`] reads it in threads of its own beside
-//! training and sends what is new; `tracking/{tracker}.json` in the run's folder says what was acknowledged. A server
-//! that is away costs training nothing: what is missing is sent when it is back, by a later attempt, or by [`sync`].
+//! A run's `events.jsonl` is the queue: append-only, numbered, kept. [`Tracking`] reads it in separate threads beside
+//! training and sends what is new; `tracking/{tracker}.json` in the run's folder records what was acknowledged. A
+//! server that does not answer costs training nothing: what is missing is sent when it answers again, by a later
+//! attempt, or by [`sync`].
 
 mod error;
 mod events;
@@ -21,7 +22,9 @@ pub use follow::{SyncReport, TrackerReport, Tracking, sync};
 pub use http::check_address;
 pub use tracker::Tracker;
 
-/// Who sends. Kept in memory alone.
+use greentune_http_client::Proxy;
+
+/// Who sends, and through which proxy. Kept in memory alone.
 #[derive(Clone, Default)]
 pub struct Credentials {
     /// `MLFLOW_TRACKING_TOKEN`: sent as bearer token.
@@ -36,6 +39,8 @@ pub struct Credentials {
     pub wandb_base_url: Option<String>,
     /// Name of the user, for the tag `mlflow.user`; no secret.
     pub user: Option<String>,
+    /// Through which servers are asked.
+    pub proxy: Option<Proxy>,
 }
 
 impl std::fmt::Debug for Credentials {
@@ -48,6 +53,7 @@ impl std::fmt::Debug for Credentials {
             .field("wandb_api_key", &set(&self.wandb_api_key))
             .field("wandb_base_url", &set(&self.wandb_base_url))
             .field("user", &self.user)
+            .field("proxy", &self.proxy)
             .finish()
     }
 }

@@ -10,7 +10,7 @@ use greentune_core_config::{
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::{TrackingError, events::Noted};
+use crate::{TrackingError, events::QueuedEvent};
 
 /// One figure at one moment.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,7 +25,7 @@ pub(crate) struct Metric {
 ///
 /// Errors: the stage's CSV cannot be read.
 pub(crate) fn of(
-    noted: &Noted,
+    noted: &QueuedEvent,
     layout: &RunLayout,
     emissions_too: bool,
 ) -> Result<Vec<Metric>, TrackingError> {

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Credentials, Tracker, TrackingError,
-    events::{Noted, stage_of},
+    events::{QueuedEvent, stage_of},
     http::Server,
     metrics::{self, Metric},
     sink::{self, Sink},
@@ -196,7 +196,7 @@ impl MlflowSink {
         self.save()
     }
 
-    fn send_metrics(&mut self, events: &[Noted]) -> Result<(), TrackingError> {
+    fn send_metrics(&mut self, events: &[QueuedEvent]) -> Result<(), TrackingError> {
         let mut figures = Vec::new();
         for noted in events {
             match metrics::of(noted, &self.layout, self.log_emissions) {
@@ -226,7 +226,7 @@ impl MlflowSink {
     fn send_file(&self, file: &Path, place: &str) -> Result<(), TrackingError> {
         let contents = fs::read(file).map_err(TrackingError::file("read", file))?;
         match Store::of(&self.state.artifact_uri, self.server.authority()) {
-            Some(Store::Server(root)) => self.server.put_artifact(&format!("{root}/{place}"), &contents),
+            Some(Store::Server(root)) => self.server.put_artifact(&format!("{root}/{place}"), contents),
             Some(Store::Folder(root)) => {
                 let target = root.join(place);
                 let folder = target.parent().unwrap_or(&root);
@@ -282,7 +282,7 @@ impl Sink for MlflowSink {
         Ok(self.state.next_seq)
     }
 
-    fn send(&mut self, events: &[Noted]) -> Result<(), TrackingError> {
+    fn send(&mut self, events: &[QueuedEvent]) -> Result<(), TrackingError> {
         let Some(last) = events.last() else { return Ok(()) };
         self.send_metrics(events)?;
         let ends_stage =
@@ -293,7 +293,7 @@ impl Sink for MlflowSink {
             self.send_files(stage)?;
         }
         // Only the last of several counts.
-        let status = |noted: &Noted| Some((status_after(&noted.event.kind)?, noted.event.clone()));
+        let status = |noted: &QueuedEvent| Some((status_after(&noted.event.kind)?, noted.event.clone()));
         if let Some((status, event)) = events.iter().rev().find_map(status) {
             self.update(status, event.kind.is_terminal().then_some(&event))?;
         }

@@ -1,16 +1,16 @@
 use greentune_core_config::{layout::RunLayout, settings::Settings};
 
-use crate::{Credentials, TrackingError, events::Noted, mlflow::MlflowSink, state, wandb};
+use crate::{Credentials, TrackingError, events::QueuedEvent, mlflow::MlflowSink, state, wandb};
 
-/// A place that a run is sent to.
+/// A destination of a run: a server or a folder.
 pub(crate) trait Sink: Send {
     /// What it is called in messages.
     fn tracker(&self) -> &'static str;
 
-    /// Where the run is to be seen; `None` before [`Self::open`].
+    /// The place where the run can be seen; `None` before [`Self::open`].
     fn place(&self) -> Option<String>;
 
-    /// What the user has to do for the run to be seen there.
+    /// The command that the user has to run before the run can be seen there.
     fn then(&self) -> Option<String> {
         None
     }
@@ -19,14 +19,14 @@ pub(crate) trait Sink: Send {
     fn open(&mut self) -> Result<u64, TrackingError>;
 
     /// Sends `events` and notes that they are there. Sent again after a failure, they change nothing.
-    fn send(&mut self, events: &[Noted]) -> Result<(), TrackingError>;
+    fn send(&mut self, events: &[QueuedEvent]) -> Result<(), TrackingError>;
 
     /// Called while there is nothing to send.
     fn idle(&mut self) -> Result<(), TrackingError> {
         Ok(())
     }
 
-    /// What could not be sent and did not keep the rest from being sent, since the last call.
+    /// Problems since the last call that did not keep the rest from being sent.
     fn notes(&mut self) -> Vec<TrackingError>;
 
     /// How many events are there according to the run's folder.
@@ -50,7 +50,7 @@ pub(crate) fn all(
     if let Some(project) = &settings.wandb.project {
         let folder = wandb::FolderSink::new(layout, &manifest, project, settings)?;
         sinks.push(match &credentials.wandb_api_key {
-            Some(key) => Box::new(wandb::LiveSink::new(folder, key, credentials.wandb_base_url.as_deref())?),
+            Some(key) => Box::new(wandb::LiveSink::new(folder, key, credentials)?),
             None => Box::new(folder),
         });
     }

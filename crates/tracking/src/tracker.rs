@@ -1,4 +1,4 @@
-/// A service that runs are followed into.
+/// A service that receives the figures of runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tracker {
     /// MLflow.

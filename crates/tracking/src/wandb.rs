@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 pub(crate) use self::{live::LiveSink, offline::FolderSink};
 use crate::{
     TrackingError,
-    events::{Noted, stage_of},
+    events::{QueuedEvent, stage_of},
     metrics,
 };
 
@@ -19,7 +19,7 @@ use crate::{
 ///
 /// Errors: the stage's CSV cannot be read.
 fn row(
-    noted: &Noted,
+    noted: &QueuedEvent,
     layout: &RunLayout,
     manifest: &RunManifest,
 ) -> Result<Option<Vec<(String, Value)>>, TrackingError> {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use greentune_core_config::{Diagnostic, Location, Problem, ProblemKind, Suggestion};
+use greentune_core_config::{Diagnostic, FileFault, Location, Problem, ProblemKind, Suggestion};
 use greentune_text_data::DataError;
 use thiserror::Error;
 
@@ -57,7 +57,7 @@ pub enum TrainError {
         /// What was found and what is allowed.
         message: String,
     },
-    /// Training cannot go on with these numbers.
+    /// The loss is not a finite number.
     #[error("the loss became {loss} at step {step} of stage {stage}")]
     Diverged {
         /// Stage, from 1.
@@ -86,7 +86,7 @@ pub enum TrainError {
     /// It does not fit into memory: the problem `memory.insufficient`.
     #[error("{0}")]
     Memory(Problem),
-    /// The run's reporter gave up: nothing can be recorded any more.
+    /// The run's reporter failed: events can no longer be recorded.
     #[error("{0}")]
     Reporter(Problem),
 }
@@ -147,17 +147,11 @@ impl Diagnostic for TrainError {
 
 fn io_problem(path: &std::path::Path, source: &std::io::Error) -> Problem {
     let location = Location { file: Some(path.to_path_buf()), ..Location::default() };
-    let problem = match source.kind() {
-        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
-            Problem::new(ProblemKind::Unavailable, "disk.full", "no space is left on the device")
-                .with_hint("Free some space and resume the run: nothing that was written is lost.")
-        }
-        std::io::ErrorKind::NotFound => {
-            Problem::new(ProblemKind::NotFound, "file.not_found", "the file does not exist")
-                .with_hint("Check the path.")
-        }
-        _ => Problem::new(ProblemKind::Unavailable, "file.io", source.to_string())
-            .with_hint("Check the file's permissions and the disk."),
+    let problem = match FileFault::of(source) {
+        FileFault::DiskFull => Problem::of_file(source, "no space is left on the device")
+            .with_hint("Free some space and resume the run: nothing that was written is lost."),
+        FileFault::Missing => Problem::of_file(source, "the file does not exist"),
+        _ => Problem::of_file(source, source.to_string()),
     };
     problem.at(location)
 }

@@ -15,7 +15,7 @@ use crate::backend;
 /// Reads the manifest of the run in a folder, and where its files are.
 pub type ReadRun<'a> = &'a dyn Fn(&Path) -> Result<(RunManifest, RunLayout), Problem>;
 
-/// Does a task; problems are answers too. `read_run` reads the run that the task is about, if it is about one.
+/// Performs a task. A problem is an answer too. `read_run` reads the run that the task is about, if it is about one.
 pub fn answer(task: &WorkerTask, read_run: ReadRun<'_>) -> WorkerAnswer {
     let failed = |problem: Problem| WorkerAnswer::Failed { problem };
     match task {

@@ -91,8 +91,8 @@ impl BaseModel {
     ///
     /// Errors: as [`BaseModel::detect`].
     pub(crate) fn from_hub(snapshot: Snapshot, family: ModelType) -> Result<Self> {
-        let Snapshot { folder, commit, not_asked, .. } = snapshot;
-        let note = not_asked.map(|reason| {
+        let Snapshot { folder, commit, lookup_problem, .. } = snapshot;
+        let note = lookup_problem.map(|reason| {
             format!("the base model is the one in the cache, commit {commit}; whether there is a newer one is not known: {reason}")
         });
         Ok(Self { commit: Some(commit), note, ..Self::detect(&folder, family)? })

@@ -10,7 +10,7 @@ use greentune_core_config::{
 
 use crate::{Result, WorkbenchError};
 
-/// Emissions per hour are a mean; over a shorter span than this one burst would pass for a rate.
+/// Emissions per hour are a mean. Over a shorter span than this, one burst would look like a steady rate.
 const STEADY_SECONDS: f64 = 30.0;
 const HIGH_EMISSIONS: &str = "carbon.high_emissions";
 const HIGH_RATE: &str = "carbon.high_emissions_per_hour";
@@ -23,7 +23,7 @@ pub(crate) struct CarbonWatch {
 }
 
 impl CarbonWatch {
-    /// A watch over a run with these events behind it.
+    /// The watch of a run that already has these events.
     pub fn after(events: &[Event]) -> Self {
         let mut watch = Self::default();
         for event in events {
@@ -73,7 +73,7 @@ pub(crate) fn refuse_spent(manifest: &RunManifest) -> Result<()> {
     })
 }
 
-/// The error that a cancelled run's end is: its budget, or somebody's request.
+/// The error for a cancelled run: its budget is spent, or somebody cancelled it.
 pub(crate) fn end_of(manifest: &RunManifest) -> WorkbenchError {
     refuse_spent(manifest).err().unwrap_or_else(|| WorkbenchError::Cancelled(manifest.run_id.clone()))
 }

@@ -1,4 +1,4 @@
-//! What the edge (command line, server) hands to the workbench.
+//! What a front end (command line, server) passes to the workbench.
 
 use std::{ffi::OsString, path::PathBuf};
 

@@ -41,5 +41,5 @@ impl Workbench {
 
 /// The error for an answer of another kind than the task's.
 pub(crate) fn wrong_answer(task: &str) -> WorkbenchError {
-    WorkbenchError::Internal(format!("the worker answered something else than was asked ({task})"))
+    WorkbenchError::Internal(format!("the worker gave an answer of the wrong kind ({task})"))
 }

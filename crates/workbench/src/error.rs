@@ -3,8 +3,8 @@
 use std::{io, path::PathBuf};
 
 use greentune_core_config::{
-    Diagnostic, Location, Problem, ProblemKind, Suggestion, manifest::RunStatus, model::ModelConfigError,
-    settings::ModelType,
+    Diagnostic, FileFault, Location, Problem, ProblemKind, Suggestion, manifest::RunStatus,
+    model::ModelConfigError, settings::ModelType,
 };
 use greentune_reports::ReportError;
 use greentune_run_folder::RunFolderError;
@@ -136,7 +136,7 @@ pub enum WorkbenchError {
     /// The run has not been started.
     #[error("the run {0} has not been started")]
     NotStarted(String),
-    /// Runs that say nothing beside each other.
+    /// Runs that cannot be compared.
     #[error("cannot compare: {reason}")]
     CannotCompare {
         /// Why not.
@@ -153,7 +153,7 @@ pub enum WorkbenchError {
         source: io::Error,
     },
     /// A worker that ended without an answer or a terminal event.
-    #[error("the worker ended unexpectedly ({status}); its last words:\n{log_tail}")]
+    #[error("the worker ended unexpectedly ({status}); the end of its log:\n{log_tail}")]
     WorkerDied {
         /// The run that it trained; `None` when it did something else.
         run_id: Option<String>,
@@ -251,12 +251,10 @@ impl WorkbenchError {
             Cancelled, Conflict, Credentials, Internal, InvalidInput, NotFound, Unavailable, Unsupported,
         };
         match self {
-            Self::File { source, .. } => match source.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => (Unavailable, "disk.full"),
-                io::ErrorKind::NotFound => (NotFound, "file.missing"),
-                io::ErrorKind::PermissionDenied => (Unavailable, "file.permission"),
-                _ => (Internal, "file.io"),
-            },
+            Self::File { source, .. } => {
+                let fault = FileFault::of(source);
+                (fault.kind(), fault.code())
+            }
             Self::NotAProject(_) => (NotFound, "project.missing"),
             Self::OutsideProject { .. } => (InvalidInput, "path.outside_project"),
             Self::OutsideAllowedRoots { .. } => (InvalidInput, "path.outside_roots"),
@@ -288,8 +286,8 @@ impl WorkbenchError {
 
     fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::File { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-                "free some space and try again; a run goes on from its last checkpoint"
+            Self::File { source, .. } if FileFault::of(source) == FileFault::DiskFull => {
+                "free some space and try again; a run continues from its last checkpoint"
             }
             Self::NotAProject(_) => "or name its folder",
             Self::OutsideProject { .. } => {

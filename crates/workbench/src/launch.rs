@@ -29,10 +29,10 @@ use crate::{
 pub(crate) const POLL: Duration = Duration::from_millis(50);
 /// Time between two questions to another platform.
 const REMOTE_POLL: Duration = Duration::from_secs(1);
-/// A worker that lives this long without an event is loading a large model and counts as begun.
+/// A worker that lives this long without an event is probably loading a large model. It counts as begun.
 const BEGIN_AT_MOST: Duration = Duration::from_mins(1);
 
-/// What is to be trained.
+/// Which stages to train.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Demand {
     /// All stages of the project.
@@ -179,22 +179,6 @@ impl Workbench {
         manifest::write(layout, &mut queued)?;
         Ok((submitted.job, queued))
     }
-
-    /// Notes in the manifest here how a run ended that was trained elsewhere.
-    pub(crate) fn note_end(&self, layout: &RunLayout, mut ended: RunManifest) -> Result<()> {
-        let lock = lock::take(layout)?;
-        // Somebody may have started it again meanwhile.
-        let now = manifest::read(layout)?;
-        if now.status.is_active() && now.platform == ended.platform && now.last_seq == ended.last_seq {
-            ended.last_seq = read_after(&layout.events(), ended.last_seq, usize::MAX)?
-                .last()
-                .map(|event| event.seq)
-                .or(ended.last_seq);
-            manifest::write(layout, &mut ended)?;
-        }
-        drop(lock);
-        Ok(())
-    }
 }
 
 impl Launched {
@@ -228,7 +212,7 @@ impl Launched {
         }
     }
 
-    /// The status that `status` is an error for: a failed run's problem, a cancelled or interrupted run.
+    /// Returns `status`, or the error that it stands for: a failed run's problem, or a cancelled or interrupted run.
     pub(crate) async fn check(&self, workbench: &Workbench, status: RunStatus) -> Result<RunStatus> {
         match status {
             RunStatus::Failed => match self.manifest(workbench).await?.problem {
@@ -278,6 +262,22 @@ impl Launched {
             log_tail: words.log_tail,
         })
     }
+}
+
+/// Notes in the manifest here how a run ended that was trained elsewhere.
+pub(crate) fn note_end(layout: &RunLayout, mut ended: RunManifest) -> Result<()> {
+    let lock = lock::take(layout)?;
+    // Somebody may have started it again meanwhile.
+    let now = manifest::read(layout)?;
+    if now.status.is_active() && now.platform == ended.platform && now.last_seq == ended.last_seq {
+        ended.last_seq = read_after(&layout.events(), ended.last_seq, usize::MAX)?
+            .last()
+            .map(|event| event.seq)
+            .or(ended.last_seq);
+        manifest::write(layout, &mut ended)?;
+    }
+    drop(lock);
+    Ok(())
 }
 
 /// The stages to ask the worker for; empty for all.

@@ -50,7 +50,7 @@ fn cause(beat: MemoryBeat, kills: Option<u64>) -> Option<String> {
     })
 }
 
-/// The problem `memory.exhausted` for a worker that ended without a word, when memory is the likely cause.
+/// The problem `memory.exhausted` for a worker that ended without a terminal event, when memory is the likely cause.
 pub(crate) fn explain(layout: &RunLayout, log_tail: &str) -> Option<Problem> {
     let said =
         log_tail.lines().find(|line| line.contains(ALLOCATION_FAILED)).map(|line| line.trim().to_owned());
@@ -111,7 +111,7 @@ fn too_large(shape: &ModelShape, settings: &Settings, available: &AvailableMemor
     insufficient(&estimate(shape, &inputs), available, &reductions)
 }
 
-/// The sizes in a model's `config.json`; whoever loads the model says what is wrong when there are none.
+/// The sizes in a model's `config.json`; `None` when they cannot be read. Loading the model then reports the reason.
 pub(crate) fn shape_of(folder: &Path) -> Option<ModelShape> {
     let text = fs::read_to_string(folder.join("config.json")).ok()?;
     ModelShape::from_config(&text)

@@ -14,6 +14,7 @@ use greentune_run_folder::{RunView, manifest};
 use crate::{
     Result, Workbench, WorkbenchError,
     job_store::{JobStore, runs_of, unknown_run},
+    launch::note_end,
     out_of_memory,
     project::run_in,
 };
@@ -53,7 +54,7 @@ impl Workbench {
         })?;
         let (seen, ended_elsewhere) = seen;
         if let Some(manifest) = ended_elsewhere {
-            self.note_end(layout, manifest)?;
+            note_end(layout, manifest)?;
         }
         Ok(seen)
     }
@@ -64,7 +65,7 @@ impl Workbench {
         Ok(self.platforms().get(manifest.platform.kind)?.fetch(layout, &manifest)?)
     }
 
-    /// Where the run at `layout` stands.
+    /// The status of the run at `layout`.
     pub(crate) fn status_of(&self, layout: &RunLayout) -> Result<RunStatus> {
         self.look(layout, RunView::status)
     }

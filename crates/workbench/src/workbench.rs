@@ -77,6 +77,6 @@ impl Workbench {
         let workbench = self.clone();
         tokio::task::spawn_blocking(move || work(&workbench))
             .await
-            .map_err(|error| WorkbenchError::Internal(format!("an operation broke off: {error}")))?
+            .map_err(|error| WorkbenchError::Internal(format!("an operation panicked: {error}")))?
     }
 }

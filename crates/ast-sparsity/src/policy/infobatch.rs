@@ -11,16 +11,16 @@ const ANNEALING_SHARE: f64 = 0.125;
 /// The most that is pruned below the mean, as in the authors' code: no weight is above 10.
 const MOST_PRUNED: f64 = 0.9;
 
-/// InfoBatch: prunes samples whose loss is below the mean with probability `r`, and multiplies the loss of those that
-/// stay by `1/(1−r)`, so that the expected gradient is that of all samples.
+/// InfoBatch: prunes samples whose loss is below the mean with probability `r`, and multiplies the loss of the
+/// remaining ones below the mean by `1/(1−r)`, so that the expected gradient is that of all samples.
 ///
 /// Qin et al., *InfoBatch: Lossless Training Speed Up by Unbiased Dynamic Data Pruning*, ICLR 2024, arXiv:2303.04947;
-/// details are those of the authors' code (`infobatch.py`). Losses are those that training saw last; the last
+/// details are those of the authors' code (`infobatch.py`). Losses are those that training saw last. The last
 /// `annealing_share` of the epochs train on everything (1 − δ, 0.125 in the paper).
 ///
-/// With `prune_probability` (0.5 in the paper) the activation rate is what results: `1 − r·b` in the pruned epochs,
-/// where `b` is the share of samples below the mean, so about 0.65 for b = 0.7; the target is passed over. With `None`
-/// `r` is set from the target, in each epoch anew, and is at most 0.9: rates below `1 − 0.9·b` are out of reach.
+/// With `prune_probability` (0.5 in the paper) the activation rate follows from it: `1 − r·b` in the pruned epochs,
+/// where `b` is the share of samples below the mean, so about 0.65 for b = 0.7. The target is ignored. With `None`, `r`
+/// follows from the target, in each epoch anew, and is at most 0.9: rates below `1 − 0.9·b` are out of reach.
 #[derive(Clone, Debug)]
 pub struct InfoBatch {
     prune_probability: Option<f64>,

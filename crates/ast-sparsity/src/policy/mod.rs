@@ -28,7 +28,7 @@ pub trait Policy: Send {
     /// epoch needs them, else empty.
     fn select(&mut self, candidates: &[usize], fresh: &[Observation], selected: &mut Vec<Selected>);
 
-    /// Learns what training on the samples `ids` told.
+    /// Records the observations that training made of the samples `ids`.
     fn observe(&mut self, ids: &[usize], observations: &[Observation]);
 
     /// The score from which samples are selected, where there is one.

@@ -14,24 +14,25 @@ const WINDOW: usize = 1024;
 const KP: f64 = 0.03;
 const KI: f64 = 0.02;
 
-/// The highest fresh scores, by a running quantile: the target rate is held whatever the scale of the loss.
+/// Selects the highest fresh scores by a running quantile, so that the target rate holds at any scale of the loss.
 ///
-/// The threshold is the `1 − level` quantile of the last 1024 scores, those of the chunk among them. The level is the
-/// target plus the output of a [`PiController`] on the error of the quantile's rate, which makes up for a window that lags behind
-/// scores that drift. Ties are broken by a uniform draw for each score, so that of equal scores (zero losses, say) as
-/// many are selected as the rate asks for. All weights are 1.
+/// The threshold is the `1 − level` quantile of the last 1024 scores, including those of the chunk. The level is the
+/// target plus the output of a [`PiController`] on the error of the quantile's rate, which compensates for a window
+/// that lags behind drifting scores. Ties are broken by a uniform draw for each score, so that of equal scores (zero
+/// losses, for example) as many are selected as the rate demands. All weights are 1.
 ///
-/// What the rate is short of or over, in samples, never exceeds one chunk: where it would, as with scores that only
-/// fall, more of the chunk's highest or fewer are selected. So the rate of 200 chunks is within a point of the target.
+/// The number of samples selected too few or too many never exceeds one chunk. Where it would, as with scores that only
+/// fall, more or fewer of the chunk's highest scores are selected. So the rate of 200 chunks is within a point of the
+/// target.
 ///
-/// A score that is no finite number is selected, and neither enters the window nor counts for the rate.
+/// A score that is not a finite number is selected. It does not enter the window and does not count for the rate.
 pub struct Quantile {
     target: f64,
     seed: u64,
     score: Box<dyn Score>,
     control: PiController,
     level: f64,
-    /// Samples that are still to be selected; negative where there were too many.
+    /// Samples still to be selected; negative if too many were selected.
     owed: f64,
     epoch: usize,
     /// Draws made in this epoch.

@@ -12,17 +12,17 @@ use crate::{failure::Failure, session::Session};
 pub struct Card {
     /// Id of the run
     run: String,
-    /// Which card
+    /// Template of the card
     #[arg(long, value_name = "NAME", default_value = "standard")]
     #[arg(value_parser = PossibleValuesParser::new(CardTemplate::ALL.map(CardTemplate::as_str)))]
     template: String,
-    /// Run of full training that savings are told against
+    /// Run of full training to compare with; without it the card states no saving
     #[arg(long, value_name = "RUN")]
     baseline: Option<String>,
     /// File to write it to [default: standard output]
     #[arg(long, value_name = "PATH")]
     to: Option<PathBuf>,
-    /// Replace a file that is there
+    /// Replace an existing file
     #[arg(long, requires = "to")]
     overwrite: bool,
 }

@@ -17,7 +17,7 @@ pub struct Compare {
     ast_run: String,
     /// Run or runs of full training [default: its completed twin in the project]
     baseline_run: Option<String>,
-    /// Form of the answer
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
     /// Draw charts too

@@ -17,7 +17,7 @@ pub enum Config {
 /// Arguments of `config show`.
 #[derive(Args, Debug)]
 pub struct Show {
-    /// A setting on top, such as lora.rank=16
+    /// Override a setting, such as lora.rank=16
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
 }
@@ -35,7 +35,7 @@ fn page(response: &ShowConfigResponse, paint: Paint) -> String {
     let row =
         |row: &SettingRow| vec![row.key.clone(), format!("= {}", value(&row.value)), source(&row.source)];
     let rows = list(&response.rows.iter().map(row).collect::<Vec<_>>());
-    // Defaults stand back behind what somebody has set.
+    // Defaults are fainter than values that somebody has set.
     let painted = |(line, row): (&str, &SettingRow)| match row.source {
         Source::BuiltIn => paint.faint(line),
         _ => line.to_owned(),

@@ -1,4 +1,4 @@
-//! `greentune demo`: the whole story, offline, in about a minute.
+//! `greentune demo`: the whole workflow, offline, in about a minute.
 
 mod plan;
 mod story;

@@ -21,21 +21,21 @@ use crate::{failure::Failure, session::Session};
 /// Commands of `emissions`.
 #[derive(Debug, Subcommand)]
 pub enum Emissions {
-    /// What a run used, how that is known, and what it compares to
+    /// Show a run's energy and emissions, their basis, and equivalents
     Summary(summary::Summary),
     /// The latest figures of a run that is being trained
     Current(current::Current),
-    /// What all runs of the project used together
+    /// Add up the energy and emissions of all runs of the project
     Aggregate(aggregate::Aggregate),
-    /// Runs beside each other, and whether the meters could tell them apart
+    /// Compare runs, and say whether the meters can distinguish them
     Compare(compare::Compare),
     /// Charts as SVG and PNG: power and energy of a run, or emissions by run
     Plot(plot::Plot),
     /// Meter any program while it runs
     Track(track::Track),
-    /// Note what a wall meter showed beside the counters
+    /// Record the reading of a wall meter, to calibrate the counters
     Calibrate(calibrate::Calibrate),
-    /// The hours in which electricity will be cleanest
+    /// Find the hours in which electricity will be cleanest
     Forecast(forecast::Forecast),
 }
 

@@ -12,7 +12,7 @@ use crate::{comparison, failure::Failure, figures::percent, output::Paint, sessi
 pub struct Evaluate {
     /// Id of the run
     run: String,
-    /// Records to evaluate on, or images: of a data set with parts its test part
+    /// Records or images to evaluate on; of a data set with parts, its test part is used
     #[arg(long, value_name = "PATH")]
     test: PathBuf,
     /// Stage whose model is evaluated

@@ -26,7 +26,7 @@ use crate::{failure::Failure, session::Session};
 /// A command with its arguments.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// See the whole story offline in about a minute
+    /// Run the whole workflow offline in about a minute
     Demo(demo::Demo),
     /// Make a project
     New(new::New),
@@ -38,11 +38,11 @@ pub enum Command {
     Runs(runs::Runs),
     /// Train a run, or an image classifier in one line
     Train(train::Train),
-    /// Show where a run stands
+    /// Show the status and progress of a run
     Monitor(monitor::Monitor),
-    /// End a run at its next step, with a checkpoint
+    /// Stop a run at its next step, with a checkpoint
     Cancel(cancel::Cancel),
-    /// Go on with a run that was cancelled, interrupted or failed
+    /// Resume a run that was cancelled, interrupted or failed
     Resume(resume::Resume),
     /// Evaluate a trained stage, with the base model beside it
     Evaluate(evaluate::Evaluate),
@@ -76,7 +76,7 @@ impl Command {
             Self::New(new) => new.run(session).await,
             Self::Data(data) => data.run(session).await,
             Self::Runs(runs) => runs.run(session).await,
-            Self::Train(train) => train.run(session).await,
+            Self::Train(train) => Box::pin(train.run(session)).await,
             Self::Monitor(monitor) => monitor.run(session).await,
             Self::Cancel(cancel) => cancel.run(session).await,
             Self::Resume(resume) => resume.run(session).await,

@@ -17,7 +17,7 @@ use crate::{
 pub struct Monitor {
     /// Id of the run
     run: String,
-    /// Show progress live until no worker is at work on the run
+    /// Show progress live until no worker trains the run
     #[arg(short, long)]
     follow: bool,
 }

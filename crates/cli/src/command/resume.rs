@@ -1,4 +1,4 @@
-//! `greentune resume`: goes on with a run.
+//! `greentune resume`: resumes a run.
 
 use clap::Args;
 use greentune_workbench::operation::ResumeTraining;
@@ -11,10 +11,10 @@ use crate::{failure::Failure, session::Session};
 pub struct Resume {
     /// Id of the run
     run: String,
-    /// Return once training has begun; it goes on without this terminal
+    /// Return once training has begun; it continues without this terminal
     #[arg(long)]
     detach: bool,
-    /// Train even what does not seem to fit into memory
+    /// Train even if the run does not seem to fit into memory
     #[arg(long)]
     no_memory_check: bool,
     /// A new budget of the run, in kg CO2e over all its stages and attempts

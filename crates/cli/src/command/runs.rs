@@ -17,11 +17,11 @@ pub enum Runs {
     New(new::NewRun),
     /// Say what a run will need: memory, time, energy, carbon, cost
     Plan(plan::Plan),
-    /// List the runs of the project, or all runs outside of one
+    /// List the runs of the project; outside of a project, all runs
     List(list::List),
     /// Show everything about a run
     Show(show::Show),
-    /// Send what the trackers of a run (MLflow, Weights & Biases) have not got yet
+    /// Send what is missing in a run's trackers (MLflow, Weights & Biases)
     Sync(sync::Sync),
 }
 

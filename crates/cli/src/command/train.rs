@@ -38,13 +38,13 @@ pub struct Train {
     /// Id of the run [default: the newest one that is not completed]
     #[arg(conflicts_with = "dataset")]
     run: Option<String>,
-    /// Train this stage alone
+    /// Train only this stage
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=2))]
     stage: Option<u8>,
-    /// Return once training has begun; it goes on without this terminal
+    /// Return once training has begun; it continues without this terminal
     #[arg(long)]
     detach: bool,
-    /// Train even what does not seem to fit into memory
+    /// Train even if the run does not seem to fit into memory
     #[arg(long)]
     no_memory_check: bool,
     #[command(flatten)]
@@ -67,10 +67,10 @@ struct ImageArguments {
     /// Images: a folder per class (train/, val/), CIFAR binaries, IDX files or Parquet
     #[arg(long, value_name = "PATH", requires = "model")]
     dataset: Option<PathBuf>,
-    /// Train on the samples that matter (adaptive sparse training)
+    /// Train on selected samples (adaptive sparse training)
     #[arg(long, requires = "dataset")]
     ast: bool,
-    /// Share of samples that is trained on, in (0, 1]
+    /// Share of samples to train on, in (0, 1]
     #[arg(long, value_name = "P", requires = "ast")]
     target_activation_rate: Option<f64>,
     /// Weight of entropy against loss in a sample's score, in [0, 1]
@@ -79,10 +79,10 @@ struct ImageArguments {
     /// How samples are selected
     #[arg(long, value_name = "NAME", requires = "ast")]
     policy: Option<PolicyName>,
-    /// Epochs on all samples first
+    /// Epochs on all samples before selection begins
     #[arg(long, value_name = "N", requires = "dataset")]
     warmup_epochs: Option<u64>,
-    /// Train the twin to compare with: the same on all samples
+    /// Train the twin for the comparison: the same run on all samples
     #[arg(long, requires = "dataset")]
     baseline: bool,
     /// Passes over the images
@@ -94,7 +94,7 @@ struct ImageArguments {
     /// Peak learning rate
     #[arg(long, value_name = "X", requires = "dataset")]
     learning_rate: Option<f64>,
-    /// Seed of everything that is drawn
+    /// Seed of all random choices
     #[arg(long, value_name = "S", requires = "dataset")]
     seed: Option<u64>,
     /// Upload the model when it is trained

@@ -59,7 +59,7 @@ fn train(run_folder: &Path, surroundings: &Session) -> Result<(), Failure> {
     let failure = result.clone().err();
     let tracking = session.take_tracking();
     session.finish(result)?;
-    // No event may follow the last one, so what the trackers did not get is said in the log.
+    // No event may follow the terminal one, so the log says what the trackers did not get.
     for problem in tracking.into_iter().flat_map(|tracking| tracking.finish(TRACKING_GRACE)) {
         surroundings.output.fail(&problem);
     }
@@ -74,13 +74,13 @@ fn do_task(task: &Path, answer: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Runs `work`; a panic in it is a problem, and its text is in the log by the panic hook.
+/// Runs `work`. A panic becomes a problem; the panic hook has written its text to the log.
 fn guarded<T>(work: impl FnOnce() -> Result<T, Problem>) -> Result<T, Problem> {
-    // Whatever `work` has left half done is not used any more but to note the failure.
+    // After a panic, what `work` left half done is used only to record the failure.
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no text");
-        let message = format!("the trainer broke off: {text}");
+        let message = format!("the trainer panicked: {text}");
         Err(Problem::new(ProblemKind::Internal, "worker.panic", message)
             .with_hint("this is a defect of greentune; the run's log says where it happened"))
     })
@@ -103,7 +103,7 @@ fn stop_with_signal(_session: &mut WorkerSession) {}
 /// A session of its own, so that closing the terminal does not end training.
 #[cfg(unix)]
 fn leave_terminal() {
-    // Refused to the leader of a process group, as which a shell starts it: that is apart enough.
+    // A process group leader may not call setsid. A shell starts it as one, so it is separate enough already.
     let _ = rustix::process::setsid();
 }
 

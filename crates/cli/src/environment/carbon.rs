@@ -20,6 +20,7 @@ impl Environment {
             live: LiveAccess {
                 token: self.variable(TOKEN).and_then(Secret::new),
                 cache: cache.map(|folder| folder.join("carbon-intensity.json")),
+                proxy: self.proxy(),
             },
             gpu_ids: self.visible_gpus(),
         }

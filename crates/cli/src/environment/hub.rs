@@ -40,6 +40,7 @@ impl Environment {
         }
         hub.offline = OFFLINE.iter().any(|name| self.is_on(name));
         hub.token = if self.is_on(NO_IMPLICIT_TOKEN) { None } else { self.token(&home) };
+        hub.proxy = self.proxy();
         hub.answer_timeout = self.seconds(ANSWER_TIMEOUT).unwrap_or(hub.answer_timeout);
         hub.read_timeout = self.seconds(READ_TIMEOUT).unwrap_or(hub.read_timeout);
         hub

@@ -5,10 +5,10 @@ use greentune_workbench::{TrackingConfig, TrackingCredentials};
 use super::Environment;
 
 impl Environment {
-    /// Where runs are tracked and who sends.
+    /// Where runs are tracked, and the credentials for it.
     pub fn tracking(&self) -> TrackingConfig {
         let text = |name: &str| self.variable(name).map(str::to_owned);
-        // What the user keeps on this machine stays here, key or not.
+        // In offline mode nothing is sent, even if there is a key.
         let is_online = !matches!(self.variable("WANDB_MODE"), Some("offline" | "dryrun" | "disabled"));
         TrackingConfig {
             mlflow_tracking_uri: text("MLFLOW_TRACKING_URI"),
@@ -19,6 +19,7 @@ impl Environment {
                 wandb_api_key: text("WANDB_API_KEY").filter(|_| is_online),
                 wandb_base_url: text("WANDB_BASE_URL"),
                 user: text("LOGNAME").or_else(|| text("USER")).or_else(|| text("USERNAME")),
+                proxy: self.proxy(),
             },
         }
     }

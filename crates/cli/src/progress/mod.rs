@@ -32,7 +32,7 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Follows the run `run_id` from now on; what happened before is known, and not shown again.
+    /// Follows the run `run_id` from now on. Earlier events are read but not shown.
     pub async fn new(
         workbench: Workbench,
         project_path: Option<PathBuf>,
@@ -81,7 +81,7 @@ impl Follower {
         }
     }
 
-    /// Shows the run's progress until no worker is at work on it.
+    /// Shows the run's progress until no worker trains it.
     pub async fn until_it_ends(&mut self) -> Result<RunStatus, Failure> {
         loop {
             let news = self.show_news(LOOK.as_secs_f64()).await?;
@@ -126,10 +126,10 @@ impl Follower {
             run_id: self.run_id.clone(),
             wait_seconds: Some(0.0),
         };
-        // Whatever comes of it is seen when training returns.
+        // The result of the cancellation is seen when training returns.
         let said = match self.workbench.cancel_training(request).await {
             Ok(_) => "stopping at the next step with a checkpoint; Ctrl-C again leaves at once".to_owned(),
-            Err(error) => format!("cannot stop the run: {error}; Ctrl-C again leaves it to itself"),
+            Err(error) => format!("cannot stop the run: {error}; Ctrl-C again leaves it running"),
         };
         self.screen.say(&said);
     }

@@ -26,7 +26,7 @@ pub struct Transfers {
 }
 
 impl Transfers {
-    /// Downloads are shown where `output` shows progress; what is returned beside is `workbench` telling of them.
+    /// A display of downloads, which is visible where `output` shows progress, and `workbench` reporting to it.
     pub fn of(workbench: &Workbench, output: Output) -> (Self, Workbench) {
         let has_bar = output.shows_progress() && io::stderr().is_terminal();
         let screen = Arc::new(Screen { output, bar: has_bar.then(bar), tenths: AtomicU64::new(0) });
@@ -47,7 +47,7 @@ impl Transfers {
             Some(result) => Ok(result?),
             None => {
                 Err(Failure::new(ProblemKind::Cancelled, "command.stopped", "stopped before it was done")
-                    .with_hint("run the same command again: a download goes on where it was"))
+                    .with_hint("run the same command again: a download continues where it stopped"))
             }
         }
     }
@@ -76,7 +76,7 @@ impl TransferReporter for Screen {
             bar.set_length(*bytes_total);
             bar.set_position(*bytes_done);
             if is_first {
-                // What an earlier attempt left says nothing of the speed now.
+                // Bytes of an earlier attempt do not count for the speed.
                 bar.reset_eta();
                 bar.set_prefix(what.clone());
             }

@@ -40,7 +40,7 @@ fn every_operation_has_a_command_or_a_reason() {
                 assert_eq!(help.code, 0, "{name}: there is no command `{words}`");
             }
             (None, Some(_)) => {
-                assert!(!is_called, "{name} has a command, and a reason why not: drop the reason")
+                assert!(!is_called, "{name} has a command, and a reason why not: drop the reason");
             }
             (None, None) => panic!("{name} has neither a command nor a reason why not"),
             (Some(words), Some(_)) => panic!("{name} has the command `{words}` and a reason why not"),

@@ -1,4 +1,4 @@
-//! Settings that are possible and whose engine comes later: accepted when read, refused when used.
+//! Settings whose engine does not exist yet: they are accepted when read and refused when used.
 
 use crate::{
     Problem, ProblemKind,

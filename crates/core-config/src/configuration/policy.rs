@@ -16,12 +16,13 @@ impl AstPolicy {
         }
     }
 
-    /// Whether it asks what the model says of a sample before it decides: a forward pass for every candidate.
+    /// Whether the policy needs fresh scores: a forward pass for every candidate before it decides.
     pub const fn scores(self) -> bool {
         matches!(self, Self::Quantile | Self::Sundew)
     }
 
-    /// Whether it goes by what training saw of a sample the last time, so that there has to be a pass before.
+    /// Whether the policy uses remembered scores, from the last time a sample was trained on, and so needs an earlier
+    /// pass.
     pub const fn remembers(self) -> bool {
         matches!(self, Self::Ast | Self::Infobatch)
     }

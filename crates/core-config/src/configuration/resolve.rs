@@ -137,7 +137,7 @@ impl Argument {
     }
 }
 
-/// Everything settings are put together from, but for the defaults.
+/// All layers that settings are resolved from, except the defaults.
 #[derive(Clone, Debug, Default)]
 pub struct Layers {
     /// The user's own file, for all projects.
@@ -147,7 +147,7 @@ pub struct Layers {
     /// What was given when the run was configured; nested objects and dotted keys both name settings.
     pub run_overrides: Map<String, Value>,
     /// Environment variables. Those called `GREENTUNE_*` with `__` between levels are settings
-    /// (`GREENTUNE_TRAINING__STAGE1__LEARNING_RATE`); all others are passed over.
+    /// (`GREENTUNE_TRAINING__STAGE1__LEARNING_RATE`); all others are ignored.
     pub environment: Vec<(String, String)>,
     /// Flags and tool arguments; the last of several for one key wins.
     pub arguments: Vec<Argument>,
@@ -195,7 +195,7 @@ impl Resolved {
     }
 }
 
-/// Puts the settings together from `layers`; a later layer wins.
+/// Resolves the settings from `layers`; a later layer wins.
 ///
 /// Errors: one problem `config.invalid` that holds every single one that was found: `config.syntax`,
 /// `config.unknown_key`, `config.wrong_type`, `config.out_of_range`.

@@ -155,11 +155,11 @@ choice! {
 }
 
 choice! {
-    /// What turns gradients into steps.
+    /// Optimizer.
     OptimizerKind {
         /// AdamW: two moments for every trained value.
         AdamW = "adamw",
-        /// SGD with momentum 0.9: one; it needs a much higher learning rate.
+        /// SGD with momentum 0.9: one moment for every trained value; it needs a much higher learning rate.
         Sgd = "sgd",
     }
 }
@@ -189,9 +189,9 @@ section! {
         eval_steps: u64 = 25,
         /// Checkpoints kept per stage.
         keep_checkpoints: u64 = 2,
-        /// Keep the input of each layer alone and compute the layer again in the backward pass: less memory, more time.
+        /// Keep only each layer's input and compute the layer again in the backward pass: less memory, more time.
         gradient_checkpointing: bool = false,
-        /// Seed of everything that is drawn.
+        /// Seed of all random choices.
         seed: u64 = 42,
         /// Tokens per record at most; longer records are truncated.
         max_seq_length: u64 = 512,
@@ -199,11 +199,11 @@ section! {
         packing: bool = false,
         /// Norm to which gradients are clipped; 0 clips nothing.
         max_grad_norm: f64 = 1.0,
-        /// What turns gradients into steps.
+        /// Optimizer.
         optimizer: OptimizerKind = OptimizerKind::AdamW,
         /// Decoupled weight decay.
         weight_decay: f64 = 0.0,
-        /// Refuse to train what does not fit into memory, before it starts.
+        /// Refuse to start a run that does not fit into memory.
         memory_check: bool = true,
         /// Device that trains.
         device: Device = Device::Auto,
@@ -236,7 +236,7 @@ impl TrainingSettings {
 }
 
 choice! {
-    /// Course of the learning rate after warm-up.
+    /// Learning-rate schedule after warm-up.
     Scheduler {
         /// Down to 0 in a straight line.
         Linear = "linear",
@@ -260,7 +260,7 @@ section! {
         gradient_accumulation: u64 = 1,
         /// Steps over which the learning rate rises from 0.
         warmup_steps: u64 = 10,
-        /// Course of the learning rate after warm-up.
+        /// Learning-rate schedule after warm-up.
         scheduler: Scheduler = Scheduler::Linear,
     }
 }
@@ -278,7 +278,7 @@ section! {
         gradient_accumulation: u64 = 1,
         /// Steps over which the learning rate rises from 0.
         warmup_steps: u64 = 10,
-        /// Course of the learning rate after warm-up.
+        /// Learning-rate schedule after warm-up.
         scheduler: Scheduler = Scheduler::Linear,
         /// Share of the drawn records that comes from stage 1, in `[0, 1)`.
         replay_ratio: f64 = 0.15,
@@ -466,7 +466,7 @@ section! {
         /// Architecture, such as `simplecnn`, `resnet18`, `efficientnet_b0`, `vit_tiny`; a language model is fine-tuned
         /// when absent.
         model: Option<String> = None,
-        /// Weights to start from (`*.safetensors` of torchvision or timm), relative to the project; drawn when absent.
+        /// Weights to start from (`*.safetensors` of torchvision or timm), relative to the project; random when absent.
         pretrained: Option<PathBuf> = None,
         /// Side of the square images that the model sees; the data's own when they are all of one size, else 224.
         image_size: Option<u64> = None,
@@ -474,7 +474,7 @@ section! {
         epochs: u64 = 10,
         /// Images per optimizer step.
         batch_size: u64 = 64,
-        /// What turns gradients into steps.
+        /// Optimizer.
         optimizer: OptimizerKind = OptimizerKind::Sgd,
         /// Peak learning rate.
         learning_rate: f64 = 0.05,
@@ -482,7 +482,7 @@ section! {
         momentum: f64 = 0.9,
         /// Weight decay; norms and biases are decayed too, as PyTorch's optimizers do.
         weight_decay: f64 = 5e-4,
-        /// Course of the learning rate.
+        /// Learning-rate schedule.
         scheduler: VisionScheduler = VisionScheduler::Cosine,
         /// Share of the label that is spread over all classes (Szegedy et al. 2016, arXiv:1512.00567).
         label_smoothing: f64 = 0.0,
@@ -505,7 +505,7 @@ choice! {
         Ast = "ast",
         /// Samples of below-average loss are pruned at random and the rest of them rescaled (Qin et al. 2024).
         Infobatch = "infobatch",
-        /// A running quantile of fresh scores.
+        /// Selects the highest fresh scores by a running quantile.
         Quantile = "quantile",
         /// The rule of the package adaptive-sparse-training 1.0.1, to compare with.
         Sundew = "sundew",
@@ -541,7 +541,7 @@ impl AstUnit {
 section! {
     /// `[ast]`: adaptive sparse training.
     AstSettings {
-        /// Train on the samples that matter.
+        /// Train on selected samples only (adaptive sparse training).
         enabled: bool = false,
         /// Share of samples that is trained on, in `(0, 1]`: of the images, or of the records of a language model.
         target_activation_rate: f64 = 0.40,
@@ -566,7 +566,7 @@ choice! {
     TrackingMode {
         /// The whole machine.
         Machine = "machine",
-        /// This process, where a model can tell it apart.
+        /// This process and its descendants: their estimated share.
         Process = "process",
     }
 }
@@ -614,7 +614,7 @@ section! {
         tracking_mode: TrackingMode = TrackingMode::Machine,
         /// File that says how a wall meter compares to this machine's counters, as `calibrate_meter` writes it.
         calibration_file: Option<PathBuf> = None,
-        /// File with own factors of the everyday equivalents, in place of the built-in ones.
+        /// File with your own factors for the everyday equivalents, instead of the built-in ones.
         equivalences_file: Option<PathBuf> = None,
         /// Emissions after which a run stops at the next step, with a checkpoint, in kg CO2-equivalent.
         budget_kg: Option<f64> = None,

@@ -1,4 +1,4 @@
-//! Emissions as CodeCarbon writes them, and what its format cannot say.
+//! Emissions as CodeCarbon writes them, and their provenance, for which its format has no columns.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -89,7 +89,7 @@ impl MeteredProperty {
     }
 }
 
-/// How the energy of one component (cpu, gpu, ram) was got.
+/// How the energy of one component (cpu, gpu, ram) is known.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ComponentProvenance {
     /// `cpu`, `gpu` or `ram`.
@@ -136,7 +136,7 @@ pub struct AppliedCalibration {
     pub energy_kwh: f64,
 }
 
-/// `{run_id}_stage{N}_provenance.json`: what CodeCarbon's format cannot say.
+/// `{run_id}_stage{N}_provenance.json`: what CodeCarbon's format has no columns for.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EmissionsProvenance {
     /// Version of this file's format.
@@ -178,7 +178,7 @@ pub fn sum_of_intervals_kwh(components: &[ComponentProvenance]) -> [f64; 2] {
     intervals.fold([0.0, 0.0], |[low, high], [less, more]| [low + less, high + more])
 }
 
-/// How the energy of all components together was got; modelled where there are none.
+/// How the energy of all components together is known; modelled where there are none.
 pub fn basis_of<'a>(components: impl IntoIterator<Item = &'a ComponentProvenance>) -> Basis {
     Basis::of_sum(components.into_iter().map(|component| component.basis)).unwrap_or(Basis::Modelled)
 }

@@ -100,9 +100,9 @@ pub struct ClassFigures {
     pub class: String,
     /// Images of the class.
     pub images: u64,
-    /// Share of its images that were recognised, in `[0, 1]`; absent when it has none.
+    /// Share of the images of this class that were predicted as it, in `[0, 1]`; absent when there are none.
     pub recall: Option<f64>,
-    /// Share of what was taken for it that is it, in `[0, 1]`; absent when nothing was.
+    /// Share of the images predicted as this class that belong to it, in `[0, 1]`; absent when none was predicted.
     pub precision: Option<f64>,
 }
 

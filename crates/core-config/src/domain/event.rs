@@ -33,7 +33,7 @@ pub enum EventKind {
         pid: u32,
         /// Device that trains, such as `cpu (flex, 2 threads)`.
         device: String,
-        /// Whether a checkpoint was taken up.
+        /// Whether it continues from a checkpoint.
         resumed: bool,
     },
     /// A stage began or was taken up again.
@@ -170,9 +170,10 @@ pub struct StepMetrics {
 pub struct SampleMetrics {
     /// Samples that the step trained on.
     pub trained: u64,
-    /// Of them per second, with what was scored and skipped since the step before.
+    /// Trained samples per second; the time includes scoring and skipping since the step before.
     pub per_second: f64,
-    /// Epochs begun and done, as a number such as 3.25: of a language model in the stage, else over both.
+    /// Epochs done, with the share of the current one, such as 3.25: of a language model in this stage, else over both
+    /// stages.
     pub epoch: f64,
     /// What was selected in the stage so far; absent where nothing is selected.
     #[serde(skip_serializing_if = "Option::is_none", default)]

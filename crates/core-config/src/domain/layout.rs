@@ -1,4 +1,4 @@
-//! Where things lie: the files of a project and of a run. The one place that spells their names.
+//! The paths of a project's and a run's files. This is the only place that spells their names.
 
 use std::path::{Path, PathBuf};
 

@@ -47,7 +47,7 @@ impl SelectionSoFar {
         Some(1.0 - (3 * self.selected + self.scored) as f64 / (3 * self.candidates) as f64)
     }
 
-    /// Both together; the threshold is the later one.
+    /// The sum of both counts; the threshold is that of `later`.
     #[must_use]
     pub fn and(&self, later: &Self) -> Self {
         Self {

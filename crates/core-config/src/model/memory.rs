@@ -1,9 +1,9 @@
 //! How much memory a training step needs: one documented formula per part, from a model's sizes and the settings.
 //!
 //! The formulas follow what this trainer keeps (`trainer-burn/src/ops/autodiff.rs` says what each node saves):
-//! sequences are never padded, logits exist for 512 labelled rows at a time, attention's probabilities are computed
-//! again in the backward pass, adapters alone have gradients and moments. `docs/benchmarks/plan.md` compares them
-//! with measured peaks.
+//! sequences are never padded, logits exist for [`LOGIT_ROWS`] labelled rows at a time, attention's probabilities are
+//! computed again in the backward pass, adapters alone have gradients and moments. `docs/benchmarks/plan.md` compares
+//! them with measured peaks.
 
 mod insufficient;
 mod reductions;

@@ -26,7 +26,7 @@ pub struct TrainingPlan {
     pub greentune_version: String,
     /// Device that will train, such as `cpu (flex, 2 threads)`.
     pub device: String,
-    /// What time and energy rest on.
+    /// The basis of time and energy.
     pub basis: PlanBasis,
     /// Earlier runs that it rests on.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
@@ -49,11 +49,11 @@ pub struct TrainingPlan {
     /// Cost of that energy; absent unless `carbon.electricity_price_per_kwh` is set.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub cost: Option<CostPlan>,
-    /// What was taken for granted.
+    /// The assumptions of the plan.
     pub assumptions: Vec<String>,
 }
 
-/// What a plan's time and energy rest on.
+/// The basis of a plan's time and energy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PlanBasis {
@@ -134,7 +134,7 @@ pub struct StageTime {
     pub training_seconds: f64,
     /// Seconds of all evaluations, those of the stage's end included, without writing text.
     pub evaluation_seconds: f64,
-    /// Seconds of writing text for the reports.
+    /// Seconds of generating text for the reports.
     pub generation_seconds: f64,
 }
 
@@ -200,9 +200,9 @@ pub struct PlannedActual {
     pub quantity: String,
     /// As planned.
     pub planned: f64,
-    /// As it came.
+    /// The actual figure.
     pub actual: f64,
-    /// Actual over planned: 1 is a plan that came true.
+    /// Actual over planned: 1 means that the plan was exact.
     pub ratio: f64,
     /// Whether the actual figure lay in the plan's bounds.
     pub within_range: bool,

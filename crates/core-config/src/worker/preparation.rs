@@ -1,14 +1,12 @@
-//! Preparing a data set: what is asked for, and what came of it.
+//! Preparing a data set: the task and its result.
 
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    settings::{DatasetSchema, Settings},
-    task::DatasetCounts,
-};
+use super::counts::DatasetCounts;
+use crate::settings::{DatasetSchema, Settings};
 
 /// Split `datasets` into training, validation and test records.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,7 +29,7 @@ pub struct PrepareTask {
     pub force: bool,
 }
 
-/// What came of a preparation; also the quality report's JSON.
+/// The result of a preparation; also the quality report's JSON.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DatasetPreparation {
     /// The files that were read.
@@ -86,7 +84,7 @@ pub struct PreparedSplit {
     pub labelled_tokens: u64,
 }
 
-/// Records of validation and test that training records tell something about.
+/// Records of validation and test that also occur, or nearly occur, in training.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LeakReport {
     /// Records that are also training records but for case and white space.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use super::counts::DatasetCounts;
 use crate::{
     evaluation::{ClassificationReport, EvaluationReport},
     memory::{MemoryInputs, ModelShape},
@@ -119,7 +120,7 @@ pub struct PlanStage {
     pub evaluation_records: u64,
     /// Records for which its reports write text.
     pub generated_records: u64,
-    /// Tokens that they write, when each response is as long as it may become.
+    /// Tokens generated for them, if each response is as long as it may become.
     pub generated_tokens: u64,
 }
 
@@ -203,33 +204,6 @@ pub struct InspectedPiece {
     pub text: String,
     /// Whether the loss is computed on it.
     pub labelled: bool,
-}
-
-/// What was kept of a data set and what was dropped, and why.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct DatasetCounts {
-    /// Rows of the file; blank lines are none.
-    pub read: u64,
-    /// Records used.
-    pub kept: u64,
-    /// Records used after truncation.
-    pub truncated: u64,
-    /// Rows that cannot be read: a line that is no JSON object, a row with too many or too few cells.
-    pub broken_lines: u64,
-    /// Records without a field that their schema needs, or with one of the wrong type.
-    pub missing_field: u64,
-    /// Records with an empty response.
-    pub empty_response: u64,
-    /// Conversations with a turn of a role that is unknown.
-    pub unknown_role: u64,
-    /// Conversations that do not end with the assistant's turn.
-    pub ends_with_user: u64,
-    /// Records that the prompt template refuses.
-    pub template_failed: u64,
-    /// Records whose prompt leaves no room for a response in the context.
-    pub too_long: u64,
-    /// The first few problems, with file and line.
-    pub problems: Vec<Problem>,
 }
 
 /// A device kind, and whether this binary can train on it here.

@@ -12,10 +12,10 @@ use hf_hub::{Cache, CacheRepo, Repo, RepoType};
 
 use super::{
     error::{HubError, Result},
-    model::Watch,
+    watch::Watch,
 };
 
-/// How long another process may hold a file without getting on.
+/// How long another process may hold a file without making progress.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// Time between two looks at a lock that is held.
 const LOOK: Duration = Duration::from_millis(200);
@@ -54,7 +54,7 @@ impl CachedModel {
 
     /// Where the content with `etag` is kept.
     pub(super) fn blob(&self, etag: &str) -> PathBuf {
-        self.paths.blob_path(etag)
+        self.root.join(self.repo.folder_name()).join("blobs").join(etag)
     }
 
     /// Keeps in mind that the revision stands for `commit`.

@@ -1,28 +1,32 @@
 //! Requests to the Hub: time limits, repetitions, and what a refusal means.
 
-use std::{io, time::Duration};
+use std::time::Duration;
 
+use greentune_http_client::{
+    Address, Answer, Backoff, Client as Http, Credential, HttpError, Limits, Redirects, Request, Settings,
+    Transport, jittered,
+};
 use hf_hub::{Repo, RepoType};
 use serde::Deserialize;
-use ureq::{
-    Agent, Body,
-    config::RedirectAuthHeaders,
-    http::{HeaderMap, Response, header},
-};
 
 use super::{
     error::{HubError, Result},
-    model::Watch,
     refusal::Refusal,
     settings::HubSettings,
+    watch::Watch,
 };
 
 /// Repetitions after a failure that may pass.
 pub(super) const REPETITIONS: u32 = 3;
-/// The longest pause that is waited for; who asks for more is told to the user.
+/// The longest pause. If the Hub asks for a longer one, the user is told.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// Redirects within the Hub, of a model that was renamed.
 const REDIRECTS: usize = 5;
+/// Redirects to where content is stored.
+const REDIRECTS_TO_CONTENT: u32 = 10;
+/// Longest description of a model, in bytes.
+const LONGEST_DESCRIPTION: u64 = 64 << 20;
+
 /// What the Hub says of a model.
 #[derive(Debug, Deserialize)]
 pub(super) struct ModelInfo {
@@ -56,7 +60,7 @@ pub(super) struct FileInfo {
 /// Asks the Hub about one model at one revision.
 #[derive(Debug)]
 pub(super) struct Client<'a> {
-    agent: Agent,
+    http: Http,
     settings: &'a HubSettings,
     repo: Repo,
     id: &'a str,
@@ -64,30 +68,20 @@ pub(super) struct Client<'a> {
 
 impl<'a> Client<'a> {
     /// A client for the model `id` at `revision`.
-    pub(super) fn new(settings: &'a HubSettings, id: &'a str, revision: &str) -> Self {
+    ///
+    /// Errors: the endpoint is no address, or the token is none that can be sent.
+    pub(super) fn new(settings: &'a HubSettings, id: &'a str, revision: &str) -> Result<Self> {
         let repo = Repo::with_revision(id.to_owned(), RepoType::Model, revision.to_owned());
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            // Content moves to another host, which must not see the token.
-            .redirect_auth_headers(RedirectAuthHeaders::SameHost)
-            // Compressed bytes can neither be counted nor resumed.
-            .accept_encoding("identity")
-            .user_agent(concat!("greentune/", env!("CARGO_PKG_VERSION")))
-            .timeout_resolve(Some(settings.answer_timeout))
-            .timeout_connect(Some(settings.answer_timeout))
-            .timeout_recv_response(Some(settings.answer_timeout))
-            .timeout_per_read(Some(settings.read_timeout))
-            .build();
-        Self { agent: config.into(), settings, repo, id }
+        let http = http(settings).map_err(|error| failed(settings, &error))?;
+        Ok(Self { http, settings, repo, id })
     }
 
     /// Which commit the revision stands for, and which files it has.
     pub(super) fn model_info(&self) -> Result<ModelInfo> {
-        let url = format!("{}/api/{}", self.settings.endpoint, self.repo.api_url());
-        let mut answer = self.get(&url, None)?;
-        self.check(&mut answer, None)?;
-        let read = answer.body_mut().with_config().limit(64 << 20).read_to_string();
-        let text = read.map_err(|error| self.broken(error))?;
+        let Self { settings, id, .. } = self;
+        let url = format!("{}/api/models/{id}/revision/{}", settings.endpoint, self.revision_in_url());
+        let answer = self.check(self.get(&url, None)?, None)?;
+        let text = answer.text(LONGEST_DESCRIPTION).map_err(|error| self.failed(&error))?;
         let info: ModelInfo = serde_json::from_str(&text)
             .map_err(|error| HubError::BadAnswer { url: url.clone(), reason: error.to_string() })?;
         if super::cache::is_commit(&info.sha) {
@@ -101,15 +95,14 @@ impl<'a> Client<'a> {
     pub(super) fn file_info(&self, file: &str) -> Result<FileInfo> {
         let mut url = self.url(file);
         for _ in 0..REDIRECTS {
-            let mut answer = self.head(&url)?;
-            let location = answer.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
-            if let Some(path) = location.filter(|to| answer.status().is_redirection() && to.starts_with('/'))
-            {
+            let answer = self.head(&url)?;
+            let location = answer.header("location").filter(|to| answer.is_redirect() && to.starts_with('/'));
+            if let Some(path) = location {
                 url = format!("{}{path}", origin(&self.settings.endpoint));
                 continue;
             }
-            self.check(&mut answer, Some(file))?;
-            return file_info(answer.headers()).map_err(|missing| HubError::BadAnswer {
+            let answer = self.check(answer, Some(file))?;
+            return file_info(|name| answer.header(name)).map_err(|missing| HubError::BadAnswer {
                 url,
                 reason: format!("{missing} is missing or impossible"),
             });
@@ -118,14 +111,11 @@ impl<'a> Client<'a> {
     }
 
     /// The bytes of `file` from `start` on, or all of them when the server cannot begin there.
-    pub(super) fn open(&self, file: &str, start: u64) -> Result<Response<Body>> {
+    pub(super) fn open(&self, file: &str, start: u64) -> Result<Answer> {
         let range = (start > 0).then(|| format!("bytes={start}-"));
-        let mut answer = self.get(&self.url(file), range)?;
+        let answer = self.get(&self.url(file), range)?;
         // That there is nothing after `start` is for the caller to judge.
-        if answer.status().as_u16() != 416 {
-            self.check(&mut answer, Some(file))?;
-        }
-        Ok(answer)
+        if answer.status() == 416 { Ok(answer) } else { self.check(answer, Some(file)) }
     }
 
     /// Does `attempt`, again after a pause when its failure may pass, `repetitions` times at most.
@@ -151,71 +141,100 @@ impl<'a> Client<'a> {
 
     /// How long to wait after `error`, before the repetition after `done` others; `None` when that is too long.
     pub(super) fn pause(&self, error: &HubError, done: u32) -> Option<Duration> {
-        let own = self.settings.retry_delay * 2_u32.pow(done);
-        let pause = match error {
-            HubError::RateLimited { retry_after: Some(asked), .. } => (*asked).max(own),
-            _ => own,
+        let backoff = Backoff { first: self.settings.retry_delay, longest: LONGEST_PAUSE };
+        let asked = match error {
+            HubError::RateLimited { retry_after, .. } => *retry_after,
+            _ => None,
         };
-        (pause <= LONGEST_PAUSE).then_some(pause)
+        let pause = backoff.pause(done, asked);
+        (pause <= LONGEST_PAUSE).then(|| jittered(pause))
     }
 
-    /// What it means that reading an answer broke off.
-    pub(super) fn broken(&self, error: impl Into<ureq::Error>) -> HubError {
-        let endpoint = self.settings.endpoint.clone();
-        match error.into() {
-            ureq::Error::Timeout(limit) => HubError::Timeout { endpoint, what: limit.to_string() },
-            ureq::Error::Io(error) if error.kind() == io::ErrorKind::TimedOut => {
-                HubError::Timeout { endpoint, what: error.to_string() }
-            }
-            error => HubError::Unreachable { endpoint, reason: error.to_string() },
-        }
+    /// What it means that there is no answer, or no more of it.
+    pub(super) fn failed(&self, error: &HttpError) -> HubError {
+        failed(self.settings, error)
     }
 
     fn url(&self, file: &str) -> String {
         let file = file.replace(' ', "%20");
-        let Self { settings, repo, .. } = self;
-        format!("{}/{}/resolve/{}/{file}", settings.endpoint, repo.url(), repo.url_revision())
+        let Self { settings, id, .. } = self;
+        format!("{}/{id}/resolve/{}/{file}", settings.endpoint, self.revision_in_url())
     }
 
-    fn get(&self, url: &str, range: Option<String>) -> Result<Response<Body>> {
-        let mut request = self.agent.get(url);
-        if let Some(token) = &self.settings.token {
-            request = request.header(header::AUTHORIZATION, token.authorization());
-        }
-        if let Some(range) = range {
-            request = request.header(header::RANGE, range);
-        }
-        request.call().map_err(|error| self.broken(error))
+    /// A branch's name may hold slashes.
+    fn revision_in_url(&self) -> String {
+        self.repo.revision().replace('/', "%2F")
     }
 
-    fn head(&self, url: &str) -> Result<Response<Body>> {
-        let request = self.agent.head(url).config().max_redirects(0).max_redirects_will_error(false).build();
-        let request = match &self.settings.token {
-            Some(token) => request.header(header::AUTHORIZATION, token.authorization()),
+    fn get(&self, url: &str, range: Option<String>) -> Result<Answer> {
+        let request = self.http.get(self.address(url)?);
+        self.send(match range {
+            Some(range) => request.header("range", &range),
             None => request,
-        };
-        request.call().map_err(|error| self.broken(error))
+        })
     }
 
-    /// Nothing when `answer` is what was asked for, else what it means.
-    fn check(&self, answer: &mut Response<Body>, file: Option<&str>) -> Result<()> {
-        if answer.status().as_u16() < 400 {
-            return Ok(());
+    fn head(&self, url: &str) -> Result<Answer> {
+        self.send(self.http.head(self.address(url)?).redirects(Redirects::HandedBack))
+    }
+
+    fn address(&self, url: &str) -> Result<Address> {
+        Address::parse(url).map_err(|error| self.failed(&error))
+    }
+
+    fn send(&self, request: Request) -> Result<Answer> {
+        // Compressed bytes can neither be counted nor resumed.
+        request.header("accept-encoding", "identity").send().map_err(|error| self.failed(&error))
+    }
+
+    /// `answer` when it is what was asked for, else what it means.
+    fn check(&self, answer: Answer, file: Option<&str>) -> Result<Answer> {
+        if answer.status() < 400 {
+            return Ok(answer);
         }
         Err(Refusal::read(answer).means(self.settings, self.id, self.repo.revision(), file))
     }
 }
 
+/// The client for the Hub of `settings`.
+fn http(settings: &HubSettings) -> Result<Http, HttpError> {
+    let address = Address::parse(&settings.endpoint)?;
+    // A mirror in a network of one's own may be reached over plain http: its address is the user's choice.
+    let credential = settings.token.as_ref().map(|token| {
+        Credential::new("authorization", &token.authorization(), &address, Transport::AsAddressed)
+    });
+    Http::new(Settings {
+        limits: Limits {
+            connect: settings.answer_timeout,
+            // The connection comes before the answer and has its own time.
+            answer: settings.answer_timeout * 2,
+            idle: settings.read_timeout,
+            whole: None,
+        },
+        redirects: Redirects::Followed { at_most: REDIRECTS_TO_CONTENT },
+        credential: credential.transpose()?,
+        proxy: settings.proxy.clone(),
+    })
+}
+
+fn failed(settings: &HubSettings, error: &HttpError) -> HubError {
+    let (endpoint, reason) = (settings.endpoint.clone(), error.to_string());
+    match error {
+        HttpError::TimedOut { .. } => HubError::Timeout { endpoint, what: reason },
+        HttpError::Redirect { .. } => HubError::BadAnswer { url: endpoint, reason },
+        _ => HubError::Unreachable { endpoint, reason },
+    }
+}
+
 /// The file in the headers, or the name of the header that is missing.
-fn file_info(headers: &HeaderMap) -> Result<FileInfo, &'static str> {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let etag = text("x-linked-etag").or_else(|| text("etag")).ok_or("ETag")?;
+fn file_info<'a>(header: impl Fn(&str) -> Option<&'a str>) -> Result<FileInfo, &'static str> {
+    let etag = header("x-linked-etag").or_else(|| header("etag")).ok_or("ETag")?;
     let etag = etag.trim_start_matches("W/").trim_matches('"').to_owned();
     // It becomes the name of a file.
     if !super::files::is_plain(&etag) {
         return Err("ETag");
     }
-    let size = text("x-linked-size").or_else(|| text("content-length")).ok_or("Content-Length")?;
+    let size = header("x-linked-size").or_else(|| header("content-length")).ok_or("Content-Length")?;
     Ok(FileInfo { etag, size: size.parse().map_err(|_| "Content-Length")? })
 }
 
@@ -227,23 +246,26 @@ fn origin(url: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     #[test]
     fn the_linked_content_is_the_one_that_counts() {
-        let mut headers = HeaderMap::new();
-        assert_eq!(file_info(&headers).unwrap_err(), "ETag");
-        headers.insert("etag", "W/\"abc\"".parse().unwrap());
-        assert_eq!(file_info(&headers).unwrap_err(), "Content-Length");
-        headers.insert("content-length", "12".parse().unwrap());
-        let info = file_info(&headers).unwrap();
-        assert_eq!((info.etag.as_str(), info.size), ("abc", 12));
-        headers.insert("x-linked-etag", "\"def\"".parse().unwrap());
-        headers.insert("x-linked-size", "3000".parse().unwrap());
-        let info = file_info(&headers).unwrap();
-        assert_eq!((info.etag.as_str(), info.size), ("def", 3000));
-        headers.insert("x-linked-etag", "\"../x\"".parse().unwrap());
-        assert_eq!(file_info(&headers).unwrap_err(), "ETag");
+        let mut headers = BTreeMap::new();
+        let info = |headers: &BTreeMap<&str, &'static str>| file_info(|name| headers.get(name).copied());
+        assert_eq!(info(&headers).unwrap_err(), "ETag");
+        headers.insert("etag", "W/\"abc\"");
+        assert_eq!(info(&headers).unwrap_err(), "Content-Length");
+        headers.insert("content-length", "12");
+        let plain = info(&headers).unwrap();
+        assert_eq!((plain.etag.as_str(), plain.size), ("abc", 12));
+        headers.insert("x-linked-etag", "\"def\"");
+        headers.insert("x-linked-size", "3000");
+        let linked = info(&headers).unwrap();
+        assert_eq!((linked.etag.as_str(), linked.size), ("def", 3000));
+        headers.insert("x-linked-etag", "\"../x\"");
+        assert_eq!(info(&headers).unwrap_err(), "ETag");
     }
 
     #[test]

@@ -3,18 +3,18 @@
 use std::{
     fmt::Write as _,
     fs::{self, File},
-    io::{self, Read, Write},
+    io::{Read, Write},
     path::{Path, PathBuf},
 };
 
+use greentune_http_client::Answer;
 use sha2::{Digest, Sha256};
-use ureq::{Body, http::Response};
 
 use super::{
     cache::{CachedModel, make_folder},
     client::{Client, FileInfo, REPETITIONS},
     error::{HubError, Result},
-    model::{Gauge, Watch},
+    watch::{ProgressSum, Watch},
 };
 
 /// Bytes read at once.
@@ -37,7 +37,7 @@ impl Download<'_> {
     ///
     /// Errors: whatever keeps it from being complete; what was fetched so far stays for the next attempt, unless it
     /// is not what was promised.
-    pub(super) fn run(&self, gauge: &mut Gauge) -> Result<u64> {
+    pub(super) fn run(&self, gauge: &mut ProgressSum) -> Result<u64> {
         let blob = self.cached.blob(&self.info.etag);
         if let Some(folder) = blob.parent() {
             make_folder(folder)?;
@@ -59,7 +59,7 @@ impl Download<'_> {
     }
 
     /// Appends to the file at `path` until it is as long as promised; gives up when nothing comes any more.
-    fn complete(&self, path: &Path, gauge: &mut Gauge) -> Result<()> {
+    fn complete(&self, path: &Path, gauge: &mut ProgressSum) -> Result<()> {
         let (mut in_vain, mut best) = (0, length(path));
         loop {
             let start = length(path);
@@ -88,44 +88,40 @@ impl Download<'_> {
     }
 
     /// One request: what it brings goes to the end of the file at `path`, which is `start` bytes long.
-    fn append(&self, path: &Path, start: u64, gauge: &mut Gauge) -> Result<()> {
+    fn append(&self, path: &Path, start: u64, gauge: &mut ProgressSum) -> Result<()> {
         let (write, open) = (HubError::file("write to", path), HubError::file("open", path));
         // Longer than promised: it cannot be the beginning of this file.
         let start = if start > self.info.size { 0 } else { start };
-        let mut answer = self.client.open(self.name, start)?;
+        let answer = self.client.open(self.name, start)?;
         let mut file = File::options().create(true).append(true).open(path).map_err(open)?;
         let start = if begins_at(&answer) == Some(start) { start } else { 0 };
         file.set_len(start).map_err(write)?;
-        if answer.status().as_u16() == 416 {
+        if answer.status() == 416 {
             return Ok(());
         }
-        self.pour(&mut answer, &mut file, path, start, gauge)
+        self.pour(answer, &mut file, path, start, gauge)
     }
 
     fn pour(
         &self,
-        answer: &mut Response<Body>,
+        mut answer: Answer,
         file: &mut File,
         path: &Path,
         mut done: u64,
-        gauge: &mut Gauge,
+        gauge: &mut ProgressSum,
     ) -> Result<()> {
-        // A server that sends more than it promised must not fill the disk.
-        let mut body = answer.body_mut().as_reader().take(self.info.size - done + 1);
-        let mut piece = vec![0; PIECE];
-        loop {
+        // One byte more than promised shows that it is too long; what follows must not fill the disk.
+        let end = self.info.size.saturating_add(1);
+        while done < end {
             self.watch.check()?;
             gauge.at(self.name, done);
-            match body.read(&mut piece) {
-                Ok(0) => return Ok(()),
-                Ok(count) => {
-                    file.write_all(&piece[..count]).map_err(HubError::file("write to", path))?;
-                    done += count as u64;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(self.client.broken(error)),
-            }
+            let piece = answer.next_piece().map_err(|error| self.client.failed(&error))?;
+            let Some(piece) = piece else { return Ok(()) };
+            let wanted = piece.len().min((end - done) as usize);
+            file.write_all(&piece[..wanted]).map_err(HubError::file("write to", path))?;
+            done += wanted as u64;
         }
+        Ok(())
     }
 
     /// Whether the file at `path` is what was promised, else how it differs.
@@ -150,10 +146,10 @@ impl Download<'_> {
 }
 
 /// The offset at which the body of `answer` begins; none when it cannot be told.
-fn begins_at(answer: &Response<Body>) -> Option<u64> {
-    match answer.status().as_u16() {
+fn begins_at(answer: &Answer) -> Option<u64> {
+    match answer.status() {
         206 => {
-            let range = answer.headers().get("content-range")?.to_str().ok()?;
+            let range = answer.header("content-range")?;
             range.strip_prefix("bytes ")?.split('-').next()?.parse().ok()
         }
         _ => Some(0),

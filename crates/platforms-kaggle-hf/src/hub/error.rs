@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf, time::Duration};
 
-use greentune_core_config::{Diagnostic, Problem, ProblemKind};
+use greentune_core_config::{Diagnostic, FileFault, Problem, ProblemKind};
 
 /// Result of a call to the Hub.
 pub type Result<T, E = HubError> = std::result::Result<T, E>;
@@ -14,7 +14,7 @@ pub enum HubError {
     /// An id or a revision that cannot be one.
     #[error("{0}")]
     Invalid(Box<Problem>),
-    /// The Hub wants to know who asks.
+    /// The Hub requires a login.
     #[error("{endpoint} shows {id} only to those who log in, and no token was found")]
     LoginNeeded {
         /// The model.
@@ -168,8 +168,8 @@ pub enum HubError {
         /// The cache.
         cache: PathBuf,
     },
-    /// Somebody else downloads the same file and does not get on.
-    #[error("another process holds {} and does not get on", lock.display())]
+    /// Another process downloads the same file and makes no progress.
+    #[error("another process holds {} and makes no progress", lock.display())]
     Locked {
         /// The lock's file.
         lock: PathBuf,
@@ -209,8 +209,7 @@ impl HubError {
 
     fn class(&self) -> (ProblemKind, &'static str) {
         use ProblemKind::{
-            Cancelled, Conflict, Credentials, Internal, InvalidInput, NotFound, RateLimited, Unavailable,
-            Unsupported,
+            Cancelled, Conflict, Credentials, InvalidInput, NotFound, RateLimited, Unavailable, Unsupported,
         };
         match self {
             Self::Invalid(_) => (InvalidInput, "model.id"),
@@ -232,13 +231,10 @@ impl HubError {
             Self::FileMissing { .. } => (Unsupported, "hub.file_missing"),
             Self::NotCached { .. } => (Unavailable, "hub.offline"),
             Self::Locked { .. } => (Conflict, "hub.locked"),
-            Self::File { source, .. } => match source.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => (Unavailable, "disk.full"),
-                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                    (Unavailable, "file.permission")
-                }
-                _ => (Internal, "file.io"),
-            },
+            Self::File { source, .. } => {
+                let fault = FileFault::of(source);
+                (fault.kind(), fault.code())
+            }
             Self::Cancelled(_) => (Cancelled, "hub.cancelled"),
         }
     }
@@ -246,7 +242,7 @@ impl HubError {
     fn hint(&self) -> Option<String> {
         const LOG_IN: &str = "make a token at https://huggingface.co/settings/tokens (read access is enough) and set HF_TOKEN, or run `hf auth login`";
         const OTHER_WAYS: &str = "try again later, name a mirror in HF_ENDPOINT, or set base_model.local_path to a folder with the model";
-        const GOES_ON: &str = "try again: the download goes on where it was";
+        const GOES_ON: &str = "try again: the download continues where it stopped";
         Some(match self {
             Self::LoginNeeded { .. } => LOG_IN.to_owned(),
             Self::TokenRefused { source_name, .. } => {
@@ -297,8 +293,8 @@ impl HubError {
                 "unset HF_HUB_OFFLINE once to download it, or set base_model.local_path".to_owned()
             }
             Self::Locked { .. } => "wait for the other download, or end it".to_owned(),
-            Self::File { source, .. } => match source.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            Self::File { source, .. } => match FileFault::of(source) {
+                FileFault::DiskFull => {
                     format!("free some space, or name a folder on another disk in HF_HOME; {GOES_ON}")
                 }
                 _ => "HF_HOME names the folder of the cache: it must be writable".to_owned(),

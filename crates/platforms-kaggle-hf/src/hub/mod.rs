@@ -1,7 +1,7 @@
 //! Models of the Hugging Face Hub, in the cache that the official Python client uses too.
 //!
-//! `hf-hub` knows the addresses and the layout of the cache. Its requests have no time limits, lose the reason of a
-//! refusal and never compare what came with what was promised, so that requests, resumption and checks are ours.
+//! `hf-hub` knows the layout of the cache. Its requests have no time limits, lose the reason of a refusal and never compare
+//! what came with what was promised, so that requests (over `http-client`), resumption and checks are ours.
 
 mod cache;
 mod client;
@@ -11,10 +11,12 @@ mod files;
 mod model;
 mod refusal;
 mod settings;
+mod watch;
 
 pub use self::{
     error::{HubError, Result},
     files::Parts,
-    model::{FetchModel, Snapshot, Watch, cached, fetch_model},
+    model::{FetchModel, Snapshot, cached, fetch_model},
     settings::{DEFAULT_ENDPOINT, HubSettings, Token},
+    watch::Watch,
 };

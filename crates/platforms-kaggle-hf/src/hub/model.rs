@@ -3,15 +3,9 @@
 use std::{
     cell::Cell,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicBool, Ordering},
-    thread,
-    time::{Duration, Instant},
 };
 
-use greentune_core_config::{
-    ids,
-    port::{TransferProgress, TransferReporter},
-};
+use greentune_core_config::ids;
 
 use super::{
     cache::{CachedModel, is_commit},
@@ -20,6 +14,7 @@ use super::{
     error::{HubError, Result},
     files::{self, CONFIG, INDEX, Parts},
     settings::HubSettings,
+    watch::{ProgressSum, Watch},
 };
 
 /// Which model is wanted.
@@ -42,62 +37,8 @@ pub struct Snapshot {
     pub commit: String,
     /// Bytes that were fetched for it just now.
     pub downloaded_bytes: u64,
-    /// Why the Hub could not say whether there is a newer commit, when it was asked.
-    pub not_asked: Option<String>,
-}
-
-/// Who is told how far a download is, and who may stop it.
-#[derive(Clone, Copy, Debug)]
-pub struct Watch<'a> {
-    /// What is fetched, for messages.
-    pub what: &'a str,
-    /// Who is told.
-    pub reporter: &'a dyn TransferReporter,
-    /// Whether it is to stop.
-    pub cancelled: &'a AtomicBool,
-}
-
-impl Watch<'_> {
-    /// An error when the download is to stop.
-    pub(super) fn check(&self) -> Result<()> {
-        if self.cancelled.load(Ordering::Relaxed) {
-            Err(HubError::Cancelled(self.what.to_owned()))
-        } else {
-            Ok(())
-        }
-    }
-
-    /// Waits, and stops waiting when the download is to stop.
-    pub(super) fn sleep(&self, pause: Duration) -> Result<()> {
-        let until = Instant::now() + pause;
-        loop {
-            self.check()?;
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(());
-            }
-            thread::sleep(left.min(Duration::from_millis(100)));
-        }
-    }
-}
-
-/// Adds up what several files report.
-pub(super) struct Gauge<'a> {
-    watch: &'a Watch<'a>,
-    before: u64,
-    total: u64,
-}
-
-impl Gauge<'_> {
-    /// `file` has `done` bytes now.
-    pub(super) fn at(&self, file: &str, done: u64) {
-        self.watch.reporter.report(&TransferProgress {
-            what: self.watch.what.to_owned(),
-            file: file.to_owned(),
-            bytes_done: self.before + done,
-            bytes_total: self.total,
-        });
-    }
+    /// Why the Hub could not say whether there is a newer commit, if it was asked and did not answer.
+    pub lookup_problem: Option<String>,
 }
 
 /// The model in the cache, when it is complete there; the network is not used.
@@ -124,21 +65,21 @@ pub fn fetch_model<E: From<HubError>>(
     let model = CachedModel::new(&settings.cache, id, revision);
     let present = in_cache(&model, parts);
     let (commit, listing) = match (present, ask(settings, wanted, &model, watch)) {
-        (Some(snapshot), Asked::Needless) => return Ok(snapshot),
-        (Some(snapshot), Asked::Failed(error)) if error.is_passing() => {
-            return Ok(Snapshot { not_asked: Some(error.to_string()), ..snapshot });
+        (Some(snapshot), RevisionLookup::Needless) => return Ok(snapshot),
+        (Some(snapshot), RevisionLookup::Failed(error)) if error.is_passing() => {
+            return Ok(Snapshot { lookup_problem: Some(error.to_string()), ..snapshot });
         }
-        (_, Asked::Answered { commit, listing }) => (commit, listing),
-        (_, Asked::Failed(error)) => return Err(error.into()),
-        (None, Asked::Needless) => {
+        (_, RevisionLookup::Answered { commit, listing }) => (commit, listing),
+        (_, RevisionLookup::Failed(error)) => return Err(error.into()),
+        (None, RevisionLookup::Needless) => {
             let cache = settings.cache.clone();
             return Err(
                 HubError::NotCached { id: id.to_owned(), revision: revision.to_owned(), cache }.into()
             );
         }
     };
-    let fetching =
-        Fetching { client: Client::new(settings, id, &commit), model, id, commit, watch, done: Cell::new(0) };
+    let client = Client::new(settings, id, &commit)?;
+    let fetching = Fetching { client, model, id, commit, watch, done: Cell::new(0) };
     if !listing.iter().any(|name| name == CONFIG) {
         return Err(HubError::FileMissing { id: id.to_owned(), file: CONFIG.to_owned() }.into());
     }
@@ -147,10 +88,10 @@ pub fn fetch_model<E: From<HubError>>(
     check(&folder.join(CONFIG))?;
     downloaded_bytes += fetching.rest(&folder, &files::needed(id, &listing, parts)?)?;
     fetching.model.remember(&fetching.commit)?;
-    Ok(Snapshot { folder, commit: fetching.commit, downloaded_bytes, not_asked: None })
+    Ok(Snapshot { folder, commit: fetching.commit, downloaded_bytes, lookup_problem: None })
 }
 
-enum Asked {
+enum RevisionLookup {
     /// The cache alone decides.
     Needless,
     /// What the Hub said.
@@ -159,24 +100,27 @@ enum Asked {
     Failed(HubError),
 }
 
-fn ask(settings: &HubSettings, wanted: FetchModel, model: &CachedModel, watch: &Watch) -> Asked {
+fn ask(settings: &HubSettings, wanted: FetchModel, model: &CachedModel, watch: &Watch) -> RevisionLookup {
     let is_here = in_cache(model, wanted.parts).is_some();
     if settings.offline || (is_here && is_commit(wanted.revision)) {
-        return Asked::Needless;
+        return RevisionLookup::Needless;
     }
-    let client = Client::new(settings, wanted.id, wanted.revision);
-    // With the model at hand nobody wants to wait for a Hub that is down.
+    let client = match Client::new(settings, wanted.id, wanted.revision) {
+        Ok(client) => client,
+        Err(error) => return RevisionLookup::Failed(error),
+    };
+    // If the model is in the cache, do not wait for a Hub that does not answer.
     let repetitions = if is_here { 0 } else { REPETITIONS };
     match client.patiently(watch, repetitions, Client::model_info) {
-        Ok(info) => Asked::Answered { commit: info.sha.clone(), listing: info.into_listing() },
-        Err(error) => Asked::Failed(error),
+        Ok(info) => RevisionLookup::Answered { commit: info.sha.clone(), listing: info.into_listing() },
+        Err(error) => RevisionLookup::Failed(error),
     }
 }
 
 fn in_cache(model: &CachedModel, parts: Parts) -> Option<Snapshot> {
     let commit = model.commit()?;
     let folder = model.snapshot(&commit);
-    let snapshot = Snapshot { folder, commit, downloaded_bytes: 0, not_asked: None };
+    let snapshot = Snapshot { folder, commit, downloaded_bytes: 0, lookup_problem: None };
     files::is_complete(&snapshot.folder, parts).then_some(snapshot)
 }
 
@@ -214,7 +158,7 @@ impl Fetching<'_> {
         let missing: Vec<(String, FileInfo)> = missing.map(ask).collect::<Result<_>>()?;
         let before = self.done.get();
         let total = before + missing.iter().map(|(_, info)| info.size).sum::<u64>();
-        let mut gauge = Gauge { watch: self.watch, before, total };
+        let mut gauge = ProgressSum { watch: self.watch, before, total };
         let mut fetched = 0;
         for (name, info) in &missing {
             fetched += self.one(name, info, &mut gauge)?;
@@ -224,7 +168,7 @@ impl Fetching<'_> {
         Ok(fetched)
     }
 
-    fn one(&self, name: &str, info: &FileInfo, gauge: &mut Gauge) -> Result<u64> {
+    fn one(&self, name: &str, info: &FileInfo, gauge: &mut ProgressSum) -> Result<u64> {
         let Self { client, model: cached, id, watch, .. } = self;
         let fetched = Download { client, cached, id, name, info, watch }.run(gauge)?;
         cached.link(&self.commit, name, &info.etag)?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ureq::{Body, http::Response};
+use greentune_http_client::Answer;
 
 use super::{error::HubError, settings::HubSettings};
 
@@ -20,18 +20,16 @@ pub(super) struct Refusal {
 
 impl Refusal {
     /// The error in `answer`.
-    pub(super) fn read(answer: &mut Response<Body>) -> Self {
-        let header =
-            |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    pub(super) fn read(answer: Answer) -> Self {
+        let header = |name: &str| answer.header(name).map(str::to_owned);
+        let (status, retry_after) = (answer.status(), answer.retry_after());
         let code = header("x-error-code").unwrap_or_default();
-        let retry_after =
-            header("retry-after").and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
-        let reason = header("x-error-message").or_else(|| error_in(answer.body_mut())).unwrap_or_default();
+        let reason = header("x-error-message").or_else(|| error_in(answer)).unwrap_or_default();
         let reason = reason.chars().take(SAID).collect();
-        Self { status: answer.status().as_u16(), code, reason, retry_after }
+        Self { status, code, reason, retry_after }
     }
 
-    /// What it means for who asked `settings` about the model `id` at `revision`, or for its `file`.
+    /// What the refusal means for a request of the model `id` at `revision`, or of its `file`.
     pub(super) fn means(
         self,
         settings: &HubSettings,
@@ -66,8 +64,7 @@ impl Refusal {
 }
 
 /// What the body of a refusal says, in the Hub's form `{"error": "…"}`.
-fn error_in(body: &mut Body) -> Option<String> {
-    let text = body.with_config().limit(64 << 10).read_to_string().ok()?;
-    let said: serde_json::Value = serde_json::from_str(&text).ok()?;
+fn error_in(answer: Answer) -> Option<String> {
+    let said: serde_json::Value = serde_json::from_str(&answer.text(64 << 10).ok()?).ok()?;
     Some(said.get("error")?.as_str()?.to_owned())
 }

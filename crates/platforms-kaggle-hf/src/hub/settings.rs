@@ -1,6 +1,8 @@
-//! Where the Hub is, where its files are kept, and who asks.
+//! Where the Hub is, where its files are kept, and the token.
 
 use std::{fmt, path::PathBuf, time::Duration};
+
+use greentune_http_client::Proxy;
 
 /// The Hub itself.
 pub const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
@@ -12,7 +14,7 @@ pub struct HubSettings {
     pub cache: PathBuf,
     /// Address of the Hub or of a mirror, without a slash at its end.
     pub endpoint: String,
-    /// Who asks; nobody in particular when absent.
+    /// The user's token; without it requests are anonymous.
     pub token: Option<Token>,
     /// Whether the network must not be used.
     pub offline: bool,
@@ -22,10 +24,12 @@ pub struct HubSettings {
     pub read_timeout: Duration,
     /// Pause before the first repetition; each further one is twice as long.
     pub retry_delay: Duration,
+    /// Through which the Hub is asked.
+    pub proxy: Option<Proxy>,
 }
 
 impl HubSettings {
-    /// The Hub itself, asked by nobody in particular, with the official client's time limits.
+    /// The public Hub without a token, with the official client's time limits.
     pub fn new(cache: impl Into<PathBuf>) -> Self {
         Self {
             cache: cache.into(),
@@ -35,6 +39,7 @@ impl HubSettings {
             answer_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_secs(10),
             retry_delay: Duration::from_millis(500),
+            proxy: None,
         }
     }
 }

@@ -45,18 +45,18 @@ fn what_is_here_is_not_fetched_again_and_needs_no_network() {
     let first = place.fetch().unwrap();
     let before = place.hub.downloads().len();
     let again = place.fetch().unwrap();
-    assert_eq!((again.folder, again.downloaded_bytes, again.not_asked), (first.folder.clone(), 0, None));
+    assert_eq!((again.folder, again.downloaded_bytes, again.lookup_problem), (first.folder.clone(), 0, None));
     assert_eq!(place.hub.downloads().len(), before);
 
     place.hub.behave(Behaviour::Fails(503));
-    assert!(place.fetch().unwrap().not_asked.unwrap().contains("503"));
+    assert!(place.fetch().unwrap().lookup_problem.unwrap().contains("503"));
     place.settings.endpoint = "http://127.0.0.1:9".into();
     let unreachable = place.fetch().unwrap();
-    assert!(unreachable.not_asked.unwrap().starts_with("cannot reach http://127.0.0.1:9"));
+    assert!(unreachable.lookup_problem.unwrap().starts_with("cannot reach http://127.0.0.1:9"));
     // A commit cannot change, so that nobody is asked.
-    assert_eq!(place.fetch_at(&first.commit, &Ear::default()).unwrap().not_asked, None);
+    assert_eq!(place.fetch_at(&first.commit, &Ear::default()).unwrap().lookup_problem, None);
     place.settings.offline = true;
-    assert_eq!(place.fetch().unwrap().not_asked, None);
+    assert_eq!(place.fetch().unwrap().lookup_problem, None);
 }
 
 #[test]

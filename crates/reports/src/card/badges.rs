@@ -17,16 +17,16 @@ pub struct Badge {
     pub name: String,
     /// What it takes.
     pub rule: String,
-    /// What it was earned by, with how that is known.
+    /// Why the run earned it, with the basis.
     pub because: String,
 }
 
 /// A badge and its rule.
 struct Rule {
     name: &'static str,
-    /// What must be so.
+    /// The condition.
     needs: &'static str,
-    /// What it was earned by; `None` where it was not.
+    /// Why the run earned it; `None` where it did not.
     earned: fn(&Subject) -> Option<String>,
 }
 

@@ -113,7 +113,7 @@ fn settings(ast: &[RunFigures], baseline: &[RunFigures]) -> Option<Caveat> {
     let keys = differing_keys(ast, baseline);
     (!keys.is_empty()).then(|| {
         let message = format!(
-            "settings that differ: {}; the difference is of them as well as of the selection",
+            "settings that differ: {}; the difference comes from them as well as from the selection",
             keys.into_iter().collect::<Vec<_>>().join(", ")
         );
         caveat("settings.differ", message)
@@ -197,8 +197,8 @@ fn seeds(ast: &[RunFigures], baseline: &[RunFigures]) -> Vec<Caveat> {
         all.push(caveat(
             "seeds.single",
             String::from(
-                "a single seed on a side: how much another seed would change is not known, so no interval is of seeds; \
-                 five or more seeds on both sides tell",
+                "one side has a single seed: the effect of the seed is unknown, so no interval includes it; \
+                 use five or more seeds on both sides",
             ),
         ));
     }
@@ -235,7 +235,7 @@ fn accuracy(ast: &[RunFigures], baseline: &[RunFigures], quantities: &Quantities
         };
         all.push(caveat(
             "accuracy.within_interval",
-            format!("the difference in accuracy cannot be told apart from 0 with {with}"),
+            format!("the difference in accuracy cannot be distinguished from 0 with {with}"),
         ));
     }
     all
@@ -259,7 +259,7 @@ fn energy(
         ids(runs().filter(|run| run.meter.as_ref().is_some_and(|m| m.energy_interval.is_none())))
     {
         let message = format!(
-            "{which} has no provenance beside its emissions: how its energy was got, and its bounds, are not known"
+            "{which} has no provenance beside its emissions: how its energy was obtained, and its bounds, are unknown"
         );
         all.push(caveat("energy.no_provenance", message));
     }
@@ -284,8 +284,9 @@ fn energy(
         && high >= 0.0
     {
         let percent = 100.0 * CONFIDENCE;
-        let message =
-            format!("the saving of energy cannot be told apart from none with these seeds ({percent:.0} %)");
+        let message = format!(
+            "the saving of energy cannot be distinguished from none with these seeds ({percent:.0} %)"
+        );
         all.push(caveat("energy.within_interval", message));
     }
     if metered_ratio(ast, baseline).is_some_and(|[low, high]| low <= 1.0 && high >= 1.0) {
@@ -295,7 +296,7 @@ fn energy(
         all.push(caveat(
             "energy.intervals_overlap",
             format!(
-                "by the meters' intervals ({} and {}, without PUE) the saving cannot be told apart from none; on one machine \
+                "by the meters' intervals ({} and {}, without PUE) the saving cannot be distinguished from none; on one machine \
                  with one method both err the same way, and less may tell them apart",
                 bounds(ast),
                 bounds(baseline)

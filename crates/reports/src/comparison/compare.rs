@@ -1,4 +1,4 @@
-//! Two groups of runs beside each other: what was saved, and what speaks against saying so.
+//! Compares two groups of runs: what was saved, and the caveats.
 
 use greentune_core_config::Basis;
 

@@ -24,37 +24,37 @@ pub(crate) static PROPERTIES: [Property; 12] = [
         code: "data.train",
         what: "training data",
         of: |run| named(&run.train_data),
-        so: "the difference is of the data as well as of the method",
+        so: "the difference comes from the data as well as from the method",
     },
     Property {
         code: "data.validation",
         what: "validation data",
         of: |run| named(&run.validation_data),
-        so: "accuracy and loss are not of the same records",
+        so: "accuracy and loss are computed on different records",
     },
     Property {
         code: "evaluation.records",
         what: "validation records evaluated",
         of: |run| run.evaluated.map_or_else(String::new, |records| records.to_string()),
-        so: "accuracy and loss are not of the same records",
+        so: "accuracy and loss are computed on different records",
     },
     Property {
         code: "training.length",
         what: "length of training",
         of: |run| run.length.clone(),
-        so: "the shorter one saves by being shorter",
+        so: "the shorter run saves because it is shorter",
     },
     Property {
         code: "training.device",
         what: "device",
         of: |run| run.device.clone(),
-        so: "time and energy are of the devices as well as of the method",
+        so: "differences in time and energy come from the devices as well as from the method",
     },
     Property {
         code: "hardware.cpu",
         what: MeteredProperty::PROCESSOR.name,
         of: |run| metered(run, |meter| meter.cpu.clone()),
-        so: "time and energy are of the machines as well as of the method",
+        so: "differences in time and energy come from the machines as well as from the method",
     },
     Property {
         code: "hardware.gpu",
@@ -62,7 +62,7 @@ pub(crate) static PROPERTIES: [Property; 12] = [
         of: |run| {
             metered(run, |meter| if meter.gpu.is_empty() { String::from("none") } else { meter.gpu.clone() })
         },
-        so: "time and energy are of the machines as well as of the method",
+        so: "differences in time and energy come from the machines as well as from the method",
     },
     Property {
         code: "meter.tracking_mode",
@@ -74,7 +74,7 @@ pub(crate) static PROPERTIES: [Property; 12] = [
         code: "meter.version",
         what: MeteredProperty::METER.name,
         of: |run| metered(run, |meter| meter.meter.clone()),
-        so: "the energies may have been got in different ways",
+        so: "the energies may have been obtained in different ways",
     },
     Property {
         code: "energy.basis_differs",
@@ -86,13 +86,13 @@ pub(crate) static PROPERTIES: [Property; 12] = [
         code: "code.version",
         what: "version of greentune",
         of: |run| run.greentune_version.clone(),
-        so: "the difference may be of the versions",
+        so: "the difference may come from the versions",
     },
     Property {
         code: "code.revision",
         what: "git revision of the project",
         of: |run| run.git_revision.chars().take(12).collect(),
-        so: "the difference may be of what changed between them",
+        so: "the difference may come from what changed between them",
     },
 ];
 

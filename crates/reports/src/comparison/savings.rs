@@ -10,7 +10,7 @@ use super::{
 };
 use crate::statistics::{IntervalSource, interval_of_mean, mean, ratio};
 
-/// A figure, between which bounds it lies, and how it was got.
+/// A figure with its bounds and its basis.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Quantity {
     /// The figure.
@@ -23,11 +23,11 @@ pub struct Quantity {
     /// Where the bounds come from.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub interval_from: Option<IntervalSource>,
-    /// How it was got.
+    /// How it is known.
     pub basis: String,
 }
 
-/// What comes of a comparison; savings are baseline less AST, so that more is better.
+/// The result of a comparison. Savings are baseline minus AST, so that more is better.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Quantities {
     /// Accuracy of AST less that of the baseline.

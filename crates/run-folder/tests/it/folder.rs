@@ -15,7 +15,7 @@ use serde_json::json;
 
 /// A project in a temporary folder with one run of two stages.
 pub struct Folder {
-    pub temporary: tempfile::TempDir,
+    _temporary: tempfile::TempDir,
     pub run: RunLayout,
 }
 
@@ -25,8 +25,8 @@ impl Folder {
         let root = fs::canonicalize(temporary.path()).unwrap().join("project");
         let run = ProjectLayout::new(root).run("first-20260101-000000");
         fs::create_dir_all(run.folder()).unwrap();
-        manifest::write(&run, &mut self::manifest(&run)).unwrap();
-        Self { temporary, run }
+        manifest::write(&run, &mut new_manifest(&run)).unwrap();
+        Self { _temporary: temporary, run }
     }
 
     pub fn writer(&self) -> RunWriter {
@@ -45,7 +45,7 @@ impl Folder {
     }
 }
 
-pub fn manifest(run: &RunLayout) -> RunManifest {
+pub fn new_manifest(run: &RunLayout) -> RunManifest {
     let root = run.project().root();
     let stage = |stage| json!({"stage": stage, "status": "not_started", "total_steps": 4, "steps_done": 0});
     let hashed = root.join("data/train.jsonl").to_string_lossy().into_owned();

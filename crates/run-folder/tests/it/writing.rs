@@ -23,7 +23,9 @@ fn nobody_else_writes_while_somebody_does() {
 fn the_manifest_says_which_event_it_has_seen_last() {
     let folder = Folder::new();
     let mut writer = folder.writer();
-    whole_run().into_iter().for_each(|event| writer.append(event).unwrap());
+    for event in whole_run() {
+        writer.append(event).unwrap();
+    }
     assert!(writer.append(started()).is_err(), "nothing may follow the terminal event");
     writer.finish(None).unwrap();
     let written = manifest::read(&folder.run).unwrap();

@@ -267,7 +267,7 @@ fn warnings(
     ] {
         if number > 0 {
             warnings.push(format!(
-                "{number} records of validation and test {what}; figures on them flatter the model"
+                "{number} records of validation and test {what}; figures on them make the model look better than it is"
             ));
         }
     }

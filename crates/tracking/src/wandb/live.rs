@@ -16,8 +16,8 @@ use serde_json::{Map, Value, json};
 
 use super::{FolderSink, exit_code, row, step_key};
 use crate::{
-    Tracker, TrackingError,
-    events::{Noted, stage_of},
+    Credentials, Tracker, TrackingError,
+    events::{QueuedEvent, stage_of},
     http::{Said, Server, encoded},
     sink::{self, Sink},
     state,
@@ -67,13 +67,13 @@ pub(crate) struct LiveSink {
     folder: FolderSink,
     state_file: PathBuf,
     state: State,
-    standing: Standing,
+    standing: Connection,
     last_call: Instant,
     notes: Vec<TrackingError>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Standing {
+enum Connection {
     /// The server takes the run.
     Live,
     /// It did not answer lately.
@@ -83,8 +83,14 @@ enum Standing {
 }
 
 impl LiveSink {
-    pub(crate) fn new(folder: FolderSink, key: &str, base_url: Option<&str>) -> Result<Self, TrackingError> {
-        let server = Server::wandb(base_url.unwrap_or(PUBLIC_SERVER), key)?;
+    /// `key` lets `folder`'s run into the server of `credentials`.
+    pub(crate) fn new(
+        folder: FolderSink,
+        key: &str,
+        credentials: &Credentials,
+    ) -> Result<Self, TrackingError> {
+        let address = credentials.wandb_base_url.as_deref().unwrap_or(PUBLIC_SERVER);
+        let server = Server::wandb(address, key, credentials.proxy.clone())?;
         let state_file = sink::state_file(&folder.layout, "wandb-live");
         let mut state: State = state::read(&state_file)?;
         let asked = (folder.entity.clone(), folder.project.clone());
@@ -96,7 +102,7 @@ impl LiveSink {
             folder,
             state_file,
             state,
-            standing: Standing::Live,
+            standing: Connection::Live,
             last_call: Instant::now(),
             notes: Vec::new(),
         })
@@ -156,7 +162,7 @@ impl LiveSink {
         Ok(Value::Object(config))
     }
 
-    fn send_live(&mut self, events: &[Noted]) -> Result<(), TrackingError> {
+    fn send_live(&mut self, events: &[QueuedEvent]) -> Result<(), TrackingError> {
         let Some(last) = events.last() else { return Ok(()) };
         let mut summary = self.state.summary.clone();
         let mut lines = Vec::new();
@@ -247,7 +253,7 @@ impl LiveSink {
                 continue;
             };
             let contents = fs::read(&file).map_err(TrackingError::file("read", &file))?;
-            match self.server.upload(&name, url, &headers, &contents) {
+            match self.server.upload(&name, url, &headers, contents) {
                 Ok(()) => sent.push(name),
                 Err(error) if error.is_passing() => return Err(error),
                 Err(error) => self.notes.push(error),
@@ -272,24 +278,24 @@ impl LiveSink {
         state::write(&self.state_file, &self.state)
     }
 
-    /// After a call that failed: the run goes into the folder. Errors: `error`, when it may pass.
+    /// Called after a failed call: writes the run into the folder. Errors: `error`, if it may pass.
     fn fall_back(&mut self, error: TrackingError) -> Result<(), TrackingError> {
         self.folder.catch_up()?;
         if error.is_passing() {
-            self.standing = Standing::Away;
+            self.standing = Connection::Away;
             return Err(error);
         }
-        self.standing = Standing::Refused;
+        self.standing = Connection::Refused;
         self.notes.push(error);
         Ok(())
     }
 
-    /// After a call that did not fail.
+    /// Called after a successful call.
     fn answered(&mut self) -> Result<(), TrackingError> {
         if self.state.next_seq >= self.folder.acknowledged() {
             self.folder.mark_as_sent()?;
         }
-        self.standing = Standing::Live;
+        self.standing = Connection::Live;
         Ok(())
     }
 }
@@ -301,7 +307,7 @@ impl Sink for LiveSink {
 
     fn place(&self) -> Option<String> {
         let State { server, entity, project, id, .. } = &self.state;
-        if self.standing == Standing::Refused {
+        if self.standing == Connection::Refused {
             return self.folder.place();
         }
         let pages = if server == PUBLIC_SERVER { PUBLIC_PAGES } else { server.as_str() };
@@ -310,11 +316,11 @@ impl Sink for LiveSink {
     }
 
     fn then(&self) -> Option<String> {
-        self.folder.then().filter(|_| self.standing != Standing::Live)
+        self.folder.then().filter(|_| self.standing != Connection::Live)
     }
 
     fn open(&mut self) -> Result<u64, TrackingError> {
-        if self.standing != Standing::Live {
+        if self.standing != Connection::Live {
             // Before the call, which may hang until this process ends.
             self.folder.catch_up()?;
         }
@@ -325,8 +331,8 @@ impl Sink for LiveSink {
         Ok(self.acknowledged())
     }
 
-    fn send(&mut self, events: &[Noted]) -> Result<(), TrackingError> {
-        if self.standing == Standing::Refused {
+    fn send(&mut self, events: &[QueuedEvent]) -> Result<(), TrackingError> {
+        if self.standing == Connection::Refused {
             return self.folder.catch_up();
         }
         match self.send_live(events) {
@@ -336,7 +342,7 @@ impl Sink for LiveSink {
     }
 
     fn idle(&mut self) -> Result<(), TrackingError> {
-        if self.standing == Standing::Live && self.last_call.elapsed() > HEARTBEAT {
+        if self.standing == Connection::Live && self.last_call.elapsed() > HEARTBEAT {
             self.stream(&json!({}))?;
         }
         Ok(())
@@ -349,7 +355,7 @@ impl Sink for LiveSink {
     }
 
     fn acknowledged(&self) -> u64 {
-        if self.standing == Standing::Refused { self.folder.acknowledged() } else { self.state.next_seq }
+        if self.standing == Connection::Refused { self.folder.acknowledged() } else { self.state.next_seq }
     }
 }
 

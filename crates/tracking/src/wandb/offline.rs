@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::{
     Tracker, TrackingError,
-    events::{EventFile, Noted, stage_of},
+    events::{EventFile, QueuedEvent, stage_of},
     metrics,
     proto::Message,
     sink::{self, Sink},
@@ -81,7 +81,7 @@ impl FolderSink {
         self.folder().join(format!("run-{}.wandb", self.layout.run_id()))
     }
 
-    /// By this file the client knows what it has sent, and passes it over.
+    /// The file that tells the client how much it has sent, so that it does not send it again.
     fn mark(&self) -> PathBuf {
         self.log().with_added_extension("synced")
     }
@@ -168,7 +168,7 @@ impl FolderSink {
     }
 
     /// The history record of an event; `None` where it has no figures.
-    fn record(&mut self, noted: &Noted) -> Option<Message> {
+    fn record(&mut self, noted: &QueuedEvent) -> Option<Message> {
         let row = wandb::row(noted, &self.layout, &self.manifest);
         let row = row.map_err(|error| self.notes.push(error)).ok()??;
         let items = row.iter().map(|(key, value)| item(key, value));
@@ -191,7 +191,7 @@ impl FolderSink {
     }
 
     /// The records that close the log when `kind` ends the run: last figures and how it ended.
-    fn closing(&self, last: &Noted) -> Result<Vec<Message>, TrackingError> {
+    fn closing(&self, last: &QueuedEvent) -> Result<Vec<Message>, TrackingError> {
         let Some(exit_code) = wandb::exit_code(&last.event.kind) else { return Ok(Vec::new()) };
         let mut figures = BTreeMap::new();
         for noted in EventFile::new(self.layout.events()).next(0, usize::MAX)? {
@@ -239,7 +239,7 @@ impl Sink for FolderSink {
         Ok(0)
     }
 
-    fn send(&mut self, events: &[Noted]) -> Result<(), TrackingError> {
+    fn send(&mut self, events: &[QueuedEvent]) -> Result<(), TrackingError> {
         let Some(last) = events.last() else { return Ok(()) };
         let mut records = Vec::new();
         for noted in events {

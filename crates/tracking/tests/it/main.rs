@@ -15,7 +15,7 @@ use std::{
 
 use desk::Desk;
 use fake::{Answer, FakeMlflow};
-use greentune_core_config::Diagnostic as _;
+use greentune_core_config::{Diagnostic as _, Suggestion};
 use greentune_tracking::{Credentials, TrackerReport, Tracking, TrackingError, sync};
 
 /// Sends the run to the desk's one tracker.

@@ -1,4 +1,4 @@
-//! How good a model is on a data set: loss, accuracy, and what it writes.
+//! Evaluation of a model on a data set: loss, accuracy, and generated text.
 
 mod bleu;
 mod run;
@@ -63,7 +63,7 @@ pub fn score<B: Ops>(decoder: &Decoder<B>, adapters: Option<&Adapters<B>>, examp
     Scores { tokens, loss: loss / divisor, token_accuracy: right as f64 / divisor }
 }
 
-/// What a model says of each labelled token of `examples` in turn.
+/// What a model predicts for each labelled token of `examples` in turn.
 pub(crate) fn observe<B: Ops>(
     decoder: &Decoder<B>,
     adapters: Option<&Adapters<B>>,
@@ -76,7 +76,7 @@ pub(crate) fn observe<B: Ops>(
     observations
 }
 
-/// Tells `each` what a model says of every labelled token of `examples` in turn, and which one is right.
+/// Calls `each` with the prediction for every labelled token of `examples` in turn, and with the right token.
 fn score_tokens<B: Ops>(
     decoder: &Decoder<B>,
     adapters: Option<&Adapters<B>>,

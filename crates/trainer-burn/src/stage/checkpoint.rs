@@ -20,7 +20,8 @@ pub const OPTIMIZER: &str = "optimizer.safetensors";
 /// The numbers beside the tensors.
 const STATE: &str = "state.json";
 
-/// Has a checkpoint written as `step-{N}` in `folder`, whole or not at all. Older ones beyond `keep` go.
+/// Writes a checkpoint as `step-{N}` in `folder`, whole or not at all, by calling the given function. Older ones beyond
+/// `keep` are removed.
 pub fn write_folder(
     folder: &Path,
     keep: u64,

@@ -181,7 +181,7 @@ impl<'a> StageHost<'a> {
         })
     }
 
-    /// The meter's figures; its trouble with files becomes a warning.
+    /// The figures of `reading`. A problem with the meter's files is reported as a warning.
     fn figures(&mut self, reading: Reading) -> Result<Option<EmissionsSoFar>, TrainError> {
         if let Some(problem) = reading.problem {
             self.warn(problem.code, problem.message)?;

@@ -63,7 +63,7 @@ impl StageMeter {
     pub fn write(&mut self) -> Reading {
         self.written = Instant::now();
         let mut reading = self.look();
-        // Said once: what cannot be written now is in the next row, whose figures are cumulative.
+        // Reported once: the next row includes what cannot be written now, because rows are cumulative.
         let problem = self.save().err().map(|error| error.problem());
         reading.problem = problem.filter(|_| !self.is_troubled);
         self.is_troubled |= reading.problem.is_some();
@@ -90,14 +90,14 @@ impl StageMeter {
 }
 
 impl Drop for StageMeter {
-    /// A stage that fails leaves what it used up to then.
+    /// A stage that fails still records the energy that it used up to then.
     fn drop(&mut self) {
-        // Nobody is left to be told.
+        // Nobody is left to report it to.
         let _ = self.save();
     }
 }
 
-/// What a meter has to say.
+/// Figures of a meter, and a problem with its files.
 #[derive(Default)]
 pub struct Reading {
     /// Figures, when there are any to report.

@@ -34,12 +34,12 @@ pub struct Progress {
     pub recent_losses: Vec<f64>,
 }
 
-/// Where selection stands.
+/// The state of selection.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SelectionState {
-    /// What it has decided on.
+    /// The candidates on which it has decided.
     pub offered: Offered,
-    /// What it decides by; arrays are beside it while it is in a file.
+    /// The selector's state. Its arrays are stored beside it in the checkpoint.
     pub selector: Snapshot,
 }
 

@@ -1,4 +1,4 @@
-//! The records that a stage trains on: those that are drawn, or what is selected of them.
+//! The records that a stage trains on: all drawn records, or those among them that are selected.
 
 use std::{collections::VecDeque, ops::Range};
 
@@ -18,11 +18,12 @@ use crate::{error::TrainError, stage::selection::since};
 pub struct Chosen {
     /// Where it is from.
     pub draw: Draw,
-    /// The record, or of its labels those that are selected.
+    /// The record. Where tokens are selected, its labels are the selected ones only.
     pub example: Example,
     /// Factor of its loss, or one for each labelled token; 1 where nothing is selected.
     pub weights: Vec<f32>,
-    /// What it is to selection: a sample, or one for each labelled token; none where it was no candidate.
+    /// Ids that the selector knows it by: one for a record, or one for each labelled token. Empty for a record that was
+    /// not a candidate.
     samples: Vec<usize>,
 }
 
@@ -38,29 +39,29 @@ pub type Read<'a> = &'a dyn Fn(Draw) -> Result<Example, DataError>;
 /// What the model says of each labelled token of records in turn, asked where selection needs it.
 pub type Score<'a> = &'a dyn Fn(&[Example]) -> Vec<Observation>;
 
-/// Where selection stands between two steps: with the state of the selector all that it goes on from.
+/// The state of selection between two steps. Together with the selector's own state, training resumes from it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Offered {
-    /// Draws of the stage's own records that are decided on.
+    /// Draws of the stage's own records on which selection has decided.
     pub candidates: u64,
-    /// Selected and not trained on: copy ([`Draw::copy`]) and weight.
+    /// Records that are selected and not trained on yet: copy ([`Draw::copy`]) and weight.
     pub waiting: VecDeque<(usize, f32)>,
 }
 
-/// Draws on their way to training.
+/// Supplies the records to train on, in order.
 pub struct Feed {
     sampler: Sampler,
     selection: Option<Selection>,
 }
 
 impl Feed {
-    /// Every draw of `sampler`, for ever.
+    /// A feed of every draw of `sampler`, without end.
     pub fn dense(sampler: Sampler) -> Self {
         Self { sampler, selection: None }
     }
 
-    /// Of the draws that `settings` would train on, what `selector` takes after `warm_up` whole passes. It goes on from
-    /// `offered`, and selects among `units`.
+    /// A feed of the draws that `selector` takes, after `warm_up` whole passes. The candidates are the draws that
+    /// `settings` would train on without selection. It resumes from `offered` and selects among `units`.
     pub fn sparse(
         mut sampler: Sampler,
         units: Units,
@@ -130,7 +131,8 @@ impl Feed {
         Ok(chosen)
     }
 
-    /// Whether something is left to train on; has selection decide until it is, or nothing is left.
+    /// Whether something is left to train on. Lets the selector decide on further candidates until there is, or until
+    /// none are left.
     pub fn fill(&mut self, read: Read, score: Score) -> Result<bool, TrainError> {
         let Some(selection) = &mut self.selection else { return Ok(true) };
         while selection.offered.waiting.is_empty() && selection.offered.candidates < selection.total {
@@ -144,7 +146,7 @@ impl Feed {
         self.sampler.drawn()
     }
 
-    /// Tells selection what training saw of each labelled token of `trained` in turn.
+    /// Passes to the selector what training observed for each labelled token of `trained` in turn.
     pub fn observe(&mut self, trained: &[&Chosen], tokens: &[Observation]) -> Result<(), SelectionError> {
         let Some(selection) = &mut self.selection else { return Ok(()) };
         let (mut samples, mut observations) = (Vec::new(), Vec::new());
@@ -165,13 +167,13 @@ impl Feed {
         selection.selector.observe(&samples, &observations)
     }
 
-    /// What thins the draws out, where something does.
+    /// The selection, where records or tokens are selected.
     pub fn selection(&self) -> Option<&Selection> {
         self.selection.as_ref()
     }
 }
 
-/// What selection is among.
+/// What is selected.
 pub enum Units {
     /// Copies of records in a pass ([`Draw::copy`]), so that records that are drawn more often are candidates more often.
     Records,
@@ -201,10 +203,10 @@ impl Units {
     }
 }
 
-/// What thins draws out.
+/// Selection among draws.
 ///
-/// The stage's own records are the candidates, or their labelled tokens are, in the order in which dense training draws
-/// them. Replayed records are none: they keep their share of what is trained on.
+/// The candidates are the stage's own records, or their labelled tokens, in the order in which dense training draws
+/// them. Replayed records are no candidates: they keep their share of what is trained on.
 pub struct Selection {
     units: Units,
     selector: Selector,
@@ -225,12 +227,12 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// What decides.
+    /// The selector.
     pub fn selector(&self) -> &Selector {
         &self.selector
     }
 
-    /// What it has decided on.
+    /// The state of selection.
     pub fn offered(&self) -> &Offered {
         &self.offered
     }
@@ -272,7 +274,7 @@ impl Selection {
         ((selected + self.offered.waiting.len() as f64) / self.per_step).ceil() as u64
     }
 
-    /// Has the next candidates decided on.
+    /// Lets the selector decide on the next chunk of candidates.
     fn offer(&mut self, sampler: &mut Sampler, read: Read, score: Score) -> Result<(), TrainError> {
         let first = self.offered.candidates;
         if first == self.range.end {
@@ -305,7 +307,7 @@ impl Selection {
         matches!(self.units, Units::Tokens(_))
     }
 
-    /// What is trained on of a record that was handed out; none where no token of it is selected.
+    /// The part of a selected record that is trained on; `None` where none of its tokens is selected.
     fn chosen(
         &mut self,
         draw: Draw,

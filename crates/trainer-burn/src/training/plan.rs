@@ -60,8 +60,8 @@ where
 
 /// Refuses a run whose `stages` do not fit into memory, before any of its weights are loaded.
 ///
-/// First by the longest records that the settings allow, which costs nothing; only where that is too much, by the
-/// batches that will really be drawn.
+/// The first check takes the longest records that the settings allow, which costs nothing. Only if that is too much, a
+/// second check takes the batches that will really be drawn.
 pub fn check_memory(
     manifest: &RunManifest,
     layout: &RunLayout,

@@ -32,7 +32,7 @@ use crate::{
 };
 
 impl<A: Ops + AutodiffBackend<InnerBackend: Ops>> Run<'_, A> {
-    /// Trains a stage to its end; the step at which it was cancelled, if it was.
+    /// Trains a stage to its end. Returns the step at which it was cancelled, if it was.
     pub(super) fn train_stage(
         &self,
         stage: u8,
@@ -152,7 +152,7 @@ impl<A: Ops + AutodiffBackend<InnerBackend: Ops>> Run<'_, A> {
         Ok(Feed::sparse(sampler, units, selector, offered, settings, warm_up))
     }
 
-    /// What to say where a policy that remembers scores has no pass to use them in.
+    /// The warning for a policy that remembers scores and has no pass in which to use them.
     fn too_few_passes(&self, feed: &Feed) -> Option<String> {
         let policy = self.manifest.settings.ast.policy;
         feed.selection().filter(|selection| policy.remembers() && selection.passes() < 2)?;
@@ -280,14 +280,14 @@ impl<A: Ops + AutodiffBackend<InnerBackend: Ops>> Stage for StageRun<'_, '_, A> 
 }
 
 impl<A: Ops + AutodiffBackend<InnerBackend: Ops>> StageRun<'_, '_, A> {
-    /// Steps of the stage: those that are done, and those to come at the rate that is aimed at.
+    /// Steps of the stage: those that are done, and those still to come at the target rate.
     fn total_steps(&self) -> u64 {
         let rate = self.run.manifest.settings.ast.target_activation_rate;
         let sparse = |selection: &Selection| self.steps_done() + selection.steps_left(rate);
         self.feed.selection().map_or(self.settings.iterations, sparse)
     }
 
-    /// Where the stage stands, in steps of training without selection: the learning rate follows them.
+    /// The position of the stage, in steps of training without selection. The learning rate follows them.
     fn dense_steps(&self) -> u64 {
         self.feed.selection().map_or(self.steps_done(), Selection::dense_steps)
     }

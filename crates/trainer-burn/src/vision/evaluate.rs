@@ -1,4 +1,4 @@
-//! How good a classifier is on a set of images.
+//! Evaluation of a classifier on a set of images.
 
 use std::{fs, path::PathBuf};
 

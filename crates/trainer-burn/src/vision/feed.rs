@@ -1,5 +1,6 @@
-//! Batches of selected images, an epoch long: candidates are offered to selection, and what it takes is gathered into
-//! full batches, so that an image that is not selected costs nothing, or a forward pass where its score is asked for.
+//! Batches of selected images, one epoch long. Candidates are offered to the selector, and the selected images are
+//! gathered into full batches. So an image that is not selected costs nothing, or one forward pass where its score is
+//! needed.
 
 use std::collections::VecDeque;
 
@@ -12,7 +13,7 @@ use crate::error::TrainError;
 /// Batches that are asked for ahead.
 const AHEAD: usize = 3;
 
-/// The candidates of an epoch on their way to training.
+/// Supplies the selected images of an epoch, in order.
 pub struct Feed {
     loader: Loader,
     /// All samples, in the order of the epoch.
@@ -23,11 +24,11 @@ pub struct Feed {
     needs: Needs,
     /// Candidates that selection has decided on.
     offered: usize,
-    /// Selected, and asked of nobody yet.
+    /// Selected, and not yet requested from the loader.
     waiting: Vec<Selected>,
     /// Batches that the loader was asked for.
     requested: VecDeque<Vec<Selected>>,
-    /// Rendered images that are selected and not trained on: where they had to be scored.
+    /// Rendered images that are selected and not trained on yet; only where images are scored.
     pool: Batch,
     pooled: Vec<Selected>,
     /// Chunks of candidates that the loader was asked for, where they are scored.
@@ -90,8 +91,8 @@ impl Feed {
         self.pooled.iter().chain(requested).chain(&self.waiting).copied().collect()
     }
 
-    /// The next batch; none at the end of the epoch. All candidates are selected without a `selector`; `score` is
-    /// asked where it needs fresh observations.
+    /// The next batch; `None` at the end of the epoch. Without a `selector` all candidates are selected. `score` is
+    /// called where the selector needs fresh observations.
     pub fn next(
         &mut self,
         selector: Option<&mut Selector>,

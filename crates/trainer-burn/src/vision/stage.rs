@@ -37,7 +37,7 @@ use crate::{
 const REPORT_EVERY: Duration = Duration::from_millis(200);
 
 impl<A: ImageOps + AutodiffBackend<InnerBackend: ImageOps>> Run<'_, A> {
-    /// Trains a stage to its end; the step at which it was cancelled, if it was.
+    /// Trains a stage to its end. Returns the step at which it was cancelled, if it was.
     pub(super) fn train_stage(
         &self,
         stage: u8,
@@ -190,7 +190,7 @@ impl<A: ImageOps + AutodiffBackend<InnerBackend: ImageOps>> StageRun<'_, '_, A> 
         self.stage > 1 && self.run.manifest.settings.ast.enabled
     }
 
-    /// Steps of the stage: those that are done, and those to come at the rate that is aimed at.
+    /// Steps of the stage: those that are done, and those still to come at the target rate.
     fn total_steps(&self) -> u64 {
         let images = self.run.images.dataset.train.len();
         let per_epoch = self.run.manifest.settings.image_steps_per_epoch(self.stage, images as u64);

@@ -85,7 +85,8 @@ impl Fixture {
             created_at: now,
             updated_at: now,
             status: RunStatus::Running,
-            platform: String::from("local"),
+            platform: greentune_core_config::platform::Job::default(),
+            last_seq: None,
             problem: None,
             pid: None,
             requested_stages: Vec::new(),
@@ -251,7 +252,7 @@ fn a_meter_that_cannot_write_warns_once_and_training_goes_on() {
     let (outcome, events) = fixture.train(None);
     assert_eq!(outcome.unwrap(), Outcome::Finished);
     let is_trouble =
-        |event: &&EventKind| matches!(event, EventKind::Warning { code, .. } if code == "carbon.file");
+        |event: &&EventKind| matches!(event, EventKind::Warning { code, .. } if code == "file.io");
     assert_eq!(events.iter().filter(is_trouble).count(), 1, "{events:#?}");
     let emissions = events.iter().filter_map(|event| match event {
         EventKind::StageFinished { emissions, .. } => emissions.as_ref(),

@@ -97,7 +97,7 @@ fn allowed(value: &Value, schema: &Map<String, Value>) -> Option<String> {
         "object" => value.is_object(),
         _ => true,
     };
-    if types.iter().any(|name| fits(name)) {
+    if types.iter().any(fits) {
         let least = schema.get("minimum").and_then(Value::as_f64)?;
         return value.as_f64().filter(|value| *value < least).map(|_| format!("{least} or more"));
     }

@@ -20,7 +20,7 @@ const LONGEST_WAIT_SECONDS: f64 = 600.0;
 /// Ask a run to end.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct CancelTraining {
-    /// Path of the project; the index of runs is asked when absent.
+    /// Path of the project; looked up by the run's id when absent.
     pub project_path: Option<PathBuf>,
     /// Id of the run.
     pub run_id: String,
@@ -28,7 +28,7 @@ pub struct CancelTraining {
     pub wait_seconds: Option<f64>,
 }
 
-/// What came of it.
+/// The result of the request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CancelTrainingResponse {
     /// Whether the run has ended.
@@ -84,7 +84,7 @@ fn response(run_id: String, status: RunStatus) -> CancelTrainingResponse {
         status if status.is_active() => {
             format!("the run {run_id} was asked to stop and will do so at its next step boundary")
         }
-        status => format!("no worker is at work on the run {run_id}: it is {status}"),
+        status => format!("no worker trains the run {run_id}: it is {status}"),
     };
     let resume = || Suggestion::new("go on from there", "resume_training").with("run_id", run_id.as_str());
     CancelTrainingResponse {

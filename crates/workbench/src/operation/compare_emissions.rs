@@ -11,7 +11,7 @@ use crate::{Result, Workbench, WorkbenchError};
 /// Compare the emissions of runs.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct CompareEmissions {
-    /// Path of the project; the index of runs is asked when absent.
+    /// Path of the project; looked up by the run's id when absent.
     pub project_path: Option<PathBuf>,
     /// Ids of two or more runs; differences are to the first.
     pub run_ids: Vec<String>,

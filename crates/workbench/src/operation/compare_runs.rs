@@ -1,4 +1,4 @@
-//! Sparse training beside full training: what was saved, and whether anybody could tell.
+//! Compares sparse with full training: what was saved, and how certain that is.
 
 use std::{
     collections::BTreeSet,
@@ -26,7 +26,7 @@ use crate::{
 /// Compare runs of adaptive sparse training with full training.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct CompareRuns {
-    /// Path of the project; the index of runs is asked when absent.
+    /// Path of the project; looked up by the run's id when absent.
     pub project_path: Option<PathBuf>,
     /// The run; several are a group over seeds.
     pub ast_run_id: RunIds,
@@ -84,7 +84,7 @@ pub struct CompareRunsResponse {
     pub quantities: Quantities,
     /// One row per metric.
     pub rows: Vec<ComparisonRow>,
-    /// What limits what this says.
+    /// Caveats of the comparison.
     pub caveats: Vec<Caveat>,
     /// The comparison in the form that was asked for; absent for JSON, which is this response.
     #[serde(skip_serializing_if = "Option::is_none", default)]

@@ -16,7 +16,7 @@ use crate::{Result, Workbench, WorkbenchError, command_line::command, run::Run};
 /// Write the model card of a run.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct CreateModelCard {
-    /// Path of the project; the index of runs is asked when absent.
+    /// Path of the project; looked up by the run's id when absent.
     pub project_path: Option<PathBuf>,
     /// Id of the run, which must be completed.
     pub run_id: String,
@@ -37,7 +37,7 @@ pub struct CreateModelCardResponse {
     pub markdown: String,
     /// Badges that the run has earned, such as `energy-efficient`.
     pub badges: Vec<String>,
-    /// The same, each with what it was earned by.
+    /// The same badges, each with the reason why the run earned it.
     pub badge_details: Vec<Badge>,
     /// The file that was written.
     #[serde(skip_serializing_if = "Option::is_none", default)]

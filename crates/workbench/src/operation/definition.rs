@@ -27,7 +27,7 @@ pub trait Operation: DeserializeOwned + JsonSchema + Send + 'static {
     /// How far it reaches.
     const REACH: Reach;
 
-    /// Does it.
+    /// Performs the operation.
     fn perform(self, workbench: &Workbench) -> impl Future<Output = Result<Self::Response>> + Send;
 
     /// What came of it in a sentence or two, main figures included; the response as JSON where nothing shorter is known.

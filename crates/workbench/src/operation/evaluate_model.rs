@@ -19,7 +19,7 @@ use crate::{Result, Workbench, WorkbenchError, engine::wrong_answer, run::Run};
 /// Evaluate a stage's adapters.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct EvaluateModel {
-    /// Path of the project; the index of runs is asked when absent.
+    /// Path of the project; looked up by the run's id when absent.
     pub project_path: Option<PathBuf>,
     /// Id of the run.
     pub run_id: String,

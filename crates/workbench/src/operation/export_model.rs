@@ -13,7 +13,7 @@ use crate::{Result, Workbench, WorkbenchError, command_line::command, run::of_la
 /// Export a stage.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ExportModel {
-    /// Path of the project; the index of runs is asked when absent.
+    /// Path of the project; looked up by the run's id when absent.
     pub project_path: Option<PathBuf>,
     /// Id of the run.
     pub run_id: String,

@@ -20,7 +20,7 @@ const LONGEST_WAIT_SECONDS: f64 = 600.0;
 /// Ask for the events after a number. Call again with `last_seq` of the answer until `ended`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct FollowEvents {
-    /// Path of the project; the index of runs is asked when absent.
+    /// Path of the project; looked up by the run's id when absent.
     pub project_path: Option<PathBuf>,
     /// Id of the run.
     pub run_id: String,

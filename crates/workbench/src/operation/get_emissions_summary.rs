@@ -20,7 +20,7 @@ use crate::{Result, Workbench, WorkbenchError, out_of_memory::shape_of, run::Run
 /// Ask for a run's emissions.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct GetEmissionsSummary {
-    /// Path of the project; the index of runs is asked when absent.
+    /// Path of the project; looked up by the run's id when absent.
     pub project_path: Option<PathBuf>,
     /// Id of the run.
     pub run_id: String,
@@ -29,7 +29,7 @@ pub struct GetEmissionsSummary {
 /// Ask for the latest figures of a run's stage.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct GetCurrentEmissions {
-    /// Path of the project; the index of runs is asked when absent.
+    /// Path of the project; looked up by the run's id when absent.
     pub project_path: Option<PathBuf>,
     /// Id of the run.
     pub run_id: String,
@@ -71,7 +71,7 @@ pub(crate) fn factors(file: Option<&std::path::Path>) -> Result<EquivalenceTable
         .map_err(WorkbenchError::reported)
 }
 
-/// When a run of as many hours would emit least from now on; nobody is asked where no service is set up.
+/// When a run of the same length would emit least from now on; `None` where no service is configured.
 fn cleaner_hours(run: &Run, access: &LiveAccess) -> Option<CleanerHours> {
     let carbon = &run.manifest.settings.carbon;
     let config = live_config(carbon, access)?;
@@ -99,7 +99,8 @@ fn facts(run: &Run, factors: &EquivalenceTable) -> Result<RunFacts> {
     })
 }
 
-/// Adaptive sparse training by the settings of the run, which did without. In a first pass scores say nothing.
+/// Adaptive sparse training by the run's settings, for a run that trained on all samples. `None` if it selected, or if
+/// it made fewer than two passes: in a first pass there are no scores.
 fn sparse_training(run: &Run) -> Option<SparseTraining> {
     let settings = &run.manifest.settings;
     let passes = match settings.task() {
@@ -120,8 +121,8 @@ fn sparse_training(run: &Run) -> Option<SparseTraining> {
     (!settings.ast.enabled && passes >= 2.0).then_some(sparse)
 }
 
-/// Steps of all stages from the best evaluation to the last one, and steps in all. What came after the last evaluation
-/// may have been better still.
+/// Steps of all stages from the best evaluation to the last one, and steps in all. Steps after the last evaluation are
+/// not counted, because they may have been better still.
 fn after_best_validation(run: &Run) -> Option<(u64, u64)> {
     if run.manifest.settings.task() == Task::ImageClassification {
         return epochs_after_best_validation(run);

@@ -259,7 +259,7 @@ pub(super) fn prepare_dataset(response: &DatasetPreparation) -> String {
         (number, true) => format!(" {} left out.", count(number, "duplicate")),
         (number, false) => format!(" {} kept.", count(number, "duplicate")),
     };
-    let warnings = response.warnings.iter().map(|warning| format!(" Look at this: {warning}."));
+    let warnings = response.warnings.iter().map(|warning| format!(" Warning: {warning}."));
     format!(
         "{}.{duplicates}{} The report is {}.",
         splits.join(", "),

@@ -35,13 +35,12 @@ impl Workbench {
     }
 
     fn list_runs_now(&self, request: &ListRuns) -> Result<ListRunsResponse> {
-        let (layouts, store) = match &request.project_path {
+        let (layouts, store) = if let Some(path) = &request.project_path {
             // Without an index the runs of a project are still listed.
-            Some(path) => (runs_of(&self.open_project(path)?), JobStore::open(self.config()).ok()),
-            None => {
-                let store = JobStore::open(self.config())?;
-                (store.all()?, Some(store))
-            }
+            (runs_of(&self.open_project(path)?), JobStore::open(self.config()).ok())
+        } else {
+            let store = JobStore::open(self.config())?;
+            (store.all()?, Some(store))
         };
         let kept = store.as_ref().and_then(|store| store.summaries().ok()).unwrap_or_default();
         let may_be_read = self.allowed_roots();

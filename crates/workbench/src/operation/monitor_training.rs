@@ -16,7 +16,7 @@ pub struct MonitorTraining {
     pub job_id: String,
     /// Where it trains; this machine when absent.
     pub platform: Option<PlatformKind>,
-    /// Path of the project; the index of runs is asked when absent.
+    /// Path of the project; looked up by the run's id when absent.
     pub project_path: Option<PathBuf>,
 }
 
@@ -49,7 +49,7 @@ pub struct MonitorTrainingResponse {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     #[schemars(schema_with = "greentune_core_config::basis::of_saving")]
     pub energy_savings_basis: Option<Basis>,
-    /// Minutes to go at the present pace; absent when it does not run.
+    /// Minutes left at the present pace; absent when the run is not training.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub eta_minutes: Option<f64>,
 }

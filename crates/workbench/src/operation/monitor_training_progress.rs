@@ -17,7 +17,7 @@ use crate::{Result, StageProgress, Workbench, run::explain_end};
 /// Ask where a run stands.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct MonitorTrainingProgress {
-    /// Path of the project; the index of runs is asked when absent.
+    /// Path of the project; looked up by the run's id when absent.
     pub project_path: Option<PathBuf>,
     /// Id of the run.
     pub run_id: String,

@@ -21,7 +21,7 @@ use crate::{
 /// Plan a run.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct PlanTraining {
-    /// Path of the project; the index of runs is asked when absent.
+    /// Path of the project; looked up by the run's id when absent.
     pub project_path: Option<PathBuf>,
     /// Id of the run.
     pub run_id: String,
@@ -48,12 +48,12 @@ pub struct PlanTrainingResponse {
     pub plan_file: PathBuf,
 }
 
-/// A run that is to be planned, with what earlier ones say.
+/// A run to plan, and earlier runs that its plan can use.
 struct Question {
     run: Run,
     earlier: Vec<Run>,
     past: Option<Past>,
-    /// A plan that stands.
+    /// A plan that is kept.
     kept: Option<TrainingPlan>,
 }
 

@@ -12,7 +12,7 @@ use crate::{Result, Workbench, WorkbenchError, run_ids::RunIds};
 /// Draw charts of runs of adaptive sparse training beside full training.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct PlotRuns {
-    /// Path of the project; the index of runs is asked when absent.
+    /// Path of the project; looked up by the run's id when absent.
     pub project_path: Option<PathBuf>,
     /// The run; several are a group over seeds.
     pub ast_run_id: RunIds,

@@ -81,13 +81,13 @@ operations! {
     ExportModel => ExportModelResponse: export_model, Adds, Local, words: in_words::export_model,
         "Export a model", "Writes a trained stage as a PEFT adapter, or merged into the base model, for other programs to load.";
     CompareRuns => CompareRunsResponse: compare_runs, Reads, Local, words: in_words::compare_runs,
-        "Compare runs", "Adaptive sparse beside full training: accuracy, energy, time, cost, CO2 with intervals, bases and caveats. Several ids are seeds of a group.";
+        "Compare runs", "Compares adaptive sparse with full training: accuracy, energy, time, cost, CO2 with intervals, bases and caveats. Several ids are seeds of a group.";
     CreateModelCard => CreateModelCardResponse: create_model_card, Replaces, Local, words: in_words::create_model_card,
         "Create a model card", "The model card of a completed run: Hub metadata, results, what training cost, savings against baseline_run_id. Written to output_path when given.";
     CancelTraining => CancelTrainingResponse: cancel_training, Settles, Local, words: in_words::cancel_training, advice: |response| Advice { suggestions: response.suggestions.clone(), hint: None },
-        "Cancel training", "Ends a running training at its next step, with a checkpoint; nothing trained is lost.";
+        "Cancel training", "Stops a running training at its next step, with a checkpoint; no progress is lost.";
     ResumeTraining => StartTrainingResponse: resume_training, Adds, Network, words: in_words::start_training,
-        "Resume training", "Goes on with a cancelled, interrupted or failed run from its last checkpoint.";
+        "Resume training", "Resumes a cancelled, interrupted or failed run from its last checkpoint.";
     ListRuns => ListRunsResponse: list_runs, Reads, Local, words: in_words::list_runs,
         "List runs", "The runs of a project, or all known runs, newest first.";
     GetEmissionsSummary => EmissionsSummary: get_emissions_summary, Reads, Network, words: in_words::get_emissions_summary,

@@ -1,4 +1,4 @@
-//! Goes on with a run that was cancelled, interrupted or failed.
+//! Resumes a run that was cancelled, interrupted or failed.
 
 use std::path::PathBuf;
 
@@ -11,10 +11,10 @@ use crate::{
     launch::{Demand, Overrides},
 };
 
-/// Go on with a run.
+/// Resume a run.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ResumeTraining {
-    /// Path of the project; the index of runs is asked when absent.
+    /// Path of the project; looked up by the run's id when absent.
     pub project_path: Option<PathBuf>,
     /// Id of the run.
     pub run_id: String,

@@ -14,7 +14,6 @@ const EVIDENT: &[&str] = &[
     "batch_size",
     "carbon_config",
     "codecarbon_project_name",
-    "dataset",
     "dataset_config",
     "deduplicate",
     "description",

@@ -11,7 +11,7 @@ use crate::{Result, RunSummary, Workbench, plan::accuracy_of};
 /// Show a run.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ShowRun {
-    /// Path of the project; the index of runs is asked when absent.
+    /// Path of the project; looked up by the run's id when absent.
     pub project_path: Option<PathBuf>,
     /// Id of the run.
     pub run_id: String,

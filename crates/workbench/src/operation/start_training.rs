@@ -19,7 +19,7 @@ use crate::{
 /// Start a configured run (`run_id`), or make one that trains an image classifier and start it (`dataset` and `model`).
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct StartTraining {
-    /// Path of the project; the index of runs is asked when absent. With `dataset` it is made where there is none.
+    /// Path of the project; looked up by the run's id when absent. With `dataset` it is made where there is none.
     pub project_path: Option<PathBuf>,
     /// Id of a configured run.
     pub run_id: Option<String>,
@@ -35,7 +35,7 @@ pub struct StartTraining {
     pub dataset: Option<PathBuf>,
     /// Image classifier: simplecnn, resnet18, efficientnet_b0, vit_tiny, ...
     pub model: Option<String>,
-    /// Train on the samples that matter, with these settings.
+    /// Train on selected samples, with these settings.
     pub ast_config: Option<AstConfig>,
     /// Train the twin on all samples, to compare with.
     pub baseline: Option<bool>,
@@ -52,12 +52,12 @@ pub struct StartTraining {
 }
 
 impl StartTraining {
-    /// The run `run_id`, and nothing else asked for.
+    /// A request that starts the run `run_id` and sets nothing else.
     pub fn of(run_id: impl Into<String>) -> Self {
         Self { run_id: Some(run_id.into()), ..Self::default() }
     }
 
-    /// The run to make: none when one is named.
+    /// The run to make first; `None` when the request names a run.
     ///
     /// Errors: neither form or both; fields that belong to the form that was not used, all at once.
     fn to_configure(&self) -> Result<Option<ConfigureImageRun>> {

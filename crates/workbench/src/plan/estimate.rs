@@ -248,7 +248,7 @@ fn assumptions(
         vec![String::from("the tokens of every step are counted, because draws follow from the seed")];
     if ast.enabled && ast.unit == AstUnit::Sample {
         all.push(format!(
-            "of them {:.0} % are trained on where records are selected; the largest batch is that of the longest records",
+            "where records are selected, {:.0} % of these tokens are trained on; the largest batch is taken to hold the longest records",
             100.0 * ast.target_activation_rate
         ));
     }

@@ -199,7 +199,7 @@ pub(crate) fn last_lines(text: &str) -> String {
     lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
 }
 
-/// The last lines of `log`, when something was written to it `since` then; else they are an earlier worker's.
+/// The last lines of `log` if it was written to after `since`; otherwise they belong to an earlier worker.
 pub(crate) fn last_words(log: &Path, since: Timestamp) -> String {
     let written = fs::metadata(log).and_then(|log| log.modified()).ok();
     let written = written.and_then(|at| Timestamp::try_from(at).ok());

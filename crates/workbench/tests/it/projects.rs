@@ -233,7 +233,7 @@ async fn places_without_a_figure_addresses_with_credentials_and_unreadable_files
             "carbon.malformed_file",
             "calibration",
         ),
-        (json!({ "carbon.equivalences_file": "nowhere.toml" }), "carbon.file", "nowhere.toml"),
+        (json!({ "carbon.equivalences_file": "nowhere.toml" }), "file.missing", "nowhere.toml"),
     ] {
         let mut request = sandbox.request();
         request.override_params = overrides(settings.clone());

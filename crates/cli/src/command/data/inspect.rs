@@ -23,7 +23,7 @@ pub struct Inspect {
     /// Records to show in full
     #[arg(long, value_name = "N", default_value_t = 3)]
     show: usize,
-    /// A setting for this look alone, such as training.max_seq_length=128
+    /// Override a setting for this inspection only, such as training.max_seq_length=128
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
 }

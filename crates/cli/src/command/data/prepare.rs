@@ -42,7 +42,7 @@ pub struct Prepare {
     /// Replace the files of an earlier preparation
     #[arg(long)]
     force: bool,
-    /// A setting for this preparation alone, such as dataset.schema=messages
+    /// Override a setting for this preparation only, such as dataset.schema=messages
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
 }

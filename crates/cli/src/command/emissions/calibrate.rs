@@ -1,4 +1,4 @@
-//! `greentune emissions calibrate`: what a wall meter showed beside the counters.
+//! `greentune emissions calibrate`: records the reading of a wall meter beside the counters.
 
 use std::path::PathBuf;
 

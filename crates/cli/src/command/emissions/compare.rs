@@ -15,7 +15,7 @@ use crate::{
 /// Arguments of `emissions compare`.
 #[derive(Args, Debug)]
 pub struct Compare {
-    /// Ids of the runs; differences are to the first
+    /// Ids of the runs; differences are relative to the first
     #[arg(num_args = 2.., required = true)]
     runs: Vec<String>,
 }

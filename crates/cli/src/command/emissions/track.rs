@@ -59,7 +59,7 @@ pub struct Track {
     /// A setting, such as carbon.pue=1.2; may be given several times
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<String>,
-    /// File that all ranks of a job on this machine name, so that the machine is counted once
+    /// Lock file shared by all ranks of a job on this machine, so that the machine is counted once
     #[arg(long, value_name = "FILE")]
     host_lock: Option<PathBuf>,
     /// The program and its arguments, after `--`

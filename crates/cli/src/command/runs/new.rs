@@ -36,7 +36,7 @@ pub struct NewRun {
     /// Validation records of stage 2 [default: those of --validation]
     #[arg(long, value_name = "FILE")]
     stage2_validation: Option<PathBuf>,
-    /// A setting for this run alone, such as lora.rank=16
+    /// Override a setting for this run only, such as lora.rank=16
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
 }

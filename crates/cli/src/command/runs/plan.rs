@@ -20,14 +20,14 @@ use crate::{
 pub struct Plan {
     /// Id of the run
     run: String,
-    /// Measure steps even if earlier runs tell the pace, and plan a completed run once more
+    /// Measure steps even if earlier runs give the pace, and plan a completed run again
     #[arg(long)]
     measure: bool,
 }
 
 impl Plan {
     pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
-        session.output.note("reading the data, and trying a few steps where no earlier run tells the pace …");
+        session.output.note("reading the data, and trying a few steps where no earlier run gives the pace …");
         let request = PlanTraining {
             project_path: session.project(),
             run_id: self.run,
@@ -45,7 +45,7 @@ fn page(response: &PlanTrainingResponse, paint: Paint) -> String {
     lines.extend(plan.time.iter().flat_map(|time| [paint.heading("stages"), stages(&time.stages)]));
     lines.push(paint.heading("memory by part"));
     lines.push(parts(&plan.memory));
-    lines.push(paint.heading("taken for granted"));
+    lines.push(paint.heading("assumptions"));
     lines.extend(plan.assumptions.iter().map(|assumption| format!("  {assumption}")));
     lines.extend(response.accuracy.iter().flat_map(|accuracy| how_far_off(accuracy, paint)));
     if response.accuracy.is_none() {

@@ -1,4 +1,4 @@
-//! `greentune runs sync`: sends what a run's trackers have not got yet.
+//! `greentune runs sync`: sends what is missing in a run's trackers.
 
 use clap::Args;
 use greentune_workbench::operation::SyncTracking;

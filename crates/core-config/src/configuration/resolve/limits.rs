@@ -107,7 +107,7 @@ const LIMITS: &[(&str, Limit)] = &[
 pub(super) enum Fault {
     /// It is not of the key's type.
     WrongType,
-    /// It is, and yet impossible.
+    /// It has the key's type and is out of range.
     OutOfRange,
 }
 

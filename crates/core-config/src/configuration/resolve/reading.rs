@@ -83,7 +83,7 @@ impl Reading {
             if name.contains("__") {
                 self.text(&name.replace("__", "."), text, source);
             } else if let Some(doc) = registry().iter().find(|doc| doc.key.replace('.', "_") == name) {
-                // Passed over in silence, it would train with another value than its author believes.
+                // If it were ignored silently, the run would train with another value than the user believes.
                 let meant = doc.key.replace('.', "__").to_ascii_uppercase();
                 let message = format!("unknown variable {variable}; did you mean GREENTUNE_{meant}?");
                 self.refuse("config.unknown_key", &doc.key, &source, message);
@@ -97,7 +97,7 @@ impl Reading {
         self.value(key, Ok(value), source);
     }
 
-    /// Takes a value in, or notes why not; `Err` names one that no setting can have.
+    /// Records a value, or why it is refused. `Err` describes a value that no setting can have.
     fn value(&mut self, key: &str, value: Result<Value, String>, source: Source) {
         let at = if source.file().is_some() { String::new() } else { format!(" ({source})") };
         let Some(doc) = find(key) else {

@@ -1,4 +1,4 @@
-//! The rules between settings.
+//! The rules between settings, each of which is possible on its own.
 
 use super::{Source, reading::Reading};
 use crate::{
@@ -6,7 +6,7 @@ use crate::{
     settings::{AstUnit, Settings, Task},
 };
 
-/// What is wrong between settings that are each possible.
+/// Problems between settings that are each valid by themselves.
 pub(super) fn relations(settings: &Settings, reading: &Reading) -> Vec<Problem> {
     let training = &settings.training;
     let mut problems = Vec::new();
@@ -52,7 +52,8 @@ fn warms_up_in_time(warmup_steps: u64, iterations: u64) -> bool {
     warmup_steps == 0 || warmup_steps < iterations
 }
 
-/// Lowers warm-ups that nobody set to half of the steps where they do not fit into a stage; the keys that were lowered.
+/// Lowers default warm-ups that do not fit into a stage to half of the stage's steps. Returns the keys that were
+/// lowered.
 ///
 /// A user who sets fewer steps than the default warm-up has made no mistake.
 pub(super) fn lower_defaults(settings: &mut Settings, reading: &Reading) -> Vec<String> {
@@ -72,8 +73,8 @@ pub(super) fn lower_defaults(settings: &mut Settings, reading: &Reading) -> Vec<
     lowered
 }
 
-/// A problem between `keys`, where the first of them that somebody set was set; none when one of them was itself
-/// refused, since then its value is not the one that was meant.
+/// A problem between `keys`, located at the first of them that somebody set. `None` when one of them was refused
+/// itself, because its value is then not the intended one.
 fn relation(reading: &Reading, keys: &[String], message: &str) -> Option<Problem> {
     if keys.iter().any(|key| reading.rejected.contains(key)) {
         return None;

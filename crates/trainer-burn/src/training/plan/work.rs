@@ -84,7 +84,8 @@ impl StageWork {
         self.settings.gradient_accumulation as usize
     }
 
-    /// The steps of training on everything; where records are selected, of as many as are aimed at.
+    /// Counts the steps of training on all records. Where records are selected, it counts the steps of the target
+    /// share.
     fn count_steps(&mut self) -> Result<(), TrainError> {
         let batches = self.settings.iterations * self.settings.gradient_accumulation;
         let (mut total, mut largest, mut labels) = (0, 0, 0);
@@ -101,7 +102,7 @@ impl StageWork {
         let ast = &self.all.ast;
         if ast.enabled {
             let warm_up = self.warm_up_share()?;
-            // Tokens that are not selected pass through the model all the same.
+            // Tokens that are not selected pass through the model too.
             let rate = if ast.unit == AstUnit::Token { 1.0 } else { ast.target_activation_rate };
             self.trained_share = warm_up + (1.0 - warm_up) * rate;
             self.plan.tokens = (total as f64 * self.trained_share).round() as u64;
@@ -126,7 +127,7 @@ impl StageWork {
         Ok(drawn as f64 / all.max(1) as f64)
     }
 
-    /// Which records meet in a batch is not known where they are selected: the longest may.
+    /// It is not known which records meet in a batch where records are selected, so the longest ones may.
     fn take_longest_batch(&mut self) -> Result<(), TrainError> {
         let mut records: Vec<(u64, u64)> = Vec::new();
         for dataset in self.data.drawn_from() {

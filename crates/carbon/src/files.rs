@@ -1,0 +1,5 @@
+//! The files of a run's emissions: CodeCarbon's CSV and the sidecar beside it.
+
+pub mod codecarbon;
+pub(crate) mod durable;
+pub mod sidecar;

@@ -1,0 +1,175 @@
+//! CodeCarbon's `emissions.csv`, 3.3: 38 columns, read by name and written exactly.
+//!
+//! Writers of one folder take turns by a lock on `.emissions.lock` in it. CodeCarbon takes none, so a row is appended by
+//! one write at the file's end, which no other writer can come between.
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    sync::LazyLock,
+};
+
+use greentune_core_config::emissions::EmissionsRecord;
+use serde_json::{Map, Value};
+
+use crate::{CarbonError, files::durable};
+
+mod file;
+mod rows;
+
+/// The columns of CodeCarbon 3.3, in its order.
+pub const COLUMNS: [&str; 38] = [
+    "timestamp",
+    "project_name",
+    "run_id",
+    "experiment_id",
+    "duration",
+    "emissions",
+    "emissions_rate",
+    "cpu_power",
+    "gpu_power",
+    "ram_power",
+    "cpu_energy",
+    "gpu_energy",
+    "ram_energy",
+    "energy_consumed",
+    "water_consumed",
+    "country_name",
+    "country_iso_code",
+    "region",
+    "cloud_provider",
+    "cloud_region",
+    "os",
+    "python_version",
+    "codecarbon_version",
+    "cpu_count",
+    "cpu_model",
+    "gpu_count",
+    "gpu_model",
+    "longitude",
+    "latitude",
+    "ram_total_size",
+    "tracking_mode",
+    "cpu_utilization_percent",
+    "gpu_utilization_percent",
+    "ram_utilization_percent",
+    "ram_used_gb",
+    "on_cloud",
+    "pue",
+    "wue",
+];
+
+/// The columns as a file has them, without the line's end.
+static HEADER: LazyLock<String> = LazyLock::new(|| COLUMNS.join(","));
+
+/// Columns without which a file is not CodeCarbon's, and without whose figures a row says nothing.
+const REQUIRED: [&str; 3] = ["duration", "emissions", "energy_consumed"];
+
+/// Writes `records` to `path`, replacing what is there in one step. Missing folders are created.
+pub fn write(path: &Path, records: &[EmissionsRecord]) -> Result<(), CarbonError> {
+    write_locked(path, records, &durable::lock(path)?)
+}
+
+/// Appends `record` to `path` and flushes it to the disk; a new file gets the header.
+///
+/// Columns in another order are kept in theirs; a file with other columns, or that is no CSV at all, is set aside as
+/// `.bak` (CodeCarbon does both). A row that a crash cut short is dropped first. Returns the file that was set aside.
+/// After an error, a full disk's among them, the file holds the rows that it held before.
+pub fn append(path: &Path, record: &EmissionsRecord) -> Result<Option<PathBuf>, CarbonError> {
+    let lock = durable::lock(path)?;
+    let aside = match file::state(path)? {
+        file::State::Ours(columns) => {
+            let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+            let text = row(path, fields(path, record, &columns)?)?;
+            file::append_row(path, columns.len(), &text).map_err(CarbonError::file("write", path))?;
+            return Ok(None);
+        }
+        file::State::Empty => None,
+        file::State::Foreign => Some(file::set_aside(path)?),
+    };
+    write_locked(path, std::slice::from_ref(record), &lock)?;
+    Ok(aside)
+}
+
+/// Puts `record` in the place of the row with its `run_id`, or appends it: CodeCarbon's `on_csv_write="update"`, for
+/// programs that share one file and are each one row of it.
+///
+/// As [`append`] otherwise. Rows of others are kept; only one that CodeCarbon, which takes no lock, appends in the very
+/// moment of the replacement could be lost.
+pub fn update(path: &Path, record: &EmissionsRecord) -> Result<Option<PathBuf>, CarbonError> {
+    let lock = durable::lock(path)?;
+    if let file::State::Ours(_) = file::state(path)? {
+        let mut records = read(path)?;
+        if let Some(own) = records.iter_mut().rfind(|known| known.run_id == record.run_id) {
+            own.clone_from(record);
+            write_locked(path, &records, &lock)?;
+            return Ok(None);
+        }
+    }
+    drop(lock);
+    append(path, record)
+}
+
+/// The rows of `path`, by column name, in the file's order. A file that does not exist, or is empty, has no rows.
+///
+/// Read are: files of older and newer versions (absent columns get CodeCarbon's defaults, unknown ones are passed over),
+/// also one after another in one file; commas, semicolons or tabs between columns, with semicolons and tabs a comma as
+/// decimal point; a byte order mark; both ends of lines. A last row that a crash cut short is passed over. Absent and
+/// infinite numbers count as the default, except in the three columns that a row is about: there they are an error.
+pub fn read(path: &Path) -> Result<Vec<EmissionsRecord>, CarbonError> {
+    match file::contents(path, u64::MAX)? {
+        Some(text) => rows::all(path, &text.header, &text.rows),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// The last row of `path`, which sums up a stage. Of a long file only its first line and its end are read.
+pub fn last(path: &Path) -> Result<Option<EmissionsRecord>, CarbonError> {
+    match file::contents(path, file::END_BYTES)? {
+        Some(text) => rows::last(path, &text.header, &text.rows),
+        None => Ok(None),
+    }
+}
+
+/// Mean carbon intensity behind a row, in g CO2-equivalent per kWh; `None` without energy.
+pub fn carbon_intensity_g_per_kwh(record: &EmissionsRecord) -> Option<f64> {
+    (record.energy_consumed > 0.0).then(|| record.emissions * 1000.0 / record.energy_consumed)
+}
+
+/// Takes the lock as proof that it is held.
+fn write_locked(path: &Path, records: &[EmissionsRecord], _lock: &File) -> Result<(), CarbonError> {
+    let mut text = row(path, COLUMNS.map(String::from).to_vec())?;
+    for record in records {
+        text.extend(row(path, fields(path, record, &COLUMNS)?)?);
+    }
+    durable::replace(path, &text)
+}
+
+/// The fields of a record by column name, in the columns' order (serde writes the struct's names).
+fn values(path: &Path, record: &EmissionsRecord) -> Result<Map<String, Value>, CarbonError> {
+    match serde_json::to_value(record) {
+        Ok(Value::Object(values)) => Ok(values),
+        Ok(_) => Ok(Map::new()),
+        Err(error) => Err(CarbonError::malformed(path, None, error.to_string())),
+    }
+}
+
+fn fields(path: &Path, record: &EmissionsRecord, columns: &[&str]) -> Result<Vec<String>, CarbonError> {
+    let values = values(path, record)?;
+    let text = |column: &&str| match values.get(*column) {
+        Some(Value::String(text)) => text.clone(),
+        None | Some(Value::Null) => String::new(),
+        Some(value) => value.to_string(),
+    };
+    Ok(columns.iter().map(text).collect())
+}
+
+fn row(path: &Path, fields: Vec<String>) -> Result<Vec<u8>, CarbonError> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(fields).map_err(|error| malformed_csv(path, &error))?;
+    writer.into_inner().map_err(|error| CarbonError::file("write", path)(error.into_error()))
+}
+
+fn malformed_csv(path: &Path, error: &csv::Error) -> CarbonError {
+    CarbonError::malformed(path, error.position().map(csv::Position::line), error.to_string())
+}

@@ -1,0 +1,46 @@
+//! `{run_id}_stage{N}_provenance.json`: what CodeCarbon's format cannot say.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use greentune_core_config::emissions::EmissionsProvenance;
+
+use crate::{CarbonError, files::durable};
+
+/// Version of the sidecar that this crate writes; version 1, without intervals, is read as well.
+pub const FORMAT_VERSION: u32 = 2;
+
+/// Where the sidecar of the run `run_id` lies whose row is in `csv`.
+pub fn beside(csv: &Path, run_id: &str) -> PathBuf {
+    csv.with_file_name(format!("{run_id}_provenance.json"))
+}
+
+/// Writes the sidecar, replacing an older one in one step. Missing folders are created.
+pub fn write(path: &Path, provenance: &EmissionsProvenance) -> Result<(), CarbonError> {
+    let mut json = serde_json::to_vec_pretty(provenance)
+        .map_err(|error| CarbonError::malformed(path, None, format!("cannot be written as JSON: {error}")))?;
+    json.push(b'\n');
+    durable::replace(path, &json)
+}
+
+/// Reads a sidecar; `None` when there is no such file.
+pub fn read(path: &Path) -> Result<Option<EmissionsProvenance>, CarbonError> {
+    let json = match fs::read(path) {
+        Ok(json) => json,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(CarbonError::file("read", path)(error)),
+    };
+    let provenance: EmissionsProvenance = serde_json::from_slice(&json).map_err(|error| {
+        CarbonError::malformed(path, Some(error.line() as u64), format!("is not a provenance file: {error}"))
+    })?;
+    if provenance.format_version > FORMAT_VERSION {
+        let message = format!(
+            "has format_version {}; this version reads up to {FORMAT_VERSION}",
+            provenance.format_version
+        );
+        return Err(CarbonError::malformed(path, None, message));
+    }
+    Ok(Some(provenance))
+}

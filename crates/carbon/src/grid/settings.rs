@@ -1,0 +1,64 @@
+//! From a run's settings to its place and its source of carbon intensity.
+
+use std::{path::PathBuf, time::Duration};
+
+use greentune_core_config::settings::CarbonSettings;
+
+use super::{Cloud, GridSource, Place};
+
+/// Time between two questions to the service; its figures are hourly, and are published within the hour.
+#[cfg(feature = "online")]
+const REFRESH: Duration = Duration::from_mins(15);
+
+/// What live figures need beside settings.
+#[derive(Clone, Debug, Default)]
+pub struct LiveAccess {
+    /// Token of the service.
+    #[cfg(feature = "online")]
+    pub token: Option<super::Secret>,
+    /// Where answers are kept for all runs; without it nothing is asked.
+    pub cache: Option<PathBuf>,
+    /// Through which the service is asked.
+    #[cfg(feature = "online")]
+    pub proxy: Option<greentune_http_client::Proxy>,
+}
+
+impl From<&CarbonSettings> for Place {
+    /// A cloud counts when both its provider and its region are set.
+    fn from(settings: &CarbonSettings) -> Self {
+        let cloud = settings.cloud_provider.zip(settings.cloud_region.clone());
+        Self {
+            country_iso_code: settings.country_iso_code.clone(),
+            region: settings.region.clone(),
+            cloud: cloud.map(|(provider, region)| Cloud { provider: provider.to_string(), region }),
+        }
+    }
+}
+
+impl GridSource {
+    /// Live figures where the settings allow them and a token or an endpoint of one's own is there, else yearly ones.
+    pub fn of(settings: &CarbonSettings, access: &LiveAccess) -> Self {
+        let place = Place::from(settings);
+        #[cfg(feature = "online")]
+        if let Some(config) = live_config(settings, access) {
+            return Self::live(&place, config);
+        }
+        let _ = access;
+        Self::yearly(&place)
+    }
+}
+
+/// How the service is asked; `None` when it is not.
+#[cfg(feature = "online")]
+pub fn live_config(settings: &CarbonSettings, access: &LiveAccess) -> Option<super::LiveConfig> {
+    let is_asked =
+        !settings.offline_mode && (access.token.is_some() || settings.emissions_endpoint.is_some());
+    Some(super::LiveConfig {
+        endpoint: settings.emissions_endpoint.clone().unwrap_or_else(|| super::DEFAULT_ENDPOINT.to_owned()),
+        token: access.token.clone(),
+        cache: access.cache.clone().filter(|_| is_asked)?,
+        zone: None,
+        refresh: REFRESH,
+        proxy: access.proxy.clone(),
+    })
+}

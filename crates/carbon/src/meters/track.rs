@@ -1,0 +1,106 @@
+//! Another program, metered while it runs.
+
+use std::{
+    fs, io,
+    path::PathBuf,
+    process::{Child, Command, ExitStatus},
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
+    time::Duration,
+};
+
+use greentune_core_config::emissions::{EmissionsProvenance, EmissionsRecord, ROW_INTERVAL};
+
+pub use crate::files::sidecar::beside as provenance_file;
+use crate::{
+    CarbonError, Meter, MeterConfig,
+    files::{codecarbon, sidecar},
+};
+
+/// What a program used, and how it ended.
+#[derive(Clone, Debug)]
+pub struct Tracked {
+    /// How the program ended.
+    pub status: ExitStatus,
+    /// Its row.
+    pub record: EmissionsRecord,
+    /// How the figures are got.
+    pub provenance: EmissionsProvenance,
+    /// What went wrong with the files while it ran, such as a full disk; the row is then in `record` alone.
+    pub trouble: Option<String>,
+}
+
+/// How a program is metered, and where its row goes.
+#[derive(Clone, Debug)]
+pub struct TrackConfig {
+    /// The meter.
+    pub meter: MeterConfig,
+    /// CodeCarbon's CSV, created where it is missing.
+    pub csv: PathBuf,
+    /// Time between updates of the row: 15 s, CodeCarbon's own interval.
+    pub write_every: Duration,
+}
+
+impl TrackConfig {
+    /// A row of `csv` every 15 s.
+    pub fn new(meter: MeterConfig, csv: impl Into<PathBuf>) -> Self {
+        Self { meter, csv: csv.into(), write_every: ROW_INTERVAL }
+    }
+}
+
+/// Runs `command` to its end and meters it meanwhile: one row of the CSV, brought up to date every
+/// [`TrackConfig::write_every`] and at the end, so that a tracker that is killed leaves what it knew. `on_start` is told the program's process id.
+///
+/// In mode process the program counts with all that it starts (and this process, which waits).
+///
+/// # Errors
+/// The program cannot be started, the meter's settings are out of range, or the CSV cannot be opened; then nothing has run
+/// and nothing is written. What goes wrong with the file later does not end the program: it is said in
+/// [`Tracked::trouble`].
+pub fn track(
+    command: &mut Command,
+    config: TrackConfig,
+    on_start: impl FnOnce(u32),
+) -> Result<Tracked, CarbonError> {
+    let TrackConfig { meter, csv, write_every } = config;
+    let run_id = meter.run_id.clone();
+    let meter = Meter::start(meter)?;
+    let program = command.get_program().to_string_lossy().into_owned();
+    let existed = csv.exists();
+    fs::OpenOptions::new().append(true).create(true).open(&csv).map_err(CarbonError::file("write", &csv))?;
+    let child = command.spawn().map_err(|source| {
+        if !existed {
+            // Empty; it is created only to check that it can be.
+            let _ = fs::remove_file(&csv);
+        }
+        CarbonError::Program { program: program.clone(), source }
+    })?;
+    on_start(child.id());
+    let write = |record: &EmissionsRecord, provenance: &EmissionsProvenance| {
+        codecarbon::update(&csv, record)?;
+        sidecar::write(&provenance_file(&csv, &run_id), provenance)
+    };
+    let status = wait(child, write_every, || {
+        // Said at the end, if it goes wrong then too.
+        let _ = write(&meter.so_far().record, &meter.provenance());
+    });
+    let status = status.map_err(|source| CarbonError::Program { program, source })?;
+    let (record, provenance) = meter.finish();
+    let trouble = write(&record, &provenance).err().map(|error| error.to_string());
+    Ok(Tracked { status, record, provenance, trouble })
+}
+
+/// Waits for `child`, and calls `now_and_then` meanwhile: every `every`.
+fn wait(mut child: Child, every: Duration, mut now_and_then: impl FnMut()) -> io::Result<ExitStatus> {
+    let (tell, ended) = mpsc::channel();
+    let waiter = thread::Builder::new().name("tracked-program".into()).spawn(move || {
+        let status = child.wait();
+        // The receiver is gone only when this function has returned.
+        let _ = tell.send(());
+        status
+    })?;
+    while ended.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
+        now_and_then();
+    }
+    waiter.join().unwrap_or_else(|_| Err(io::Error::other("the thread that waits for it broke off")))
+}

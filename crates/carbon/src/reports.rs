@@ -1,0 +1,9 @@
+//! What files of emissions say: of a run, of all runs, of some beside each other, and as charts.
+
+pub mod aggregate;
+pub mod compare;
+pub mod equivalence;
+#[cfg(feature = "plots")]
+pub mod plots;
+pub mod sci;
+pub mod summary;

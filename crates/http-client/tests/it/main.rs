@@ -1,0 +1,5 @@
+#![allow(missing_docs)]
+
+mod limits;
+mod places;
+mod server;
