@@ -5,7 +5,7 @@ use greentune_carbon::{
     equivalence::EquivalenceTable,
     sci::FunctionalUnit,
     sidecar,
-    summary::{self, Basis, RecommendationKind, RunFacts},
+    summary::{self, RecommendationKind, RunFacts},
 };
 use greentune_core_config::{
     Basis, Diagnostic, ProblemKind,

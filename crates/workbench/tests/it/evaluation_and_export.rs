@@ -15,7 +15,7 @@ use greentune_carbon::{
     summary::{Recommendation, RecommendationKind},
 };
 use greentune_core_config::{
-    ProblemKind,
+    Basis, ProblemKind,
     emissions::EmissionsRecord,
     event::{EmissionsSoFar, EventKind, StepMetrics},
     layout::RunLayout,

@@ -1,15 +1,11 @@
 //! `greentune emissions summary`: what a run used.
 
 use clap::Args;
+use greentune_core_config::quantities::{duration, emissions, energy, number};
 use greentune_workbench::operation::GetEmissionsSummary;
 
 use super::{between, run_of};
-use crate::{
-    failure::Failure,
-    figures::{duration, emissions, energy, number},
-    output::Paint,
-    session::Session,
-};
+use crate::{failure::Failure, output::Paint, session::Session};
 
 /// The answer of the workbench.
 type EmissionsSummary = greentune_carbon::summary::EmissionsSummary;
