@@ -127,7 +127,7 @@ fn interval(share: f64, images: u64) -> Option<String> {
 }
 
 fn per_class(report: &ClassificationReport) -> Vec<ClassLine> {
-    let share = |share: Option<f64>| share.map_or(String::from("–"), |share| percent(share));
+    let share = |share: Option<f64>| share.map_or(String::from("–"), percent);
     let classes = report.per_class().into_iter();
     classes
         .map(|figures| ClassLine {
