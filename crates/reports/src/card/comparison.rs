@@ -143,9 +143,12 @@ fn caveats(own: &RunFigures, theirs: &RunFigures) -> Vec<String> {
         .collect();
     let keys: Vec<_> = differing_keys(one, other).into_iter().collect();
     caveats.extend((!keys.is_empty()).then(|| format!("settings that differ: {}", keys.join(", "))));
-    let grids =
-        own.meter.as_ref().zip(theirs.meter.as_ref()).filter(|(own, theirs)| own.place != theirs.place);
-    caveats.extend(grids.map(|(own, theirs)| differs(MeteredProperty::GRID.name, &own.place, &theirs.place)));
+    if let (Some(own), Some(theirs)) = (&own.meter, &theirs.meter)
+        && own.place != theirs.place
+    {
+        let words = |place: &str| if place.is_empty() { String::from("not known") } else { place.to_owned() };
+        caveats.push(differs(MeteredProperty::GRID.name, &words(&own.place), &words(&theirs.place)));
+    }
     let seeds = (own.seed != theirs.seed).then(|| (own.seed.to_string(), theirs.seed.to_string()));
     caveats.extend(seeds.map(|(own, theirs)| differs("seed", &own, &theirs)));
     caveats
@@ -175,5 +178,34 @@ impl Comparison {
             "Trained with {size} {less} energy than the baseline run {} ({word}{interval}).{doubt}",
             self.baseline.run_id
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_card_lists_what_a_comparison_finds() {
+        let mut own = RunFigures::example(1, 0.5);
+        assert!(caveats(&own, &own).is_empty());
+        let mut theirs = RunFigures { length: String::from("20 epochs"), ..RunFigures::example(7, 1.0) };
+        theirs.train_data = String::from("other");
+        theirs.settings.insert(String::from("vision.batch_size"), String::from("128"));
+        own.settings.insert(String::from("vision.batch_size"), String::from("64"));
+        if let Some(meter) = &mut theirs.meter {
+            meter.basis = Basis::Modelled;
+            meter.place = String::from("NOR");
+        }
+        assert_eq!(
+            caveats(&own, &theirs),
+            [
+                "length of training: 10 epochs here, 20 epochs in the baseline",
+                "basis of the energy: measured here, modelled in the baseline",
+                "settings that differ: vision.batch_size",
+                "grid: not known here, NOR in the baseline",
+                "seed: 1 here, 7 in the baseline",
+            ]
+        );
     }
 }
