@@ -3,12 +3,10 @@
 use greentune_core_config::{
     evaluation::{ClassificationReport, EvaluatedModel, EvaluationReport},
     manifest::RunManifest,
+    quantities::{counted, number, percent},
 };
 
-use crate::{
-    figures::{counted, number, percent},
-    table::table,
-};
+use crate::table::table;
 
 /// Stands where there is no figure.
 const NONE: &str = "-";

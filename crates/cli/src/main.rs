@@ -15,7 +15,6 @@ mod comparison;
 mod environment;
 mod exit_code;
 mod failure;
-mod figures;
 mod global_flags;
 mod output;
 mod progress;

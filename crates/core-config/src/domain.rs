@@ -1,5 +1,6 @@
 //! Runs and what describes them: names, files, events, manifest, evaluations, emissions, problems, and the ports.
 
+pub mod basis;
 pub mod emissions;
 pub mod evaluation;
 pub mod event;
@@ -10,5 +11,6 @@ pub mod manifest;
 pub mod platform;
 pub mod port;
 pub mod problem;
+pub mod quantities;
 pub mod selection;
 pub mod suggestion;

@@ -10,10 +10,11 @@ mod domain;
 pub mod model;
 mod worker;
 
+pub use basis::Basis;
 pub use configuration::{availability, resolve, settings};
 pub use domain::{
-    emissions, evaluation, event, file_problem, ids, layout, manifest, platform, port, problem, selection,
-    suggestion,
+    basis, emissions, evaluation, event, file_problem, ids, layout, manifest, platform, port, problem,
+    quantities, selection, suggestion,
 };
 pub use file_problem::FileFault;
 pub use model::memory;

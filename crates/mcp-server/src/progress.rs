@@ -5,11 +5,11 @@ use std::{pin::pin, sync::Arc, time::Duration};
 use greentune_core_config::{
     event::{EventKind, StepMetrics},
     port::{TransferProgress, TransferReporter},
+    quantities::plain,
 };
 use greentune_workbench::{
     AwaitedRun, Observer, Workbench,
     operation::{FollowEvents, MonitorTrainingProgress},
-    wording::figure,
 };
 use rmcp::{
     Peer, RoleServer,
@@ -127,7 +127,7 @@ struct Notice {
 }
 
 fn transferred(now: &TransferProgress) -> Notice {
-    let megabytes = |bytes: u64| figure(bytes as f64 / 1e6);
+    let megabytes = |bytes: u64| plain(bytes as f64 / 1e6);
     Notice {
         done: now.bytes_done as f64,
         total: now.bytes_total as f64,
@@ -195,10 +195,10 @@ impl Follower {
                 step.stage,
                 step.step,
                 step.total_steps,
-                figure(step.train_loss),
+                plain(step.train_loss),
                 match step.samples.as_ref().filter(|_| step.tokens == 0) {
-                    Some(samples) => format!("{} samples/s", figure(samples.per_second)),
-                    None => format!("{} tokens/s", figure(step.tokens_per_second)),
+                    Some(samples) => format!("{} samples/s", plain(samples.per_second)),
+                    None => format!("{} tokens/s", plain(step.tokens_per_second)),
                 }
             ),
         }

@@ -10,7 +10,6 @@ mod comparison;
 mod figures;
 mod loading;
 mod metadata;
-mod quantities;
 mod references;
 mod results;
 mod sustainability;

@@ -5,17 +5,20 @@
 mod caveats;
 mod charts;
 mod compare;
+mod differences;
 mod figures;
 mod render;
 mod rows;
-mod statistics;
+mod savings;
 
 pub use caveats::Caveat;
-pub use compare::{EnergySavingsBasis, Quantities, Quantity};
 pub use rows::{ComparisonRow, Figure, Metric};
-pub use statistics::IntervalSource;
+pub use savings::{Quantities, Quantity};
+
+pub use crate::statistics::IntervalSource;
 
 pub use charts::charts;
 pub use compare::{Comparison, compare};
+pub(crate) use differences::{Difference, differences, differing_keys};
 pub use figures::{RunFigures, base_of, data_of, differing_settings, length_of};
 pub use render::Rendered;

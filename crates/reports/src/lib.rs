@@ -11,5 +11,6 @@ pub mod comparison;
 
 mod error;
 mod run_energy;
+mod statistics;
 
 pub use error::{ReportError, Result};

@@ -2,6 +2,7 @@
 
 use greentune_carbon::{codecarbon, sidecar};
 use greentune_core_config::{
+    Basis,
     emissions::{EmissionsProvenance, EmissionsRecord, basis_of},
     layout::RunLayout,
     manifest::StageRecord,
@@ -26,8 +27,8 @@ pub(crate) struct StageEnergy {
     pub kg: f64,
     /// Seconds that were metered.
     pub seconds: f64,
-    /// `measured`, `modelled`, `mixed`, or `unknown` without provenance.
-    pub basis: &'static str,
+    /// How the energy is known; unknown where neither provenance nor manifest says.
+    pub basis: Basis,
     /// The last row of its emissions file.
     pub record: Option<EmissionsRecord>,
     pub provenance: Option<EmissionsProvenance>,
@@ -39,8 +40,8 @@ pub(crate) struct Total {
     pub kwh: f64,
     pub kg: f64,
     pub seconds: f64,
-    /// The stages' basis where they agree; `unknown` where one stage's is unknown; else `mixed`.
-    pub basis: &'static str,
+    /// How their energy is known.
+    pub basis: Basis,
     /// Absent when a stage has no provenance.
     pub range_kwh: Option<[f64; 2]>,
     pub range_kg: Option<[f64; 2]>,
@@ -61,15 +62,7 @@ impl RunEnergy {
 
     /// Sums; `None` when nothing was metered.
     pub(crate) fn total(&self) -> Option<Total> {
-        let first = self.stages.first()?;
-        let is_basis = |basis: &'static str| move |stage: &StageEnergy| stage.basis == basis;
-        let basis = if self.stages.iter().all(is_basis(first.basis)) {
-            first.basis
-        } else if self.stages.iter().any(is_basis("unknown")) {
-            "unknown"
-        } else {
-            "mixed"
-        };
+        let basis = Basis::of_sum(self.stages.iter().map(|stage| stage.basis))?;
         let sum = |of: fn(&StageEnergy) -> f64| self.stages.iter().map(of).sum();
         Some(Total {
             kwh: sum(|stage| stage.kwh),
@@ -108,14 +101,8 @@ impl StageEnergy {
         else {
             return Ok(None);
         };
-        let told = known.map_or("", |known| known.basis.as_str());
         let basis = provenance.as_ref().map_or_else(
-            || {
-                ["measured", "modelled", "mixed"]
-                    .into_iter()
-                    .find(|basis| told == *basis)
-                    .unwrap_or("unknown")
-            },
+            || Basis::of_energy(known.map_or("", |known| known.basis.as_str())),
             |provenance| basis_of(&provenance.components),
         );
         Ok(Some(Self { stage: stage.stage, kwh, kg, seconds, basis, record, provenance }))

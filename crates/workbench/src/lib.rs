@@ -26,7 +26,6 @@ mod run;
 mod run_ids;
 mod tracking;
 mod views;
-pub mod wording;
 mod workbench;
 pub mod worker;
 

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use greentune_core_config::emissions::{
-    ComponentProvenance, EmissionsProvenance, EmissionsRecord, EnergyBasis, sum_of_intervals_kwh,
+use greentune_core_config::{
+    Basis,
+    emissions::{ComponentProvenance, EmissionsProvenance, EmissionsRecord, sum_of_intervals_kwh},
 };
 
 use crate::{
@@ -93,7 +94,7 @@ fn add(now: &ComponentProvenance, before: &ComponentProvenance) -> ComponentProv
     ComponentProvenance {
         component: now.component.clone(),
         // A sum of which a part is modelled is modelled.
-        basis: if now.basis == before.basis { now.basis } else { EnergyBasis::Modelled },
+        basis: if now.basis == before.basis { now.basis } else { Basis::Modelled },
         method: either(&now.method, &before.method),
         source: either(&now.source, &before.source),
         energy_kwh,
@@ -121,7 +122,7 @@ fn without_sidecar(record: &EmissionsRecord) -> EmissionsProvenance {
         let energy_kwh = energy_kwh(record, name).unwrap_or_default();
         ComponentProvenance {
             component: name.to_owned(),
-            basis: EnergyBasis::Modelled,
+            basis: Basis::Modelled,
             method: "unknown: the attempt left no provenance".into(),
             source: "the stage's emissions file".into(),
             energy_kwh,

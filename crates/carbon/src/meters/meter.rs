@@ -5,6 +5,7 @@ use std::{
 };
 
 use greentune_core_config::{
+    Basis,
     emissions::{EmissionsProvenance, EmissionsRecord},
     event::EmissionsSoFar,
     settings::TrackingMode,
@@ -38,7 +39,7 @@ pub struct Snapshot {
     /// The same by component.
     pub power: ComponentPower,
     /// `measured`, `modelled`, or `mixed` where both went into the energy.
-    pub basis: &'static str,
+    pub basis: Basis,
 }
 
 impl Snapshot {
@@ -50,7 +51,7 @@ impl Snapshot {
             energy_kwh: self.record.energy_consumed,
             emissions_kg_co2: self.record.emissions,
             power_w: self.power_w,
-            basis: self.basis.to_owned(),
+            basis: self.basis.to_string(),
         }
     }
 }

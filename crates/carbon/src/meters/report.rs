@@ -1,8 +1,9 @@
 //! From sums to what is written: CodeCarbon's row and the sidecar.
 
 use greentune_core_config::{
+    Basis,
     emissions::{
-        AppliedCalibration, ComponentProvenance, EmissionsProvenance, EmissionsRecord, EnergyBasis, basis_of,
+        AppliedCalibration, ComponentProvenance, EmissionsProvenance, EmissionsRecord, basis_of,
         sum_of_intervals_kwh,
     },
     settings::TrackingMode,
@@ -185,7 +186,7 @@ impl Reporter {
     }
 
     /// `measured`, `modelled`, or `mixed` where both went into the energy.
-    pub fn basis(&self, ledger: &Ledger) -> &'static str {
+    pub fn basis(&self, ledger: &Ledger) -> Basis {
         let now = self.components(ledger);
         let components = match &self.config.carried {
             Some(carried) => carried::add_components(now, carried),
@@ -242,7 +243,7 @@ impl Reporter {
         let is_measured = part.is_measured && !part.is_apportioned;
         ComponentProvenance {
             component: part.component.into(),
-            basis: if is_measured { EnergyBasis::Measured } else { EnergyBasis::Modelled },
+            basis: if is_measured { Basis::Measured } else { Basis::Modelled },
             method: part.method,
             source: part.evidence.source.into(),
             energy_kwh,

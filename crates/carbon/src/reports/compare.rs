@@ -1,7 +1,8 @@
 //! Runs beside each other: what differs, and whether the meters could tell.
 
 use greentune_core_config::{
-    emissions::{EmissionsRecord, basis_of},
+    Basis,
+    emissions::{MeteredProperty, basis_of},
     layout::RunLayout,
 };
 use schemars::JsonSchema;
@@ -36,8 +37,9 @@ pub struct ComparedRun {
     pub emissions_range_kg: Option<[f64; 2]>,
     /// Hours that were metered.
     pub duration_hours: f64,
-    /// `measured`, `modelled`, `mixed`, or `unknown` without provenance.
-    pub basis: String,
+    /// How the energy is known; unknown without provenance.
+    #[schemars(with = "String")]
+    pub basis: Basis,
     /// The difference to the first run; absent for it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub difference: Option<Difference>,
@@ -97,7 +99,7 @@ fn compared_run(run: &RunLayout, rows: &[StageRow]) -> ComparedRun {
         emissions_kg: kg,
         emissions_range_kg,
         duration_hours: total_duration_hours,
-        basis: basis(rows).to_owned(),
+        basis: basis(rows),
         difference: None,
     }
 }
@@ -137,45 +139,27 @@ fn caveats(
     rows: &[StageRow],
     first_rows: &[StageRow],
 ) -> Vec<String> {
-    let differs = |what: &str, of: fn(&EmissionsRecord) -> String| {
-        let (now, then) = (distinct(rows, of), distinct(first_rows, of));
-        (now != then).then(|| format!("{what}: {now} here, {then} in the first run"))
+    let words = |property: &MeteredProperty, rows: &[StageRow]| match property
+        .over(rows.iter().map(|row| &row.record))
+    {
+        none if none.is_empty() => String::from("none"),
+        values => values,
     };
-    let place =
-        |record: &EmissionsRecord| format!("{} {}", record.country_iso_code, record.region).trim().to_owned();
+    let differs = |property: &MeteredProperty| {
+        let (now, then) = (words(property, rows), words(property, first_rows));
+        (now != then).then(|| format!("{}: {now} here, {then} in the first run", property.name))
+    };
     let basis = (this.basis != first.basis)
         .then(|| format!("energy: {} here, {} in the first run", this.basis, first.basis));
     let stages = (rows.len() != first_rows.len())
         .then(|| format!("stages: {} here, {} in the first run", rows.len(), first_rows.len()));
-    [
-        stages,
-        differs("grid", place),
-        differs("processor", |record| record.cpu_model.clone()),
-        differs("GPU", |record| record.gpu_model.clone()),
-        differs("tracking mode", |record| record.tracking_mode.clone()),
-        differs("PUE", |record| record.pue.to_string()),
-        differs("meter", |record| record.codecarbon_version.clone()),
-        basis,
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    let metered = MeteredProperty::ALL.iter().filter_map(differs);
+    stages.into_iter().chain(metered).chain(basis).collect()
 }
 
-/// The stages' values without repetition.
-fn distinct(rows: &[StageRow], of: fn(&EmissionsRecord) -> String) -> String {
-    let mut values: Vec<String> = rows.iter().map(|row| of(&row.record)).collect();
-    values.sort_unstable();
-    values.dedup();
-    match values.join(" and ") {
-        none if none.is_empty() => "none".to_owned(),
-        values => values,
-    }
-}
-
-fn basis(rows: &[StageRow]) -> &'static str {
+fn basis(rows: &[StageRow]) -> Basis {
     let Some(known) = rows.iter().map(|row| row.provenance.as_ref()).collect::<Option<Vec<_>>>() else {
-        return "unknown";
+        return Basis::Unknown;
     };
     basis_of(known.iter().flat_map(|known| &known.components))
 }

@@ -25,7 +25,7 @@ use crate::{
 
 mod recommendations;
 
-pub use recommendations::{Basis, Recommendation, RecommendationKind};
+pub use recommendations::{Recommendation, RecommendationKind};
 
 /// What is known of a run beside its files of emissions; more of it makes more of a summary.
 #[derive(Clone, Debug, Default)]

@@ -6,8 +6,9 @@ use greentune_carbon::{
     equivalence::EquivalenceTable,
     sidecar,
 };
-use greentune_core_config::emissions::{
-    ComponentProvenance, EmissionsProvenance, EmissionsRecord, EnergyBasis,
+use greentune_core_config::{
+    Basis,
+    emissions::{ComponentProvenance, EmissionsProvenance, EmissionsRecord},
 };
 
 fn row(country: &str, timestamp: &str, emissions: f64, hours: f64) -> EmissionsRecord {
@@ -120,7 +121,7 @@ fn bounds_are_of_the_files_that_have_them() {
     assert_eq!(all(folder).energy_with_provenance, None);
     let cpu = ComponentProvenance {
         component: "cpu".into(),
-        basis: EnergyBasis::Modelled,
+        basis: Basis::Modelled,
         energy_kwh: 1.0,
         uncertainty: 0.5,
         ..ComponentProvenance::default()

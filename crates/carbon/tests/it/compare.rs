@@ -1,6 +1,7 @@
 use greentune_carbon::{codecarbon, compare::compare, sidecar};
 use greentune_core_config::{
-    emissions::{ComponentProvenance, EmissionsProvenance, EmissionsRecord, EnergyBasis},
+    Basis,
+    emissions::{ComponentProvenance, EmissionsProvenance, EmissionsRecord},
     layout::{ProjectLayout, RunLayout},
 };
 
@@ -19,7 +20,7 @@ fn run(folder: &tempfile::TempDir, id: &str, kwh: f64, uncertainty: Option<f64>,
     if let Some(uncertainty) = uncertainty {
         let cpu = ComponentProvenance {
             component: "cpu".into(),
-            basis: EnergyBasis::Measured,
+            basis: Basis::Measured,
             energy_kwh: kwh,
             uncertainty,
             ..ComponentProvenance::default()

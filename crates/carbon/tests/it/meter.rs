@@ -11,11 +11,7 @@ use greentune_carbon::{
     intensity::{GridSource, Place},
     sidecar,
 };
-use greentune_core_config::{
-    Diagnostic,
-    emissions::{EmissionsProvenance, EnergyBasis},
-    settings::TrackingMode,
-};
+use greentune_core_config::{Basis, Diagnostic, emissions::EmissionsProvenance, settings::TrackingMode};
 use tempfile::TempDir;
 
 /// Longer than any test, so that only the test takes samples.
@@ -70,7 +66,7 @@ fn rapl_is_measured() {
     let meter = Meter::start_on(config(NEVER), &host(&root)).unwrap();
     set_energy(root.path(), 3_601_000_000);
     let snapshot = meter.so_far();
-    assert_eq!(snapshot.basis, "measured");
+    assert_eq!(snapshot.basis, Basis::Measured);
     assert!(snapshot.power_w > 0.0);
     assert!((snapshot.power.cpu_w - snapshot.power_w).abs() < 1e-9);
     let event = snapshot.so_far(2);
@@ -83,7 +79,7 @@ fn rapl_is_measured() {
     assert_eq!((record.country_name.as_str(), record.country_iso_code.as_str()), ("United States", "USA"));
     assert_eq!((record.on_cloud.as_str(), record.tracking_mode.as_str()), ("N", "machine"));
     let cpu = component(&provenance, "cpu").unwrap();
-    assert_eq!((cpu.basis, cpu.method.as_str()), (EnergyBasis::Measured, "RAPL package-0"));
+    assert_eq!((cpu.basis, cpu.method.as_str()), (Basis::Measured, "RAPL package-0"));
     // Memory's size is unknown there: it is left out and said so, never counted as 0.
     assert!(component(&provenance, "ram").is_none());
     assert!(provenance.notes.iter().any(|note| note.starts_with("RAM")), "{:?}", provenance.notes);
@@ -113,7 +109,7 @@ fn without_a_counter_the_model_stands_in_and_says_so() {
     fs::write(root.path().join("proc/stat"), "cpu  1000 0 0 1000 0 0 0 0 0 0\n").unwrap();
     std::thread::sleep(Duration::from_millis(5));
     let snapshot = meter.so_far();
-    assert_eq!(snapshot.basis, "modelled");
+    assert_eq!(snapshot.basis, Basis::Modelled);
     // Two threads at full load: 8 W.
     assert!((snapshot.record.cpu_power - 8.0).abs() < 1e-6, "{}", snapshot.record.cpu_power);
     assert!((snapshot.record.ram_total_size - 16.0).abs() < 1e-9);
@@ -122,7 +118,7 @@ fn without_a_counter_the_model_stands_in_and_says_so() {
     assert!((snapshot.record.cpu_utilization_percent - 100.0).abs() < 1e-6);
     let provenance = meter.provenance();
     for component in &provenance.components {
-        assert_eq!(component.basis, EnergyBasis::Modelled);
+        assert_eq!(component.basis, Basis::Modelled);
         assert!(component.uncertainty >= 1.0, "{component:?}");
     }
     assert!(component(&provenance, "cpu").unwrap().source.contains("20 to 67 %"));
@@ -151,7 +147,7 @@ fn a_resumed_stage_adds_up_through_its_files() {
 
     fs::remove_file(&json).unwrap();
     let carried = Carried::read(&csv, &json).unwrap().unwrap();
-    assert_eq!(component(&carried.provenance, "cpu").unwrap().basis, EnergyBasis::Modelled);
+    assert_eq!(component(&carried.provenance, "cpu").unwrap().basis, Basis::Modelled);
     assert!(carried.provenance.notes[0].contains("no provenance"));
 }
 
@@ -172,10 +168,7 @@ fn memory_is_measured_where_every_package_has_its_counter() {
         "{record:?}"
     );
     let ram = component(&provenance, "ram").unwrap();
-    assert_eq!(
-        (ram.basis, ram.method.as_str(), ram.year),
-        (EnergyBasis::Measured, "RAPL dram-0", Some(2016))
-    );
+    assert_eq!((ram.basis, ram.method.as_str(), ram.year), (Basis::Measured, "RAPL dram-0", Some(2016)));
 }
 
 /// Gives the machine a process 42 that is this one, and a processor that was busy for `busy` ticks.
@@ -211,10 +204,7 @@ fn a_process_has_its_share_of_counters_and_memory() {
     assert!((share - 0.25).abs() < 1e-6 || rustix::param::page_size() != 4096, "{share}");
     for name in ["cpu", "ram"] {
         let part = component(&provenance, name).unwrap();
-        assert_eq!(
-            (part.basis, part.scope.as_str()),
-            (EnergyBasis::Modelled, "this process and its descendants")
-        );
+        assert_eq!((part.basis, part.scope.as_str()), (Basis::Modelled, "this process and its descendants"));
         assert!(part.method.contains("share") && part.method.contains("estimate"), "{part:?}");
         assert!(part.uncertainty > 1.0, "{part:?}");
     }

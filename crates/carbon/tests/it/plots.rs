@@ -5,7 +5,8 @@ use greentune_carbon::{
     codecarbon, plots, sidecar,
 };
 use greentune_core_config::{
-    emissions::{ComponentProvenance, EmissionsProvenance, EmissionsRecord, EnergyBasis},
+    Basis,
+    emissions::{ComponentProvenance, EmissionsProvenance, EmissionsRecord},
     event::{EmissionsSoFar, Event, EventKind},
     layout::{ProjectLayout, RunLayout},
 };
@@ -51,7 +52,7 @@ fn stages(run: &RunLayout) {
         };
         let component = |name: &str, energy_kwh, uncertainty| ComponentProvenance {
             component: name.into(),
-            basis: EnergyBasis::Modelled,
+            basis: Basis::Modelled,
             energy_kwh,
             uncertainty,
             ..ComponentProvenance::default()

@@ -5,11 +5,11 @@ use greentune_carbon::{
     equivalence::EquivalenceTable,
     sci::FunctionalUnit,
     sidecar,
-    summary::{self, Basis, RecommendationKind, RunFacts},
+    summary::{self, RecommendationKind, RunFacts},
 };
 use greentune_core_config::{
-    Diagnostic, ProblemKind,
-    emissions::{ComponentProvenance, EmissionsProvenance, EmissionsRecord, EnergyBasis},
+    Basis, Diagnostic, ProblemKind,
+    emissions::{ComponentProvenance, EmissionsProvenance, EmissionsRecord},
     layout::{ProjectLayout, RunLayout},
 };
 
@@ -136,7 +136,7 @@ fn the_range_follows_the_uncertainty_of_the_components() {
     codecarbon::write(&run.emissions_csv(1), &[row("now", 0.3, 1.0)]).unwrap();
     let component = |name: &str, energy_kwh, uncertainty| ComponentProvenance {
         component: name.into(),
-        basis: EnergyBasis::Modelled,
+        basis: Basis::Modelled,
         energy_kwh,
         uncertainty,
         ..ComponentProvenance::default()

@@ -4,9 +4,9 @@ mod inspect;
 mod prepare;
 
 use clap::Subcommand;
-use greentune_core_config::task::DatasetCounts;
+use greentune_core_config::{quantities::count, task::DatasetCounts};
 
-use crate::{failure::Failure, figures::count, session::Session};
+use crate::{failure::Failure, session::Session};
 
 /// Commands of `data`.
 #[derive(Debug, Subcommand)]

@@ -1,10 +1,10 @@
 //! `greentune doctor`: checks what this installation can do here.
 
 use clap::Args;
-use greentune_core_config::ProblemKind;
+use greentune_core_config::{ProblemKind, quantities::counted};
 use greentune_workbench::operation::{CheckStatus, Diagnose, DiagnoseResponse};
 
-use crate::{advice::advice, failure::Failure, figures::counted, output::Paint, session::Session};
+use crate::{advice::advice, failure::Failure, output::Paint, session::Session};
 
 /// Arguments of `doctor`.
 #[derive(Args, Debug)]

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use greentune_core_config::quantities::percent;
 use greentune_workbench::operation::{EvaluateModel, EvaluateModelResponse};
 
-use crate::{comparison, failure::Failure, figures::percent, output::Paint, session::Session};
+use crate::{comparison, failure::Failure, output::Paint, session::Session};
 
 /// Arguments of `evaluate`.
 #[derive(Args, Debug)]

@@ -3,16 +3,13 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use greentune_core_config::quantities::{counted, number};
 use greentune_workbench::{
     ExportFormat,
     operation::{ExportModel, ExportModelResponse},
 };
 
-use crate::{
-    failure::Failure,
-    figures::{counted, number},
-    session::Session,
-};
+use crate::{failure::Failure, session::Session};
 
 /// Arguments of `export`.
 #[derive(Args, Debug)]

@@ -1,16 +1,10 @@
 //! `greentune monitor`: shows where a run stands.
 
 use clap::Args;
+use greentune_core_config::quantities::{count, duration, emissions, number, percent};
 use greentune_workbench::operation::{MonitorTrainingProgress, MonitorTrainingProgressResponse};
 
-use crate::{
-    advice::advice,
-    failure::Failure,
-    figures::{count, duration, emissions, number, percent},
-    output::Paint,
-    progress::Follower,
-    session::Session,
-};
+use crate::{advice::advice, failure::Failure, output::Paint, progress::Follower, session::Session};
 
 /// Arguments of `monitor`.
 #[derive(Args, Debug)]

@@ -10,6 +10,7 @@ use greentune_core_config::{
     Suggestion,
     manifest::RunStatus,
     platform::PlatformKind,
+    quantities::{count, duration},
     settings::{AstPolicy, VISION_MODELS},
 };
 use greentune_workbench::{
@@ -23,14 +24,7 @@ use greentune_workbench::{
 
 use serde_json::Value;
 
-use crate::{
-    comparison,
-    failure::Failure,
-    figures::{count, duration},
-    output::Paint,
-    progress::Follower,
-    session::Session,
-};
+use crate::{comparison, failure::Failure, output::Paint, progress::Follower, session::Session};
 
 /// Arguments of `train`.
 #[derive(Args, Debug)]

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use greentune_core_config::event::{EmissionsSoFar, Event, EventKind, StepMetrics};
-
-use crate::figures::{count, counted, duration, emissions, energy, number, percent};
+use greentune_core_config::{
+    event::{EmissionsSoFar, Event, EventKind, StepMetrics},
+    quantities::{count, counted, duration, emissions, energy, number, percent},
+};
 
 /// Where a run stands, by its events so far.
 #[derive(Debug, Default)]

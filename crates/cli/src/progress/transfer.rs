@@ -12,12 +12,13 @@ use std::{
 use greentune_core_config::{
     ProblemKind,
     port::{TransferProgress, TransferReporter},
+    quantities::percent,
 };
 use greentune_workbench::{Observer, Result as WorkbenchResult, Workbench};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::interrupts;
-use crate::{failure::Failure, figures::percent, output::Output};
+use crate::{failure::Failure, output::Output};
 
 /// Shows how far the downloads of one operation are.
 #[derive(Debug)]

@@ -1,9 +1,11 @@
 //! Emissions as CodeCarbon writes them, and their provenance, for which its format has no columns.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::Basis;
 
 /// Time between rows while something is metered: CodeCarbon's own interval.
 pub const ROW_INTERVAL: Duration = Duration::from_secs(15);
@@ -54,15 +56,37 @@ pub struct EmissionsRecord {
     pub wue: f64,
 }
 
-/// How a component's energy is known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum EnergyBasis {
-    /// Read from a hardware counter.
-    Measured,
-    /// Computed from time, load and rated power, or a process's estimated share of a counter.
-    #[default]
-    Modelled,
+/// A property of how energy was metered, which should be the same where energies are compared.
+#[derive(Clone, Copy, Debug)]
+pub struct MeteredProperty {
+    /// What it is called.
+    pub name: &'static str,
+    of: fn(&EmissionsRecord) -> String,
+}
+
+impl MeteredProperty {
+    /// Country and region whose electricity it was.
+    pub const GRID: Self =
+        Self { name: "grid", of: |row| format!("{} {}", row.country_iso_code, row.region).trim().to_owned() };
+    /// Processor model.
+    pub const PROCESSOR: Self = Self { name: "processor", of: |row| row.cpu_model.clone() };
+    /// Models of the GPUs; empty without one.
+    pub const GPU: Self = Self { name: "GPU", of: |row| row.gpu_model.clone() };
+    /// The machine, or a process's share of it.
+    pub const TRACKING_MODE: Self = Self { name: "tracking mode", of: |row| row.tracking_mode.clone() };
+    /// Data-centre overhead.
+    pub const PUE: Self = Self { name: "PUE", of: |row| row.pue.to_string() };
+    /// The meter and its version.
+    pub const METER: Self = Self { name: "meter", of: |row| row.codecarbon_version.clone() };
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::GRID, Self::PROCESSOR, Self::GPU, Self::TRACKING_MODE, Self::PUE, Self::METER];
+
+    /// The property over the rows of several stages: its values, each once; empty where none is known.
+    pub fn over<'a>(&self, rows: impl IntoIterator<Item = &'a EmissionsRecord>) -> String {
+        let values: BTreeSet<_> = rows.into_iter().map(self.of).collect();
+        values.into_iter().collect::<Vec<_>>().join(" and ")
+    }
 }
 
 /// How the energy of one component (cpu, gpu, ram) is known.
@@ -71,7 +95,8 @@ pub struct ComponentProvenance {
     /// `cpu`, `gpu` or `ram`.
     pub component: String,
     /// Measured or modelled.
-    pub basis: EnergyBasis,
+    #[schemars(schema_with = "crate::basis::of_component")]
+    pub basis: Basis,
     /// The counter or formula, in words, such as `RAPL package-0` or `load model: TDP 4 W per thread`.
     pub method: String,
     /// Where the method's constants come from.
@@ -153,18 +178,9 @@ pub fn sum_of_intervals_kwh(components: &[ComponentProvenance]) -> [f64; 2] {
     intervals.fold([0.0, 0.0], |[low, high], [less, more]| [low + less, high + more])
 }
 
-/// How the energy of all components together is known: `measured`, `modelled`, or `mixed` where both contribute.
-pub fn basis_of<'a>(components: impl IntoIterator<Item = &'a ComponentProvenance>) -> &'static str {
-    let (mut measured, mut all) = (0, 0);
-    for component in components {
-        all += 1;
-        measured += usize::from(component.basis == EnergyBasis::Measured);
-    }
-    match measured {
-        0 => "modelled",
-        n if n == all => "measured",
-        _ => "mixed",
-    }
+/// How the energy of all components together is known; modelled where there are none.
+pub fn basis_of<'a>(components: impl IntoIterator<Item = &'a ComponentProvenance>) -> Basis {
+    Basis::of_sum(components.into_iter().map(|component| component.basis)).unwrap_or(Basis::Modelled)
 }
 
 impl EmissionsProvenance {

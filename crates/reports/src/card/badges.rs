@@ -1,14 +1,14 @@
 //! Badges, and the rules by which a run earns them. docs/model-cards.md shows the same table.
 
-use greentune_core_config::manifest::RunStatus;
+use greentune_core_config::{
+    Basis,
+    manifest::RunStatus,
+    quantities::{mass, percent},
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Subject,
-    quantities::{mass, percent},
-};
-use crate::comparison::EnergySavingsBasis;
+use super::Subject;
 
 /// Something that a run has earned.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -73,22 +73,23 @@ fn ast_trained(subject: &Subject) -> Option<String> {
     let (rate, unit) = (selection.activation_rate(), selection.unit.noun());
     let policy = subject.manifest().settings.ast.policy;
     (subject.is_adaptive() && second.status == RunStatus::Completed && rate < 1.0)
-        .then(|| format!("policy {policy}, {} of the sparse phase's {unit} trained on", percent(rate, 1)))
+        .then(|| format!("policy {policy}, {} of the sparse phase's {unit} trained on", percent(rate)))
 }
 
 fn energy_measured(subject: &Subject) -> Option<String> {
     let total = subject.energy.whole()?;
-    (total.basis == "measured").then(|| String::from("energy read from hardware counters in every stage"))
+    (total.basis == Basis::Measured)
+        .then(|| String::from("energy read from hardware counters in every stage"))
 }
 
 fn energy_efficient(subject: &Subject) -> Option<String> {
     let comparison = subject.comparison?;
-    let saving = comparison.saving.as_ref().filter(|saving| saving.basis != EnergySavingsBasis::Compute)?;
+    let saving = comparison.saving.as_ref().filter(|saving| saving.basis != Basis::Compute)?;
     let [lower, _] = saving.range?;
     (lower > 0.0).then(|| {
         format!(
             "at least {} less energy than {} ({})",
-            percent(lower, 1),
+            percent(lower),
             comparison.baseline.run_id,
             saving.basis.as_str()
         )

@@ -6,6 +6,7 @@ use greentune_core_config::{
     Suggestion,
     manifest::{RunManifest, StageRecord},
     platform::PlatformKind,
+    quantities::percent,
     settings::Settings,
 };
 use greentune_scaffold::{CardTemplate, settings_as_toml};
@@ -17,7 +18,6 @@ use super::{
     badges::Badge,
     figures::{devices, trained_parameters},
     loading::{Loading, loading},
-    quantities::percent,
     references::references,
     results::{
         Classification, EpochLine, Evaluation, Headline, classification, epochs, evaluations, headline,
@@ -192,7 +192,7 @@ fn summary(subject: &Subject) -> String {
         .selection
         .as_ref()
         .map(|selection| {
-            let rate = percent(selection.activation_rate(), 1);
+            let rate = percent(selection.activation_rate());
             format!("; of the samples of its sparse phase it was trained on {rate}")
         })
         .unwrap_or_default();
@@ -250,8 +250,8 @@ fn selection_rows(subject: &Subject) -> [Option<Row>; 3] {
             ast.enabled
                 .then(|| format!("{kind} training on selected {}, policy {}", ast.unit.noun(), ast.policy)),
         ),
-        row("target activation rate", selection.map(|_| percent(ast.target_activation_rate, 1))),
-        row("achieved activation rate", selection.map(|selection| percent(selection.activation_rate(), 1))),
+        row("target activation rate", selection.map(|_| percent(ast.target_activation_rate))),
+        row("achieved activation rate", selection.map(|selection| percent(selection.activation_rate()))),
     ]
 }
 
@@ -325,7 +325,7 @@ fn stage(subject: &Subject, record: &StageRecord) -> StageLine {
         learning_rate: if subject.is_classifier() { vision.learning_rate } else { settings.learning_rate }
             .to_string(),
         trained_on: record.selection.as_ref().map_or(String::from("all"), |selection| {
-            let rate = percent(selection.activation_rate(), 1);
+            let rate = percent(selection.activation_rate());
             let unit = selection.unit.noun();
             format!("{} of {} {unit} ({rate})", selection.selected, selection.candidates)
         }),

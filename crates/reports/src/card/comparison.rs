@@ -1,19 +1,24 @@
 //! A run beside a baseline: the figures of the baseline, and what was saved.
 
-use std::path::PathBuf;
+use std::slice;
 
-use greentune_core_config::{manifest::RunManifest, settings::Task};
+use greentune_core_config::{
+    Basis,
+    emissions::MeteredProperty,
+    manifest::RunManifest,
+    quantities::{percent, range},
+    settings::Task,
+};
 use greentune_run_folder::Run;
 
 use super::{
-    figures::{accuracy, devices, training_seconds},
-    quantities::{percent, percent_range},
+    figures::{accuracy, training_seconds},
     trained_up_to,
 };
 use crate::{
     ReportError, Result,
-    comparison::{self, EnergySavingsBasis, RunFigures},
-    run_energy::{RunEnergy, StageEnergy},
+    comparison::{self, Difference, RunFigures, data_of, differing_keys},
+    run_energy::RunEnergy,
 };
 
 /// What a baseline run came to.
@@ -23,16 +28,10 @@ pub struct BaselineFigures {
     pub run_id: String,
     /// Share of right answers at its end, in `[0, 1]`.
     pub accuracy: Option<f64>,
-    /// kWh of all of its training.
-    pub energy_kwh: Option<f64>,
-    /// Bounds in kWh.
-    pub energy_range: Option<[f64; 2]>,
     /// Seconds of training.
     pub duration_seconds: Option<f64>,
     /// kg CO2-equivalent of all of its training.
     pub emissions_kg: Option<f64>,
-    /// `measured`, `modelled`, `mixed` or `unknown`.
-    pub energy_basis: Option<&'static str>,
 }
 
 /// What was saved against the baseline; negative where more was used.
@@ -43,7 +42,7 @@ pub struct Saving {
     /// Bounds of it.
     pub range: Option<[f64; 2]>,
     /// How it is known.
-    pub basis: EnergySavingsBasis,
+    pub basis: Basis,
 }
 
 /// A run beside a baseline.
@@ -64,30 +63,25 @@ pub struct Comparison {
 /// Errors: the baseline is the run itself, or trained another kind of model; a damaged file of emissions.
 pub fn compare(run: &Run, baseline: &Run) -> Result<Comparison> {
     check(run, baseline)?;
-    let (own, theirs) = (trained_up_to(&run.manifest, u8::MAX), trained_up_to(&baseline.manifest, u8::MAX));
-    let (energy, their_energy) =
-        (RunEnergy::read(&run.layout, &own)?, RunEnergy::read(&baseline.layout, &theirs)?);
-    let total = their_energy.whole();
+    let theirs = trained_up_to(&baseline.manifest, u8::MAX);
     let figures = BaselineFigures {
         run_id: baseline.manifest.run_id.clone(),
         accuracy: theirs.last().and_then(|stage| accuracy(stage)).map(|(accuracy, _)| accuracy),
-        energy_kwh: total.as_ref().map(|total| total.kwh),
-        energy_range: total.as_ref().and_then(|total| total.range_kwh),
         duration_seconds: training_seconds(&theirs),
-        emissions_kg: total.as_ref().map(|total| total.kg),
-        energy_basis: total.map(|total| total.basis),
+        emissions_kg: RunEnergy::read(&baseline.layout, &theirs)?.whole().map(|total| total.kg),
     };
     let differences = differences(&run.manifest, &baseline.manifest);
-    let saving = if differences.is_empty() { saving(run, baseline)? } else { None };
-    let caveats = caveats(run, baseline, &energy, &their_energy);
+    let (own, theirs) = (RunFigures::read(run)?, RunFigures::read(baseline)?);
+    let caveats = caveats(&own, &theirs);
+    let saving = if differences.is_empty() { saving(own, theirs) } else { None };
     Ok(Comparison { baseline: figures, saving, differences, caveats })
 }
 
-/// The saving that `compare_runs` finds of the two.
-fn saving(run: &Run, baseline: &Run) -> Result<Option<Saving>> {
-    let compared = comparison::compare(vec![RunFigures::read(run)?], vec![RunFigures::read(baseline)?]);
+/// The saving that a comparison finds of the two.
+fn saving(run: RunFigures, baseline: RunFigures) -> Option<Saving> {
+    let compared = comparison::compare(vec![run], vec![baseline]);
     let known = compared.quantities.energy_savings.zip(compared.energy_savings_basis);
-    Ok(known.map(|(found, basis)| Saving { fraction: found.value, range: found.interval, basis }))
+    known.map(|(found, basis)| Saving { fraction: found.value, range: found.interval, basis })
 }
 
 fn check(run: &Run, baseline: &Run) -> Result<()> {
@@ -125,12 +119,8 @@ fn differences(own: &RunManifest, theirs: &RunManifest) -> Vec<String> {
             (name, path.to_string_lossy().into_owned(), None)
         }
     };
-    let content = |manifest: &RunManifest, path: &PathBuf| {
-        let path = path.to_string_lossy().into_owned();
-        manifest.input_hashes.get(&path).cloned().unwrap_or(path)
-    };
-    let data = |manifest: &RunManifest| [1, 2].map(|stage| content(manifest, manifest.data.train_of(stage)));
-    let validation = |manifest: &RunManifest| content(manifest, &manifest.data.validation);
+    let data = |manifest: &RunManifest| [1, 2].map(|stage| data_of(manifest, manifest.data.train_of(stage)));
+    let validation = |manifest: &RunManifest| data_of(manifest, &manifest.data.validation);
     let differs = [
         ("the model", model(own) != model(theirs)),
         ("the training data", data(own) != data(theirs)),
@@ -140,53 +130,44 @@ fn differences(own: &RunManifest, theirs: &RunManifest) -> Vec<String> {
 }
 
 /// What differs beside what was to be compared.
-fn caveats(run: &Run, baseline: &Run, energy: &RunEnergy, theirs: &RunEnergy) -> Vec<String> {
-    let (own_settings, their_settings) = (&run.manifest.settings, &baseline.manifest.settings);
-    let first =
-        |energy: &RunEnergy, of: fn(&StageEnergy) -> Option<String>| energy.stages.first().and_then(of);
-    let pairs = [
-        ("epochs", own_settings.vision.epochs.to_string(), their_settings.vision.epochs.to_string()),
-        (
-            "batch size",
-            own_settings.vision.batch_size.to_string(),
-            their_settings.vision.batch_size.to_string(),
-        ),
-        ("seed", own_settings.training.seed.to_string(), their_settings.training.seed.to_string()),
-        ("device", devices(run).join(", "), devices(baseline).join(", ")),
-        ("greentune", run.manifest.greentune_version.clone(), baseline.manifest.greentune_version.clone()),
-    ];
-    let metered: [(&str, OfStage); 3] = [
-        ("processor", |stage| stage.record.as_ref().map(|row| row.cpu_model.clone())),
-        ("GPU", |stage| stage.record.as_ref().map(|row| row.gpu_model.clone())),
-        ("grid", |stage| stage.record.as_ref().map(|row| format!("{} {}", row.country_iso_code, row.region))),
-    ];
-    let metered = metered.into_iter().filter_map(|(what, of)| {
-        Some((what, first(energy, of)?.trim().to_owned(), first(theirs, of)?.trim().to_owned()))
-    });
-    let all = pairs.into_iter().chain(metered);
-    let words = |text: String| if text.is_empty() { String::from("none") } else { text };
-    all.filter(|(_, own, theirs)| own != theirs)
-        .map(|(what, own, theirs)| format!("{what}: {} here, {} in the baseline", words(own), words(theirs)))
-        .collect()
+fn caveats(own: &RunFigures, theirs: &RunFigures) -> Vec<String> {
+    let (one, other) = (slice::from_ref(own), slice::from_ref(theirs));
+    // Other data are no caveat: they leave no saving to be stated.
+    let is_caveat = |difference: &Difference| !difference.property.code.starts_with("data.");
+    let differs =
+        |what: &str, ours: &str, theirs: &str| format!("{what}: {ours} here, {theirs} in the baseline");
+    let mut caveats: Vec<String> = comparison::differences(one, other)
+        .iter()
+        .filter(|difference| is_caveat(difference))
+        .map(|difference| differs(difference.property.what, &difference.ours, &difference.theirs))
+        .collect();
+    let keys: Vec<_> = differing_keys(one, other).into_iter().collect();
+    caveats.extend((!keys.is_empty()).then(|| format!("settings that differ: {}", keys.join(", "))));
+    if let (Some(own), Some(theirs)) = (&own.meter, &theirs.meter)
+        && own.place != theirs.place
+    {
+        let words = |place: &str| if place.is_empty() { String::from("not known") } else { place.to_owned() };
+        caveats.push(differs(MeteredProperty::GRID.name, &words(&own.place), &words(&theirs.place)));
+    }
+    let seeds = (own.seed != theirs.seed).then(|| (own.seed.to_string(), theirs.seed.to_string()));
+    caveats.extend(seeds.map(|(own, theirs)| differs("seed", &own, &theirs)));
+    caveats
 }
-
-/// A figure of a stage's meter.
-type OfStage = fn(&StageEnergy) -> Option<String>;
 
 impl Comparison {
     /// The saving in a sentence, with its basis.
     pub(super) fn sentence(&self) -> Option<String> {
         let saving = self.saving.as_ref()?;
-        let (size, word) = (percent(saving.fraction.abs(), 1), saving.basis.as_str());
+        let (size, word) = (percent(saving.fraction.abs()), saving.basis.as_str());
         let less = if saving.fraction >= 0.0 { "less" } else { "more" };
-        if saving.basis == EnergySavingsBasis::Compute {
+        if saving.basis == Basis::Compute {
             return Some(format!(
                 "Trained with {size} {less} arithmetic than training on all samples ({word}: from counted samples, \
                  not from energy)."
             ));
         }
         let interval =
-            saving.range.map_or(String::new(), |range| format!(", interval {}", percent_range(range, 1)));
+            saving.range.map_or(String::new(), |bounds| format!(", interval {}", range(bounds, percent)));
         let doubt = match saving.range {
             Some([low, high]) if low <= 0.0 && high >= 0.0 => {
                 " The meters cannot tell this from no difference."
@@ -197,5 +178,34 @@ impl Comparison {
             "Trained with {size} {less} energy than the baseline run {} ({word}{interval}).{doubt}",
             self.baseline.run_id
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_card_lists_what_a_comparison_finds() {
+        let mut own = RunFigures::example(1, 0.5);
+        assert!(caveats(&own, &own).is_empty());
+        let mut theirs = RunFigures { length: String::from("20 epochs"), ..RunFigures::example(7, 1.0) };
+        theirs.train_data = String::from("other");
+        theirs.settings.insert(String::from("vision.batch_size"), String::from("128"));
+        own.settings.insert(String::from("vision.batch_size"), String::from("64"));
+        if let Some(meter) = &mut theirs.meter {
+            meter.basis = Basis::Modelled;
+            meter.place = String::from("NOR");
+        }
+        assert_eq!(
+            caveats(&own, &theirs),
+            [
+                "length of training: 10 epochs here, 20 epochs in the baseline",
+                "basis of the energy: measured here, modelled in the baseline",
+                "settings that differ: vision.batch_size",
+                "grid: not known here, NOR in the baseline",
+                "seed: 1 here, 7 in the baseline",
+            ]
+        );
     }
 }

@@ -5,7 +5,11 @@
 
 use std::path::Path;
 
-use greentune_core_config::ids::check_model_id;
+use greentune_core_config::{
+    Basis,
+    ids::check_model_id,
+    quantities::{percent, range},
+};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -13,9 +17,7 @@ use super::{
     badges::Badge,
     body::{data_name, title},
     figures::own_evaluations,
-    quantities::percent_range,
 };
-use crate::comparison::EnergySavingsBasis;
 
 /// The metadata, an object.
 pub(super) fn metadata(subject: &Subject, badges: &[Badge]) -> Value {
@@ -147,8 +149,8 @@ fn metric(kind: &str, name: &str, value: Option<f64>) -> Value {
 /// The saving, with its basis in its name.
 fn saving(subject: &Subject) -> Option<Value> {
     let comparison = subject.comparison?;
-    let saving = comparison.saving.as_ref().filter(|saving| saving.basis != EnergySavingsBasis::Compute)?;
-    let interval = saving.range.map_or(String::new(), |range| format!(", {}", percent_range(range, 1)));
+    let saving = comparison.saving.as_ref().filter(|saving| saving.basis != Basis::Compute)?;
+    let interval = saving.range.map_or(String::new(), |bounds| format!(", {}", range(bounds, percent)));
     let name =
         format!("Energy saved against {} ({}{interval})", comparison.baseline.run_id, saving.basis.as_str());
     Some(metric("energy_savings", &name, Some(saving.fraction)))

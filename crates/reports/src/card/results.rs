@@ -1,14 +1,17 @@
 //! How well the model does.
 
-use greentune_core_config::evaluation::{ClassificationReport, EvaluationReport};
+use greentune_core_config::{
+    evaluation::{ClassificationReport, EvaluationReport},
+    quantities::{energy, percent, percent_to, range},
+};
 use serde::Serialize;
 
 use super::{
     Subject,
     body::data_name,
     figures::{accuracy, own_evaluation},
-    quantities::{energy, percent, percent_range, wilson},
 };
+use crate::statistics::Proportion;
 
 /// Classes beyond which no table goes by class.
 const MOST_CLASSES: usize = 20;
@@ -85,8 +88,8 @@ pub(super) fn headline(subject: &Subject) -> Option<Headline> {
     if let Some(report) = &subject.stage.classification {
         return Some(Headline {
             metric: "Accuracy",
-            value: percent(report.accuracy, 2),
-            interval: wilson(report.accuracy, report.images).map(|range| percent_range(range, 2)),
+            value: percent_to(report.accuracy, 2),
+            interval: interval(report.accuracy, report.images),
             data: format!("{} {} images", report.images, report.dataset_role),
         });
     }
@@ -101,16 +104,15 @@ pub(super) fn headline(subject: &Subject) -> Option<Headline> {
 
 pub(super) fn classification(subject: &Subject) -> Option<Classification> {
     let report = subject.stage.classification.as_ref()?;
-    let interval =
-        |share| wilson(share, report.images).map(|range| percent_range(range, 2)).unwrap_or_default();
+    let interval = |share| interval(share, report.images).unwrap_or_default();
     let is_small = report.classes.len() <= MOST_CLASSES;
     Some(Classification {
         role: report.dataset_role.clone(),
         data: data_name(&report.dataset),
         images: report.images,
-        accuracy: percent(report.accuracy, 2),
+        accuracy: percent_to(report.accuracy, 2),
         interval: interval(report.accuracy),
-        top5: report.top5_accuracy.map(|share| percent(share, 2)),
+        top5: report.top5_accuracy.map(|share| percent_to(share, 2)),
         top5_interval: report.top5_accuracy.map(interval).unwrap_or_default(),
         loss: format!("{:.4}", report.loss),
         per_class: if is_small { per_class(report) } else { Vec::new() },
@@ -118,8 +120,14 @@ pub(super) fn classification(subject: &Subject) -> Option<Classification> {
     })
 }
 
+/// The interval of a share of `images`; none without images.
+fn interval(share: f64, images: u64) -> Option<String> {
+    let share = Proportion { share, trials: images };
+    (images > 0).then(|| range(share.interval(), |end| percent_to(end, 2)))
+}
+
 fn per_class(report: &ClassificationReport) -> Vec<ClassLine> {
-    let share = |share: Option<f64>| share.map_or(String::from("–"), |share| percent(share, 1));
+    let share = |share: Option<f64>| share.map_or(String::from("–"), percent);
     let classes = report.per_class().into_iter();
     classes
         .map(|figures| ClassLine {
@@ -170,7 +178,7 @@ pub(super) fn epochs(subject: &Subject) -> Vec<EpochLine> {
             epoch: epoch.epoch,
             stage: epoch.stage,
             activation_rate: selection
-                .map_or(String::from("all"), |selection| percent(selection.activation_rate(), 1)),
+                .map_or(String::from("all"), |selection| percent(selection.activation_rate())),
             threshold: selection
                 .and_then(|selection| selection.threshold)
                 .map_or_else(dash, |at| format!("{at:.4}")),
@@ -178,7 +186,7 @@ pub(super) fn epochs(subject: &Subject) -> Vec<EpochLine> {
             forced: selection.map_or_else(dash, |selection| selection.forced.to_string()),
             train_loss: format!("{:.4}", epoch.train_loss),
             validation_loss: format!("{:.4}", epoch.validation_loss),
-            accuracy: percent(epoch.accuracy, 2),
+            accuracy: percent_to(epoch.accuracy, 2),
             energy: epoch.energy_kwh.map_or_else(dash, energy),
         }
     })

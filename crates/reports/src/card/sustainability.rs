@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use greentune_core_config::{
-    emissions::{EmissionsRecord, EnergyBasis},
+    Basis,
+    emissions::EmissionsRecord,
+    quantities::{duration, energy, mass, number, percent, percent_to, range},
     selection::SelectionSoFar,
 };
 use serde::Serialize;
@@ -12,9 +14,8 @@ use super::{
     Subject,
     body::{Row, row},
     figures::{accuracy, training_seconds},
-    quantities::{duration, energy, energy_range, mass, percent, percent_range, significant},
 };
-use crate::{comparison::EnergySavingsBasis, run_energy::Total};
+use crate::run_energy::Total;
 
 /// What a stage cost.
 #[derive(Debug, Serialize)]
@@ -23,7 +24,7 @@ pub(super) struct StageCost {
     time: String,
     energy: String,
     emissions: String,
-    basis: &'static str,
+    basis: Basis,
 }
 
 /// How the energy of one component in one stage was got.
@@ -33,7 +34,7 @@ pub(super) struct ComponentLine {
     component: String,
     energy: String,
     interval: String,
-    basis: &'static str,
+    basis: Basis,
     method: String,
     source: String,
 }
@@ -43,10 +44,10 @@ pub(super) fn energy_sentence(subject: &Subject) -> Option<String> {
     let Total { kwh, kg, seconds, basis, .. } = subject.energy.total()?;
     let made = if subject.is_classifier() { "data or hardware" } else { "the base model" };
     Some(format!(
-        "{:.3} g CO2-equivalent from {:.3} Wh over {seconds:.0} s{}; energy {basis}. Training alone is counted, not \
-         the making of {made}.",
-        kg * 1000.0,
-        kwh * 1000.0,
+        "{} CO2-equivalent from {} over {}{}; energy {basis}. Training alone is counted, not the making of {made}.",
+        mass(kg),
+        energy(kwh),
+        duration(seconds),
         unmetered(subject).map(|stages| format!(", without {stages}, not metered")).unwrap_or_default(),
     ))
 }
@@ -71,14 +72,11 @@ pub(super) fn sustainability(subject: &Subject) -> Vec<Row> {
         let (own, _) = accuracy(subject.stage)?;
         let theirs = baseline.accuracy?;
         let points = 100.0 * (own - theirs);
-        Some(format!("{} (baseline: {}, {points:+.2} points)", percent(own, 2), percent(theirs, 2)))
+        Some(format!("{} (baseline: {}, {points:+.2} points)", percent_to(own, 2), percent_to(theirs, 2)))
     });
     let spared = subject.stage.selection.as_ref().and_then(SelectionSoFar::compute_savings);
     let arithmetic = spared.map(|spared| {
-        format!(
-            "{} of the sparse phase's (compute: from counted samples, not from energy)",
-            percent(spared, 1)
-        )
+        format!("{} of the sparse phase's (compute: from counted samples, not from energy)", percent(spared))
     });
     let with_range = |figure: String, range: Option<String>| match range {
         Some(range) => format!("{figure} (interval {range})"),
@@ -89,7 +87,7 @@ pub(super) fn sustainability(subject: &Subject) -> Vec<Row> {
     let intensities: BTreeSet<_> = provenances
         .iter()
         .filter(|known| known.carbon_intensity_g_per_kwh > 0.0)
-        .map(|known| format!("{} g/kWh", significant(known.carbon_intensity_g_per_kwh)))
+        .map(|known| format!("{} g/kWh", number(known.carbon_intensity_g_per_kwh)))
         .collect();
     let sources: BTreeSet<_> =
         provenances.iter().map(|known| known.carbon_intensity_source.clone()).collect();
@@ -110,12 +108,12 @@ pub(super) fn sustainability(subject: &Subject) -> Vec<Row> {
     ];
     if let Some(total) = total {
         rows.extend([
-            row("energy", Some(with_range(energy(total.kwh), total.range_kwh.map(energy_range)))),
+            row("energy", Some(with_range(energy(total.kwh), total.range_kwh.map(|kwh| range(kwh, energy))))),
             row(
                 "emissions",
                 Some(with_range(
                     format!("{} CO2-equivalent", mass(total.kg)),
-                    total.range_kg.map(|[low, high]| format!("{} to {}", mass(low), mass(high))),
+                    total.range_kg.map(|kg| range(kg, mass)),
                 )),
             ),
             row("carbon intensity", joined(intensities)),
@@ -129,17 +127,16 @@ pub(super) fn sustainability(subject: &Subject) -> Vec<Row> {
 }
 
 fn saving(subject: &Subject) -> Option<String> {
-    let saving =
-        subject.comparison?.saving.as_ref().filter(|saving| saving.basis != EnergySavingsBasis::Compute)?;
+    let saving = subject.comparison?.saving.as_ref().filter(|saving| saving.basis != Basis::Compute)?;
     let interval =
-        saving.range.map_or(String::new(), |range| format!(", interval {}", percent_range(range, 1)));
-    Some(format!("{} ({}{interval})", percent(saving.fraction, 1), saving.basis.as_str()))
+        saving.range.map_or(String::new(), |bounds| format!(", interval {}", range(bounds, percent)));
+    Some(format!("{} ({}{interval})", percent(saving.fraction), saving.basis.as_str()))
 }
 
 /// Emissions of the baseline less those of the run, where its energy was compared.
 fn avoided(subject: &Subject, total: Option<&Total>) -> Option<Row> {
     let comparison = subject.comparison?;
-    let saving = comparison.saving.as_ref().filter(|saving| saving.basis != EnergySavingsBasis::Compute)?;
+    let saving = comparison.saving.as_ref().filter(|saving| saving.basis != Basis::Compute)?;
     let kg = comparison.baseline.emissions_kg? - total?.kg;
     let label = if kg >= 0.0 { "CO2 avoided" } else { "CO2 added" };
     row(label, Some(format!("{} ({})", mass(kg.abs()), saving.basis.as_str())))
@@ -170,11 +167,8 @@ pub(super) fn components(subject: &Subject) -> Vec<ComponentLine> {
                 stage: stage.stage,
                 component: component.component.clone(),
                 energy: energy(component.energy_kwh),
-                interval: energy_range(component.interval_kwh()),
-                basis: match component.basis {
-                    EnergyBasis::Measured => "measured",
-                    EnergyBasis::Modelled => "modelled",
-                },
+                interval: range(component.interval_kwh(), energy),
+                basis: component.basis,
                 method: component.method.clone(),
                 source: component.source.clone(),
             });
@@ -195,11 +189,8 @@ pub(super) fn hardware(subject: &Subject) -> Vec<Row> {
     let rows = [
         row("processor", (!cpu_model.is_empty()).then(|| format!("{cpu_model}, {cpu_count} threads"))),
         row("GPU", (*gpu_count > 0).then(|| format!("{gpu_count} × {gpu_model}"))),
-        row("memory", (*ram_total_size > 0.0).then(|| format!("{} GiB", significant(*ram_total_size)))),
-        row(
-            "largest memory of training",
-            peak.map(|bytes| format!("{} MB", significant(bytes as f64 / 1e6))),
-        ),
+        row("memory", (*ram_total_size > 0.0).then(|| format!("{} GiB", number(*ram_total_size)))),
+        row("largest memory of training", peak.map(|bytes| format!("{} MB", number(bytes as f64 / 1e6)))),
         row("system", Some(os.as_str())),
         row("metered", Some(tracking_mode.as_str())),
     ];
@@ -282,7 +273,7 @@ fn metering(subject: &Subject) -> Vec<String> {
     let modelled: BTreeSet<_> = provenances
         .iter()
         .flat_map(|known| &known.components)
-        .filter(|component| component.basis == EnergyBasis::Modelled)
+        .filter(|component| component.basis == Basis::Modelled)
         .map(|component| component.component.as_str())
         .collect();
     if !modelled.is_empty() {

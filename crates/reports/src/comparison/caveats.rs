@@ -2,16 +2,20 @@
 
 use std::collections::BTreeSet;
 
+use greentune_core_config::{
+    Basis,
+    quantities::{self, number, range},
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    compare::{EnergySavingsBasis, Quantities, meter_interval, metered_ratio},
-    figures::{Metered, RunFigures},
-    render::significant,
+    differences::{Difference, PROPERTIES, Property, differences, differing_keys, distinct, listed, metered},
+    figures::RunFigures,
     rows::{Metric, is_comparable},
-    statistics::{CONFIDENCE, IntervalSource, mean, paired},
+    savings::{Quantities, meter_interval, metered_ratio},
 };
+use crate::statistics::{CONFIDENCE, IntervalSource, mean, paired};
 
 /// Something that limits what a comparison says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -22,102 +26,16 @@ pub struct Caveat {
     pub message: String,
 }
 
-/// A property that should be the same on both sides.
-struct Property {
-    code: &'static str,
-    what: &'static str,
-    of: fn(&RunFigures) -> String,
-    /// What follows when it is not.
-    so: &'static str,
-}
-
-const PROPERTIES: [Property; 12] = [
-    Property {
-        code: "data.train",
-        what: "training data",
-        of: |run| named(&run.train_data),
-        so: "the difference comes from the data as well as from the method",
-    },
-    Property {
-        code: "data.validation",
-        what: "validation data",
-        of: |run| named(&run.validation_data),
-        so: "accuracy and loss are computed on different records",
-    },
-    Property {
-        code: "evaluation.records",
-        what: "validation records evaluated",
-        of: |run| run.evaluated.map_or_else(String::new, |records| records.to_string()),
-        so: "accuracy and loss are computed on different records",
-    },
-    Property {
-        code: "training.length",
-        what: "length of training",
-        of: |run| run.length.clone(),
-        so: "the shorter run saves because it is shorter",
-    },
-    Property {
-        code: "training.device",
-        what: "device",
-        of: |run| run.device.clone(),
-        so: "differences in time and energy come from the devices as well as from the method",
-    },
-    Property {
-        code: "hardware.cpu",
-        what: "processor",
-        of: |run| metered(run, |meter| meter.cpu.clone()),
-        so: "differences in time and energy come from the machines as well as from the method",
-    },
-    Property {
-        code: "hardware.gpu",
-        what: "GPU",
-        of: |run| {
-            metered(run, |meter| if meter.gpu.is_empty() { String::from("none") } else { meter.gpu.clone() })
-        },
-        so: "differences in time and energy come from the machines as well as from the method",
-    },
-    Property {
-        code: "meter.tracking_mode",
-        what: "tracking mode",
-        of: |run| metered(run, |meter| meter.tracking_mode.clone()),
-        so: "one side's energy is the machine's and the other's a process's share",
-    },
-    Property {
-        code: "meter.version",
-        what: "meter",
-        of: |run| metered(run, |meter| meter.meter.clone()),
-        so: "the energies may have been obtained in different ways",
-    },
-    Property {
-        code: "energy.basis_differs",
-        what: "basis of the energy",
-        of: |run| metered(run, |meter| meter.basis.to_owned()),
-        so: "the saving is not called measured, because one side is not",
-    },
-    Property {
-        code: "code.version",
-        what: "version of greentune",
-        of: |run| run.greentune_version.clone(),
-        so: "the difference may come from the versions",
-    },
-    Property {
-        code: "code.revision",
-        what: "git revision of the project",
-        of: |run| run.git_revision.chars().take(12).collect(),
-        so: "the difference may come from what changed between them",
-    },
-];
-
 /// All caveats of a comparison; without a baseline those of the AST side alone.
 pub(super) fn caveats(
     ast: &[RunFigures],
     baseline: &[RunFigures],
     quantities: &Quantities,
-    basis: Option<EnergySavingsBasis>,
+    basis: Option<Basis>,
 ) -> Vec<Caveat> {
     let mut all = roles(ast, baseline);
     if !baseline.is_empty() {
-        all.extend(PROPERTIES.iter().filter_map(|property| differs(property, ast, baseline)));
+        all.extend(differences(ast, baseline).into_iter().map(of_difference));
         all.extend(settings(ast, baseline));
         all.extend(grid(ast, baseline));
         all.extend(prices(ast, baseline));
@@ -161,15 +79,9 @@ fn roles(ast: &[RunFigures], baseline: &[RunFigures]) -> Vec<Caveat> {
     all
 }
 
-fn differs(property: &Property, ast: &[RunFigures], baseline: &[RunFigures]) -> Option<Caveat> {
-    let (ours, theirs) = (distinct(ast, property.of), distinct(baseline, property.of));
-    // What is not known of a side is no difference.
-    if ours == theirs || ours.is_empty() || theirs.is_empty() {
-        return None;
-    }
+fn of_difference(Difference { property, ours, theirs }: Difference) -> Caveat {
     let Property { code, what, so, .. } = property;
-    let (ours, theirs) = (listed(&ours), listed(&theirs));
-    Some(caveat(code, format!("{what}: {ours} (AST), {theirs} (baseline); {so}")))
+    caveat(code, format!("{what}: {ours} (AST), {theirs} (baseline); {so}"))
 }
 
 /// Runs of one group that are not repetitions of each other.
@@ -208,17 +120,6 @@ fn settings(ast: &[RunFigures], baseline: &[RunFigures]) -> Option<Caveat> {
     })
 }
 
-fn differing_keys<'a>(ast: &'a [RunFigures], baseline: &'a [RunFigures]) -> BTreeSet<&'a str> {
-    let pairs = ast.iter().flat_map(|a| baseline.iter().map(move |b| (a, b)));
-    let keys = pairs.flat_map(|(a, b)| {
-        a.settings
-            .iter()
-            .filter(|(key, value)| b.settings.get(*key) != Some(*value))
-            .map(|(key, _)| key.as_str())
-    });
-    keys.collect()
-}
-
 /// Carbon intensity and PUE, and what can be said without them.
 fn grid(ast: &[RunFigures], baseline: &[RunFigures]) -> Vec<Caveat> {
     let mut all = Vec::new();
@@ -253,8 +154,8 @@ fn grid(ast: &[RunFigures], baseline: &[RunFigures]) -> Vec<Caveat> {
              for the baseline); at the baseline's intensity and without PUE it would be {} g against {} g",
             listed(&distinct(ast, place)),
             listed(&distinct(baseline, place)),
-            significant(at_one(ast), 3),
-            significant(at_one(baseline), 3),
+            number(at_one(ast)),
+            number(at_one(baseline)),
         ),
     ));
     all
@@ -344,7 +245,7 @@ fn energy(
     ast: &[RunFigures],
     baseline: &[RunFigures],
     quantities: &Quantities,
-    basis: Option<EnergySavingsBasis>,
+    basis: Option<Basis>,
 ) -> Vec<Caveat> {
     let mut all = Vec::new();
     let runs = || ast.iter().chain(baseline);
@@ -363,14 +264,14 @@ fn energy(
         all.push(caveat("energy.no_provenance", message));
     }
     match basis {
-        Some(EnergySavingsBasis::Compute) => all.push(caveat(
+        Some(Basis::Compute) => all.push(caveat(
             "energy.compute_only",
             String::from(
                 "the energy saving is the share of arithmetic that was skipped, a backward pass counted as two forward \
                  passes; a machine does not use energy in proportion to arithmetic",
             ),
         )),
-        Some(EnergySavingsBasis::Mixed) => all.push(caveat(
+        Some(Basis::Mixed) => all.push(caveat(
             "energy.basis_mixed",
             String::from("part of the energy was read from counters and part modelled; the saving is not called measured"),
         )),
@@ -390,9 +291,7 @@ fn energy(
     }
     if metered_ratio(ast, baseline).is_some_and(|[low, high]| low <= 1.0 && high >= 1.0) {
         let bounds = |group| {
-            meter_interval(group).map_or_else(String::new, |[low, high]| {
-                format!("{} to {} kWh", significant(low, 3), significant(high, 3))
-            })
+            meter_interval(group).map_or_else(String::new, |bounds| range(bounds, quantities::energy))
         };
         all.push(caveat(
             "energy.intervals_overlap",
@@ -430,27 +329,4 @@ fn runs(ast: &[RunFigures], baseline: &[RunFigures]) -> Vec<Caveat> {
 fn ids<'a>(runs: impl Iterator<Item = &'a RunFigures>) -> Option<String> {
     let ids: Vec<_> = runs.map(|run| run.run_id.as_str()).collect();
     (!ids.is_empty()).then(|| ids.join(", "))
-}
-
-fn metered(run: &RunFigures, of: impl Fn(&Metered) -> String) -> String {
-    run.meter.as_ref().map(of).unwrap_or_default()
-}
-
-/// The values of a group, each once; what is not known is no value.
-fn distinct(group: &[RunFigures], of: impl Fn(&RunFigures) -> String) -> BTreeSet<String> {
-    group.iter().map(of).filter(|value| !value.is_empty()).collect()
-}
-
-fn listed(values: &BTreeSet<String>) -> String {
-    if values.is_empty() {
-        return String::from("not known");
-    }
-    values.iter().map(String::as_str).collect::<Vec<_>>().join(" and ")
-}
-
-/// Hashes cut to what a reader can compare; paths as they are.
-fn named(data: &str) -> String {
-    let is_hash = |word: &str| word.len() == 64 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let word = |word| if is_hash(word) { format!("sha256 {}", &word[..12]) } else { word.to_owned() };
-    data.split(' ').map(word).collect::<Vec<_>>().join(" ")
 }

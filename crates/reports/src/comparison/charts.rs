@@ -1,16 +1,16 @@
 //! Charts of a comparison: accuracy against energy, activation rate and threshold over epochs.
 
 use greentune_carbon::plots::{ChartLine, LineChart, Plot};
-use greentune_core_config::settings::Task;
+use greentune_core_config::{
+    quantities::{Unit, energy_unit},
+    settings::Task,
+};
 
 use super::{
     compare::Comparison,
     figures::{CurvePoint, RunFigures},
-    statistics::mean,
 };
-
-/// Joules in a kWh.
-const JOULES: f64 = 3.6e6;
+use crate::statistics::mean;
 
 /// The charts that the runs have figures for, by file name.
 ///
@@ -25,7 +25,7 @@ pub fn charts(comparison: &Comparison) -> Vec<(&'static str, Plot)> {
     let is_images = comparison.ast.first().is_some_and(|run| run.task == Task::ImageClassification);
     let model = comparison.ast.first().map_or("", |run| run.model.as_str());
     let over = if is_images { "epoch" } else { "step" };
-    let (unit, factor) = energy_unit(&comparison.ast, &comparison.baseline);
+    let Unit { symbol: unit, per_base: factor } = unit_of_energy(&comparison.ast, &comparison.baseline);
     let share =
         if is_images { "validation accuracy (%)" } else { "token accuracy on validation records (%)" };
     let drawn = |chart: LineChart, of: &dyn Fn(&CurvePoint) -> Option<[f64; 2]>| {
@@ -87,13 +87,8 @@ fn side_name(name: &str, runs: &[RunFigures]) -> String {
     }
 }
 
-/// The unit in which the greatest energy is a number that can be read, and what makes it of kWh.
-fn energy_unit(ast: &[RunFigures], baseline: &[RunFigures]) -> (&'static str, f64) {
+/// The unit in which the greatest energy is a number that can be read.
+fn unit_of_energy(ast: &[RunFigures], baseline: &[RunFigures]) -> Unit {
     let points = ast.iter().chain(baseline).flat_map(|run| &run.curve);
-    let most = points.filter_map(|point| point.energy_kwh).fold(0.0, f64::max);
-    match most {
-        kwh if kwh >= 1.0 => ("kWh", 1.0),
-        wh if wh >= 1e-3 => ("Wh", 1000.0),
-        _ => ("J", JOULES),
-    }
+    energy_unit(points.filter_map(|point| point.energy_kwh).fold(0.0, f64::max))
 }

@@ -6,7 +6,8 @@ use std::{
 };
 
 use greentune_core_config::{
-    emissions::EmissionsRecord,
+    Basis,
+    emissions::MeteredProperty,
     evaluation::EvaluatedModel,
     event::{EpochMetrics, EventKind},
     manifest::{RunData, RunManifest, StageRecord},
@@ -16,10 +17,10 @@ use greentune_core_config::{
 use greentune_run_folder::Run;
 use serde_json::Value;
 
-use super::statistics::Proportion;
 use crate::{
     Result,
     run_energy::{RunEnergy, Total},
+    statistics::Proportion,
 };
 
 /// Settings that make no difference to what is learnt, or that a comparison names by themselves.
@@ -89,8 +90,8 @@ pub(crate) struct Metered {
     pub energy_interval: Option<[f64; 2]>,
     pub emissions_g: f64,
     pub emissions_interval: Option<[f64; 2]>,
-    /// `measured`, `modelled`, `mixed`, or `unknown` without provenance.
-    pub basis: &'static str,
+    /// How the energy is known; unknown without provenance.
+    pub basis: Basis,
     pub cpu: String,
     pub gpu: String,
     pub tracking_mode: String,
@@ -321,10 +322,7 @@ fn read_meter(run: &Run) -> Result<Option<Metered>> {
 
 fn metered(energy: &RunEnergy, total: &Total) -> Metered {
     let rows = || energy.stages.iter().filter_map(|stage| stage.record.as_ref());
-    let words = |of: fn(&EmissionsRecord) -> String| {
-        let values: BTreeSet<String> = rows().map(of).collect();
-        values.into_iter().collect::<Vec<_>>().join(" and ")
-    };
+    let over = |property: MeteredProperty| property.over(rows());
     let sidecars: Vec<_> = energy.stages.iter().filter_map(|stage| stage.provenance.as_ref()).collect();
     let mut notes = sidecars.iter().flat_map(|sidecar| &sidecar.notes);
     Metered {
@@ -332,14 +330,14 @@ fn metered(energy: &RunEnergy, total: &Total) -> Metered {
         energy_interval: total.range_kwh,
         emissions_g: 1000.0 * total.kg,
         emissions_interval: total.range_kg.map(|range| range.map(|kg| 1000.0 * kg)),
-        basis: if sidecars.len() == energy.stages.len() { total.basis } else { "unknown" },
-        cpu: words(|row| row.cpu_model.clone()),
-        gpu: words(|row| row.gpu_model.clone()),
-        tracking_mode: words(|row| row.tracking_mode.clone()),
+        basis: if sidecars.len() == energy.stages.len() { total.basis } else { Basis::Unknown },
+        cpu: over(MeteredProperty::PROCESSOR),
+        gpu: over(MeteredProperty::GPU),
+        tracking_mode: over(MeteredProperty::TRACKING_MODE),
         // A file of an older version may have no PUE, which then was 1.
         pue: rows().map(|row| row.pue).fold(1.0, f64::max),
-        meter: words(|row| row.codecarbon_version.clone()),
-        place: words(|row| format!("{} {}", row.country_iso_code, row.region).trim().to_owned()),
+        meter: over(MeteredProperty::METER),
+        place: over(MeteredProperty::GRID),
         // The ledger's own words for a machine that slept.
         has_slept: notes.any(|note| note.starts_with("sleep:")),
     }
@@ -429,7 +427,7 @@ impl RunFigures {
                 energy_kwh: kwh,
                 energy_interval: Some([kwh * 0.95, kwh * 1.05]),
                 emissions_g: kwh * 400.0,
-                basis: "measured",
+                basis: Basis::Measured,
                 pue: 1.0,
                 ..Metered::default()
             }),

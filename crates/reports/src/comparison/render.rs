@@ -2,13 +2,18 @@
 
 use std::fmt::Write as _;
 
+use greentune_core_config::{
+    Basis,
+    quantities::{energy_unit, fixed, mass_unit, significant},
+};
+
 use super::{
-    compare::{Comparison, Quantity},
+    compare::Comparison,
     figures::RunFigures,
     rows::{ComparisonRow, Figure, Metric},
-    statistics::IntervalSource,
+    savings::Quantity,
 };
-use crate::{ReportError, Result};
+use crate::{ReportError, Result, statistics::IntervalSource};
 
 mod latex;
 
@@ -161,15 +166,11 @@ fn group(runs: &[RunFigures]) -> String {
 
 fn saving(quantity: &Quantity) -> String {
     let interval = quantity.interval.map_or_else(String::new, |[low, high]| {
-        format!(" [{} %, {} %]", decimals(100.0 * low, 1), decimals(100.0 * high, 1))
+        format!(" [{} %, {} %]", fixed(100.0 * low, 1), fixed(100.0 * high, 1))
     });
     let source = quantity.interval_from.map_or_else(String::new, |source| format!(" ({})", source.as_str()));
-    let what = if quantity.basis == "compute" { "arithmetic" } else { "energy" };
-    format!(
-        "Saving of {what}: {} %{interval}, {}{source}",
-        decimals(100.0 * quantity.value, 1),
-        quantity.basis
-    )
+    let what = if quantity.basis == Basis::Compute.as_str() { "arithmetic" } else { "energy" };
+    format!("Saving of {what}: {} %{interval}, {}{source}", fixed(100.0 * quantity.value, 1), quantity.basis)
 }
 
 /// How a row is shown: the unit behind its name, and its figures in that unit.
@@ -207,12 +208,15 @@ impl Shown {
                 Self { digits: Digits::Decimals(0), ..plain("", 1.0) }
             }
             Metric::ValidationLoss => Self { digits: Digits::Significant(4), ..plain("", 1.0) },
-            Metric::Energy if most < 1e-4 => plain("J", 3.6e6),
-            Metric::Energy if most < 0.1 => plain("Wh", 1000.0),
-            Metric::Energy => plain("kWh", 1.0),
-            Metric::Emissions if most < 0.1 => plain("mg", 1000.0),
-            Metric::Emissions if most >= 1000.0 => plain("kg", 0.001),
-            Metric::Emissions => plain("g", 1.0),
+            Metric::Energy => {
+                let unit = energy_unit(most);
+                plain(unit.symbol, unit.per_base)
+            }
+            // Rows are in g.
+            Metric::Emissions => {
+                let unit = mass_unit(most / 1000.0);
+                plain(unit.symbol, unit.per_base / 1000.0)
+            }
             Metric::Time if most >= 3600.0 => Self { as_hours: true, ..plain("h:mm", 1.0) },
             Metric::Time => plain("s", 1.0),
             Metric::Cost => plain(&row.unit, 1.0),
@@ -225,7 +229,7 @@ impl Shown {
             return hours(value);
         }
         match self.digits {
-            Digits::Decimals(digits) => decimals(value, digits),
+            Digits::Decimals(digits) => fixed(value, digits),
             Digits::Significant(digits) => significant(value, digits),
         }
     }
@@ -413,24 +417,6 @@ fn csv_fields(row: &ComparisonRow) -> Vec<String> {
     fields
 }
 
-/// `value` with `digits` decimals, without a minus before zeros.
-fn decimals(value: f64, digits: usize) -> String {
-    let text = format!("{value:.digits$}");
-    match text.strip_prefix('-') {
-        Some(rest) if rest.chars().all(|digit| matches!(digit, '0' | '.')) => rest.to_owned(),
-        _ => text,
-    }
-}
-
-/// `value` with `digits` significant digits, what stands before the point in full.
-pub(super) fn significant(value: f64, digits: i32) -> String {
-    if value == 0.0 || !value.is_finite() {
-        return decimals(value, 0);
-    }
-    let magnitude = value.abs().log10().floor() as i32;
-    decimals(value, (digits - 1 - magnitude).clamp(0, 12) as usize)
-}
-
 fn hours(seconds: f64) -> String {
     let minutes = (seconds.abs() / 60.0).round() as u64;
     let sign = if seconds < 0.0 && minutes > 0 { "-" } else { "" };
@@ -442,12 +428,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn figures_are_cut_to_what_they_say() {
-        assert_eq!(
-            [0.0, 0.012_345_6, -12.345_67, 123_456.7].map(|value| significant(value, 4)),
-            ["0", "0.01235", "-12.35", "123457"]
-        );
-        assert_eq!([decimals(-0.001, 2), decimals(-0.1, 1)], ["0.00", "-0.1"]);
+    fn hours_are_written_with_their_minutes() {
         assert_eq!([0.0, -20.0, -90.0, 7260.0].map(hours), ["0:00", "0:00", "-0:02", "2:01"]);
     }
 

@@ -1,12 +1,11 @@
 //! The rows of a comparison: one per metric.
 
+use greentune_core_config::Basis;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    figures::RunFigures,
-    statistics::{IntervalSource, Proportion, difference, interval_of_mean, mean, standard_deviation},
-};
+use super::figures::RunFigures;
+use crate::statistics::{IntervalSource, Proportion, difference, interval_of_mean, mean, standard_deviation};
 
 /// What a row is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -288,18 +287,16 @@ fn figure(group: &[(u64, Known)]) -> Option<Figure> {
 fn basis(metric: Metric, ast: &[RunFigures], baseline: &[RunFigures]) -> String {
     match metric {
         Metric::Accuracy | Metric::Top5Accuracy | Metric::ValidationLoss => String::from("validation"),
-        Metric::Energy | Metric::Emissions | Metric::Cost => energy_basis(ast, baseline).to_owned(),
+        Metric::Energy | Metric::Emissions | Metric::Cost => energy_basis(ast, baseline).to_string(),
         Metric::Time => String::from("clock"),
         Metric::SamplesTrained | Metric::ActivationRate | Metric::Evaluated => String::from("counted"),
     }
 }
 
-/// How the energy of both sides was got: `measured` or `modelled` when all of it was, `unknown` when nobody says, else
-/// `mixed`.
-pub(crate) fn energy_basis(ast: &[RunFigures], baseline: &[RunFigures]) -> &'static str {
-    let mut bases = ast.iter().chain(baseline).filter_map(|run| run.meter.as_ref()).map(|meter| meter.basis);
-    let Some(first) = bases.next() else { return "unknown" };
-    if bases.all(|basis| basis == first) { first } else { "mixed" }
+/// How the energy of both sides is known.
+fn energy_basis(ast: &[RunFigures], baseline: &[RunFigures]) -> Basis {
+    let meters = ast.iter().chain(baseline).filter_map(|run| run.meter.as_ref());
+    Basis::of_sum(meters.map(|meter| meter.basis)).unwrap_or(Basis::Unknown)
 }
 
 /// The currencies of all prices, each once; words for one that the settings do not name.

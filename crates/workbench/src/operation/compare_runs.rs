@@ -6,13 +6,13 @@ use std::{
 };
 
 use greentune_core_config::{
-    Suggestion,
+    Basis, Suggestion,
     manifest::{RunManifest, RunStatus},
     platform::PlatformKind,
 };
 use greentune_reports::comparison::{
-    Caveat, Comparison, ComparisonRow, EnergySavingsBasis, Quantities, Quantity, Rendered, RunFigures,
-    base_of, compare, data_of, differing_settings, length_of,
+    Caveat, Comparison, ComparisonRow, Quantities, Quantity, Rendered, RunFigures, base_of, compare, data_of,
+    differing_settings, length_of,
 };
 use greentune_run_folder::{LocalLiveness, manifest};
 use schemars::JsonSchema;
@@ -68,7 +68,8 @@ pub struct CompareRunsResponse {
     pub energy_savings: Option<f64>,
     /// How the saving of energy is known.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub energy_savings_basis: Option<EnergySavingsBasis>,
+    #[schemars(schema_with = "greentune_core_config::basis::of_saving")]
+    pub energy_savings_basis: Option<Basis>,
     /// Hours that training was shorter.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub time_savings_hours: Option<f64>,

@@ -7,8 +7,8 @@ use greentune_carbon::{
     intensity::{GridSource, Place},
 };
 use greentune_core_config::{
-    Diagnostic, Suggestion,
-    emissions::{ComponentProvenance, EmissionsProvenance, EnergyBasis},
+    Basis, Diagnostic, Suggestion,
+    emissions::{ComponentProvenance, EmissionsProvenance},
     settings::CarbonSettings,
     task::{DeviceReport, WorkerAnswer, WorkerTask},
 };
@@ -203,10 +203,8 @@ fn energy_found(provenance: &EmissionsProvenance) -> Check {
     let method = |part: &ComponentProvenance| format!("{}: {}", part.component, part.method);
     let found = provenance.components.iter().map(method).chain(provenance.notes.iter().cloned());
     let detail = found.collect::<Vec<_>>().join("; ");
-    let measured = provenance
-        .components
-        .iter()
-        .any(|part| part.component != "ram" && part.basis == EnergyBasis::Measured);
+    let measured =
+        provenance.components.iter().any(|part| part.component != "ram" && part.basis == Basis::Measured);
     if measured {
         return Check::ok("energy counters", detail);
     }

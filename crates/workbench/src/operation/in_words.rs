@@ -7,6 +7,7 @@ use greentune_core_config::{
     memory::bytes_in_words,
     plan::PlanAccuracy,
     preparation::DatasetPreparation,
+    quantities::{counted, duration, emissions, energy, percent, plain},
     task::{DatasetCounts, DatasetInspection},
 };
 
@@ -15,7 +16,6 @@ use super::{
     EvaluateModelResponse, ExportModelResponse, GenerateFineTuningProjectResponse, ListRunsResponse,
     MonitorTrainingProgressResponse, MonitorTrainingResponse, PlanTrainingResponse, StartTrainingResponse,
 };
-use crate::wording::{count, duration, emissions, figure, list};
 
 /// Runs that the text names; the response has them all.
 const SHOWN: usize = 20;
@@ -24,7 +24,7 @@ pub(super) fn generate_fine_tuning_project(response: &GenerateFineTuningProjectR
     let made = format!(
         "Made the project {} ({}); emissions will {}be metered.",
         response.project_path.display(),
-        count(response.project_structure.len() as u64, "file or folder"),
+        counted(response.project_structure.len() as u64, "file or folder"),
         if response.carbon_tracking_configured { "" } else { "not " }
     );
     let missing = match response.not_available_yet.as_slice() {
@@ -40,9 +40,9 @@ pub(super) fn configure_training_run(response: &ConfigureTrainingRunResponse) ->
         format!(
             "stage {} {} of {} at {}",
             stage.stage,
-            count(stage.iterations, "step"),
-            count(stage.records_per_step, "record"),
-            figure(stage.learning_rate)
+            counted(stage.iterations, "step"),
+            counted(stage.records_per_step, "record"),
+            plain(stage.learning_rate)
         )
     });
     let configured = format!(
@@ -94,12 +94,12 @@ pub(super) fn monitor_training_progress(response: &MonitorTrainingProgressRespon
 fn training_figures(response: &MonitorTrainingProgressResponse) -> impl Iterator<Item = String> {
     let metrics = &response.metrics;
     [
-        metrics.train_loss.map(|loss| format!("loss {}", figure(loss))),
-        metrics.validation_loss.map(|loss| format!("validation loss {}", figure(loss))),
-        metrics.learning_rate.map(|rate| format!("learning rate {}", figure(rate))),
-        metrics.accuracy.map(|share| format!("accuracy {:.1} %", 100.0 * share)),
-        metrics.samples_per_second.map(|rate| format!("{} samples/s", figure(rate))),
-        metrics.tokens_per_second.map(|rate| format!("{} tokens/s", figure(rate))),
+        metrics.train_loss.map(|loss| format!("loss {}", plain(loss))),
+        metrics.validation_loss.map(|loss| format!("validation loss {}", plain(loss))),
+        metrics.learning_rate.map(|rate| format!("learning rate {}", plain(rate))),
+        metrics.accuracy.map(|share| format!("accuracy {}", percent(share))),
+        metrics.samples_per_second.map(|rate| format!("{} samples/s", plain(rate))),
+        metrics.tokens_per_second.map(|rate| format!("{} tokens/s", plain(rate))),
         response.carbon_emissions_kg.map(|kg| format!("{} so far", emissions(kg))),
         response.remaining_seconds.map(|seconds| format!("about {} left", duration(seconds))),
     ]
@@ -109,11 +109,11 @@ fn training_figures(response: &MonitorTrainingProgressResponse) -> impl Iterator
 
 pub(super) fn monitor_training(response: &MonitorTrainingResponse) -> String {
     let parts = [
-        response.epoch.map(|epoch| format!("epoch {}", figure(epoch))),
-        response.accuracy.map(|accuracy| format!("accuracy {:.1} %", 100.0 * accuracy)),
-        response.loss.map(|loss| format!("loss {}", figure(loss))),
-        response.activation_rate.map(|rate| format!("trains on {:.1} %", 100.0 * rate)),
-        response.energy_savings.map(|savings| format!("{:.1} % of the arithmetic saved", 100.0 * savings)),
+        response.epoch.map(|epoch| format!("epoch {}", plain(epoch))),
+        response.accuracy.map(|accuracy| format!("accuracy {}", percent(accuracy))),
+        response.loss.map(|loss| format!("loss {}", plain(loss))),
+        response.activation_rate.map(|rate| format!("trains on {}", percent(rate))),
+        response.energy_savings.map(|savings| format!("{} of the arithmetic saved", percent(savings))),
         response.eta_minutes.map(|minutes| format!("about {} to go", duration(60.0 * minutes))),
     ];
     let parts: Vec<_> = parts.into_iter().flatten().collect();
@@ -123,17 +123,17 @@ pub(super) fn monitor_training(response: &MonitorTrainingResponse) -> String {
 pub(super) fn evaluate_model(response: &EvaluateModelResponse) -> String {
     let results = &response.evaluation_results;
     let beside_base = |name: &str| {
-        results.custom_metrics.get(name).map_or_else(String::new, |base| format!(" (base {})", figure(*base)))
+        results.custom_metrics.get(name).map_or_else(String::new, |base| format!(" (base {})", plain(*base)))
     };
     format!(
         "Stage {} of {}: token accuracy {}{}, perplexity {}{}; the threshold {} is {}. Reports: {}",
         response.stage,
         response.run_id,
-        figure(results.accuracy),
+        plain(results.accuracy),
         beside_base("base_accuracy"),
-        figure(results.perplexity),
+        plain(results.perplexity),
         beside_base("base_perplexity"),
-        figure(response.threshold),
+        plain(response.threshold),
         if response.passed_thresholds { "reached" } else { "missed" },
         response.results_file.display()
     )
@@ -142,7 +142,7 @@ pub(super) fn evaluate_model(response: &EvaluateModelResponse) -> String {
 pub(super) fn export_model(response: &ExportModelResponse) -> String {
     format!(
         "Wrote {} MB in the format {} to {}.\n{}",
-        figure(response.model_size_mb),
+        plain(response.model_size_mb),
         response.export_format,
         response.export_path.display(),
         response.usage_instructions
@@ -167,7 +167,7 @@ pub(super) fn cancel_training(response: &CancelTrainingResponse) -> String {
 }
 
 pub(super) fn list_runs(response: &ListRunsResponse) -> String {
-    let number = count(response.runs.len() as u64, "run");
+    let number = counted(response.runs.len() as u64, "run");
     let runs = response.runs.iter().take(SHOWN).map(|run| {
         let emissions = run.carbon_emissions_kg.map_or_else(String::new, |kg| format!(", {}", emissions(kg)));
         format!("{}: {}, {:.0} %{emissions}", run.run_id, run.status, run.progress_percentage)
@@ -180,16 +180,16 @@ pub(super) fn list_runs(response: &ListRunsResponse) -> String {
 pub(super) fn get_emissions_summary(response: &EmissionsSummary) -> String {
     let total = &response.summary;
     let range = total.energy_range_kwh.map_or_else(String::new, |[least, most]| {
-        format!(" (between {} and {})", figure(least), figure(most))
+        format!(" (between {} and {})", energy(least), energy(most))
     });
     format!(
-        "{}: {} from {} kWh{range} in {} over {}, as much as {} miles by car.",
+        "{}: {} from {}{range} in {} over {}, as much as {} miles by car.",
         response.run_id,
         emissions(total.total_emissions_kg_co2),
-        figure(total.total_energy_kwh),
+        energy(total.total_energy_kwh),
         duration(3600.0 * total.total_duration_hours),
-        count(total.num_stages as u64, "stage"),
-        figure(response.equivalencies.miles_driven_equivalent)
+        counted(total.num_stages as u64, "stage"),
+        plain(response.equivalencies.miles_driven_equivalent)
     )
 }
 
@@ -200,13 +200,13 @@ pub(super) fn get_aggregate_emissions(response: &AggregateEmissions) -> String {
         .map(|run| format!(" Most by {}: {}.", run.run_id, emissions(run.emissions_kg)));
     let skipped = match response.skipped.len() {
         0 => String::new(),
-        skipped => format!(" {} could not be read and are left out.", count(skipped as u64, "file")),
+        skipped => format!(" {} could not be read and are left out.", counted(skipped as u64, "file")),
     };
     format!(
-        "{}: {} from {} kWh over {}.{}{skipped}",
-        count(response.total_runs as u64, "run"),
+        "{}: {} from {} over {}.{}{skipped}",
+        counted(response.total_runs as u64, "run"),
         emissions(response.total_emissions_kg_co2),
-        figure(response.total_energy_kwh),
+        energy(response.total_energy_kwh),
         duration(3600.0 * response.total_duration_hours),
         most.unwrap_or_default(),
     )
@@ -219,7 +219,7 @@ pub(super) fn inspect_dataset(response: &DatasetInspection) -> String {
         "{} of {} ({}, as {}) are used{}. {fewest} to {most} tokens each, median {median}; {} of {} tokens are \
          trained on. Prompts follow: {}.",
         counts.kept,
-        count(counts.read, "record"),
+        counted(counts.read, "record"),
         response.format,
         response.schema,
         losses(counts),
@@ -252,12 +252,12 @@ fn losses(counts: &DatasetCounts) -> String {
 pub(super) fn prepare_dataset(response: &DatasetPreparation) -> String {
     let splits = response.splits.iter();
     let splits: Vec<_> = splits
-        .map(|split| format!("{} in {}", count(split.records, "record"), split.path.display()))
+        .map(|split| format!("{} in {}", counted(split.records, "record"), split.path.display()))
         .collect();
     let duplicates = match (response.duplicates, response.deduplicated) {
         (0, _) => String::new(),
-        (number, true) => format!(" {} left out.", count(number, "duplicate")),
-        (number, false) => format!(" {} kept.", count(number, "duplicate")),
+        (number, true) => format!(" {} left out.", counted(number, "duplicate")),
+        (number, false) => format!(" {} kept.", counted(number, "duplicate")),
     };
     let warnings = response.warnings.iter().map(|warning| format!(" Warning: {warning}."));
     format!(
@@ -277,11 +277,10 @@ pub(super) fn plan_training(response: &PlanTrainingResponse) -> String {
         if plan.memory.fits == Some(false) { ", which is more than is free" } else { "" },
     );
     let time = plan.time.as_ref().map(|time| format!("about {}", duration(time.duration_seconds)));
-    let energy =
-        plan.energy.as_ref().map(|used| format!("{} Wh ({})", figure(1000.0 * used.energy_kwh), used.basis));
+    let energy = plan.energy.as_ref().map(|used| format!("{} ({})", energy(used.energy_kwh), used.basis));
     let carbon = plan.carbon.as_ref().map(|carbon| emissions(carbon.emissions_kg_co2));
     let cost = plan.cost.as_ref().map(|cost| {
-        format!("{} {}", figure(cost.amount), cost.currency.as_deref().unwrap_or("in electricity"))
+        format!("{} {}", plain(cost.amount), cost.currency.as_deref().unwrap_or("in electricity"))
     });
     let first = iter::once(memory).chain([time, energy, carbon, cost].into_iter().flatten());
     let first = first.collect::<Vec<_>>().join(", ");
@@ -292,6 +291,11 @@ pub(super) fn plan_training(response: &PlanTrainingResponse) -> String {
 
 fn how_far_off(accuracy: &PlanAccuracy) -> String {
     let ratios =
-        list(&accuracy.quantities, |quantity| format!("{} {}", quantity.quantity, figure(quantity.ratio)));
+        list(&accuracy.quantities, |quantity| format!("{} {}", quantity.quantity, plain(quantity.ratio)));
     format!("Actual over planned for {}: {ratios}.", accuracy.run_id)
+}
+
+/// `text` of each item, separated by commas.
+fn list<T>(items: &[T], text: impl Fn(&T) -> String) -> String {
+    items.iter().map(text).collect::<Vec<_>>().join(", ")
 }

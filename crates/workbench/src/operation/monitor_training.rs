@@ -2,8 +2,7 @@
 
 use std::path::PathBuf;
 
-use greentune_core_config::{manifest::RunStatus, platform::PlatformKind, selection::SelectionSoFar};
-use greentune_reports::comparison::EnergySavingsBasis;
+use greentune_core_config::{Basis, manifest::RunStatus, platform::PlatformKind, selection::SelectionSoFar};
 use greentune_run_folder::RunView;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -48,7 +47,8 @@ pub struct MonitorTrainingResponse {
     pub energy_savings: Option<f64>,
     /// Always `compute` beside it: no energy was compared. `compare_runs` compares it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub energy_savings_basis: Option<EnergySavingsBasis>,
+    #[schemars(schema_with = "greentune_core_config::basis::of_saving")]
+    pub energy_savings_basis: Option<Basis>,
     /// Minutes left at the present pace; absent when the run is not training.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub eta_minutes: Option<f64>,
@@ -77,7 +77,7 @@ fn job(run: &RunView) -> MonitorTrainingResponse {
         accuracy: evaluation.map(|evaluation| evaluation.accuracy),
         loss: step.map(|step| step.train_loss),
         activation_rate: selecting.map(SelectionSoFar::activation_rate),
-        energy_savings_basis: savings.map(|_| EnergySavingsBasis::Compute),
+        energy_savings_basis: savings.map(|_| Basis::Compute),
         energy_savings: savings,
         eta_minutes: run.remaining_seconds().map(|seconds| seconds / 60.0),
         status: run.status(),

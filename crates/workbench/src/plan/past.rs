@@ -2,6 +2,7 @@
 
 use greentune_carbon::{Host, codecarbon, sidecar};
 use greentune_core_config::{
+    Basis,
     evaluation::{EvaluatedModel, FOLLOWED_RECORDS},
     event::{Event, EventKind},
     layout::RunLayout,
@@ -192,6 +193,7 @@ fn validation_records(run: &Run, stage: u8) -> Option<u64> {
 /// Mean power over all metered stages, and how well it is known.
 fn set_power(past: &mut Past, runs: &[&Run]) {
     let (mut joules, mut seconds, mut half_width) = (0.0, 0.0, 0.0);
+    let mut bases = Vec::new();
     for run in runs {
         let pue = run.manifest.settings.carbon.pue;
         for stage in &run.manifest.stages {
@@ -199,17 +201,14 @@ fn set_power(past: &mut Past, runs: &[&Run]) {
             let used_joules = used.energy_kwh * 3.6e6 / pue;
             joules += used_joules;
             seconds += used.duration_seconds;
-            if past.power_basis.is_empty() {
-                past.power_basis.clone_from(&used.basis);
-            } else if past.power_basis != used.basis {
-                past.power_basis = String::from("mixed");
-            }
+            bases.push(Basis::of_energy(&used.basis));
             let components = sidecar::read(&run.layout.provenance(stage.stage)).ok().flatten();
             let components = components.map(|provenance| provenance.components).unwrap_or_default();
             half_width +=
                 components.iter().map(|part| part.energy_kwh * part.uncertainty).sum::<f64>() * 3.6e6 / pue;
         }
     }
+    past.power_basis = Basis::of_sum(bases).map(|basis| basis.to_string()).unwrap_or_default();
     past.power_w = quotient(joules, seconds).filter(|watts| *watts > 0.0);
     past.power_uncertainty = quotient(half_width, joules).unwrap_or(0.0);
 }

@@ -4,8 +4,8 @@ use std::fs;
 
 use greentune_carbon::{codecarbon, sidecar};
 use greentune_core_config::{
-    ProblemKind,
-    emissions::{ComponentProvenance, EmissionsProvenance, EmissionsRecord, EnergyBasis},
+    Basis, ProblemKind,
+    emissions::{ComponentProvenance, EmissionsProvenance, EmissionsRecord},
     evaluation::{ClassificationReport, EvaluatedModel, EvaluationReport},
     event::{EpochMetrics, Event, EventKind, SampleMetrics, StepMetrics},
     layout::RunLayout,
@@ -13,7 +13,7 @@ use greentune_core_config::{
     selection::SelectionSoFar,
 };
 use greentune_workbench::{
-    comparison::{EnergySavingsBasis, IntervalSource, Metric},
+    comparison::{IntervalSource, Metric},
     operation::{CompareRuns, CompareRunsResponse, ComparisonFormat, PlotRuns},
 };
 
@@ -32,7 +32,7 @@ struct Written {
     accuracy: f64,
     /// kWh of both stages; nothing is metered when absent.
     kwh: Option<f64>,
-    basis: EnergyBasis,
+    basis: Basis,
     /// Half-width of the meter's interval, as a fraction.
     uncertainty: f64,
     seconds: f64,
@@ -44,7 +44,7 @@ const AST: Written = Written {
     seed: 1,
     accuracy: 0.912,
     kwh: Some(0.6),
-    basis: EnergyBasis::Measured,
+    basis: Basis::Measured,
     uncertainty: 0.05,
     seconds: 5400.0,
 };
@@ -257,7 +257,7 @@ async fn a_run_is_compared_with_its_twin_and_meters_bound_the_saving() {
     assert_eq!(response.baseline_run_ids, [DENSE.id]);
     close(response.accuracy_diff, -0.003);
     close(response.energy_savings, 0.4);
-    assert_eq!(response.energy_savings_basis, Some(EnergySavingsBasis::Measured));
+    assert_eq!(response.energy_savings_basis, Some(Basis::Measured));
     close(response.time_savings_hours, 0.5);
     close(response.emissions_avoided_g, 160.0);
     assert_eq!(response.cost_savings_usd, None, "no price is set");
@@ -287,7 +287,7 @@ async fn without_a_baseline_nothing_is_called_measured() {
     write(&sandbox, &AST).await;
     let response = compared(&sandbox, AST.id, None).await;
     assert!(response.baseline_run_ids.is_empty());
-    assert_eq!(response.energy_savings_basis, Some(EnergySavingsBasis::Compute));
+    assert_eq!(response.energy_savings_basis, Some(Basis::Compute));
     // Of 10 000 samples 5 200 were trained on and 2 000 scored, each at a third.
     close(response.energy_savings, 1.0 - (3.0 * 5200.0 + 2000.0) / 30_000.0);
     assert_eq!(
@@ -355,9 +355,9 @@ async fn a_group_is_paired_by_seed() {
 async fn energy_is_measured_only_when_both_sides_were() {
     let sandbox = sandbox().await;
     write(&sandbox, &AST).await;
-    write(&sandbox, &Written { basis: EnergyBasis::Modelled, uncertainty: 0.5, ..DENSE }).await;
+    write(&sandbox, &Written { basis: Basis::Modelled, uncertainty: 0.5, ..DENSE }).await;
     let response = compared(&sandbox, AST.id, Some(DENSE.id)).await;
-    assert_eq!(response.energy_savings_basis, Some(EnergySavingsBasis::Mixed));
+    assert_eq!(response.energy_savings_basis, Some(Basis::Mixed));
     let codes = codes(&response);
     for code in ["energy.basis_differs", "energy.basis_mixed", "energy.intervals_overlap"] {
         assert!(codes.contains(&code), "{code}: {codes:?}");
@@ -365,7 +365,7 @@ async fn energy_is_measured_only_when_both_sides_were() {
     let unmetered = Written { id: "bare-20260301-150000", kwh: None, ..DENSE };
     write(&sandbox, &unmetered).await;
     let response = compared(&sandbox, AST.id, Some(unmetered.id)).await;
-    assert_eq!(response.energy_savings_basis, Some(EnergySavingsBasis::Compute));
+    assert_eq!(response.energy_savings_basis, Some(Basis::Compute));
     assert!(
         response
             .caveats

@@ -12,10 +12,10 @@ use std::{
 
 use greentune_carbon::{
     codecarbon,
-    summary::{Basis, Recommendation, RecommendationKind},
+    summary::{Recommendation, RecommendationKind},
 };
 use greentune_core_config::{
-    ProblemKind,
+    Basis, ProblemKind,
     emissions::EmissionsRecord,
     event::{EmissionsSoFar, EventKind, StepMetrics},
     layout::RunLayout,

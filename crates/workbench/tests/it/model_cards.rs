@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use greentune_carbon::{codecarbon, sidecar};
 use greentune_core_config::{
-    ProblemKind,
-    emissions::{ComponentProvenance, EmissionsProvenance, EmissionsRecord, EnergyBasis},
+    Basis, ProblemKind,
+    emissions::{ComponentProvenance, EmissionsProvenance, EmissionsRecord},
     evaluation::{ClassificationReport, EvaluatedModel, EvaluationReport},
     event::{EpochMetrics, Event, EventKind},
     layout::RunLayout,
@@ -27,7 +27,7 @@ const DENSE: &str = "dense-20261126-090000";
 const LANGUAGE: &str = "instruct-20261126-080000";
 
 /// Energy of a stage: kWh, the interval, seconds; measured or modelled.
-type Energy = (f64, [f64; 2], f64, EnergyBasis);
+type Energy = (f64, [f64; 2], f64, Basis);
 
 struct Written {
     manifest: RunManifest,
@@ -76,8 +76,7 @@ fn write_energy(run: &RunLayout, stage: u8, &(kwh, range, seconds, basis): &Ener
         components: vec![ComponentProvenance {
             component: "cpu".into(),
             basis,
-            method: if basis == EnergyBasis::Measured { "RAPL package-0" } else { "load model: TDP 65 W" }
-                .into(),
+            method: if basis == Basis::Measured { "RAPL package-0" } else { "load model: TDP 65 W" }.into(),
             source: "kernel powercap".into(),
             energy_kwh: kwh,
             range_kwh: Some(range),
@@ -230,7 +229,7 @@ fn ast_run(sandbox: &Sandbox) -> Written {
     events.extend([classified(1, &FLOWERS, 80), finished(1, 120.0)]);
     events.extend(second);
     events.push(EventKind::Finished { duration_seconds: 270.0 });
-    let measured = EnergyBasis::Measured;
+    let measured = Basis::Measured;
     Written {
         manifest,
         events,
@@ -248,7 +247,7 @@ fn dense_run(sandbox: &Sandbox) -> Written {
         finished(1, 400.0),
         EventKind::Finished { duration_seconds: 400.0 },
     ]);
-    Written { manifest, events, energy: vec![(0.006, [0.0054, 0.0066], 400.0, EnergyBasis::Measured)] }
+    Written { manifest, events, energy: vec![(0.006, [0.0054, 0.0066], 400.0, Basis::Measured)] }
 }
 
 fn language_run(sandbox: &Sandbox) -> Written {
@@ -290,7 +289,7 @@ fn language_run(sandbox: &Sandbox) -> Written {
         finished(2, 90.0),
         EventKind::Finished { duration_seconds: 150.0 },
     ];
-    let modelled = EnergyBasis::Modelled;
+    let modelled = Basis::Modelled;
     Written {
         manifest,
         events,
@@ -395,8 +394,8 @@ async fn a_saving_that_may_be_none_is_said_to_be_so() {
     let sandbox = Sandbox::new("trains").await;
     let mut run = ast_run(&sandbox);
     run.energy = vec![
-        (0.002, [0.001, 0.006], 120.0, EnergyBasis::Modelled),
-        (0.001, [0.0005, 0.003], 150.0, EnergyBasis::Modelled),
+        (0.002, [0.001, 0.006], 120.0, Basis::Modelled),
+        (0.001, [0.0005, 0.003], 150.0, Basis::Modelled),
     ];
     run.write(&sandbox);
     dense_run(&sandbox).write(&sandbox);

@@ -1,6 +1,9 @@
 //! Advice that follows from a run's figures. Each function answers with one recommendation or none.
 
-use greentune_core_config::emissions::EnergyBasis;
+use greentune_core_config::{
+    Basis,
+    quantities::{energy, mass},
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +23,9 @@ pub struct Recommendation {
     /// kg CO2-equivalent that the run would not have emitted; absent where nothing is saved.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub saves_kg: Option<f64>,
-    /// How that is known.
+    /// How that is known: from energy that counters measured, from energy of which a part is modelled, or by an
+    /// assumption on top of it.
+    #[schemars(schema_with = "greentune_core_config::basis::of_advice")]
     pub basis: Basis,
 }
 
@@ -49,18 +54,6 @@ pub enum RecommendationKind {
     UnreadableCounter,
     /// The run beside the others.
     Trend,
-}
-
-/// How a saving is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Basis {
-    /// From energy that counters measured.
-    Measured,
-    /// From energy of which a part is modelled.
-    Modelled,
-    /// From an assumption on top of the energy.
-    Estimated,
 }
 
 /// A smaller saving is not reported: kg, and share of the run.
@@ -110,7 +103,7 @@ impl<'a> Run<'a> {
         let totals = totals(rows);
         let is_measured = |row: &StageRow| {
             let components = row.provenance.as_ref().map_or(&[][..], |known| &known.components);
-            !components.is_empty() && components.iter().all(|one| one.basis == EnergyBasis::Measured)
+            !components.is_empty() && components.iter().all(|one| one.basis == Basis::Measured)
         };
         let basis = if rows.iter().all(is_measured) { Basis::Measured } else { Basis::Modelled };
         Self { rows, kg: totals.total_emissions_kg_co2, kwh: totals.total_energy_kwh, basis }
@@ -295,22 +288,6 @@ fn readable_counter(rows: &[StageRow]) -> Option<Recommendation> {
     })
 }
 
-fn mass(kg: f64) -> String {
-    match kg {
-        0.1.. => format!("{kg:.2} kg"),
-        1e-4.. => format!("{:.1} g", kg * 1e3),
-        _ => format!("{:.1} mg", kg * 1e6),
-    }
-}
-
-fn energy(kwh: f64) -> String {
-    match kwh {
-        0.1.. => format!("{kwh:.2} kWh"),
-        1e-4.. => format!("{:.1} Wh", kwh * 1e3),
-        _ => format!("{:.1} mWh", kwh * 1e6),
-    }
-}
-
 fn count(parameters: u64) -> String {
     match parameters as f64 {
         billions @ 1e9.. => format!("{:.1} billion", billions / 1e9),
@@ -378,17 +355,11 @@ mod tests {
     }
 
     #[test]
-    fn small_figures_are_figures_too() {
-        assert_eq!([mass(1.234), mass(0.0123), mass(1.23e-5)], ["1.23 kg", "12.3 g", "12.3 mg"]);
-        assert_eq!([energy(1.234), energy(0.0123), energy(1.23e-5)], ["1.23 kWh", "12.3 Wh", "12.3 mWh"]);
-    }
-
-    #[test]
     fn a_cleaner_place_is_named_with_its_figure() {
         let at_home = advice(&[row(ten_kwh("USA"), &[])], &RunFacts::default());
         assert_eq!(
             at_home[0].text,
-            "The same 10.00 kWh would have emitted 0.24 kg instead of 3.69 kg in United States (vermont) \
+            "The same 10.0 kWh would have emitted 240 g instead of 3.69 kg in United States (vermont) \
               (24 g/kWh, 2023)."
         );
         assert!((saved(&at_home, RecommendationKind::CleanerPlace) - 3.45).abs() < 0.01);
@@ -456,7 +427,7 @@ mod tests {
         assert_eq!(told.len(), 3, "{told:#?}");
         assert!(told[0].text.contains("90 %") && told[0].text.contains("20 %"), "{told:#?}");
         assert!((saved(&told, RecommendationKind::IdleGpu) - 0.3 * 0.9 * 0.8).abs() < 1e-9);
-        assert!(told[1].text.starts_with("0.10 kg of the 0.30 kg"), "{told:#?}");
+        assert!(told[1].text.starts_with("100 g of the 300 g"), "{told:#?}");
         assert!(told[2].text.contains("RAPL"));
         let busy = EmissionsRecord { gpu_energy: 9.0, gpu_utilization_percent: 95.0, ..clean };
         assert_eq!(advice(&[row(busy, &["RAPL: no package domain"])], &RunFacts::default()), []);

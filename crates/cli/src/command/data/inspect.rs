@@ -3,17 +3,14 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use greentune_core_config::task::{DatasetInspection, InspectedRecord};
+use greentune_core_config::{
+    quantities::{count, counted, number},
+    task::{DatasetInspection, InspectedRecord},
+};
 use greentune_workbench::operation::InspectDataset;
 
 use super::records;
-use crate::{
-    failure::Failure,
-    figures::{count, counted, number},
-    output::Paint,
-    progress::Transfers,
-    session::Session,
-};
+use crate::{failure::Failure, output::Paint, progress::Transfers, session::Session};
 
 /// Arguments of `data inspect`.
 #[derive(Args, Debug)]

@@ -3,17 +3,14 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use greentune_core_config::preparation::{DatasetPreparation, LeakReport, PreparedSplit};
+use greentune_core_config::{
+    preparation::{DatasetPreparation, LeakReport, PreparedSplit},
+    quantities::{counted, number, percent},
+};
 use greentune_workbench::operation::PrepareDataset;
 
 use super::records;
-use crate::{
-    failure::Failure,
-    figures::{counted, number, percent},
-    output::Paint,
-    progress::Transfers,
-    session::Session,
-};
+use crate::{failure::Failure, output::Paint, progress::Transfers, session::Session};
 
 /// Arguments of `data prepare`.
 #[derive(Args, Debug)]

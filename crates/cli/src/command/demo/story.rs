@@ -6,6 +6,7 @@ use greentune_carbon::summary::EmissionsSummary;
 use greentune_core_config::{
     evaluation::{EvaluatedModel, GenerationSample},
     manifest::RunManifest,
+    quantities::{counted, duration, number},
 };
 use greentune_workbench::operation::{ConfigureTrainingRunResponse, ExportModelResponse};
 
@@ -13,7 +14,6 @@ use super::super::emissions::{basis, total};
 use crate::{
     bundle::{BASE_MODEL_FOLDER, DATA_FOLDER},
     comparison,
-    figures::{counted, duration, number},
     output::Paint,
 };
 

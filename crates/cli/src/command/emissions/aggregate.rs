@@ -2,16 +2,11 @@
 
 use clap::Args;
 use greentune_carbon::aggregate::AggregateEmissions;
+use greentune_core_config::quantities::{counted, duration, emissions, energy, number};
 use greentune_workbench::operation::GetAggregateEmissions;
 
 use super::between;
-use crate::{
-    failure::Failure,
-    figures::{counted, duration, emissions, energy, number},
-    output::Paint,
-    session::Session,
-    table::table,
-};
+use crate::{failure::Failure, output::Paint, session::Session, table::table};
 
 /// Arguments of `emissions aggregate`.
 #[derive(Args, Debug)]

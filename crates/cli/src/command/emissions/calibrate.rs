@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use greentune_core_config::quantities::number;
 use greentune_workbench::operation::{CalibrateMeter, CalibrateMeterResponse};
 
-use crate::{failure::Failure, figures::number, output::Paint, session::Session};
+use crate::{failure::Failure, output::Paint, session::Session};
 
 /// Arguments of `emissions calibrate`.
 #[derive(Args, Debug)]

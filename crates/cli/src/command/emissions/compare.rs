@@ -2,15 +2,11 @@
 
 use clap::Args;
 use greentune_carbon::compare::EmissionsComparison;
+use greentune_core_config::quantities::{duration, emissions, energy};
 use greentune_workbench::operation::CompareEmissions;
 
 use super::between;
-use crate::{
-    failure::Failure,
-    figures::{duration, emissions, energy},
-    output::Paint,
-    session::Session,
-};
+use crate::{failure::Failure, output::Paint, session::Session};
 
 /// Arguments of `emissions compare`.
 #[derive(Args, Debug)]

@@ -2,15 +2,11 @@
 
 use clap::Args;
 use greentune_carbon::summary::CurrentEmissions;
+use greentune_core_config::quantities::{duration, emissions, energy, number};
 use greentune_workbench::operation::GetCurrentEmissions;
 
 use super::run_of;
-use crate::{
-    failure::Failure,
-    figures::{duration, emissions, energy, number},
-    output::Paint,
-    session::Session,
-};
+use crate::{failure::Failure, output::Paint, session::Session};
 
 /// Arguments of `emissions current`.
 #[derive(Args, Debug)]

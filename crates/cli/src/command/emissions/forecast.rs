@@ -1,9 +1,10 @@
 //! `greentune emissions forecast`: the hours in which electricity will be cleanest.
 
 use clap::Args;
+use greentune_core_config::quantities::number;
 use greentune_workbench::operation::ForecastCarbonIntensity;
 
-use crate::{failure::Failure, figures::number, session::Session};
+use crate::{failure::Failure, session::Session};
 
 /// Arguments of `emissions forecast`.
 #[derive(Args, Debug)]

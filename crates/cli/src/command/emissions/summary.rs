@@ -1,15 +1,11 @@
 //! `greentune emissions summary`: what a run used.
 
 use clap::Args;
+use greentune_core_config::quantities::{duration, emissions, energy, number};
 use greentune_workbench::operation::GetEmissionsSummary;
 
 use super::{between, run_of};
-use crate::{
-    failure::Failure,
-    figures::{duration, emissions, energy, number},
-    output::Paint,
-    session::Session,
-};
+use crate::{failure::Failure, output::Paint, session::Session};
 
 /// The answer of the workbench.
 type EmissionsSummary = greentune_carbon::summary::EmissionsSummary;
@@ -76,11 +72,7 @@ pub fn basis(summary: &EmissionsSummary) -> Vec<String> {
     let mut lines = Vec::new();
     for provenance in summary.stages.iter().filter_map(|stage| stage.provenance.as_ref()) {
         for part in &provenance.components {
-            let basis = match part.basis {
-                greentune_core_config::emissions::EnergyBasis::Measured => "measured",
-                greentune_core_config::emissions::EnergyBasis::Modelled => "modelled",
-            };
-            lines.push(format!("{} {basis}: {}", part.component, part.method));
+            lines.push(format!("{} {}: {}", part.component, part.basis, part.method));
         }
         let intensity = number(provenance.carbon_intensity_g_per_kwh);
         lines.push(format!("grid {intensity} g CO2e per kWh: {}", provenance.carbon_intensity_source));

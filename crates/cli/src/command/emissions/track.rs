@@ -5,6 +5,7 @@ use std::{ffi::OsString, path::PathBuf, sync::Arc};
 use clap::{Args, ValueEnum};
 use greentune_core_config::{
     port::{TransferProgress, TransferReporter},
+    quantities::{duration, emissions, energy},
     settings::TrackingMode,
 };
 use greentune_workbench::{
@@ -14,11 +15,7 @@ use greentune_workbench::{
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 use super::between;
-use crate::{
-    failure::Failure,
-    figures::{duration, emissions, energy},
-    session::Session,
-};
+use crate::{failure::Failure, session::Session};
 
 /// A mode, by its name in settings.
 #[derive(Clone, Copy, Debug, ValueEnum)]

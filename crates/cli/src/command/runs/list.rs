@@ -1,12 +1,13 @@
 //! `greentune runs list`: a table of runs.
 
 use clap::Args;
+use greentune_core_config::quantities::emissions;
 use greentune_workbench::{
     RunSummary,
     operation::{ListRuns, ListRunsResponse},
 };
 
-use crate::{failure::Failure, figures::emissions, output::Paint, session::Session, table::list};
+use crate::{failure::Failure, output::Paint, session::Session, table::list};
 
 /// Arguments of `runs list`.
 #[derive(Args, Debug)]

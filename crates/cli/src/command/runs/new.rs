@@ -3,17 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use greentune_core_config::quantities::{counted, number};
 use greentune_workbench::operation::{
     ConfigurationSummary, ConfigureTrainingRun, ConfigureTrainingRunResponse, TrainingData,
 };
 
-use crate::{
-    failure::Failure,
-    figures::{counted, number},
-    output::Paint,
-    progress::Transfers,
-    session::Session,
-};
+use crate::{failure::Failure, output::Paint, progress::Transfers, session::Session};
 
 /// Arguments of `runs new`.
 #[derive(Args, Debug)]

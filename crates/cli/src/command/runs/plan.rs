@@ -4,12 +4,12 @@ use clap::Args;
 use greentune_core_config::{
     memory::bytes_in_words,
     plan::{MemoryPlan, PlanAccuracy, PlanBasis, PlannedActual, StageTime, TrainingPlan},
+    quantities::{count, counted, duration, emissions, energy, number},
 };
 use greentune_workbench::operation::{PlanTraining, PlanTrainingResponse};
 
 use crate::{
     failure::Failure,
-    figures::{count, counted, duration, emissions, energy, number},
     output::Paint,
     session::Session,
     table::{list, table},

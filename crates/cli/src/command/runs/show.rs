@@ -4,18 +4,13 @@ use clap::Args;
 use greentune_core_config::{
     manifest::{RunManifest, StageRecord},
     memory::bytes_in_words,
+    quantities::{counted, duration, emissions, energy},
     resolve::{KeyDoc, registry},
 };
 use greentune_workbench::operation::{ShowRun, ShowRunResponse};
 
 use super::plan::how_far_off;
-use crate::{
-    comparison,
-    failure::Failure,
-    figures::{counted, duration, emissions, energy},
-    output::Paint,
-    session::Session,
-};
+use crate::{comparison, failure::Failure, output::Paint, session::Session};
 
 /// Arguments of `runs show`.
 #[derive(Args, Debug)]

@@ -55,7 +55,7 @@ where
         (record.energy_consumed * 3.6e6 / record.duration, basis, uncertainty(&provenance))
     });
     let (power_w, power_basis, power_uncertainty) = match power {
-        Some((watts, basis, uncertainty)) => (Some(watts), basis.to_owned(), uncertainty),
+        Some((watts, basis, uncertainty)) => (Some(watts), basis.to_string(), uncertainty),
         None => (None, String::new(), 0.0),
     };
     Ok(PlanMeasurement {
