@@ -59,5 +59,11 @@ pub fn write(layout: &RunLayout, manifest: &mut RunManifest) -> Result<()> {
             *path = if inside.as_os_str().is_empty() { ".".into() } else { inside.to_owned() };
         }
     });
+    // Where settings came from: `FILE:LINE`.
+    for source in written.sources.values_mut() {
+        if let Ok(inside) = Path::new(source.as_str()).strip_prefix(root) {
+            *source = inside.to_string_lossy().into_owned();
+        }
+    }
     json::write(&layout.manifest(), &written)
 }

@@ -201,7 +201,7 @@ mod tests {
         let (_root, host) = host(&[]);
         let found = available(&host);
         assert_eq!(found.bytes, None);
-        assert!(found.limited_by.contains("does not tell"));
+        assert!(found.limited_by.contains("does not report"));
         assert_eq!((resident(&host), out_of_memory_kills(&host)), (None, None));
     }
 

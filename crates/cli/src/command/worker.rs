@@ -118,7 +118,7 @@ mod tests {
     fn a_panic_is_a_problem_with_its_text() {
         let problem = guarded::<()>(|| panic!("shape {}", 3)).unwrap_err();
         assert_eq!((problem.kind, problem.code.as_str()), (ProblemKind::Internal, "worker.panic"));
-        assert_eq!(problem.message, "the trainer broke off: shape 3");
+        assert_eq!(problem.message, "the trainer panicked: shape 3");
         assert_eq!(guarded(|| Ok(1)), Ok(1));
     }
 }

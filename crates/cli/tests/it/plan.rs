@@ -104,7 +104,7 @@ fn memory_is_planned_within_a_quarter_and_earlier_runs_tell_the_next_ones_pace()
         let shown = ran(&mut planned.command(&["runs", "show", &first]));
         assert!(shown.stdout.contains("actual/planned") && shown.stdout.contains("peak memory"), "{shown:?}");
         let page = ran(&mut planned.command(&["runs", "plan", &second]));
-        for words in ["memory", "time", "carbon", "cost", "stage 1", "base weights", "taken for granted"] {
+        for words in ["memory", "time", "carbon", "cost", "stage 1", "base weights", "assumptions"] {
             assert!(page.stdout.contains(words), "{words}: {page:?}");
         }
     }

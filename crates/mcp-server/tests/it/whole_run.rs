@@ -112,7 +112,7 @@ async fn a_data_set_is_prepared() {
     let (content, text) = session.succeed("prepare_dataset", arguments).await;
     assert_eq!((&content["duplicates"], &content["deduplicated"]), (&json!(1), &json!(true)));
     assert!(text.starts_with("9 records in ") && text.contains("1 duplicate left out."), "{text}");
-    assert!(text.contains("Look at this: a warning.") && text.ends_with("raw.md."), "{text}");
+    assert!(text.contains("Warning: a warning.") && text.ends_with("raw.md."), "{text}");
 }
 
 #[tokio::test]

@@ -59,7 +59,7 @@ pub fn new_manifest(run: &RunLayout) -> RunManifest {
         "status": "not_started",
         "platform": {"kind": "local"},
         "settings": Settings::default(),
-        "sources": {},
+        "sources": {"training.seed": format!("{}:7", root.join("config/fine_tuning_config.toml").display())},
         "data": {"train": root.join("data/train.jsonl"), "validation": "/elsewhere/validation.jsonl"},
         "base_model_path": root.join("base"),
         "input_hashes": {hashed: "00"},

@@ -24,6 +24,7 @@ fn paths_inside_the_project_are_relative_to_it_and_the_folder_can_be_moved() {
     );
     assert_eq!(written["base_model_path"], "base");
     assert_eq!(written["input_hashes"], json!({"data/train.jsonl": "00"}));
+    assert_eq!(written["sources"], json!({"training.seed": "config/fine_tuning_config.toml:7"}));
     let root = folder.run.project().root();
     assert!(!text.contains(&*root.to_string_lossy()), "{text}");
 
