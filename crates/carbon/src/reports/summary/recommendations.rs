@@ -359,7 +359,7 @@ mod tests {
         let at_home = advice(&[row(ten_kwh("USA"), &[])], &RunFacts::default());
         assert_eq!(
             at_home[0].text,
-            "The same 10.0 kWh would have emitted 240 g instead of 3.69 kg in United States (vermont) \
+            "The same 10.0 kWh would have emitted 237 g instead of 3.69 kg in United States (vermont) \
               (24 g/kWh, 2023)."
         );
         assert!((saved(&at_home, RecommendationKind::CleanerPlace) - 3.45).abs() < 0.01);
