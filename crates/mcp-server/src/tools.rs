@@ -27,7 +27,7 @@ pub const NOT_OFFERED: &[(&str, &str)] = &[
     ("forecast_carbon_intensity", "get_emissions_summary recommends cleaner hours where there is a forecast"),
     ("sync_tracking", "trackers are followed while a run is trained; what is left is for its user to send"),
     ("show_config", "every setting is long; configure_training_run answers what is in force for a run"),
-    ("diagnose", "for whoever installs greentune"),
+    ("diagnose", "for the person who installs greentune"),
 ];
 
 /// The tools, in the order of the registry.

@@ -1,10 +1,10 @@
-//! What is told of finished runs, from what they left in their folders.
+//! Reports on finished runs, from the files in their folders.
 //!
 //! [`comparison`] sets adaptive sparse training beside full training: each figure with its interval, how it was got, and
 //! what limits what it says. [`card`] writes the model card of one run. Both take the energy of a run from one place, which
 //! adds up what the meters of its stages left.
 //!
-//! Nothing is looked up here: runs come read, and text goes back to whoever asked. Charts are returned, not written.
+//! This crate reads no index and writes no file: callers hand it runs and get text and charts back.
 
 pub mod card;
 pub mod comparison;

@@ -41,6 +41,10 @@ pub struct Train {
     /// Train even if the run does not seem to fit into memory
     #[arg(long)]
     no_memory_check: bool,
+    /// Where to train: local, the only platform of this version [default: where the run trained before]
+    #[arg(long, value_name = "NAME", hide_possible_values = true)]
+    #[arg(value_parser = PossibleValuesParser::new(PlatformKind::ALL.map(PlatformKind::as_str)))]
+    platform: Option<String>,
     #[command(flatten)]
     image: ImageArguments,
 }
@@ -49,11 +53,6 @@ pub struct Train {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Image classifier, in one line")]
 struct ImageArguments {
-    /// Where it trains: local
-    #[arg(long, value_name = "NAME", requires = "dataset")]
-    #[arg(value_parser = PossibleValuesParser::new(PlatformKind::ALL.map(PlatformKind::as_str)))]
-    #[arg(hide_possible_values = true)]
-    platform: Option<String>,
     /// Architecture
     #[arg(long, value_name = "NAME", value_parser = VISION_MODELS.to_vec(), requires = "dataset", hide_possible_values = true)]
     #[arg(long_help = format!("Architecture: {}", VISION_MODELS.join(", ")))]
@@ -117,7 +116,7 @@ impl ValueEnum for PolicyName {
 
 impl ImageArguments {
     /// The run that is asked for, if one is.
-    fn request(self, session: &Session) -> Option<ConfigureImageRun> {
+    fn request(self, session: &Session, platform: Option<PlatformKind>) -> Option<ConfigureImageRun> {
         let (dataset, model) = (session.here(&self.dataset?), self.model?);
         let warmup =
             self.warmup_epochs.map(|epochs| (String::from("ast.warmup_epochs"), Value::from(epochs)));
@@ -127,7 +126,7 @@ impl ImageArguments {
             session.project().unwrap_or_else(|| session.here(&PathBuf::from(format!("{name}-training"))));
         Some(ConfigureImageRun {
             project_path: Some(project),
-            platform: self.platform.as_deref().and_then(|name| name.parse::<PlatformKind>().ok()),
+            platform,
             dataset,
             model,
             ast_config: self.ast.then(|| AstConfig {
@@ -151,8 +150,9 @@ impl ImageArguments {
 impl Train {
     pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
         let memory_check = self.no_memory_check.then_some(false);
+        let platform = self.platform.as_deref().and_then(|name| name.parse::<PlatformKind>().ok());
         let settings = self.image.set.clone();
-        if let Some(request) = self.image.request(session) {
+        if let Some(request) = self.image.request(session, platform) {
             let workbench = session.workbench_with(&settings)?;
             let made = workbench.configure_image_run(request).await?;
             session.output.say(|paint| made_in_words(&made, paint))?;
@@ -161,6 +161,7 @@ impl Train {
                 project_path: Some(made.project_path.clone()),
                 stage: self.stage,
                 async_mode: Some(self.detach),
+                platform,
                 memory_check,
                 ..StartTraining::of(&made.run_id)
             };
@@ -176,6 +177,7 @@ impl Train {
             project_path,
             stage: self.stage,
             async_mode: Some(self.detach),
+            platform,
             memory_check,
             ..StartTraining::of(&run_id)
         };

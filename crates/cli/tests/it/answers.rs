@@ -73,4 +73,13 @@ fn runs_are_configured_listed_and_shown() {
     assert!(shown["manifest"]["data"]["validation"].as_str().unwrap().ends_with("validation.jsonl"));
     let monitored = sandbox.run(["monitor", run_id]);
     assert!(monitored.stdout.contains(&format!("greentune train {run_id}")), "{monitored:?}");
+
+    // A platform that is not available takes no run, and leaves it as it was.
+    let refused = sandbox.run(["train", run_id, "--platform", "ray"]);
+    assert!(refused.code == 69 && refused.stderr.contains("on the platform \"ray\""), "{refused:?}");
+    let shown = sandbox.run(["runs", "show", run_id, "--json"]).json();
+    assert_eq!(
+        (&shown["manifest"]["status"], &shown["manifest"]["platform"]["kind"]),
+        (&"not_started".into(), &"local".into())
+    );
 }

@@ -14,7 +14,7 @@ fn a_client_is_served_over_standard_input_and_output() {
     assert!(listed_tools().iter().any(|tool| tool == "start_training"));
 }
 
-/// The names of the tools that a client is told of; the server ends with its client.
+/// The names of the tools that the server lists; the server ends with its client.
 pub fn listed_tools() -> Vec<String> {
     let sandbox = Sandbox::new();
     let mut command = sandbox.command(["mcp", "--root", "."]);

@@ -124,7 +124,7 @@ impl Entry {
         (self.request_schema)()
     }
 
-    /// The same in brief, for whoever reads it in every conversation; what it leaves out is checked all the same.
+    /// The same in brief: models read it in every conversation. Arguments that it leaves out are still accepted and checked.
     pub fn brief_request_schema(&self) -> Map<String, Value> {
         schema::brief((self.request_schema)())
     }
