@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, error::ErrorKind};
+use clap::{CommandFactory as _, Parser, error::ErrorKind};
 use greentune_core_config::ProblemKind;
 use tokio::runtime;
 
@@ -24,7 +24,7 @@ pub fn run() -> ExitCode {
         let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
             Failure::new(ProblemKind::Internal, "runtime.start", format!("cannot start the runtime: {error}"))
         })?;
-        let result = runtime.block_on(command.run(&session));
+        let result = runtime.block_on(command.run(&session, CommandLine::command()));
         // A read of standard input that never ends must not keep the process.
         runtime.shutdown_background();
         result

@@ -2,7 +2,7 @@
 
 use std::{fs, io::BufRead, path::Path};
 
-use greentune_core_config::{Problem, ProblemKind};
+use greentune_core_config::Problem;
 
 /// Folder of the base model, relative to the project.
 pub const BASE_MODEL_FOLDER: &str = "models/base";
@@ -54,6 +54,6 @@ fn unpack_into(folder: &Path, files: &[BundledFile]) -> Result<(), Problem> {
 
 fn not_written(path: &Path, error: &std::io::Error) -> Problem {
     let message = format!("cannot write {}: {error}", path.display());
-    Problem::new(ProblemKind::Unavailable, "demo.unpack", message)
+    Problem::of_file(error, message)
         .with_hint("choose a folder that can be written, with 20 MB free, by --dir")
 }

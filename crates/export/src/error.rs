@@ -4,18 +4,26 @@ use std::path::PathBuf;
 
 use greentune_core_config::{Diagnostic, FileFault, Problem, ProblemKind};
 
-use crate::format::ExportFormat;
-
 /// Why an export, or reading its inputs, failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExportError {
     /// The format is planned and cannot be written yet.
-    #[error("exporting as {0} is not available yet; available: {available}", available = ExportFormat::available_words())]
-    NotAvailableYet(ExportFormat),
+    #[error("exporting as {format} is not available yet; available: {available}")]
+    NotAvailableYet {
+        /// The format.
+        format: &'static str,
+        /// Those that can be written.
+        available: String,
+    },
     /// The word is not a format.
-    #[error("\"{0}\" is not an export format; allowed: {words}", words = ExportFormat::WORDS.join(", "))]
-    UnknownFormat(String),
+    #[error("\"{word}\" is not an export format; allowed: {}", allowed.join(", "))]
+    UnknownFormat {
+        /// What was asked for.
+        word: String,
+        /// The words for all formats.
+        allowed: &'static [&'static str],
+    },
     /// A folder that the request names does not exist.
     #[error("the folder of the {what} does not exist: {path}", path = path.display())]
     FolderMissing {
@@ -157,8 +165,8 @@ impl ExportError {
     fn kind_and_code(&self) -> (ProblemKind, &'static str) {
         use ProblemKind::{Conflict, Internal, InvalidInput, NotFound, Unavailable, Unsupported};
         match self {
-            Self::NotAvailableYet(_) => (Unsupported, "export.not_available_yet"),
-            Self::UnknownFormat(_) => (InvalidInput, "export.unknown_format"),
+            Self::NotAvailableYet { .. } => (Unsupported, "export.not_available_yet"),
+            Self::UnknownFormat { .. } => (InvalidInput, "export.unknown_format"),
             Self::FolderMissing { .. } => (NotFound, "export.folder_missing"),
             Self::FileMissing { .. } => (NotFound, "export.file_missing"),
             Self::NoWeights { .. } => (NotFound, "export.no_weights"),
@@ -182,10 +190,10 @@ impl ExportError {
 
     fn hint(&self) -> &'static str {
         match self {
-            Self::NotAvailableYet(_) => {
+            Self::NotAvailableYet { .. } => {
                 "Export as huggingface (a complete folder for transformers) or as safetensors."
             }
-            Self::UnknownFormat(_) => "Use one of the formats that are listed.",
+            Self::UnknownFormat { .. } => "Use one of the formats that are listed.",
             Self::FolderMissing { .. } => {
                 "Check the path; adapters exist once a stage has finished training."
             }

@@ -8,30 +8,14 @@ use serde::{Deserialize, Serialize};
 use crate::{
     content::WrittenFile,
     error::ExportError,
-    format::{ExportFormat, Source},
+    format::Source,
     merge::check_fit,
     peft::Adapters,
+    request::ExportRequest,
     staging::{Staging, sha256_of},
     verify::Verification,
     weights::ModelWeights,
 };
-
-/// What to export, and where to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ExportRequest {
-    /// Folder of the base model, with safetensors weights.
-    pub base_model: PathBuf,
-    /// Folder of the adapters, in PEFT's layout.
-    pub adapters: PathBuf,
-    /// The form of the export.
-    pub format: ExportFormat,
-    /// Folder to make; it must not exist, or be empty.
-    pub destination: PathBuf,
-    /// Whether the adapters are merged into the base model; else they are exported as they are.
-    pub merge: bool,
-    /// Markdown for `README.md`, which the format `huggingface` has.
-    pub model_card: Option<String>,
-}
 
 /// What an export wrote and proved.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -172,9 +172,10 @@ mod tests {
     use super::*;
     use crate::{
         content::WrittenFile,
-        export::{ExportRequest, export},
-        format::{ExportFormat, Source},
+        export::export,
+        format::Source,
         peft::{self, AdapterConfig},
+        request::{ExportFormat, ExportRequest},
         staging::sha256_of,
         weights::{ModelWeights, encode_header},
     };

@@ -8,10 +8,12 @@ mod badges;
 mod body;
 mod comparison;
 mod figures;
+mod inputs;
 mod loading;
 mod metadata;
 mod references;
 mod results;
+mod row;
 mod sustainability;
 
 use greentune_core_config::{

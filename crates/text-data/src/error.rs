@@ -3,7 +3,7 @@
 use std::{io, path::PathBuf};
 
 use greentune_core_config::{
-    Diagnostic, Location, Problem, ProblemKind,
+    Diagnostic, FileFault, Location, Problem, ProblemKind,
     settings::{DatasetFormat, DatasetSchema},
     task::DatasetCounts,
 };
@@ -160,8 +160,8 @@ pub enum DataError {
 impl DataError {
     fn code(&self) -> &'static str {
         match self {
-            Self::NotFound { .. } => "data.not_found",
-            Self::Unreadable { .. } => "data.unreadable",
+            Self::NotFound { .. } => "data.missing",
+            Self::Unreadable { source, .. } | Self::Unwritable { source, .. } => FileFault::of(source).code(),
             Self::Format { .. } => "data.format",
             Self::Table { .. } => "data.table",
             Self::Empty { .. } | Self::NothingToDraw => "data.empty",
@@ -177,7 +177,6 @@ impl DataError {
             Self::Exists { .. } => "data.exists",
             Self::WritesInput { .. } => "data.writes_input",
             Self::Changed { .. } => "data.changed",
-            Self::Unwritable { .. } => "data.unwritable",
         }
     }
 
@@ -185,7 +184,7 @@ impl DataError {
         match self {
             Self::NotFound { .. } | Self::TokenizerNotFound { .. } => ProblemKind::NotFound,
             Self::Exists { .. } | Self::Changed { .. } => ProblemKind::Conflict,
-            Self::Unwritable { .. } => ProblemKind::Unavailable,
+            Self::Unreadable { source, .. } | Self::Unwritable { source, .. } => FileFault::of(source).kind(),
             _ => ProblemKind::InvalidInput,
         }
     }

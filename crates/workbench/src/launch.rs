@@ -265,22 +265,6 @@ impl Launched {
     }
 }
 
-/// Notes in the manifest here how a run ended that was trained elsewhere.
-pub(crate) fn note_end(layout: &RunLayout, mut ended: RunManifest) -> Result<()> {
-    let lock = lock::take(layout)?;
-    // Somebody may have started it again meanwhile.
-    let now = manifest::read(layout)?;
-    if now.status.is_active() && now.platform == ended.platform && now.last_seq == ended.last_seq {
-        ended.last_seq = read_after(&layout.events(), ended.last_seq, usize::MAX)?
-            .last()
-            .map(|event| event.seq)
-            .or(ended.last_seq);
-        manifest::write(layout, &mut ended)?;
-    }
-    drop(lock);
-    Ok(())
-}
-
 /// The stages to ask the worker for; empty for all.
 fn requested_stages(run: &Run, demand: Demand) -> Result<Vec<u8>> {
     let run_id = &run.manifest.run_id;

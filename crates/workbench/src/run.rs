@@ -9,12 +9,11 @@ use greentune_core_config::{
     settings::Task,
 };
 pub(crate) use greentune_run_folder::Run;
-use greentune_run_folder::{RunView, manifest};
+use greentune_run_folder::{RunView, lock, manifest, read_after};
 
 use crate::{
     Result, Workbench, WorkbenchError,
     job_store::{JobStore, runs_of, unknown_run},
-    launch::note_end,
     out_of_memory,
     project::run_in,
 };
@@ -69,6 +68,22 @@ impl Workbench {
     pub(crate) fn status_of(&self, layout: &RunLayout) -> Result<RunStatus> {
         self.look(layout, RunView::status)
     }
+}
+
+/// Notes in the manifest here how a run ended that was trained elsewhere.
+fn note_end(layout: &RunLayout, mut ended: RunManifest) -> Result<()> {
+    let lock = lock::take(layout)?;
+    // Somebody may have started it again meanwhile.
+    let now = manifest::read(layout)?;
+    if now.status.is_active() && now.platform == ended.platform && now.last_seq == ended.last_seq {
+        ended.last_seq = read_after(&layout.events(), ended.last_seq, usize::MAX)?
+            .last()
+            .map(|event| event.seq)
+            .or(ended.last_seq);
+        manifest::write(layout, &mut ended)?;
+    }
+    drop(lock);
+    Ok(())
 }
 
 /// Says in `manifest` why the worker of a run on this machine probably broke off, when memory is the likely cause.

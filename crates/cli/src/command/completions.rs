@@ -1,9 +1,9 @@
 //! `greentune completions`: prints the completion script of a shell.
 
-use clap::{Args, CommandFactory};
+use clap::Args;
 use clap_complete::{Shell, generate};
 
-use crate::{arguments::CommandLine, failure::Failure, session::Session};
+use crate::{failure::Failure, session::Session};
 
 /// Arguments of `completions`.
 #[derive(Args, Debug)]
@@ -13,9 +13,10 @@ pub struct Completions {
 }
 
 impl Completions {
-    pub(super) fn run(self, session: &Session) -> Result<(), Failure> {
+    /// Prints the script for `command_line`, which is all of greentune's.
+    pub(super) fn run(self, session: &Session, mut command_line: clap::Command) -> Result<(), Failure> {
         let mut script = Vec::new();
-        generate(self.shell, &mut CommandLine::command(), "greentune", &mut script);
+        generate(self.shell, &mut command_line, "greentune", &mut script);
         let script = String::from_utf8_lossy(&script);
         session.output.answer(&script, |_| script.to_string())
     }

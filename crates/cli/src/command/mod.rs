@@ -69,8 +69,8 @@ pub enum Command {
 }
 
 impl Command {
-    /// Runs the command.
-    pub async fn run(self, session: &Session) -> Result<(), Failure> {
+    /// Runs the command; `command_line` is all of greentune's.
+    pub async fn run(self, session: &Session, command_line: clap::Command) -> Result<(), Failure> {
         match self {
             Self::Demo(demo) => demo.run(session).await,
             Self::New(new) => new.run(session).await,
@@ -87,7 +87,7 @@ impl Command {
             Self::Emissions(emissions) => emissions.run(session).await,
             Self::Doctor(doctor) => doctor.run(session).await,
             Self::Config(config) => config.run(session).await,
-            Self::Completions(completions) => completions.run(session),
+            Self::Completions(completions) => completions.run(session, command_line),
             Self::Mcp(mcp) => mcp.run(session).await,
             Self::Worker(worker) => worker.run(session),
         }

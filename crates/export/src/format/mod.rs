@@ -2,11 +2,12 @@
 
 use std::{fmt, path::Path, str::FromStr};
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
 use crate::{
-    content::PlannedFile, error::ExportError, export::ExportRequest, peft::Adapters, weights::ModelWeights,
+    content::PlannedFile,
+    error::ExportError,
+    peft::Adapters,
+    request::{ExportFormat, ExportRequest},
+    weights::ModelWeights,
 };
 
 mod folder;
@@ -30,21 +31,6 @@ pub(crate) struct Source<'a> {
     pub(crate) request: &'a ExportRequest,
     pub(crate) base: &'a ModelWeights,
     pub(crate) adapters: &'a Adapters,
-}
-
-/// The form that an export takes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum ExportFormat {
-    /// Weights and configuration alone; a merged model is one file, with its tokenizer.
-    Safetensors,
-    /// A complete folder for transformers or PEFT, with a model card; shards stay as the base model has them.
-    #[default]
-    Huggingface,
-    /// For Apple's MLX; not available yet.
-    Mlx,
-    /// For llama.cpp; not available yet.
-    Gguf,
 }
 
 /// What is known of a format.
@@ -95,7 +81,7 @@ impl ExportFormat {
     }
 
     /// The words for the formats that can be written, in a sentence.
-    pub(crate) fn available_words() -> String {
+    fn available_words() -> String {
         let available = REGISTRY.iter().filter(|entry| entry.writer.is_some());
         available.map(|entry| entry.word).collect::<Vec<_>>().join(", ")
     }
@@ -120,7 +106,10 @@ impl ExportFormat {
 
     /// What writes it; an error when it is not available yet.
     pub(crate) fn writer(self) -> Result<&'static dyn Format, ExportError> {
-        REGISTRY[self as usize].writer.ok_or(ExportError::NotAvailableYet(self))
+        REGISTRY[self as usize].writer.ok_or_else(|| ExportError::NotAvailableYet {
+            format: self.as_str(),
+            available: Self::available_words(),
+        })
     }
 }
 
@@ -135,7 +124,7 @@ impl FromStr for ExportFormat {
 
     fn from_str(word: &str) -> Result<Self, ExportError> {
         let known = Self::ALL.into_iter().find(|format| format.as_str() == word);
-        known.ok_or_else(|| ExportError::UnknownFormat(word.into()))
+        known.ok_or_else(|| ExportError::UnknownFormat { word: word.into(), allowed: Self::WORDS })
     }
 }
 

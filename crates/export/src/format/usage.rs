@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::export::ExportRequest;
+use crate::request::ExportRequest;
 
 /// A merged model with transformers, adapters with PEFT on their base model.
 pub(super) fn in_python(request: &ExportRequest, destination: &Path) -> String {

@@ -107,7 +107,7 @@ fn carbon_reported(subject: &Subject) -> Option<String> {
 fn reproducible(subject: &Subject) -> Option<String> {
     let manifest = subject.manifest();
     let revision = manifest.git_revision.as_deref().filter(|revision| !revision.ends_with("-dirty"))?;
-    let inputs = super::body::inputs(manifest);
+    let inputs = super::inputs::inputs(manifest);
     let complete = !inputs.is_empty() && inputs.iter().all(|input| input.sha256.is_some());
     complete.then(|| {
         format!(

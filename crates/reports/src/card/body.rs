@@ -17,29 +17,19 @@ use super::{
     Subject, Weights,
     badges::Badge,
     figures::{devices, trained_parameters},
+    inputs::{Input, data_name, inputs},
     loading::{Loading, loading},
     references::references,
     results::{
         Classification, EpochLine, Evaluation, Headline, classification, epochs, evaluations, headline,
         statistics,
     },
+    row::{Row, row},
     sustainability::{
         ComponentLine, StageCost, components, energy_sentence, hardware, limits, stage_costs, sustainability,
     },
 };
 use crate::Result;
-
-/// A line of a table.
-#[derive(Debug, Serialize)]
-pub(super) struct Row {
-    pub label: &'static str,
-    pub value: String,
-}
-
-/// A row, where there is a value.
-pub(super) fn row(label: &'static str, value: Option<impl Into<String>>) -> Option<Row> {
-    value.map(Into::into).filter(|value: &String| !value.is_empty()).map(|value| Row { label, value })
-}
 
 /// Everything that a template may show.
 #[derive(Debug, Serialize)]
@@ -91,14 +81,6 @@ struct Reproducing {
     commands: String,
     settings: String,
     is_full: bool,
-}
-
-/// Something that the run was made from.
-#[derive(Debug, Serialize)]
-pub(super) struct Input {
-    pub role: &'static str,
-    pub name: String,
-    pub sha256: Option<String>,
 }
 
 pub(super) fn body(subject: &Subject, template: CardTemplate, badges: &[Badge]) -> Result<Body> {
@@ -159,17 +141,6 @@ fn architecture(model: &str) -> &str {
         ("vit_small", "ViT-Small"),
     ];
     NAMES.iter().find(|(word, _)| *word == model).map_or(model, |(_, name)| name)
-}
-
-/// A data set's name: its last folder or file that does not only say which part it is.
-pub(super) fn data_name(path: &Path) -> String {
-    const PARTS: &[&str] = &["train", "training", "val", "valid", "validation", "test"];
-    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let last = name(path);
-    match path.parent() {
-        Some(parent) if PARTS.contains(&last.as_str()) && parent.file_name().is_some() => name(parent),
-        _ => last,
-    }
 }
 
 fn summary(subject: &Subject) -> String {
@@ -332,32 +303,6 @@ fn stage(subject: &Subject, record: &StageRecord) -> StageLine {
         data: data.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         hash: manifest.input_hashes.get(&*data.to_string_lossy()).cloned(),
     }
-}
-
-/// What the run was made from, in the manifest's order: data sets, then the weights or configuration that it began with.
-pub(super) fn inputs(manifest: &RunManifest) -> Vec<Input> {
-    let data = &manifest.data;
-    let base = match &manifest.settings.vision.model {
-        Some(_) => manifest.base_model_path.clone(),
-        None => manifest.base_model_path.join("config.json"),
-    };
-    let files = [
-        ("training data", Some(&data.train)),
-        ("validation data", Some(&data.validation)),
-        ("test data", data.test.as_ref()),
-        ("training data of stage 2", data.stage2_train.as_ref()),
-        ("validation data of stage 2", data.stage2_validation.as_ref()),
-        ("base model", Some(&base)),
-    ];
-    let named = files.into_iter().filter_map(|(role, path)| Some((role, path?)));
-    named
-        .filter(|(_, path)| !path.as_os_str().is_empty())
-        .map(|(role, path)| Input {
-            role,
-            name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-            sha256: manifest.input_hashes.get(&*path.to_string_lossy()).cloned(),
-        })
-        .collect()
 }
 
 fn reproducing(subject: &Subject, template: CardTemplate) -> Result<Reproducing> {

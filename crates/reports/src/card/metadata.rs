@@ -12,12 +12,7 @@ use greentune_core_config::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{
-    Subject, Weights,
-    badges::Badge,
-    body::{data_name, title},
-    figures::own_evaluations,
-};
+use super::{Subject, Weights, badges::Badge, body::title, figures::own_evaluations, inputs::data_name};
 
 /// The metadata, an object.
 pub(super) fn metadata(subject: &Subject, badges: &[Badge]) -> Value {

@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use super::{
     Subject,
-    body::data_name,
     figures::{accuracy, own_evaluation},
+    inputs::data_name,
 };
 use crate::statistics::Proportion;
 

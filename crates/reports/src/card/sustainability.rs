@@ -12,8 +12,8 @@ use serde::Serialize;
 
 use super::{
     Subject,
-    body::{Row, row},
     figures::{accuracy, training_seconds},
+    row::{Row, row},
 };
 use crate::run_energy::Total;
 

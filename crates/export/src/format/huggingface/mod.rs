@@ -7,7 +7,7 @@ use super::{Format, Source, folder, usage};
 use crate::{
     content::{self, PlannedFile, copy, existing_copies, merged_weights},
     error::ExportError,
-    export::ExportRequest,
+    request::ExportRequest,
     weights::INDEX_FILE,
 };
 

@@ -6,7 +6,7 @@ use super::{Format, Source, folder, usage};
 use crate::{
     content::{PlannedFile, merged_weights},
     error::ExportError,
-    export::ExportRequest,
+    request::ExportRequest,
     weights::{SINGLE_FILE, Tensor},
 };
 

@@ -1,0 +1,38 @@
+//! What is to be exported.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What to export, and where to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExportRequest {
+    /// Folder of the base model, with safetensors weights.
+    pub base_model: PathBuf,
+    /// Folder of the adapters, in PEFT's layout.
+    pub adapters: PathBuf,
+    /// The form of the export.
+    pub format: ExportFormat,
+    /// Folder to make; it must not exist, or be empty.
+    pub destination: PathBuf,
+    /// Whether the adapters are merged into the base model; else they are exported as they are.
+    pub merge: bool,
+    /// Markdown for `README.md`, which the format `huggingface` has.
+    pub model_card: Option<String>,
+}
+
+/// The form that an export takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ExportFormat {
+    /// Weights and configuration alone; a merged model is one file, with its tokenizer.
+    Safetensors,
+    /// A complete folder for transformers or PEFT, with a model card; shards stay as the base model has them.
+    #[default]
+    Huggingface,
+    /// For Apple's MLX; not available yet.
+    Mlx,
+    /// For llama.cpp; not available yet.
+    Gguf,
+}
