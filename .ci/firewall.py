@@ -36,23 +36,19 @@ LAYERS = {
     "workbench": [
         "core-config",
         "durable",
-        "http-client",
-        "ast-sparsity",
         "run-folder",
         "carbon",
         "tracking",
         "scaffold",
         "platforms-kaggle-hf",
         "image-data",
-        "text-data",
         "export",
         "reports",
     ],
     "mcp-server": ["core-config", "workbench"],
-    "monitor-api": ["core-config", "workbench"],
-    "cli": ["core-config", "http-client", "carbon", "trainer-burn", "workbench", "mcp-server", "monitor-api"],
+    "cli": ["core-config", "http-client", "carbon", "trainer-burn", "workbench", "mcp-server"],
     # For tests alone; nobody else may depend on it (deny.toml).
-    "test-support": ["core-config", "durable", "run-folder", "carbon", "export", "workbench"],
+    "test-support": ["core-config", "run-folder", "export", "workbench"],
 }
 
 
