@@ -33,6 +33,23 @@ impl Workbench {
         Ok(run)
     }
 
+    /// The run of the job `job_id`: a run's own id, or the id that a platform gave.
+    pub(crate) fn find_job(&self, project_path: Option<&Path>, job_id: &str) -> Result<RunLayout> {
+        let named = self.find_run(project_path, job_id);
+        if named.is_ok() {
+            return named;
+        }
+        let runs = match project_path {
+            Some(path) => runs_of(&self.open_project(path)?),
+            None => JobStore::open(self.config())?.all()?,
+        };
+        let roots = self.allowed_roots();
+        let is_job = |run: &RunLayout| {
+            manifest::read(run).is_ok_and(|manifest| manifest.platform.job_id.as_deref() == Some(job_id))
+        };
+        runs.into_iter().filter(|run| roots.contain(run.folder())).find(is_job).map_or(named, Ok)
+    }
+
     /// Finds a run and reads it with all of its events.
     pub(crate) fn read_run(&self, project_path: Option<&Path>, run_id: &str) -> Result<Run> {
         self.read_whole(self.find_run(project_path, run_id)?)

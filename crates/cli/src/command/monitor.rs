@@ -57,7 +57,7 @@ fn page(response: &MonitorTrainingProgressResponse, paint: Paint) -> String {
         ("pace", joined([pace, response.remaining_seconds.map(|left| format!("{} left", duration(left)))])),
         ("device", response.device.clone()),
         (
-            "energy",
+            "emissions",
             joined([
                 response.carbon_emissions_kg.map(emissions),
                 power.map(|now| format!("{} W", number(now.power_w))),

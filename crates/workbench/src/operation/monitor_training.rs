@@ -7,12 +7,12 @@ use greentune_run_folder::RunView;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Result, Workbench};
+use crate::{Result, Workbench, WorkbenchError};
 
 /// Ask how far a job is.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct MonitorTraining {
-    /// Id of the job: on this machine the run's.
+    /// Id of the job, or of its run.
     pub job_id: String,
     /// Where it trains; this machine when absent.
     pub platform: Option<PlatformKind>,
@@ -56,10 +56,22 @@ pub struct MonitorTrainingResponse {
 
 impl Workbench {
     /// Reads the figures of a job from the run's files.
+    ///
+    /// Errors: no run and no job has that id; the job is on another platform than the request says.
     pub async fn monitor_training(&self, request: MonitorTraining) -> Result<MonitorTrainingResponse> {
         self.blocking(move |workbench| {
-            let run = workbench.find_run(request.project_path.as_deref(), &request.job_id)?;
-            workbench.look(&run, job)
+            let run = workbench.find_job(request.project_path.as_deref(), &request.job_id)?;
+            workbench.look(&run, |view| {
+                let kind = view.manifest().platform.kind;
+                match request.platform.filter(|named| *named != kind) {
+                    Some(other) => Err(WorkbenchError::InvalidValue {
+                        key: "platform",
+                        found: other.to_string(),
+                        allowed: format!("{kind}, where the job is, or nothing"),
+                    }),
+                    None => Ok(job(view)),
+                }
+            })?
         })
         .await
     }

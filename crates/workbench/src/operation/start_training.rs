@@ -159,6 +159,9 @@ impl Workbench {
         let StartTraining { project_path, run_id, stage, async_mode, platform, memory_check, .. } = request;
         let run_id = run_id.unwrap_or_default();
         let demand = stage.map_or(Demand::All, Demand::Stage);
+        if let Some(kind) = platform {
+            self.platforms().get(kind)?;
+        }
         let overrides = Overrides { memory_check, platform, ..Overrides::default() };
         self.train(project_path, run_id, demand, async_mode, overrides).await
     }

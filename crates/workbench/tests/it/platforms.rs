@@ -10,8 +10,8 @@ use greentune_test_support::elsewhere::Elsewhere;
 use greentune_workbench::{
     Workbench,
     operation::{
-        CancelTraining, ListRuns, MonitorTrainingProgress, MonitorTrainingProgressResponse, ResumeTraining,
-        StartTraining,
+        CancelTraining, ListRuns, MonitorTraining, MonitorTrainingProgress, MonitorTrainingProgressResponse,
+        ResumeTraining, StartTraining,
     },
 };
 
@@ -73,6 +73,15 @@ async fn a_run_is_trained_elsewhere_and_what_it_made_comes_home() {
     }
     let listed = workbench.list_runs(ListRuns::default()).await.unwrap().runs;
     assert_eq!((listed[0].platform, listed[0].status), (PlatformKind::Ray, RunStatus::Completed));
+    // The platform's own id of the job leads to the run as well.
+    let job = |platform| MonitorTraining { job_id: "job-1".into(), platform, project_path: None };
+    let seen = workbench.monitor_training(job(Some(PlatformKind::Ray))).await.unwrap();
+    assert_eq!((seen.status, seen.job_id), (RunStatus::Completed, run.run_id()));
+    let elsewhere = problem(workbench.monitor_training(job(Some(PlatformKind::Kaggle))).await.unwrap_err());
+    assert_eq!(elsewhere.code, "request.value");
+    assert!(elsewhere.message.contains("ray, where the job is"), "{elsewhere}");
+    let other = MonitorTraining { job_id: "job-9".into(), ..MonitorTraining::default() };
+    assert_eq!(problem(workbench.monitor_training(other).await.unwrap_err()).code, "run.unknown");
     // Its manifest there says where it was, too, and names no folder of this machine's project.
     let text = fs::read_to_string(there.manifest()).unwrap();
     assert!(!text.contains(&*run.project().root().to_string_lossy()), "{text}");
