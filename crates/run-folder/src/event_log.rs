@@ -171,9 +171,9 @@ impl EventReader {
     }
 }
 
-/// The event in `line`, unless it cannot be read or its number is not above those before it.
+/// The event in `line`, unless it cannot be read, its number is not above those before it, or no number could follow.
 pub(crate) fn event_of(line: &[u8], next_seq: u64) -> Option<Event> {
-    serde_json::from_slice(line).ok().filter(|event: &Event| event.seq >= next_seq)
+    serde_json::from_slice(line).ok().filter(|event: &Event| (next_seq..u64::MAX).contains(&event.seq))
 }
 
 /// Up to `limit` events after the number `after`, or all events when it is `None`. There are none when there is no log

@@ -10,7 +10,7 @@ use greentune_core_config::{
     Problem,
     event::{Event, EventKind, StepMetrics},
     layout::RunLayout,
-    manifest::{RunManifest, RunStatus},
+    manifest::{RunManifest, RunStatus, StageRecord},
     platform::{JobState, PlatformKind},
 };
 use jiff::Timestamp;
@@ -57,6 +57,7 @@ struct ManifestFile {
     format_version: u32,
     last_seq: Option<u64>,
     updated_at: Timestamp,
+    stages: Vec<StageRecord>,
 }
 
 /// The last evaluation while training.
@@ -172,7 +173,15 @@ impl RunView {
         let contact = self.contact.as_ref().map(|problem| {
             format!("no contact with the platform {}: {}", self.manifest.platform.kind, problem.message)
         });
-        seen.warnings.iter().cloned().chain(unreadable).chain(contact).collect()
+        let missing = self.events_are_missing().then(|| {
+            String::from("the end of events.jsonl is missing; the figures of the stages are the manifest's")
+        });
+        seen.warnings.iter().cloned().chain(unreadable).chain(missing).chain(contact).collect()
+    }
+
+    /// Whether the manifest has seen events that the log does not have any more.
+    fn events_are_missing(&self) -> bool {
+        self.file.last_seq.is_some_and(|last| last >= self.seen.next_seq)
     }
 
     /// Why the platform could not be asked at the last look.
@@ -276,7 +285,7 @@ impl RunView {
         let Self { manifest, cursor, seen, steps, .. } = self;
         let mut unreadable = UnreadableLines::default();
         let read = cursor.read(file, |place, line| {
-            if let Some(seq) = number_of_step(line).filter(|seq| *seq >= seen.next_seq) {
+            if let Some(seq) = number_of_step(line).filter(|seq| (seen.next_seq..u64::MAX).contains(seq)) {
                 seen.next_seq = seq + 1;
                 unreadable.readable(&mut seen.unreadable_line);
                 steps.push(line);
@@ -318,6 +327,10 @@ impl RunView {
         if status == RunStatus::Interrupted && job == Some(&JobState::Missing) {
             self.manifest.problem = Some(job_missing(&self.manifest));
         }
+        if self.events_are_missing() {
+            // The manifest knows more than what is left of the log.
+            self.manifest.stages.clone_from(&self.file.stages);
+        }
         for stage in &mut self.manifest.stages {
             // A stage cannot be at work in a run that is not.
             if stage.status.is_active() && !status.is_active() {
@@ -339,7 +352,9 @@ fn job_missing(manifest: &RunManifest) -> Problem {
 
 /// What is said of a line of `events.jsonl` that cannot be read.
 pub(crate) fn unreadable_in_words(line: u64) -> String {
-    format!("line {line} of events.jsonl cannot be read and was left out; the events behind it were read")
+    format!(
+        "line {line} of events.jsonl cannot be read and was left out; every event behind it that can be read was read"
+    )
 }
 
 impl ManifestFile {
@@ -351,6 +366,7 @@ impl ManifestFile {
             format_version: manifest.format_version,
             last_seq: manifest.last_seq,
             updated_at: manifest.updated_at,
+            stages: manifest.stages.clone(),
         }
     }
 }

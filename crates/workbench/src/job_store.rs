@@ -12,7 +12,7 @@ use greentune_core_config::{
     layout::{CONFIG_FILE, ProjectLayout, RunLayout},
     manifest::RunManifest,
 };
-use greentune_run_folder::manifest;
+use greentune_run_folder::{RunSummary, manifest};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::{Result, WorkbenchConfig, WorkbenchError};
@@ -149,14 +149,23 @@ impl JobStore {
             .map_err(self.failed())
     }
 
-    /// Keeps runs in short: folder, stamp of the files, summary as JSON.
-    pub(crate) fn keep_summaries(&self, kept: &[(String, String, String)]) -> Result<()> {
+    /// Keeps runs in short, and notes those that the index did not know: run, stamp of its files, summary.
+    pub(crate) fn keep_summaries(&self, kept: &[(RunLayout, String, RunSummary)]) -> Result<()> {
         let write = || {
             self.connection.execute_batch("BEGIN IMMEDIATE")?;
-            let mut statement =
-                self.connection.prepare("INSERT OR REPLACE INTO summaries VALUES (?1, ?2, ?3)")?;
-            for (folder, stamp, summary) in kept {
-                statement.execute(params![folder, stamp, summary])?;
+            let mut note =
+                self.connection.prepare("INSERT OR IGNORE INTO runs VALUES (?1, ?2, ?3, ?4, ?5)")?;
+            let mut keep = self.connection.prepare("INSERT OR REPLACE INTO summaries VALUES (?1, ?2, ?3)")?;
+            for (run, stamp, summary) in kept {
+                let folder = run.folder().to_string_lossy();
+                note.execute(params![
+                    folder,
+                    run.run_id(),
+                    run.project().root().to_string_lossy(),
+                    summary.created_at.to_string(),
+                    summary.platform.as_str(),
+                ])?;
+                keep.execute(params![folder, stamp, serde_json::to_string(summary).unwrap_or_default()])?;
             }
             self.connection.execute_batch("COMMIT")
         };

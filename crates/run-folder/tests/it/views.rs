@@ -83,7 +83,7 @@ fn a_line_that_cannot_be_read_is_mentioned_once_and_the_rest_is_read() {
     drop(writer);
     let text = folder.events().replacen("\"seq\":1", "\"seq\":?", 1).replacen("\"seq\":3", "\"seq\":?", 1);
     fs::write(folder.run.events(), &text).unwrap();
-    let warning = "line 2 of events.jsonl cannot be read and was left out; the events behind it were read";
+    let warning = "line 2 of events.jsonl cannot be read and was left out; every event behind it that can be read was read";
     let view = open(&folder);
     assert_eq!(view.warnings(), [warning]);
     assert_eq!(view.manifest().stages[0].steps_done, 3, "the last step counts");
@@ -114,6 +114,33 @@ fn a_log_that_is_replaced_or_shrinks_is_read_anew() {
     fs::rename(&other, folder.run.events()).unwrap();
     view.refresh(&LocalLiveness).unwrap();
     assert_eq!((view.last_seq(), view.manifest().stages[0].steps_done), (Some(4), 3));
+}
+
+#[test]
+fn a_log_that_lost_its_end_does_not_undo_what_the_manifest_knows() {
+    let folder = Folder::new();
+    let mut writer = folder.writer();
+    for event in whole_run() {
+        writer.append(event).unwrap();
+    }
+    writer.finish(None).unwrap();
+    let whole = open(&folder);
+    let text = folder.events();
+    let mut kept = open(&folder);
+    fs::write(folder.run.events(), text.split_inclusive('\n').take(4).collect::<String>()).unwrap();
+    kept.refresh(&LocalLiveness).unwrap();
+    for view in [kept, open(&folder)] {
+        assert_eq!(view.manifest().stages, whole.manifest().stages);
+        assert_eq!(
+            (view.status(), view.summary().progress_percentage.round() as u64),
+            (RunStatus::Completed, 100)
+        );
+        assert!(view.warnings().last().unwrap().contains("is missing"), "{:?}", view.warnings());
+    }
+    // A number that leaves none for the next event is no event.
+    let last = Event { seq: u64::MAX, at: Timestamp::UNIX_EPOCH, kind: started() };
+    append_line(&folder.run.events(), &last);
+    assert_eq!(open(&folder).last_seq(), Some(3));
 }
 
 #[test]

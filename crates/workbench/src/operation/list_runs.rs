@@ -58,7 +58,7 @@ impl Workbench {
             }
             match self.look(&layout, RunView::summary) {
                 Ok(summary) => {
-                    new.extend(serde_json::to_string(&summary).ok().map(|text| (folder, stamp, text)));
+                    new.push((layout, stamp, summary.clone()));
                     response.runs.push(summary);
                 }
                 Err(error) => response.unreadable.push(error.to_string()),

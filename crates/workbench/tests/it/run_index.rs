@@ -74,6 +74,23 @@ async fn a_lost_or_broken_index_is_made_anew_from_the_run_folders() {
 }
 
 #[tokio::test]
+async fn listing_a_project_makes_its_runs_known_again() {
+    let sandbox = Sandbox::new("trains").await;
+    let run = sandbox.configured().await;
+    for file in ["state.db", "state.db-wal", "state.db-shm"] {
+        let _ = fs::remove_file(sandbox.root().join("home").join(file));
+    }
+    let everywhere = async || {
+        let listed = sandbox.workbench.list_runs(ListRuns::default()).await.unwrap().runs;
+        listed.into_iter().map(|run| run.run_id).collect::<Vec<_>>()
+    };
+    assert_eq!(everywhere().await, [""; 0]);
+    let request = ListRuns { project_path: Some(sandbox.project.root().to_owned()) };
+    sandbox.workbench.list_runs(request).await.unwrap();
+    assert_eq!(everywhere().await, [run.run_id()]);
+}
+
+#[tokio::test]
 async fn the_same_id_in_two_projects_asks_which() {
     let sandbox = Sandbox::new("trains").await;
     let run = sandbox.configured().await;
