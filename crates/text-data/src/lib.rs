@@ -14,6 +14,7 @@
 //! that a resumed run continues with the same records.
 #![allow(clippy::single_range_in_vec_init)] // labels are a list of ranges, often of one
 
+mod control_tokens;
 mod dataset;
 mod encode;
 mod error;

@@ -18,10 +18,25 @@ pub(super) enum Body {
         input: String,
         response: String,
     },
-    /// Turns of which the last is the assistant's.
-    Conversation(Vec<Turn>),
+    /// A conversation that ends with the assistant's turn.
+    Conversation(Conversation),
     /// Text that is learnt as it stands, behind a prompt that may be empty.
     Completion { prompt: String, completion: String },
+}
+
+/// Turns of which the last is the assistant's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Conversation {
+    pub(super) turns: Vec<Turn>,
+    /// The tools that the assistant may call, as the record has them; null when it has none.
+    pub(super) tools: Value,
+}
+
+impl Conversation {
+    /// A conversation without tools.
+    pub(super) fn new(turns: Vec<Turn>) -> Self {
+        Self { turns, tools: Value::Null }
+    }
 }
 
 /// What one of the speakers says.
@@ -29,6 +44,22 @@ pub(super) enum Body {
 pub(super) struct Turn {
     pub(super) role: Role,
     pub(super) content: String,
+    /// Whether the loss is computed on it. Only a turn of the assistant is ever learnt.
+    pub(super) is_learnt: bool,
+    /// What else a chat template may read of the message, such as `tool_calls`, as the record has it.
+    pub(super) extras: Fields,
+}
+
+impl Turn {
+    /// A turn that is learnt if the assistant says it.
+    pub(super) fn new(role: Role, content: impl Into<String>) -> Self {
+        Self { role, content: content.into(), is_learnt: role == Role::Assistant, extras: Fields::new() }
+    }
+
+    /// The calls of tools in it; empty when there are none.
+    pub(super) fn tool_calls(&self) -> &[Value] {
+        self.extras.get("tool_calls").and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    }
 }
 
 /// A speaker.
@@ -37,6 +68,8 @@ pub(super) enum Role {
     System,
     User,
     Assistant,
+    /// What a tool answers to the assistant's call.
+    Tool,
 }
 
 impl Role {
@@ -46,6 +79,7 @@ impl Role {
             Self::System => "system",
             Self::User => "user",
             Self::Assistant => "assistant",
+            Self::Tool => "tool",
         }
     }
 }
@@ -133,10 +167,10 @@ fn conversation(fields: &Fields, role_key: &str, content_key: &str) -> Result<Bo
     }
     let system = optional_text(fields, "system")?;
     if !is_blank(&system) && turns.first().is_some_and(|turn| turn.role != Role::System) {
-        turns.insert(0, Turn { role: Role::System, content: system });
+        turns.insert(0, Turn::new(Role::System, system));
     }
     match turns.last() {
-        Some(Turn { role: Role::Assistant, .. }) => Ok(Body::Conversation(turns)),
+        Some(Turn { role: Role::Assistant, .. }) => Ok(Body::Conversation(Conversation::new(turns))),
         Some(Turn { role, .. }) => Err(Fault::new(
             Reason::EndsWithUser,
             "data.ends_with_user",
@@ -172,7 +206,7 @@ fn read_turn(turn: &Value, number: usize, role_key: &str, content_key: &str) -> 
     if role == Role::Assistant && is_blank(content) {
         return Err(empty(&format!("turn {number}, the assistant's, is empty")));
     }
-    Ok(Turn { role, content: content.clone() })
+    Ok(Turn::new(role, content.clone()))
 }
 
 /// The turns in a field: a list, or a text that holds one, as tables without nested columns have it.
@@ -278,12 +312,14 @@ mod tests {
             {"role": "assistant", "content": "a"}]});
         let sharegpt = json!({"system": "s", "conversations": [{"from": "human", "value": "u"},
             {"from": "gpt", "value": "a"}]});
-        let Body::Conversation(turns) = read(&messages).unwrap() else { panic!("no conversation") };
+        let Body::Conversation(Conversation { turns, .. }) = read(&messages).unwrap() else {
+            panic!("no conversation")
+        };
         assert_eq!(
             turns.iter().map(|turn| turn.role.as_str()).collect::<Vec<_>>(),
             ["system", "user", "assistant"]
         );
-        assert_eq!(read(&sharegpt).unwrap(), Body::Conversation(turns));
+        assert_eq!(read(&sharegpt).unwrap(), Body::Conversation(Conversation::new(turns)));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::{
     sampler::mix,
-    schema::{Body, Role},
+    schema::{Body, Conversation, Role},
 };
 
 /// Values of a sketch; with 16 an estimated similarity is off by about 0.1.
@@ -32,7 +32,7 @@ impl Fingerprint {
             }
             Body::Completion { prompt, completion } if prompt.is_empty() => (Vec::new(), completion.as_str()),
             Body::Completion { prompt, completion } => (vec![prompt.as_str()], completion.as_str()),
-            Body::Conversation(turns) => {
+            Body::Conversation(Conversation { turns, .. }) => {
                 let (last, before) = turns
                     .split_last()
                     .map_or(("", &turns[..]), |(last, before)| (last.content.as_str(), before));
@@ -142,13 +142,13 @@ mod tests {
     fn text_without_a_prompt_has_none() {
         let text = Fingerprint::of(&Body::Completion { prompt: String::new(), completion: "once".into() });
         assert_eq!(text.prompt, None);
-        let turn = |role, content: &str| Turn { role, content: content.into() };
+        let turn = |role, content: &str| Turn::new(role, content);
         let talk = |system: &str| {
-            Fingerprint::of(&Body::Conversation(vec![
+            Fingerprint::of(&Body::Conversation(Conversation::new(vec![
                 turn(Role::System, system),
                 turn(Role::User, "hi"),
                 turn(Role::Assistant, "hello"),
-            ]))
+            ])))
         };
         assert_eq!(talk("a").prompt, talk("b").prompt);
     }
