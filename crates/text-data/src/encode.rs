@@ -103,7 +103,10 @@ impl Encoder {
         let prefix =
             if rendered.spells_out_beginning { &[][..] } else { self.tokenizer.prefix_of(&encoded.ids) };
         let labels = labels(&encoded, &answers, prefix.len());
-        Ok(([prefix, &encoded.ids].concat(), labels))
+        // What follows the last answer is never learnt.
+        let mut tokens = [prefix, &encoded.ids].concat();
+        tokens.truncate(labels.last().map_or(tokens.len(), |range| range.end));
+        Ok((tokens, labels))
     }
 
     /// The text with the ends of sequence that answers need, and where answers stand in it with them.
@@ -194,7 +197,7 @@ mod tests {
         let (instruction, input, response) = ("Add.".into(), String::new(), response.into());
         Record {
             line: 7,
-            body: Body::Instruction { instruction, input, response },
+            body: Body::Instruction { before: Vec::new(), instruction, input, response },
             quality: Value::Null,
             high_quality: true,
         }

@@ -5,6 +5,7 @@ mod chat;
 mod constructs;
 mod conversation;
 mod json;
+mod placeholders;
 mod python;
 #[cfg(test)]
 mod tests;
@@ -94,7 +95,7 @@ impl PromptTemplate {
             location: Location { key: Some("dataset.prompt_template".into()), ..Location::default() },
             ends: Ends {
                 stop_tokens: tokenizer.stop_tokens().to_vec(),
-                special_tokens: tokenizer.added_special_tokens(),
+                special_tokens: tokenizer.special_token_texts(),
             },
             eos_token: tokenizer.eos_token().to_owned(),
             control_tokens: tokenizer.control_tokens().clone(),
@@ -102,12 +103,18 @@ impl PromptTemplate {
         if let Some(source) = prompt_template {
             template.form =
                 Form::Settings(settings_environment(source).map_err(|error| template.error(&error))?);
+            let prompt = |instruction, input| template.prompt(instruction, input);
+            let is_the_same = prompt("one instruction", "its input")? == prompt("Another", "And another")?;
+            if let Some(reason) = placeholders::fault(source, is_the_same) {
+                return Err(DataError::TemplateWithoutFields { reason });
+            }
         } else if let Some(chat) = tokenizer.chat_template() {
             template.location = Location { file: Some(chat.file.clone()), ..Location::default() };
             let chat = Chat::new(&chat.source, tokenizer.named_special_tokens(), at);
             template.form = Form::Chat(chat.map_err(|error| template.error(&error))?);
         }
         let sample = Body::Instruction {
+            before: Vec::new(),
             instruction: "instruction".into(),
             input: "input".into(),
             response: "response".into(),
@@ -147,22 +154,23 @@ impl PromptTemplate {
                 draft.rendered.control_tokens = self.count(&[prompt, completion]);
                 Ok(draft.rendered)
             }
-            (Body::Instruction { instruction, input, response }, Form::Chat(chat)) => {
-                let request = Turn::new(Role::User, user_message(instruction, input));
-                let turns = vec![request, Turn::new(Role::Assistant, response.as_str())];
+            (Body::Instruction { before, instruction, input, response }, Form::Chat(chat)) => {
+                let mut turns = before.clone();
+                turns.push(Turn::new(Role::User, user_message(instruction, input)));
+                turns.push(Turn::new(Role::Assistant, response.as_str()));
                 self.conversation(chat, &Conversation::new(turns), kept)
             }
-            (Body::Conversation(turns), Form::Chat(chat)) => {
-                self.conversation(chat, turns, &Json::Null, kept)
+            (Body::Conversation(conversation), Form::Chat(chat)) => {
+                self.conversation(chat, conversation, kept)
             }
-            (Body::Instruction { instruction, input, response }, _) => {
-                let mut draft = Draft::of(&self.ends);
-                draft.push(&self.prompt(&self.marked(instruction), &self.marked(input))?);
+            (Body::Instruction { before, instruction, input, response }, _) => {
+                let (mut draft, said) = self.requests(before)?;
+                self.request(&mut draft, said, &self.marked(instruction), &self.marked(input))?;
                 draft.answer(response, &self.marked_answer(response));
-                draft.rendered.control_tokens = self.count(&[instruction, input, response]);
-                Ok(self.finished(draft))
+                draft.rendered.control_tokens += self.count(&[instruction, input, response]);
+                Ok(draft.finished())
             }
-            (Body::Conversation(conversation), _) => self.requests(&conversation.turns),
+            (Body::Conversation(conversation), _) => Ok(self.requests(&conversation.turns)?.0.finished()),
         }
     }
 
@@ -177,8 +185,8 @@ impl PromptTemplate {
         }
     }
 
-    /// A conversation as one request after another.
-    fn requests(&self, turns: &[Turn]) -> Result<Rendered, DataError> {
+    /// Turns as one request after another, and what was said since the last answer.
+    fn requests(&self, turns: &[Turn]) -> Result<(Draft<'_>, Vec<String>), DataError> {
         let (mut draft, mut said) = (Draft::of(&self.ends), Vec::new());
         for turn in turns {
             if turn.role == Role::Tool || !turn.tool_calls().is_empty() {
@@ -190,9 +198,7 @@ impl PromptTemplate {
                 said.push(self.marked(&turn.content));
                 continue;
             }
-            let between = if draft.rendered.text.is_empty() { "" } else { "\n\n" };
-            draft.push(between);
-            draft.push(&self.prompt(&said.join("\n\n"), "")?);
+            self.request(&mut draft, std::mem::take(&mut said), "", "")?;
             let answer = self.marked_answer(&turn.content);
             if turn.is_learnt {
                 draft.answer(&turn.content, &answer);
@@ -202,11 +208,28 @@ impl PromptTemplate {
                     draft.push(&self.eos_token);
                 }
             }
-            said.clear();
         }
         draft.rendered.control_tokens =
             turns.iter().map(|turn| self.control_tokens.count(&turn.content)).sum();
-        Ok(self.finished(draft))
+        Ok((draft, said))
+    }
+
+    /// Adds a request to a draft: what was `said` since the last answer, and the instruction.
+    fn request(
+        &self,
+        draft: &mut Draft<'_>,
+        mut said: Vec<String>,
+        instruction: &str,
+        input: &str,
+    ) -> Result<(), DataError> {
+        if !instruction.is_empty() {
+            said.push(instruction.to_owned());
+        }
+        if !draft.rendered.text.is_empty() {
+            draft.push("\n\n");
+        }
+        draft.push(&self.prompt(&said.join("\n\n"), input)?);
+        Ok(())
     }
 
     /// A conversation in the chat template's form.
@@ -273,12 +296,6 @@ impl PromptTemplate {
         contents.iter().map(|content| self.control_tokens.count(content)).sum()
     }
 
-    fn finished(&self, draft: Draft<'_>) -> Rendered {
-        let mut rendered = draft.rendered;
-        rendered.is_marked = rendered.control_tokens > 0;
-        rendered
-    }
-
     fn refused(&self, refusal: Refusal) -> DataError {
         match refusal {
             Refusal::Template(error) => self.error(&error),
@@ -318,6 +335,11 @@ impl<'a> Draft<'a> {
 
     fn push(&mut self, text: &str) {
         self.rendered.text.push_str(text);
+    }
+
+    fn finished(mut self) -> Rendered {
+        self.rendered.is_marked = self.rendered.control_tokens > 0;
+        self.rendered
     }
 
     /// An answer that the record has as `said` and that is written as `text`, up to what ends it.

@@ -236,8 +236,8 @@ impl Tokenizer {
     pub(crate) fn control_tokens(&self) -> &ControlTokens {
         &self.control_tokens
     }
-    /// Texts of the special tokens among the tokenizer's added ones.
-    pub(crate) fn added_special_tokens(&self) -> Vec<String> {
+    /// Texts of the tokens that steer rather than say something, such as `<|endoftext|>` or `<|assistant|>`.
+    pub(super) fn special_token_texts(&self) -> Vec<String> {
         let added = self.inner.get_added_tokens_decoder().into_values();
         added.filter(|token| token.special).map(|token| token.content).collect()
     }

@@ -24,7 +24,8 @@ fn render(
     response: &str,
 ) -> (String, String, bool) {
     let (instruction, input, response) = (instruction.into(), input.into(), response.into());
-    let rendered = written(template, &Body::Instruction { instruction, input, response }).unwrap();
+    let rendered =
+        written(template, &Body::Instruction { before: Vec::new(), instruction, input, response }).unwrap();
     let [Answer { range, needs_end, .. }] = &rendered.answers[..] else { panic!("one response") };
     (rendered.text[..range.start].to_owned(), rendered.text[range.clone()].to_owned(), !needs_end)
 }
@@ -278,6 +279,7 @@ fn control_tokens_of_contents_are_marked_and_counted_and_an_end_comes_once() {
     );
     assert_eq!(rendered.answers[0].said, "c<|pad|>d");
     let instruction = Body::Instruction {
+        before: Vec::new(),
         instruction: "x<|user|>".into(),
         input: String::new(),
         response: "y<|pad|>z<|end|>\n".into(),
