@@ -1,7 +1,7 @@
 //! The one place where backends are instantiated, and where the device is chosen at run time.
 
 use burn::backend::{Autodiff, Flex, flex::FlexDevice};
-use greentune_carbon::Surroundings;
+use greentune_carbon::MeterEnvironment;
 use greentune_core_config::{
     evaluation::{ClassificationReport, EvaluationReport},
     layout::RunLayout,
@@ -80,7 +80,7 @@ pub fn train(
     manifest: &RunManifest,
     layout: &RunLayout,
     stages: &[u8],
-    surroundings: &Surroundings,
+    surroundings: &MeterEnvironment,
     reporter: &mut dyn RunReporter,
 ) -> Result<Outcome, TrainError> {
     let chosen = choose(&manifest.settings)?;

@@ -124,6 +124,7 @@ const COMMANDS: &[Command] = {
                 ("learning_rate", Flag("--learning-rate")),
                 ("async_mode", Switch(true, "--detach")),
                 ("memory_check", Switch(false, "--no-memory-check")),
+                ("accept_changed_inputs", Switch(true, "--accept-changed-inputs")),
             ],
         ),
         command_of(
@@ -133,6 +134,7 @@ const COMMANDS: &[Command] = {
                 RUN,
                 ("async_mode", Switch(true, "--detach")),
                 ("memory_check", Switch(false, "--no-memory-check")),
+                ("accept_changed_inputs", Switch(true, "--accept-changed-inputs")),
                 ("budget_kg", Flag("--budget-kg")),
                 ("budget_kwh", Flag("--budget-kwh")),
             ],

@@ -21,7 +21,7 @@ use greentune_run_folder::{
 };
 
 use crate::{
-    Result, Workbench, WorkbenchError, carbon_watch, out_of_memory,
+    Result, Workbench, WorkbenchError, carbon_watch, inputs, out_of_memory,
     platform::Platforms,
     run::{Run, explain_end},
 };
@@ -55,6 +55,8 @@ pub(crate) struct Overrides {
     pub budget_kwh: Option<f64>,
     /// Where it trains from now on; where it did when absent.
     pub platform: Option<PlatformKind>,
+    /// Train although inputs are not what the run was configured with.
+    pub accept_changed_inputs: bool,
 }
 
 impl Overrides {
@@ -161,6 +163,11 @@ impl Workbench {
         overrides.apply(&mut queued);
         self.platforms().get(queued.platform.kind)?;
         carbon_watch::refuse_spent(&queued)?;
+        let changed = inputs::changed(&queued)?;
+        if !changed.is_empty() && !overrides.accept_changed_inputs {
+            return Err(inputs::refusal(&queued.run_id, demand == Demand::Again, &changed));
+        }
+        inputs::accept(&mut queued, changed);
         out_of_memory::refuse_too_large(&queued)?;
         Ok(queued)
     }
@@ -194,7 +201,7 @@ impl Launched {
                 return Ok(status);
             }
             if !status.is_active() {
-                return Err(self.died(workbench).await?);
+                return Err(self.unexpected_end(workbench).await?);
             }
             tokio::time::sleep(self.pause()).await;
         }
@@ -218,10 +225,10 @@ impl Launched {
         match status {
             RunStatus::Failed => match self.manifest(workbench).await?.problem {
                 Some(problem) => Err(problem.into()),
-                None => Err(self.died(workbench).await?),
+                None => Err(self.unexpected_end(workbench).await?),
             },
             RunStatus::Cancelled => Err(carbon_watch::end_of(&self.manifest(workbench).await?)),
-            RunStatus::Interrupted => Err(self.died(workbench).await?),
+            RunStatus::Interrupted => Err(self.unexpected_end(workbench).await?),
             status => Ok(status),
         }
     }
@@ -248,7 +255,7 @@ impl Launched {
     }
 
     /// The error for a worker that ended without a terminal event: the likely cause when memory is it.
-    async fn died(&self, workbench: &Workbench) -> Result<WorkbenchError> {
+    async fn unexpected_end(&self, workbench: &Workbench) -> Result<WorkbenchError> {
         let mut manifest = self.manifest(workbench).await?;
         let words = self.platform.last_words(&self.layout, &manifest);
         let is_local = manifest.platform.kind == PlatformKind::Local;

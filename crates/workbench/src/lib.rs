@@ -12,7 +12,7 @@ mod engine;
 mod error;
 mod git;
 mod hub;
-mod input_hash;
+mod inputs;
 mod job_store;
 mod launch;
 mod new_run;

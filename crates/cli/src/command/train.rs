@@ -41,6 +41,9 @@ pub struct Train {
     /// Train even if the run does not seem to fit into memory
     #[arg(long)]
     no_memory_check: bool,
+    /// Train although data or base model have changed since the run was configured
+    #[arg(long)]
+    accept_changed_inputs: bool,
     /// Where to train: local, the only platform of this version [default: where the run trained before]
     #[arg(long, value_name = "NAME", hide_possible_values = true)]
     #[arg(value_parser = PossibleValuesParser::new(PlatformKind::ALL.map(PlatformKind::as_str)))]
@@ -175,6 +178,7 @@ impl Train {
         let run_id = session.run_or_newest(self.run, open, "not completed").await?;
         let request = StartTraining {
             project_path,
+            accept_changed_inputs: self.accept_changed_inputs.then_some(true),
             stage: self.stage,
             async_mode: Some(self.detach),
             platform,

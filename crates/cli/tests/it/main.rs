@@ -3,6 +3,8 @@
 
 mod answers;
 mod assistant;
+#[cfg(unix)]
+mod elsewhere;
 mod help;
 mod hub;
 mod image_runs;

@@ -316,6 +316,10 @@ fn runs(ast: &[RunFigures], baseline: &[RunFigures]) -> Vec<Caveat> {
         );
         all.push(caveat("run.resumed", message));
     }
+    if let Some(which) = ids(runs().filter(|run| run.has_changed_inputs)) {
+        let message = format!("data or base model of {which} were changed after the run was configured");
+        all.push(caveat("run.inputs_changed", message));
+    }
     if let Some(which) = ids(runs().filter(|run| run.meter.as_ref().is_some_and(|meter| meter.has_slept))) {
         let message = format!(
             "the machine slept while {which} trained: sleep may be in its time, and modelled components are taken to draw \

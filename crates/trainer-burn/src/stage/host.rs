@@ -1,6 +1,6 @@
 use std::{fs, path::Path};
 
-use greentune_carbon::{Host, Surroundings, memory};
+use greentune_carbon::{Host, MeterEnvironment, memory};
 use greentune_core_config::{
     event::{EmissionsSoFar, EventKind},
     layout::RunLayout,
@@ -85,7 +85,7 @@ impl<'a> StageHost<'a> {
     }
 
     /// Begins to meter, adding to what earlier attempts recorded. Without a meter training goes on, with a warning.
-    pub fn start_meter(&mut self, surroundings: &Surroundings) -> Result<(), TrainError> {
+    pub fn start_meter(&mut self, surroundings: &MeterEnvironment) -> Result<(), TrainError> {
         let (meter, problem) = StageMeter::start(self.settings, self.layout, self.stage, surroundings);
         self.meter = meter;
         match problem {

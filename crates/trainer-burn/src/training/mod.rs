@@ -12,7 +12,7 @@ pub mod step;
 use std::path::Path;
 
 use burn::tensor::backend::AutodiffBackend;
-use greentune_carbon::Surroundings;
+use greentune_carbon::MeterEnvironment;
 use greentune_core_config::{
     layout::RunLayout, manifest::RunManifest, port::RunReporter, settings::Settings,
 };
@@ -29,7 +29,7 @@ use crate::{
 struct Run<'a, A: AutodiffBackend<InnerBackend: Ops>> {
     manifest: &'a RunManifest,
     layout: &'a RunLayout,
-    surroundings: &'a Surroundings,
+    surroundings: &'a MeterEnvironment,
     encoder: Encoder,
     decoder: Decoder<A::InnerBackend>,
     lora: LoraSettings,
@@ -41,7 +41,7 @@ pub fn run<A>(
     manifest: &RunManifest,
     layout: &RunLayout,
     stages: &[u8],
-    surroundings: &Surroundings,
+    surroundings: &MeterEnvironment,
     reporter: &mut dyn RunReporter,
     device: A::Device,
     device_name: &str,

@@ -137,7 +137,7 @@ impl Workbench {
         }
         ids.iter()
             .map(|id| {
-                let run = self.read_run(project, id)?;
+                let run = self.read_run_with_files(project, id)?;
                 let manifest = &run.manifest;
                 let is_whole = manifest.stages.iter().all(|stage| stage.status == RunStatus::Completed);
                 if manifest.status == RunStatus::Completed && is_whole && !manifest.stages.is_empty() {

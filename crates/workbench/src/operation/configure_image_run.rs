@@ -21,8 +21,7 @@ use serde_json::{Map, Value};
 use greentune_run_folder::new_record;
 
 use crate::{
-    Result, Workbench, WorkbenchError, command_line::command, input_hash, new_run::NewRun,
-    project::without_links,
+    Result, Workbench, WorkbenchError, command_line::command, inputs, new_run::NewRun, project::without_links,
 };
 
 /// Configure a run of an image classifier.
@@ -120,7 +119,7 @@ impl Workbench {
             pretrained.map(|path| self.input_file(&project, "vision.pretrained", path)).transpose()?;
         let mut input_hashes = BTreeMap::new();
         for path in [Some(&dataset), base_model_path.as_ref()].into_iter().flatten() {
-            input_hashes.insert(path.to_string_lossy().into_owned(), input_hash::sha256_of_all(path)?);
+            input_hashes.insert(path.to_string_lossy().into_owned(), inputs::sha256(path)?);
         }
         if is_new {
             make_project(&project, &project_name(&dataset), request)?;

@@ -17,7 +17,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Result, Workbench, WorkbenchError, base_model::BaseModel, hub::CancelOnDrop, input_hash::sha256,
+    Result, Workbench, WorkbenchError, base_model::BaseModel, hub::CancelOnDrop, inputs::sha256,
     new_run::NewRun,
 };
 
@@ -192,8 +192,8 @@ impl Workbench {
 
 fn input_hashes(data: &RunData, base_model: &BaseModel) -> Result<BTreeMap<String, String>> {
     let optional = [&data.test, &data.stage2_train, &data.stage2_validation].into_iter().flatten().cloned();
-    let files = [data.train.clone(), data.validation.clone(), base_model.config_path()];
-    let files: BTreeSet<_> = files.into_iter().chain(optional).collect();
+    let records = [data.train.clone(), data.validation.clone()].into_iter().chain(optional);
+    let files: BTreeSet<_> = records.chain(base_model.files()).collect();
     files.into_iter().map(|file| Ok((file.to_string_lossy().into_owned(), sha256(&file)?))).collect()
 }
 

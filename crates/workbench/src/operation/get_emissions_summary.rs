@@ -44,7 +44,7 @@ impl Workbench {
     /// Errors: the run is unknown, or nothing was metered yet.
     pub async fn get_emissions_summary(&self, request: GetEmissionsSummary) -> Result<EmissionsSummary> {
         self.blocking(move |workbench| {
-            let run = workbench.read_run(request.project_path.as_deref(), &request.run_id)?;
+            let run = workbench.read_run_with_files(request.project_path.as_deref(), &request.run_id)?;
             let factors = factors(run.manifest.settings.carbon.equivalences_file.as_deref())?;
             let cleaner_hours = cleaner_hours(&run, &workbench.config().meter.live);
             let facts = RunFacts { cleaner_hours, ..facts(&run, &factors)? };

@@ -15,7 +15,7 @@ use crate::{
     Result, Workbench,
     engine::wrong_answer,
     plan::{Past, accuracy_of, comparable_runs, last_accuracy, memory_ratios, past_of, put_together},
-    run::{Run, of_language_model},
+    run::{Run, require_language_model},
 };
 
 /// Plan a run.
@@ -86,7 +86,7 @@ impl Workbench {
 
     fn question(&self, request: &PlanTraining) -> Result<Question> {
         let run = self.read_run(request.project_path.as_deref(), &request.run_id)?;
-        let run = of_language_model(run, "planning", "train one epoch and look at `greentune monitor`")?;
+        let run = require_language_model(run, "planning", "train one epoch and look at `greentune monitor`")?;
         let status = run.manifest.status;
         let again = status == RunStatus::Completed && request.measure == Some(true);
         let stands = (status.is_active() || status == RunStatus::Completed) && !again;

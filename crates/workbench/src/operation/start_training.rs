@@ -31,6 +31,8 @@ pub struct StartTraining {
     pub platform: Option<PlatformKind>,
     /// Refuse what does not fit into memory.
     pub memory_check: Option<bool>,
+    /// Train although data or base model have changed.
+    pub accept_changed_inputs: Option<bool>,
     /// Images to learn from: a folder per class, CIFAR, IDX or Parquet.
     pub dataset: Option<PathBuf>,
     /// Image classifier: simplecnn, resnet18, efficientnet_b0, vit_tiny, ...
@@ -156,13 +158,14 @@ impl Workbench {
     /// of kind `cancelled`.
     pub async fn start_training(&self, request: StartTraining) -> Result<StartTrainingResponse> {
         let request = self.configured(request).await?;
+        let accept_changed_inputs = request.accept_changed_inputs.unwrap_or(false);
         let StartTraining { project_path, run_id, stage, async_mode, platform, memory_check, .. } = request;
         let run_id = run_id.unwrap_or_default();
         let demand = stage.map_or(Demand::All, Demand::Stage);
         if let Some(kind) = platform {
             self.platforms().get(kind)?;
         }
-        let overrides = Overrides { memory_check, platform, ..Overrides::default() };
+        let overrides = Overrides { memory_check, platform, accept_changed_inputs, ..Overrides::default() };
         self.train(project_path, run_id, demand, async_mode, overrides).await
     }
 

@@ -26,7 +26,11 @@ async fn a_project_that_was_made_can_be_configured() {
     let run = sandbox.project.run(&response.run_id);
     let manifest = manifest(&run);
     assert_eq!(manifest.stages.iter().map(|stage| stage.total_steps).collect::<Vec<_>>(), [5, 5]);
-    assert_eq!(manifest.input_hashes.len(), 3, "train, validation (which is test too), config.json");
+    assert_eq!(
+        manifest.input_hashes.len(),
+        5,
+        "train, validation (which is test too), and of the base config, tokenizer, weights"
+    );
     assert!(sandbox.project.model_config().is_file());
 }
 
