@@ -20,6 +20,13 @@ pub(crate) fn sha256(path: &Path) -> Result<String> {
     Ok(hex(hasher))
 }
 
+/// SHA-256 of `text`, in lower-case hexadecimal.
+pub(crate) fn sha256_of_text(text: &str) -> String {
+    let mut hasher = HashWriter(Sha256::new());
+    hasher.0.update(text);
+    hex(hasher)
+}
+
 /// Bytes of a folder's files that are read for its digest; of larger folders names and sizes count alone.
 const READ_UP_TO: u64 = 1 << 30;
 

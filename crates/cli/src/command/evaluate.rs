@@ -29,7 +29,7 @@ impl Evaluate {
         let request = EvaluateModel {
             project_path: session.project(),
             run_id: self.run,
-            test_dataset: session.input(&self.test),
+            test_dataset: session.input(&self.test)?,
             stage: self.stage,
             generate_records: self.generate,
         };

@@ -22,7 +22,7 @@ pub struct Export {
     #[arg(long, help = ExportFormat::help())]
     format: String,
     /// Folder to write; absent or empty
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, aliases = ["output-dir", "out"], value_name = "DIR")]
     to: PathBuf,
     /// Merge the adapters into the base model
     #[arg(long)]

@@ -22,8 +22,8 @@ pub struct New {
     #[arg(long)]
     description: Option<String>,
     /// Folder in which the project's folder is made [default: the current folder]
-    #[arg(long, visible_alias = "dir", value_name = "DIR", default_value = ".", hide_default_value = true)]
-    output_dir: PathBuf,
+    #[arg(long, aliases = ["output-dir", "dir"], value_name = "DIR", default_value = ".", hide_default_value = true)]
+    to: PathBuf,
 }
 
 impl New {
@@ -31,7 +31,7 @@ impl New {
         let request = GenerateFineTuningProject {
             base_model_config: base_model(session, self.base_model),
             project_name: self.name,
-            output_dir: session.here(&self.output_dir),
+            output_dir: session.here(&self.to),
             description: self.description,
             ..GenerateFineTuningProject::default()
         };

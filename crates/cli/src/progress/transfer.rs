@@ -30,7 +30,11 @@ impl Transfers {
     /// A display of downloads, which is visible where `output` shows progress, and `workbench` reporting to it.
     pub fn of(workbench: &Workbench, output: Output) -> (Self, Workbench) {
         let has_bar = output.shows_progress() && io::stderr().is_terminal();
-        let screen = Arc::new(Screen { output, bar: has_bar.then(bar), tenths: AtomicU64::new(0) });
+        let screen = Arc::new(Screen {
+            output,
+            bar: has_bar.then(bar).filter(|bar| !bar.is_hidden()),
+            tenths: AtomicU64::new(0),
+        });
         let workbench = workbench.reporting(Arc::clone(&screen) as _);
         (Self { screen }, workbench)
     }

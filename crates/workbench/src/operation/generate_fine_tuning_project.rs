@@ -126,7 +126,7 @@ impl Workbench {
 
     fn generate(&self, request: &GenerateFineTuningProject) -> Result<GenerateFineTuningProjectResponse> {
         ids::check_project_name(&request.project_name)?;
-        let parent = without_links(&request.output_dir)?;
+        let parent = without_links(&self.given_path(&request.output_dir)?)?;
         self.check_roots(&parent, &request.output_dir)?;
         let layers = Layers {
             run_overrides: settings_asked_for(request),
