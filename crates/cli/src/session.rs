@@ -11,7 +11,7 @@ use greentune_core_config::{
 use greentune_workbench::{Workbench, command_line::word, given_path, operation::ListRuns, without_links};
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::{environment::Environment, failure::Failure, output::Output};
+use crate::{command::new_run, environment::Environment, failure::Failure, output::Output};
 
 /// What every command works with.
 #[derive(Clone, Debug)]
@@ -124,7 +124,7 @@ impl Session {
         newest.ok_or_else(|| {
             let message = format!("the project {} has no run that is {wanted_words}", project.display());
             Failure::new(ProblemKind::NotFound, "run.none", message)
-                .suggesting(Suggestion::new("configure one", "configure_training_run"))
+                .suggesting(new_run())
                 .suggesting(Suggestion::new("or find one", "list_runs"))
         })
     }

@@ -276,6 +276,9 @@ pub fn flag_of(operation: &str, argument: &str) -> Option<String> {
 pub fn in_flags(operation: &str, mut problem: Problem) -> Problem {
     problem.message = text_in_flags(operation, &problem.message);
     problem.hint = problem.hint.map(|hint| text_in_flags(operation, &hint));
+    for suggestion in &mut problem.suggestions {
+        suggestion.purpose = text_in_flags(&suggestion.operation, &suggestion.purpose);
+    }
     let key = problem.location.as_mut().and_then(|location| location.key.as_mut());
     if let Some(key) = key
         && let Some(flag) = flag_of(operation, key)

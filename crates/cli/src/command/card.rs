@@ -10,7 +10,7 @@ use crate::{failure::Failure, session::Session};
 /// Arguments of `card`.
 #[derive(Args, Debug)]
 pub struct Card {
-    /// Id of the run
+    /// The run: its id, its name or the beginning of one
     run: String,
     /// Template of the card
     #[arg(long, value_name = "NAME", default_value = "standard")]

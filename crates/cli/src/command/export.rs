@@ -14,7 +14,7 @@ use crate::{failure::Failure, session::Session};
 /// Arguments of `export`.
 #[derive(Args, Debug)]
 pub struct Export {
-    /// Id of the run
+    /// The run: its id, its name or the beginning of one
     run: String,
     /// Stage to export
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=2))]

@@ -19,6 +19,8 @@ mod runs;
 mod train;
 mod worker;
 
+pub use runs::new_run;
+
 use clap::Subcommand;
 use greentune_workbench::command_line::in_flags;
 

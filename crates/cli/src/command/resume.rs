@@ -9,7 +9,7 @@ use crate::{failure::Failure, session::Session};
 /// Arguments of `resume`.
 #[derive(Args, Debug)]
 pub struct Resume {
-    /// Id of the run
+    /// The run: its id, its name or the beginning of one
     run: String,
     /// Return once training has begun; it continues without this terminal
     #[arg(long)]

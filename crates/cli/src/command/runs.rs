@@ -6,6 +6,8 @@ mod plan;
 mod show;
 mod sync;
 
+pub use list::new_run;
+
 use clap::Subcommand;
 
 use crate::{failure::Failure, session::Session};

@@ -26,7 +26,7 @@ use crate::{comparison, failure::Failure, output::Paint, progress::Follower, ses
 /// Arguments of `train`.
 #[derive(Args, Debug)]
 pub struct Train {
-    /// Id of the run [default: the newest one that is not completed]
+    /// The run: its id, its name or the beginning of one [default: the newest that is not completed]
     #[arg(conflicts_with = "dataset")]
     run: Option<String>,
     /// Train only this stage

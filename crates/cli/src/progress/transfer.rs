@@ -58,6 +58,9 @@ impl Transfers {
     }
 }
 
+/// From this size on a download is told of where there is no bar, so that nobody wonders what is going on.
+const WORTH_A_LINE: u64 = 100_000_000;
+
 #[derive(Debug)]
 struct Screen {
     output: Output,
@@ -86,7 +89,7 @@ impl TransferReporter for Screen {
                 bar.set_prefix(what.clone());
             }
             bar.set_message(file.clone());
-        } else if self.output.is_verbose() {
+        } else if self.output.is_verbose() || *bytes_total >= WORTH_A_LINE {
             let tenths = bytes_done * 10 / (*bytes_total).max(1);
             if self.tenths.swap(tenths, Ordering::Relaxed) != tenths {
                 let share = percent(*bytes_done as f64 / (*bytes_total).max(1) as f64);

@@ -67,12 +67,21 @@ fn object(
     read
 }
 
-/// The property that `name` means: itself, or the one that is written so but for case, `_` and `-`.
+/// The property that `name` means: itself, or the one that is written so in another case, such as `runId` or `run-id`.
 fn known<'p>(properties: &'p Map<String, Value>, name: &str) -> Option<&'p String> {
-    let plain = |name: &str| name.replace(['_', '-'], "").to_lowercase();
-    let same = |(known, _): &(&'p String, &Value)| *known == name || plain(known) == plain(name);
-    let exact = properties.get_key_value(name).map(|(known, _)| known);
-    exact.or_else(|| properties.iter().find(same).map(|(known, _)| known))
+    let exact = properties.get_key_value(name);
+    exact.or_else(|| properties.get_key_value(&snake_case(name))).map(|(known, _)| known)
+}
+
+fn snake_case(name: &str) -> String {
+    let mut written = String::new();
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() && !written.is_empty() && !written.ends_with('_') {
+            written.push('_');
+        }
+        written.push(if letter == '-' { '_' } else { letter.to_ascii_lowercase() });
+    }
+    written
 }
 
 fn is_of_client(name: &str, properties: Option<&Map<String, Value>>) -> bool {

@@ -71,7 +71,7 @@ fn page(preparation: &DatasetPreparation, paint: Paint) -> String {
         format!("records     {}, as {}", records(&preparation.counts), preparation.schema),
         format!("duplicates  {} {what_became}", preparation.duplicates),
     ];
-    lines.extend(preparation.splits.iter().map(|split| line(split, paint)));
+    lines.extend(preparation.splits.iter().map(|split| line(split, preparation.tokens_counted, paint)));
     lines.push(format!("leaks       {}", leaks(&preparation.leaks)));
     lines.extend(preparation.warnings.iter().map(|warning| paint.doubtful(format!("warning: {warning}"))));
     lines.push(format!("report      {}", preparation.report.display()));
@@ -89,12 +89,12 @@ fn page(preparation: &DatasetPreparation, paint: Paint) -> String {
     lines.join("\n")
 }
 
-fn line(split: &PreparedSplit, paint: Paint) -> String {
+fn line(split: &PreparedSplit, has_tokens: bool, paint: Paint) -> String {
+    let tokens = if has_tokens { format!(", {} on average", counted_tokens(split)) } else { String::new() };
     format!(
-        "{}  {}, {} on average, {} of high quality ({} of draws)",
+        "{}  {}{tokens}, {} of high quality ({} of draws)",
         paint.heading(format!("{:<10}", split.name)),
         counted(split.records, "record"),
-        counted_tokens(split),
         split.high_quality_records,
         percent(split.high_quality_draws),
     )
