@@ -210,6 +210,7 @@ fn fail_to_load() -> ! {
 /// What would come of a preparation of ten records, one of them a duplicate.
 fn prepared(task: PrepareTask) -> DatasetPreparation {
     DatasetPreparation {
+        tokens_counted: task.base_model_path.is_some(),
         schema: DatasetSchema::Alpaca,
         seed: task.seed,
         counts: DatasetCounts { read: 10, kept: 10, ..DatasetCounts::default() },

@@ -80,6 +80,13 @@ pub(crate) fn sha256(path: &Path) -> Result<String> {
     if path.is_dir() { sha256_of_all(path) } else { sha256_of_file(path) }
 }
 
+/// SHA-256 of `text`, in lower-case hexadecimal.
+pub(crate) fn sha256_of_text(text: &str) -> String {
+    let mut hasher = HashWriter(Sha256::new());
+    hasher.0.update(text);
+    hex(hasher)
+}
+
 fn sha256_of_file(path: &Path) -> Result<String> {
     let failed = |action| WorkbenchError::file(action, path);
     let mut file = File::open(path).map_err(failed("open"))?;

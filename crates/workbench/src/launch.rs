@@ -24,6 +24,7 @@ use crate::{
     Result, Workbench, WorkbenchError, carbon_watch, inputs, out_of_memory,
     platform::Platforms,
     run::{Run, explain_end},
+    sent_before::{SentRequest, key_of},
 };
 
 /// Time between two looks at the files of a run on this machine.
@@ -91,6 +92,8 @@ pub(crate) struct Launched {
     pub job: Job,
     /// Whether it was trained before.
     pub resumed: bool,
+    /// Whether an earlier request of the same key launched it.
+    pub repeated: bool,
     /// Seconds it will take, when something comparable was trained.
     pub estimated_seconds: Option<f64>,
     platform: Arc<dyn Platform>,
@@ -145,11 +148,57 @@ impl Workbench {
         let estimated = || platform.quote(&run.layout, &queued).ok()?.seconds;
         Ok(Launched {
             job,
+            repeated: false,
             resumed: !run.events.is_empty(),
             estimated_seconds: own_pace.or_else(estimated),
             after_seq: run.events.last().map(|event| event.seq),
             layout: run.layout,
             platform,
+        })
+    }
+
+    /// The same for a request with `key`: one that has launched the run before is answered with that, whatever became of
+    /// it.
+    pub(crate) fn launch_once(
+        &self,
+        project: Option<&Path>,
+        run_id: &str,
+        demand: Demand,
+        overrides: Overrides,
+        key: &str,
+    ) -> Result<Launched> {
+        let layout = self.find_run(project, run_id)?;
+        let is_of_key = || key_of(&layout).as_deref() == Some(key);
+        if is_of_key() && self.status_of(&layout)? != RunStatus::NotStarted {
+            return self.launched_before(layout);
+        }
+        match self.launch(project, run_id, demand, overrides) {
+            // Somebody with the same key was a moment faster.
+            Err(WorkbenchError::RunFolder(RunFolderError::AlreadyRunning { .. })) if is_of_key() => {
+                self.launched_before(layout)
+            }
+            Ok(launched) => {
+                if !is_of_key() {
+                    SentRequest::new(Some(key), &layout.run_id())?.keep(&layout)?;
+                }
+                Ok(launched)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The run at `layout`, as an earlier request launched it.
+    fn launched_before(&self, layout: RunLayout) -> Result<Launched> {
+        let (manifest, estimated_seconds) =
+            self.look(&layout, |view| (view.manifest().clone(), view.remaining_seconds()))?;
+        Ok(Launched {
+            platform: Arc::clone(self.platforms().get(manifest.platform.kind)?),
+            job: manifest.platform,
+            repeated: true,
+            resumed: false,
+            estimated_seconds,
+            after_seq: None,
+            layout,
         })
     }
 
@@ -290,7 +339,9 @@ fn requested_stages(run: &Run, demand: Demand) -> Result<Vec<u8>> {
     match pending.next() {
         None => Err(WorkbenchError::AlreadyCompleted(run_id.clone())),
         Some(stage) if stage > 1 && !is_trained(stage - 1) => {
-            Err(RunFolderError::StageNotTrained { run_id: run_id.clone(), stage: stage - 1 }.into())
+            let before = run.stage(stage - 1)?;
+            let (run_id, stage, status) = (run_id.clone(), before.stage, before.status);
+            Err(RunFolderError::StageNotTrained { run_id, stage, status }.into())
         }
         Some(_) => Ok(requested),
     }

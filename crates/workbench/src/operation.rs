@@ -7,6 +7,7 @@
 mod arguments;
 mod definition;
 mod in_words;
+mod meant;
 mod registry;
 mod schema;
 pub mod section;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use greentune_core_config::{
+    ids,
     layout::RunLayout,
     manifest::{RunManifest, RunStatus},
     platform::PlatformKind,
@@ -14,22 +15,40 @@ use greentune_run_folder::{RunView, lock, manifest, read_after};
 use crate::{
     Result, Workbench, WorkbenchError,
     job_store::{JobStore, runs_of, unknown_run},
+    named_run::named_run,
     out_of_memory,
     project::run_in,
 };
 
 impl Workbench {
-    /// The run `run_id`, in the project at `project_path` or wherever the index says.
+    /// The run that `run_id` means (an id, a name or the beginning of either), in the project at `project_path` or
+    /// wherever the index says.
     pub(crate) fn find_run(&self, project_path: Option<&Path>, run_id: &str) -> Result<RunLayout> {
         let Some(path) = project_path else {
-            let run = JobStore::open(self.config())?.find(run_id)?;
-            self.check_roots(run.folder(), run.folder())?;
-            return Ok(run);
+            return self.find_in_index(run_id);
         };
         let project = self.open_project(path)?;
-        let run = run_in(&project, run_id)?.ok_or_else(|| unknown_run(run_id, &runs_of(&project)))?;
+        let run = match run_in(&project, run_id)? {
+            Some(run) => run,
+            None => {
+                let run_id = named_run(&runs_of(&project), run_id)?.run_id();
+                run_in(&project, &run_id)?.ok_or_else(|| unknown_run(&run_id, &[]))?
+            }
+        };
         // A project that was copied or moved here makes itself known; without an index it is still found by its path.
         let _ = JobStore::open(self.config()).and_then(|store| store.note(&run));
+        Ok(run)
+    }
+
+    /// Only runs in the allowed roots can be meant by less than their id.
+    fn find_in_index(&self, run_id: &str) -> Result<RunLayout> {
+        ids::check_run_id(run_id)?;
+        let known = JobStore::open(self.config())?.all()?;
+        let roots = self.allowed_roots();
+        let may_be_meant = |run: &RunLayout| run.run_id() == run_id || roots.contain(run.folder());
+        let known: Vec<_> = known.into_iter().filter(may_be_meant).collect();
+        let run = named_run(&known, run_id)?;
+        self.check_roots(run.folder(), run.folder())?;
         Ok(run)
     }
 

@@ -1,7 +1,7 @@
 //! `greentune resume`: resumes a run.
 
 use clap::Args;
-use greentune_workbench::operation::ResumeTraining;
+use greentune_workbench::{Workbench, operation::ResumeTraining};
 
 use super::train;
 use crate::{failure::Failure, session::Session};
@@ -9,7 +9,7 @@ use crate::{failure::Failure, session::Session};
 /// Arguments of `resume`.
 #[derive(Args, Debug)]
 pub struct Resume {
-    /// Id of the run
+    /// The run: its id, its name or the beginning of one
     run: String,
     /// Return once training has begun; it continues without this terminal
     #[arg(long)]
@@ -40,7 +40,7 @@ impl Resume {
             budget_kwh: self.budget_kwh,
         };
         let workbench = session.workbench()?;
-        let training = workbench.resume_training(request);
+        let training = |workbench: Workbench| async move { workbench.resume_training(request).await };
         train::answer(session, &workbench, session.project(), self.run, self.detach, training).await
     }
 }

@@ -13,3 +13,4 @@ mod plan;
 mod problems;
 mod sandbox;
 mod training;
+mod typed;

@@ -126,7 +126,7 @@ impl Workbench {
 
     fn generate(&self, request: &GenerateFineTuningProject) -> Result<GenerateFineTuningProjectResponse> {
         ids::check_project_name(&request.project_name)?;
-        let parent = without_links(&request.output_dir)?;
+        let parent = without_links(&self.given_path(&request.output_dir)?)?;
         self.check_roots(&parent, &request.output_dir)?;
         let layers = Layers {
             run_overrides: settings_asked_for(request),
@@ -263,11 +263,21 @@ fn next_steps(settings: &Settings, not_available_yet: &[String]) -> Vec<String> 
         steps.push(String::from("look at not_available_yet: a run that needs one of these is refused"));
     }
     let call = |operation: &str| Suggestion::new("go on", operation);
+    let data = |name: &str| format!("data/processed/{name}.jsonl");
     for (what, step) in [
-        ("put records into data/raw (JSONL, CSV or Parquet) and split them", call("prepare_dataset")),
-        ("look at what the model will see of them", call("inspect_dataset")),
-        ("configure a run", call("configure_training_run")),
-        ("train it", call("start_training")),
+        (
+            "put records into data/raw (JSONL, CSV or Parquet) and split them",
+            call("prepare_dataset").with("datasets", "data/raw/FILE"),
+        ),
+        ("look at what the model will see of them", call("inspect_dataset").with("dataset", data("train"))),
+        (
+            "configure a run",
+            call("configure_training_run").with("run_name", "first").with(
+                "training_data",
+                json!({ "train_dataset": data("train"), "validation_dataset": data("validation") }),
+            ),
+        ),
+        ("train it", call("start_training").with("run_id", "first")),
     ] {
         steps.push(format!("{what}: {}, or `{}`", step.operation, command(&step)));
     }

@@ -64,8 +64,13 @@ pub(super) fn start_training(response: &StartTrainingResponse) -> String {
     let estimate = response
         .estimated_duration_minutes
         .map_or_else(String::new, |minutes| format!(", for about {}", duration(60.0 * minutes)));
+    let before = if response.repeated {
+        "The same request was sent before, so nothing more was started. "
+    } else {
+        ""
+    };
     format!(
-        "The run {} is {} on {}{estimate}{}. Log: {}",
+        "{before}The run {} is {} on {}{estimate}{}. Log: {}",
         response.run_id,
         response.status,
         response.platform,

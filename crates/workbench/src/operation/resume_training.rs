@@ -49,6 +49,6 @@ impl Workbench {
         }
         let overrides =
             Overrides { memory_check, budget_kg, budget_kwh, accept_changed_inputs, ..Overrides::default() };
-        self.train(project_path, run_id, Demand::Again, async_mode, overrides).await
+        self.train(project_path, run_id, Demand::Again, async_mode, overrides, None).await
     }
 }

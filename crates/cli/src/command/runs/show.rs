@@ -15,7 +15,7 @@ use crate::{comparison, failure::Failure, output::Paint, session::Session};
 /// Arguments of `runs show`.
 #[derive(Args, Debug)]
 pub struct Show {
-    /// Id of the run
+    /// The run: its id, its name or the beginning of one
     run: String,
 }
 
