@@ -23,7 +23,7 @@ pub use meters::{
 };
 #[cfg(feature = "plots")]
 pub use reports::plots;
-pub use reports::{aggregate, compare, equivalence, sci, summary};
+pub use reports::{aggregate, compare, equivalence, overlap, sci, summary};
 
 /// Joules in a kWh.
 const JOULES_PER_KWH: f64 = 3.6e6;

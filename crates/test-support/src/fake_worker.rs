@@ -180,6 +180,7 @@ fn findings(measure: bool) -> PlanFindings {
             power_w: Some(20.0),
             power_basis: "modelled".into(),
             power_uncertainty: 0.5,
+            power_factors: None,
         }),
     }
 }

@@ -263,6 +263,9 @@ fn energy(
         );
         all.push(caveat("energy.no_provenance", message));
     }
+    let mut shared: Vec<&String> = runs().filter_map(|run| run.meter.as_ref()?.shared.as_ref()).collect();
+    shared.dedup();
+    all.extend(shared.into_iter().map(|message| caveat("energy.shared_machine", message.clone())));
     match basis {
         Some(Basis::Compute) => all.push(caveat(
             "energy.compute_only",

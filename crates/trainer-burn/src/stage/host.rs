@@ -95,15 +95,31 @@ impl<'a> StageHost<'a> {
     }
 
     /// Takes all steps that are left and closes the stage; the step at which it was cancelled, if it was.
-    pub fn run(mut self, mut stage: impl Stage) -> Result<Option<u64>, TrainError> {
+    ///
+    /// However the stage ends, its last figures are in its emissions file and in an event alike.
+    pub fn run(mut self, stage: impl Stage) -> Result<Option<u64>, TrainError> {
+        let ended = self.train(stage);
+        if !matches!(ended, Ok(None)) {
+            let reading = self.meter.finish();
+            let reported = match self.figures(reading) {
+                Ok(Some(so_far)) => self.report(EventKind::Emissions(so_far)),
+                other => other.map(|_| ()),
+            };
+            // Why the stage failed matters more than that this cannot be reported.
+            return ended.and_then(|ended| reported.map(|()| ended));
+        }
+        ended
+    }
+
+    fn train(&mut self, mut stage: impl Stage) -> Result<Option<u64>, TrainError> {
         self.saved_step = stage.steps_done();
-        while stage.is_left(&mut self)? {
+        while stage.is_left(self)? {
             if self.reporter.cancel_requested() {
                 self.checkpoint(&mut stage)?;
                 return Ok(Some(stage.steps_done()));
             }
             let before = stage.steps_done();
-            stage.advance(&mut self)?;
+            stage.advance(self)?;
             if stage.steps_done() > before {
                 self.after_step(&mut stage)?;
             }
@@ -111,7 +127,7 @@ impl<'a> StageHost<'a> {
         if stage.steps_done() > self.saved_step {
             self.checkpoint(&mut stage)?;
         }
-        let end = stage.finish(&mut self)?;
+        let end = stage.finish(self)?;
         self.close(end)?;
         Ok(None)
     }
