@@ -333,16 +333,19 @@ fn requested_stages(run: &Run, demand: Demand) -> Result<Vec<u8>> {
         Demand::Again => run.manifest.requested_stages.clone(),
     };
     let is_trained = |stage: u8| run.trained_stage(stage).is_ok();
-    let stages = run.manifest.stages.iter().map(|stage| stage.stage);
+    let stages = || run.manifest.stages.iter().map(|stage| stage.stage);
     let mut pending =
-        stages.filter(|stage| (requested.is_empty() || requested.contains(stage)) && !is_trained(*stage));
+        stages().filter(|stage| (requested.is_empty() || requested.contains(stage)) && !is_trained(*stage));
     match pending.next() {
         None => Err(WorkbenchError::AlreadyCompleted(run_id.clone())),
-        Some(stage) if stage > 1 && !is_trained(stage - 1) => {
-            let before = run.stage(stage - 1)?;
-            let (run_id, stage, status) = (run_id.clone(), before.stage, before.status);
-            Err(RunFolderError::StageNotTrained { run_id, stage, status }.into())
-        }
-        Some(_) => Ok(requested),
+        // An image classifier without a warm-up has no stage 1.
+        Some(stage) => match stages().rfind(|before| *before < stage) {
+            Some(before) if !is_trained(before) => {
+                let status = run.stage(before)?.status;
+                let run_id = run_id.clone();
+                Err(RunFolderError::StageNotTrained { run_id, stage: before, status }.into())
+            }
+            _ => Ok(requested),
+        },
     }
 }

@@ -46,7 +46,7 @@ pub use calibrate_meter::{CalibrateMeter, CalibrateMeterResponse};
 pub use cancel_training::{CancelTraining, CancelTrainingResponse};
 pub use compare_emissions::CompareEmissions;
 pub use compare_runs::{CompareRuns, CompareRunsResponse, ComparisonFormat};
-pub use configure_image_run::{AstConfig, ConfigureImageRun, ConfigureImageRunResponse};
+pub use configure_image_run::{AstConfig, ChosenSetting, ConfigureImageRun, ConfigureImageRunResponse};
 pub use configure_training_run::{
     ConfigurationSummary, ConfigureTrainingRun, ConfigureTrainingRunResponse, StageSummary, TrainingData,
 };

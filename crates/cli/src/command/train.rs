@@ -14,7 +14,7 @@ use greentune_workbench::{
     Result as WorkbenchResult, Workbench,
     command_line::command,
     operation::{
-        AstConfig, ConfigureImageRun, ConfigureImageRunResponse, ShowRun, StartTraining,
+        AstConfig, ChosenSetting, ConfigureImageRun, ConfigureImageRunResponse, ShowRun, StartTraining,
         StartTrainingResponse,
     },
 };
@@ -175,8 +175,12 @@ impl Train {
                 ..StartTraining::of(&made.run_id)
             };
             let training = |workbench: Workbench| async move { workbench.start_training(request).await };
-            return answer(session, &workbench, Some(made.project_path), made.run_id, self.detach, training)
-                .await;
+            let (project, run_id) = (Some(made.project_path.clone()), made.run_id.clone());
+            let answered = answer(session, &workbench, project, run_id, self.detach, training).await;
+            if answered.is_err() {
+                workbench.discard_unstarted(&made).await?;
+            }
+            return answered;
         }
         let open = |status| status != RunStatus::Completed;
         let project_path =
@@ -243,6 +247,16 @@ fn made_in_words(made: &ConfigureImageRunResponse, paint: Paint) -> String {
         count(data.validation),
         data.classes.len()
     ));
+    let chosen = |setting: &ChosenSetting| {
+        let key = setting.key.trim_start_matches("vision.").replace('_', " ");
+        format!("{key} {}", setting.value.to_string().trim_matches('"'))
+    };
+    if !made.chosen.is_empty() {
+        let chosen = made.chosen.iter().map(chosen).collect::<Vec<_>>().join(", ");
+        lines.push(format!("  chosen   {chosen}"));
+        let show = Suggestion::new("see why", "show_run").with("run_id", made.run_id.as_str());
+        lines.push(format!("           why: {}", command(&show)));
+    }
     lines.extend(made.warnings.iter().map(|warning| paint.doubtful(format!("  note     {warning}"))));
     lines.join("\n")
 }
