@@ -133,6 +133,14 @@ pub enum WorkbenchError {
         /// Where it stands.
         status: RunStatus,
     },
+    /// The run was started, and must not have been for what was asked.
+    #[error("the run {run_id} was started and is {}", status.to_string().replace('_', " "))]
+    AlreadyStarted {
+        /// The run.
+        run_id: String,
+        /// Where it stands.
+        status: RunStatus,
+    },
     /// The run has not been started.
     #[error("the run {0} has not been started")]
     NotStarted(String),
@@ -269,6 +277,7 @@ impl WorkbenchError {
             Self::AmbiguousRun { .. } => (Conflict, "run.ambiguous"),
             Self::AlreadyCompleted(_) => (Conflict, "run.completed"),
             Self::NotCompleted { .. } => (Conflict, "run.not_completed"),
+            Self::AlreadyStarted { .. } => (Conflict, "run.started"),
             Self::NotStarted(_) => (Conflict, "run.not_started"),
             Self::CannotCompare { .. } => (InvalidInput, "compare.not_comparable"),
             Self::BudgetSpent { .. } => (Conflict, "carbon.budget_spent"),
@@ -308,6 +317,9 @@ impl WorkbenchError {
             Self::NotAvailableYet { instead, .. } | Self::CannotCompare { instead, .. } => instead,
             Self::AmbiguousRun { .. } => "say which project is meant",
             Self::AlreadyCompleted(_) => "evaluate or export it, or configure a new run to train again",
+            Self::AlreadyStarted { .. } => {
+                "its settings are those that it trains with: configure a new run and tune that"
+            }
             Self::Store { .. } => "the index can be deleted: it is rebuilt from the run folders",
             Self::BudgetSpent { .. } => "nothing is lost",
             Self::NoLiveSource => {

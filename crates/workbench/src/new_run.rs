@@ -45,6 +45,7 @@ impl Workbench {
             sources: resolved.sources.iter().map(|(key, source)| (key.clone(), source.to_string())).collect(),
             input_hashes,
             git_revision: git::revision(project.root()),
+            tuning: None,
             stages,
             artifacts: BTreeMap::new(),
             base_model_path,

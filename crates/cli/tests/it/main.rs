@@ -11,3 +11,4 @@ mod plan;
 mod problems;
 mod sandbox;
 mod training;
+mod tuning;

@@ -97,6 +97,7 @@ impl Fixture {
                 .join("../../fixtures/reference/olmo2-tiny"),
             input_hashes: BTreeMap::new(),
             git_revision: None,
+            tuning: None,
             stages: Vec::new(),
             artifacts: BTreeMap::new(),
         };
