@@ -8,11 +8,7 @@ use std::{
 };
 
 use greentune_core_config::{
-    layout::CONFIG_FILE,
-    lora_rate::LEARNS_LITTLE,
-    quantities::plain,
-    resolve::Resolved,
-    settings::{OptimizerKind, Settings},
+    layout::CONFIG_FILE, lora_rate::learns_little, quantities::plain, resolve::Resolved, settings::Settings,
 };
 use serde::Serialize;
 use tera::{Context, Tera};
@@ -113,7 +109,7 @@ fn stages(settings: &Settings) -> Vec<StageWords> {
             number,
             iterations: stage.iterations,
             learning_rate: plain(stage.learning_rate),
-            is_low: training.optimizer == OptimizerKind::AdamW && stage.learning_rate < LEARNS_LITTLE,
+            is_low: learns_little(training, number),
         }
     };
     (1..=training.num_stages).map(of).collect()

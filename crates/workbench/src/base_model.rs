@@ -103,6 +103,11 @@ impl BaseModel {
         config_path(&self.folder)
     }
 
+    /// Width of its residual stream.
+    pub(crate) fn hidden_size(&self) -> Option<u64> {
+        self.config.get("hidden_size")?.as_u64()
+    }
+
     /// What `config/model_config.json` says of it.
     pub(crate) fn description(&self) -> Value {
         let sizes: Map<String, Value> = SIZES

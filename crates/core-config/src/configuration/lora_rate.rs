@@ -8,8 +8,11 @@
 
 use crate::settings::{LoraSettings, OptimizerKind, TrainingSettings};
 
-/// Below this an adapter hardly moves in some hundred steps of AdamW.
-pub const LEARNS_LITTLE: f64 = 5e-5;
+/// A rate of AdamW below this, whose sum over a stage stays below [`LITTLE_IN_ALL`] too, hardly moves adapters: no weight
+/// of them moves by more than that sum.
+const LITTLE: f64 = 5e-5;
+/// See [`LITTLE`].
+const LITTLE_IN_ALL: f64 = 5e-3;
 
 /// The rate at rank 8 and alpha 16 for [`USUAL_WIDTH`] and [`USUAL_STEPS`]; measured in `docs/benchmarks/defaults.md`.
 const USUAL_RATE: f64 = 8e-4;
@@ -48,6 +51,13 @@ pub fn lora_learning_rate(
     rounded(rate.clamp(BOUNDS[0], BOUNDS[1]) * by_optimizer)
 }
 
+/// Whether the adapters of `stage` hardly move at its learning rate in its steps.
+pub fn learns_little(training: &TrainingSettings, stage: u8) -> bool {
+    let settings = training.stage(stage);
+    let (rate, steps) = (settings.learning_rate, settings.iterations as f64);
+    training.optimizer == OptimizerKind::AdamW && rate < LITTLE && rate * steps < LITTLE_IN_ALL
+}
+
 /// `value` with two significant digits.
 fn rounded(value: f64) -> f64 {
     format!("{value:.1e}").parse().unwrap_or(value)
@@ -56,6 +66,15 @@ fn rounded(value: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_built_in_rates_teach_little_in_few_steps() {
+        let mut training = TrainingSettings::default();
+        assert!(learns_little(&training, 1) && learns_little(&training, 2));
+        training.stage1.learning_rate = 1e-4;
+        training.stage2.iterations = 10_000;
+        assert!(!learns_little(&training, 1) && !learns_little(&training, 2));
+    }
 
     #[test]
     fn rates_follow_width_alpha_steps_and_stage() {
