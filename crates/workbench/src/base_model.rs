@@ -106,6 +106,11 @@ impl BaseModel {
         texts.chain(self.weights.iter().cloned())
     }
 
+    /// Width of its residual stream.
+    pub(crate) fn hidden_size(&self) -> Option<u64> {
+        self.config.get("hidden_size")?.as_u64()
+    }
+
     /// What `config/model_config.json` says of it.
     pub(crate) fn description(&self) -> Value {
         let sizes: Map<String, Value> = SIZES

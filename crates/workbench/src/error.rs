@@ -143,6 +143,14 @@ pub enum WorkbenchError {
         /// Where it stands.
         status: RunStatus,
     },
+    /// The run was started, and must not have been for what was asked.
+    #[error("the run {run_id} was started and is {}", status.to_string().replace('_', " "))]
+    AlreadyStarted {
+        /// The run.
+        run_id: String,
+        /// Where it stands.
+        status: RunStatus,
+    },
     /// The run has not been started.
     #[error("the run {0} has not been started")]
     NotStarted(String),
@@ -279,6 +287,7 @@ impl WorkbenchError {
             Self::AmbiguousRun { .. } | Self::AmbiguousName { .. } => (Conflict, "run.ambiguous"),
             Self::AlreadyCompleted(_) => (Conflict, "run.completed"),
             Self::NotCompleted { .. } => (Conflict, "run.not_completed"),
+            Self::AlreadyStarted { .. } => (Conflict, "run.started"),
             Self::NotStarted(_) => (Conflict, "run.not_started"),
             Self::CannotCompare { .. } => (InvalidInput, "compare.not_comparable"),
             Self::BudgetSpent { .. } => (Conflict, "carbon.budget_spent"),
@@ -321,6 +330,9 @@ impl WorkbenchError {
             Self::AmbiguousRun { .. } => "say which project is meant",
             Self::AmbiguousName { .. } => "give the id of the one that is meant; the newest is first",
             Self::AlreadyCompleted(_) => "evaluate or export it, or configure a new run to train again",
+            Self::AlreadyStarted { .. } => {
+                "its settings are those that it trains with: configure a new run and tune that"
+            }
             Self::Store { .. } => "the index can be deleted: it is rebuilt from the run folders",
             Self::BudgetSpent { .. } => "nothing is lost",
             Self::NoLiveSource => {

@@ -46,6 +46,7 @@ impl Workbench {
             input_hashes,
             changed_inputs: Vec::new(),
             git_revision: git::revision(project.root()),
+            tuning: None,
             stages,
             artifacts: BTreeMap::new(),
             base_model_path,

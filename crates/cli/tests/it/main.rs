@@ -13,4 +13,5 @@ mod plan;
 mod problems;
 mod sandbox;
 mod training;
+mod tuning;
 mod typed;

@@ -13,6 +13,7 @@ use crate::{
     problem::Problem,
     selection::SelectionSoFar,
     settings::Settings,
+    tuning::TuningRecord,
 };
 
 /// The status of a run.
@@ -118,6 +119,9 @@ pub struct RunManifest {
     /// Git revision of the project, when it is under git.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub git_revision: Option<String>,
+    /// The trials that chose its learning rates, when it was tuned.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub tuning: Option<TuningRecord>,
     /// The stages.
     pub stages: Vec<StageRecord>,
     /// Files that the run made, by role, relative to the project.

@@ -8,6 +8,7 @@ pub mod schedule;
 mod stage;
 mod stage_data;
 pub mod step;
+pub mod tune;
 
 use std::path::Path;
 

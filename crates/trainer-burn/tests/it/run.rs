@@ -98,6 +98,7 @@ impl Fixture {
             input_hashes: BTreeMap::new(),
             changed_inputs: Vec::new(),
             git_revision: None,
+            tuning: None,
             stages: Vec::new(),
             artifacts: BTreeMap::new(),
         };

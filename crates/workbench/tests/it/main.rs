@@ -15,6 +15,7 @@ mod registry;
 mod run_index;
 mod sandbox;
 mod training;
+mod tuning;
 mod worker_session;
 
 /// The worker process of these tests.
