@@ -315,6 +315,15 @@ pub const LORA_WORDS: &[&str] =
 /// Projections of a decoder that can get an adapter.
 pub const LORA_TARGETS: &[&str] = LORA_WORDS.split_at(LORA_WORDS.len() - 1).0;
 
+impl BaseModelSettings {
+    /// The base model's id on the Hugging Face Hub. Beside a folder `model_id` is one only with an organisation: a bare
+    /// word is what somebody calls the folder, and on the Hub it would be another model.
+    pub fn hub_id(&self) -> Option<&str> {
+        let id = Some(self.model_id.as_str()).filter(|id| crate::ids::check_model_id(id).is_ok());
+        id.filter(|id| self.local_path.is_none() || id.contains('/'))
+    }
+}
+
 impl LoraSettings {
     /// The projections that get an adapter, each by its name.
     pub fn targets(&self) -> Vec<String> {

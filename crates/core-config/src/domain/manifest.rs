@@ -110,7 +110,7 @@ pub struct RunManifest {
     /// Folder of the base model; of an image classifier the file of weights that it starts from, empty when
     /// they are drawn.
     pub base_model_path: PathBuf,
-    /// SHA-256 of the inputs by path: data sets and the base model's `config.json`.
+    /// SHA-256 of the inputs by path: data sets, the base model's `config.json` and the files of its weights.
     pub input_hashes: BTreeMap<String, String>,
     /// Git revision of the project, when it is under git.
     #[serde(skip_serializing_if = "Option::is_none", default)]
