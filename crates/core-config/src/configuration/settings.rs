@@ -695,3 +695,32 @@ section! {
         generate_records: u64 = 16,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_no_repository() {
+        let hub_id = |id: &str, folder: Option<&str>| {
+            let base = BaseModelSettings {
+                model_id: id.to_owned(),
+                local_path: folder.map(PathBuf::from),
+                ..BaseModelSettings::default()
+            };
+            base.hub_id().map(str::to_owned)
+        };
+        assert_eq!(hub_id("allenai/OLMo-2-0425-1B", None).as_deref(), Some("allenai/OLMo-2-0425-1B"));
+        assert_eq!(hub_id("gpt2", None).as_deref(), Some("gpt2"));
+        assert_eq!(
+            hub_id("allenai/OLMo-2-0425-1B", Some("/models/olmo")).as_deref(),
+            Some("allenai/OLMo-2-0425-1B")
+        );
+        for (id, folder) in
+            [("hf", "/models/hf"), ("My Base (v2)", "/models/My Base (v2)"), ("", "/models/hf")]
+        {
+            assert_eq!(hub_id(id, Some(folder)), None);
+        }
+        assert_eq!(hub_id("", None), None);
+    }
+}

@@ -133,6 +133,7 @@ fn build(architecture: &'static Architecture, json: &Map<String, Value>) -> Resu
             "hidden_act `{other}` is not supported; supported: silu"
         )));
     }
+    refuse_absurd(&raw)?;
     let (rotary, window_rotary) = rope_keys::read(architecture, json, raw.max_position_embeddings)?;
     let key_value_heads = match raw.num_key_value_heads {
         None if !json.contains_key("num_key_value_heads") => architecture.num_key_value_heads,
@@ -166,6 +167,25 @@ fn build(architecture: &'static Architecture, json: &Map<String, Value>) -> Resu
     };
     check_sizes(&config)?;
     Ok(config)
+}
+
+/// Refuses sizes that no model has, before anything is laid out by them.
+fn refuse_absurd(raw: &Raw) -> Result<()> {
+    let sizes = [
+        ("num_hidden_layers", raw.num_hidden_layers, 1 << 14),
+        ("vocab_size", raw.vocab_size, 1 << 30),
+        ("hidden_size", raw.hidden_size, 1 << 30),
+        ("intermediate_size", raw.intermediate_size, 1 << 30),
+        ("num_attention_heads", raw.num_attention_heads, 1 << 16),
+        ("num_key_value_heads", raw.num_key_value_heads.unwrap_or(0), 1 << 16),
+        ("head_dim", raw.head_dim.unwrap_or(0), 1 << 16),
+    ];
+    match sizes.into_iter().find(|(_, size, most)| size > most) {
+        Some((key, size, most)) => {
+            Err(ModelConfigError::invalid(format!("{key} is {size}; it can be {most} at most")))
+        }
+        None => Ok(()),
+    }
 }
 
 fn refuse_altering(json: &Map<String, Value>) -> Result<()> {
@@ -316,6 +336,41 @@ mod tests {
         }
         let message = refusal("gemma2", &json!({}));
         assert!(message.contains("gemma2") && message.contains("olmo2, olmo3, llama"), "{message}");
+    }
+
+    #[test]
+    fn sizes_that_no_model_has_are_refused_before_they_take_memory() {
+        for key in ["num_hidden_layers", "hidden_size", "num_attention_heads", "head_dim"] {
+            let message = refusal("olmo3", &json!({key: 1u64 << 40}));
+            assert!(message.contains(key) && message.contains("at most"), "{message}");
+        }
+    }
+
+    #[test]
+    fn what_the_architecture_leaves_out_is_its_default_in_transformers() {
+        let heads = |model_type, further: &Value| {
+            let mut config: Value = serde_json::from_str(&small(model_type, further)).unwrap();
+            config["num_attention_heads"] = 64.into();
+            config["hidden_size"] = 256.into();
+            config.as_object_mut().unwrap().remove("num_key_value_heads");
+            config.as_object_mut().unwrap().extend(further.as_object().unwrap().clone());
+            let config = ModelConfig::parse(&config.to_string(), None).unwrap();
+            (config.num_key_value_heads, config.head_dim)
+        };
+        assert_eq!(heads("llama", &json!({})), (64, 4));
+        assert_eq!(heads("mistral", &json!({})), (8, 4));
+        assert_eq!(heads("mistral", &json!({"num_key_value_heads": null})), (64, 4));
+        assert_eq!(heads("qwen2", &json!({})), (32, 4));
+        assert_eq!(heads("qwen3", &json!({})), (32, 128));
+        // 28 layers see everything.
+        let windowed = json!({"sliding_window": 8, "use_sliding_window": true});
+        assert_eq!(parse("qwen2", &windowed).windows, [None; 4]);
+        let biased = json!({"attention_bias": true, "mlp_bias": true, "clip_qkv": 8.0});
+        assert_eq!(parse("llama", &biased).biased.len(), 7);
+        assert_eq!(parse("olmo2", &biased).biased.len(), 4);
+        assert_eq!(parse("mistral", &biased).biased.len(), 0);
+        assert_eq!(parse("olmo2", &biased).clip_qkv, None);
+        assert!(parse("olmo", &biased).clip_qkv.is_some());
     }
 
     #[test]

@@ -9,4 +9,5 @@ mod plan;
 mod reference;
 mod run;
 mod sparse_runs;
+mod spellings;
 mod vision_reference;

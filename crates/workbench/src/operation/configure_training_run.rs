@@ -192,8 +192,8 @@ impl Workbench {
 
 fn input_hashes(data: &RunData, base_model: &BaseModel) -> Result<BTreeMap<String, String>> {
     let optional = [&data.test, &data.stage2_train, &data.stage2_validation].into_iter().flatten().cloned();
-    let files = [data.train.clone(), data.validation.clone(), base_model.config_path()];
-    let files: BTreeSet<_> = files.into_iter().chain(optional).collect();
+    let files = [data.train.clone(), data.validation.clone()];
+    let files: BTreeSet<_> = files.into_iter().chain(base_model.files()).chain(optional).collect();
     files.into_iter().map(|file| Ok((file.to_string_lossy().into_owned(), sha256(&file)?))).collect()
 }
 
@@ -240,7 +240,7 @@ fn warnings(manifest: &RunManifest, base_model: &BaseModel) -> Vec<String> {
     let hash = |path: &PathBuf| manifest.input_hashes.get(&*path.to_string_lossy());
     let same = |a: &PathBuf, b: &PathBuf| hash(a).is_some() && hash(a) == hash(b);
     let data = &manifest.data;
-    let mut warnings: Vec<String> = base_model.note.iter().cloned().collect();
+    let mut warnings = base_model.notes.clone();
     if base_model.recognised_by_tensors {
         warnings.push(format!(
             "config.json names no supported architecture; the tensors are those of {}, and it is trained as one: \
