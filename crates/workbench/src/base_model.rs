@@ -89,14 +89,17 @@ impl BaseModel {
         Ok(model)
     }
 
-    /// The files that it is made of: its `config.json`, and what its weights are read from.
+    /// The files that training depends on: configuration, weights, tokenizer and chat template.
     pub(crate) fn files(&self) -> impl Iterator<Item = PathBuf> {
-        std::iter::once(self.config_path()).chain(self.weights.iter().cloned())
+        const TEXTS: [&str; 4] =
+            ["config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"];
+        let texts = TEXTS.map(|name| self.folder.join(name)).into_iter().filter(|path| path.is_file());
+        texts.chain(self.weights.iter().cloned())
     }
 
-    /// Its `config.json`.
-    pub(crate) fn config_path(&self) -> PathBuf {
-        config_path(&self.folder)
+    /// Width of its residual stream.
+    pub(crate) fn hidden_size(&self) -> Option<u64> {
+        self.config.get("hidden_size")?.as_u64()
     }
 
     /// What `config/model_config.json` says of it.
@@ -142,7 +145,7 @@ pub(crate) fn check_folder(folder: &Path) -> Result<()> {
     read_config(folder).map(|_| ()).map_err(refused)
 }
 
-/// The files that the model in `folder` is made of, as [`BaseModel::files`].
+/// The files that adapters are merged into in `folder`: configuration and weights.
 pub(crate) fn files_of(folder: &Path) -> Result<Vec<PathBuf>> {
     let weights = ModelWeights::open(folder).map_err(refused)?;
     Ok(std::iter::once(config_path(folder)).chain(weights.paths().map(Path::to_path_buf)).collect())

@@ -10,4 +10,5 @@ mod reference;
 mod run;
 mod sparse_runs;
 mod spellings;
+mod tune;
 mod vision_reference;

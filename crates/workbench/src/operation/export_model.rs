@@ -10,8 +10,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Result, Workbench, WorkbenchError, base_model::files_of, command_line::command, input_hash::sha256,
-    run::of_language_model,
+    Result, Workbench, WorkbenchError, base_model::files_of, command_line::command, inputs::sha256,
+    run::require_language_model,
 };
 
 /// Export a stage.
@@ -76,8 +76,8 @@ impl Workbench {
             });
         }
         let format = request.export_format;
-        let run = self.read_run(request.project_path.as_deref(), &request.run_id)?;
-        let run = of_language_model(
+        let run = self.read_run_with_files(request.project_path.as_deref(), &request.run_id)?;
+        let run = require_language_model(
             run,
             "exporting",
             "final-model/model.safetensors of the run has the names and shapes of torchvision (ViT: timm), config.json beside it the rest",
