@@ -278,12 +278,12 @@ impl<A: Ops + AutodiffBackend<InnerBackend: Ops>> Stage for StageRun<'_, '_, A> 
     }
 
     fn save(&mut self, folder: &Path) -> Result<(), TrainError> {
-        checkpoint::write(folder, &self.state, &self.feed, &self.run.base_model_name())
+        checkpoint::write(folder, &self.state, &self.feed, &self.run.manifest.base_model_name())
     }
 
     /// Saves the adapters and compares the models.
     fn finish(&mut self, host: &mut StageHost) -> Result<StageEnd, TrainError> {
-        let (layout, base) = (self.run.layout, self.run.base_model_name());
+        let (layout, base) = (self.run.layout, self.run.manifest.base_model_name());
         self.state.adapters.save(&layout.adapters(self.stage), &base)?;
         self.state.adapters.save(&layout.final_model(), &base)?;
         let reports = self.reports()?;
