@@ -55,6 +55,13 @@ bench-plan:
     cargo build --release
     python3 fixtures/bench/plan.py --binary {{target}}/release/greentune
 
+# What a new project's first run reaches on text, beside tuned runs and PEFT's usual recipe (about 30 minutes on 2 cores)
+bench-defaults-text python=(peers / "venvs/torch/bin/python"):
+    cargo build --release --workspace --bins
+    python3 fixtures/bench/defaults_text.py --binary {{target}}/release/greentune --model fixtures/base-model --train fixtures/demo/narratives_train.jsonl --validation fixtures/demo/narratives_validation.jsonl --test fixtures/demo/narratives_test.jsonl --rows first,tuned,builtin
+    python3 fixtures/bench/extraction.py {{target}}/extraction
+    python3 fixtures/bench/defaults_text.py --binary {{target}}/release/greentune --python {{python}} --model {{peers}}/work/models/smollm2 --train {{target}}/extraction/train.jsonl --validation {{target}}/extraction/validation.jsonl --test {{target}}/extraction/test.jsonl
+
 # Looking at a run of a million steps, listing 10 000 runs (about a minute)
 bench-runs:
     cargo build --release --workspace --examples

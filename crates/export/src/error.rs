@@ -17,12 +17,12 @@ pub enum ExportError {
         available: String,
     },
     /// The word is not a format.
-    #[error("\"{word}\" is not an export format; allowed: {}", allowed.join(", "))]
+    #[error("\"{word}\" is not an export format; allowed: {allowed}")]
     UnknownFormat {
         /// What was asked for.
         word: String,
         /// The words for all formats.
-        allowed: &'static [&'static str],
+        allowed: String,
     },
     /// A folder that the request names does not exist.
     #[error("the folder of the {what} does not exist: {path}", path = path.display())]

@@ -25,6 +25,7 @@ pub struct ExportRequest {
 /// The form that an export takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(extend("x-not-available-yet" = ["mlx", "gguf"]))]
 pub enum ExportFormat {
     /// Weights and configuration alone; a merged model is one file, with its tokenizer.
     Safetensors,

@@ -95,7 +95,12 @@ pub fn trained_stage(manifest: &RunManifest, stage: u8) -> Result<&StageRecord> 
     if record.status == RunStatus::Completed {
         return Ok(record);
     }
-    Err(RunFolderError::StageNotTrained { run_id: manifest.run_id.clone(), stage })
+    // A stage that has not begun waits for the run, where that is under way.
+    let status = match record.status {
+        RunStatus::NotStarted if manifest.status.is_active() => RunStatus::Queued,
+        status => status,
+    };
+    Err(RunFolderError::StageNotTrained { run_id: manifest.run_id.clone(), stage, status })
 }
 
 /// The record of `stage` in `manifest`.

@@ -98,9 +98,17 @@ impl BaseModel {
         Ok(Self { commit: Some(commit), note, ..Self::detect(&folder, family)? })
     }
 
-    /// Its `config.json`.
-    pub(crate) fn config_path(&self) -> PathBuf {
-        config_path(&self.folder)
+    /// The files that training depends on: configuration, weights, tokenizer and chat template.
+    pub(crate) fn files(&self) -> impl Iterator<Item = PathBuf> {
+        const TEXTS: [&str; 4] =
+            ["config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"];
+        let texts = TEXTS.map(|name| self.folder.join(name)).into_iter().filter(|path| path.is_file());
+        texts.chain(self.weights.iter().cloned())
+    }
+
+    /// Width of its residual stream.
+    pub(crate) fn hidden_size(&self) -> Option<u64> {
+        self.config.get("hidden_size")?.as_u64()
     }
 
     /// What `config/model_config.json` says of it.

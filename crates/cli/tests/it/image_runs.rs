@@ -1,6 +1,11 @@
 //! Whole runs of image classifiers through the binary: trained, killed and resumed, compared, described, refused.
 
-use std::{fs, path::Path, process::Command, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
 
 use serde_json::Value;
 
@@ -18,6 +23,10 @@ fn train(folder: &Path, more: &[&str]) -> Command {
     command.args(["--epochs", "4", "--batch-size", "64", "--seed", "3", "--warmup-epochs", "1"]);
     command.args(["--set", "vision.augmentation=crop"]).args(more);
     command
+}
+
+fn spawned(mut command: Command) -> Child {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
 fn answer(command: &mut Command) -> Value {
@@ -45,7 +54,7 @@ fn a_sparse_run_and_its_baseline_are_trained_compared_and_described() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let sparse = answer(&mut train(folder, &["--ast", "--target-activation-rate", "0.4"]));
-    let dense = answer(&mut train(folder, &["--ast", "--baseline"]));
+    let dense = answer(&mut train(folder, &["--baseline"]));
     let [sparse, dense] = [&sparse, &dense].map(|run| run["run_id"].as_str().unwrap().to_owned());
 
     let stages = manifest(folder, &sparse)["stages"].clone();
@@ -72,6 +81,11 @@ fn a_sparse_run_and_its_baseline_are_trained_compared_and_described() {
     assert!(monitored["metrics"]["accuracy"].as_f64().unwrap() > 0.1);
     let card = answer(greentune(&project).args(["card", &sparse, "--baseline", &dense]));
     assert!(card["badges"].as_array().unwrap().contains(&Value::from("ast-trained")), "{}", card["badges"]);
+    let found = answer(greentune(&project).args(["card", &sparse]));
+    assert!(found["markdown"].as_str().unwrap().contains(&dense), "the card finds the twin as compare does");
+    let alone = answer(greentune(&project).args(["compare", &dense]));
+    let caveat = alone["caveats"][0]["message"].as_str().unwrap();
+    assert!(caveat.contains(&format!("greentune compare {sparse} {dense}")), "{caveat}");
     // The test part of the data set was the run's validation part, there being no other.
     let evaluated = answer(greentune(&project).args(["evaluate", &sparse, "--test", DIGITS, "--stage", "2"]));
     let at_the_end = &manifest(folder, &sparse)["stages"][1]["classification"];
@@ -84,6 +98,43 @@ fn a_sparse_run_and_its_baseline_are_trained_compared_and_described() {
     // What is for language models alone says so.
     let refused = problem(greentune(&project).args(["runs", "plan", &sparse]));
     assert!(refused.contains("image classifier"), "{refused}");
+}
+
+#[test]
+fn a_run_and_its_twin_are_two_commands() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut both = train(folder.path(), &["--ast", "--target-activation-rate", "0.4", "--baseline"]);
+    let refused = problem(&mut both);
+    let refused: Value = serde_json::from_str(&refused).unwrap();
+    assert_eq!(refused["location"]["key"], "--baseline");
+    let hint = refused["hint"].as_str().unwrap();
+    assert!(hint.contains("--ast --target-activation-rate 0.4 "), "{hint}");
+    assert!(hint.contains(" --baseline ") && !hint.contains("--ast --baseline"), "{hint}");
+    assert!(!folder.path().join("digits-training").exists(), "nothing is written");
+}
+
+/// The same job sent twice at once makes one run, and the second says so.
+#[test]
+fn a_job_that_is_sent_twice_makes_one_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let sent = [(), ()].map(|()| spawned(train(folder, &["--baseline"])));
+    let [first, second] = sent.map(|child| {
+        let out = child.wait_with_output().unwrap();
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        serde_json::from_slice::<Value>(&out.stdout).unwrap()
+    });
+    assert_eq!(first["run_id"], second["run_id"]);
+    let repeated = [&first, &second].map(|answer| answer["repeated"] == true);
+    assert!(repeated[0] != repeated[1], "one made the run, the other was told of it: {first} {second}");
+    assert_eq!(fs::read_dir(folder.join("digits-training/runs")).unwrap().count(), 1);
+    // A run that has ended is no reason not to train again, but for a key of the caller's.
+    let again = answer(&mut train(folder, &["--baseline", "--idempotency-key", "k"]));
+    assert_ne!(again["run_id"], first["run_id"]);
+    let same = answer(&mut train(folder, &["--baseline", "--idempotency-key", "k"]));
+    assert_eq!((&same["run_id"], &same["repeated"]), (&again["run_id"], &Value::from(true)));
+    let refused = problem(&mut train(folder, &["--ast", "--idempotency-key", "k"]));
+    assert!(refused.contains("request.key_used"), "{refused}");
 }
 
 /// A worker that is killed goes on from its checkpoint and ends with the same bits.

@@ -3,6 +3,8 @@
 
 mod answers;
 mod assistant;
+#[cfg(unix)]
+mod elsewhere;
 mod help;
 mod hub;
 mod image_runs;
@@ -11,3 +13,5 @@ mod plan;
 mod problems;
 mod sandbox;
 mod training;
+mod tuning;
+mod typed;

@@ -283,6 +283,9 @@ fn energy(
         );
         all.push(caveat("energy.no_provenance", message));
     }
+    let mut shared: Vec<&String> = runs().filter_map(|run| run.meter.as_ref()?.shared.as_ref()).collect();
+    shared.dedup();
+    all.extend(shared.into_iter().map(|message| caveat("energy.shared_machine", message.clone())));
     match basis {
         Some(Basis::Compute) => all.push(caveat(
             "energy.compute_only",
@@ -335,6 +338,10 @@ fn runs(ast: &[RunFigures], baseline: &[RunFigures]) -> Vec<Caveat> {
             "{which} was interrupted and resumed: work that was done twice is in its time and energy, and not in its samples"
         );
         all.push(caveat("run.resumed", message));
+    }
+    if let Some(which) = ids(runs().filter(|run| run.has_changed_inputs)) {
+        let message = format!("data or base model of {which} were changed after the run was configured");
+        all.push(caveat("run.inputs_changed", message));
     }
     if let Some(which) = ids(runs().filter(|run| run.meter.as_ref().is_some_and(|meter| meter.has_slept))) {
         let message = format!(

@@ -8,11 +8,12 @@ pub mod schedule;
 mod stage;
 mod stage_data;
 pub mod step;
+pub mod tune;
 
 use std::path::Path;
 
 use burn::tensor::backend::AutodiffBackend;
-use greentune_carbon::Surroundings;
+use greentune_carbon::MeterEnvironment;
 use greentune_core_config::{
     layout::RunLayout, manifest::RunManifest, port::RunReporter, settings::Settings,
 };
@@ -29,7 +30,7 @@ use crate::{
 struct Run<'a, A: AutodiffBackend<InnerBackend: Ops>> {
     manifest: &'a RunManifest,
     layout: &'a RunLayout,
-    surroundings: &'a Surroundings,
+    surroundings: &'a MeterEnvironment,
     encoder: Encoder,
     decoder: Decoder<A::InnerBackend>,
     lora: LoraSettings,
@@ -41,7 +42,7 @@ pub fn run<A>(
     manifest: &RunManifest,
     layout: &RunLayout,
     stages: &[u8],
-    surroundings: &Surroundings,
+    surroundings: &MeterEnvironment,
     reporter: &mut dyn RunReporter,
     device: A::Device,
     device_name: &str,

@@ -30,7 +30,7 @@ use crate::{
     durable,
     error::TrainError,
     ops::image::ImageOps,
-    stage::{Cadence, Pace, Stage, StageEnd, StageHost, selection},
+    stage::{Cadence, Pace, Stage, StageEnd, StageHost, learning::Chance, selection},
 };
 
 /// How often steps are reported: those of small networks take a few milliseconds.
@@ -50,6 +50,7 @@ impl<A: ImageOps + AutodiffBackend<InnerBackend: ImageOps>> Run<'_, A> {
         let state = self.starting_point(stage, &mut selector, &mut host)?;
         let validation = self.images.loader(&dataset.validation, &settings.vision)?;
         host.start_meter(self.surroundings)?;
+        host.expect_more_than(Chance::of_classes(&dataset.train.counts(dataset.classes.len())));
         let run = StageRun {
             run: self,
             stage,

@@ -9,4 +9,5 @@ mod plan;
 mod reference;
 mod run;
 mod sparse_runs;
+mod tune;
 mod vision_reference;

@@ -8,7 +8,7 @@ use greentune_scaffold::CardTemplate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Result, Workbench, WorkbenchError, command_line::command, run::of_language_model};
+use crate::{Result, Workbench, WorkbenchError, command_line::command, run::require_language_model};
 
 /// Export a stage.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -72,8 +72,8 @@ impl Workbench {
             });
         }
         let format = request.export_format;
-        let run = self.read_run(request.project_path.as_deref(), &request.run_id)?;
-        let run = of_language_model(
+        let run = self.read_run_with_files(request.project_path.as_deref(), &request.run_id)?;
+        let run = require_language_model(
             run,
             "exporting",
             "final-model/model.safetensors of the run has the names and shapes of torchvision (ViT: timm), config.json beside it the rest",

@@ -31,6 +31,8 @@ pub struct StartTraining {
     pub platform: Option<PlatformKind>,
     /// Refuse what does not fit into memory.
     pub memory_check: Option<bool>,
+    /// Train although data or base model have changed.
+    pub accept_changed_inputs: Option<bool>,
     /// Images to learn from: a folder per class, CIFAR, IDX or Parquet.
     pub dataset: Option<PathBuf>,
     /// Image classifier: simplecnn, resnet18, efficientnet_b0, vit_tiny, ...
@@ -49,6 +51,8 @@ pub struct StartTraining {
     pub seed: Option<u64>,
     /// Not available yet.
     pub auto_upload_hf: Option<bool>,
+    /// Tells this request from others: sent again with the same key, it starts nothing more. Derived when absent.
+    pub idempotency_key: Option<String>,
 }
 
 impl StartTraining {
@@ -75,6 +79,7 @@ impl StartTraining {
                 learning_rate: self.learning_rate,
                 seed: self.seed,
                 auto_upload_hf: self.auto_upload_hf,
+                idempotency_key: self.idempotency_key.clone(),
                 ..ConfigureImageRun::default()
             })),
             (run_id, dataset, model) => Err(WorkbenchError::InvalidValue {
@@ -132,6 +137,9 @@ pub struct StartTrainingResponse {
     pub platform: PlatformKind,
     /// Whether a worker took it.
     pub training_started: bool,
+    /// Whether the same request was sent before: then nothing more was started, and this is its run.
+    #[serde(default)]
+    pub repeated: bool,
     /// Whether it goes on from an earlier attempt.
     pub resumed: bool,
     /// Where the run stands: `running`, or `completed` when the end was waited for.
@@ -164,14 +172,24 @@ impl Workbench {
     }
 
     async fn start_configured(&self, request: StartTraining) -> Result<StartTrainingResponse> {
-        let StartTraining { project_path, run_id, stage, async_mode, platform, memory_check, .. } = request;
+        let accept_changed_inputs = request.accept_changed_inputs.unwrap_or(false);
+        let StartTraining {
+            project_path,
+            run_id,
+            stage,
+            async_mode,
+            platform,
+            memory_check,
+            idempotency_key,
+            ..
+        } = request;
         let run_id = run_id.unwrap_or_default();
         let demand = stage.map_or(Demand::All, Demand::Stage);
         if let Some(kind) = platform {
             self.platforms().get(kind)?;
         }
-        let overrides = Overrides { memory_check, platform, ..Overrides::default() };
-        self.train(project_path, run_id, demand, async_mode, overrides).await
+        let overrides = Overrides { memory_check, platform, accept_changed_inputs, ..Overrides::default() };
+        self.train(project_path, run_id, demand, async_mode, overrides, idempotency_key).await
     }
 
     /// The request to start a run by its id: one that asks for an image classifier has its run made first.
@@ -187,12 +205,14 @@ impl Workbench {
             async_mode: request.async_mode,
             platform: request.platform,
             memory_check: request.memory_check,
+            idempotency_key: Some(made.idempotency_key.clone()),
             ..StartTraining::of(&made.run_id)
         };
         Ok((request, Some(made)))
     }
 
-    /// Launches the run and waits for its beginning, or its end unless `async_mode`.
+    /// Launches the run and waits for its beginning, or its end unless `async_mode`. A request with a key that has been
+    /// launched before is answered with that run.
     pub(super) async fn train(
         &self,
         project_path: Option<PathBuf>,
@@ -200,9 +220,16 @@ impl Workbench {
         demand: Demand,
         async_mode: Option<bool>,
         overrides: Overrides,
+        key: Option<String>,
     ) -> Result<StartTrainingResponse> {
         let launched = self
-            .blocking(move |workbench| workbench.launch(project_path.as_deref(), &run_id, demand, overrides))
+            .blocking(move |workbench| {
+                let project = project_path.as_deref();
+                match key {
+                    Some(key) => workbench.launch_once(project, &run_id, demand, overrides, &key),
+                    None => workbench.launch(project, &run_id, demand, overrides),
+                }
+            })
             .await?;
         let begun = launched.begun(self).await?;
         let status = if async_mode.unwrap_or(true) {
@@ -218,6 +245,7 @@ impl Workbench {
             job_id: launched.job.job_id.clone().unwrap_or_else(|| run_id.clone()),
             platform: launched.job.kind,
             training_started: true,
+            repeated: launched.repeated,
             resumed: launched.resumed,
             status,
             estimated_duration_minutes: launched.estimated_seconds.map(|seconds| seconds / 60.0),

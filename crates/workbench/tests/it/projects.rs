@@ -26,7 +26,11 @@ async fn a_project_that_was_made_can_be_configured() {
     let run = sandbox.project.run(&response.run_id);
     let manifest = manifest(&run);
     assert_eq!(manifest.stages.iter().map(|stage| stage.total_steps).collect::<Vec<_>>(), [5, 5]);
-    assert_eq!(manifest.input_hashes.len(), 3, "train, validation (which is test too), config.json");
+    assert_eq!(
+        manifest.input_hashes.len(),
+        5,
+        "train, validation (which is test too), and of the base config, tokenizer, weights"
+    );
     assert!(sandbox.project.model_config().is_file());
 }
 
@@ -282,4 +286,33 @@ async fn validating_on_training_records_is_warned_of() {
 
 async fn refused(sandbox: &Sandbox, request: ConfigureTrainingRun) -> greentune_core_config::Problem {
     problem(sandbox.workbench.configure_training_run(request).await.unwrap_err())
+}
+
+#[tokio::test]
+async fn a_project_without_training_settings_learns_and_named_ones_stay_and_are_warned_of() {
+    let sandbox = Sandbox::new("trains").await;
+    let rates = async |request| {
+        let path = sandbox.workbench.generate_fine_tuning_project(request).await.unwrap().project_path;
+        let readme = fs::read_to_string(path.join("README.md")).unwrap();
+        let request = ShowConfig { project_path: Some(path), override_params: None };
+        let training = sandbox.workbench.show_config(request).await.unwrap().settings.training;
+        let rates = [training.stage1.learning_rate, training.stage2.learning_rate];
+        (rates.map(|rate| format!("{rate:e}")), readme.contains("adapters hardly move"))
+    };
+    // The base is very narrow, so that the highest rate holds.
+    let learns = rates(project_request(&sandbox.root(), "learns")).await;
+    assert_eq!(learns, (["5e-3", "5e-3"].map(str::to_owned), false));
+    let mut request = project_request(&sandbox.root(), "seeds");
+    request.training_config = Some(TrainingConfig::from([("save_steps", json!(20))]));
+    assert_eq!(rates(request).await, (["2e-5", "1e-6"].map(str::to_owned), true));
+
+    let mut request = sandbox.request();
+    request.override_params = overrides(json!({ "training.stage1.learning_rate": 2e-5 }));
+    let summary = sandbox.workbench.configure_training_run(request).await.unwrap().configuration_summary;
+    assert_eq!(summary.warnings.len(), 1, "{:?}", summary.warnings);
+    assert!(
+        summary.warnings[0].starts_with("stage 1 trains at a learning rate of 0.00002"),
+        "{:?}",
+        summary.warnings
+    );
 }
