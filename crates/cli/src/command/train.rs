@@ -171,7 +171,7 @@ impl Train {
                 async_mode: Some(self.detach),
                 platform,
                 memory_check,
-                idempotency_key: Some(made.idempotency_key),
+                idempotency_key: Some(made.idempotency_key.clone()),
                 ..StartTraining::of(&made.run_id)
             };
             let training = |workbench: Workbench| async move { workbench.start_training(request).await };
