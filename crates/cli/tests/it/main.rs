@@ -3,6 +3,7 @@
 
 mod answers;
 mod assistant;
+mod emissions;
 mod help;
 mod hub;
 mod image_runs;
