@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::process::CommandExt as _,
     process::{Child, Command, Stdio},
     thread::sleep,
     time::{Duration, Instant},
@@ -94,7 +95,8 @@ fn a_row_that_cannot_be_written_is_an_error_at_the_end() {
 fn tracking(sandbox: &Sandbox) -> Child {
     let _ = fs::remove_file(sandbox.path("emissions.csv"));
     let mut command = sandbox.command(["emissions", "track", "--", "sleep", "600"]);
-    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    // In a group of its own, so that no terminal is taken to have sent the interrupt.
+    let child = command.process_group(0).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let deadline = Instant::now() + Duration::from_secs(60);
     while rows(sandbox) == 0 {
         assert!(Instant::now() < deadline, "no row was written");
