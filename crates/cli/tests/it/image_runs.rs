@@ -251,7 +251,7 @@ fn defaults_suit_architecture_and_data() {
     let run = answer(&mut command)["run_id"].as_str().unwrap().to_owned();
     let manifest = manifest(folder, &run);
     let vision = &manifest["settings"]["vision"];
-    assert_eq!(vision["batch_size"], 8, "few images and epochs leave enough steps with small batches alone");
+    assert_eq!(vision["batch_size"], 16, "few images and epochs leave enough steps with small batches alone");
     assert!(!vision["augmentation"].as_str().unwrap().contains("flip"), "digits are not mirrored");
     let why = manifest["sources"]["vision.augmentation"].as_str().unwrap();
     assert!(why.contains("digits or letters"), "{why}");

@@ -22,9 +22,11 @@ const PASSES: u64 = 20_000;
 const EPOCHS: std::ops::RangeInclusive<u64> = 10..=40;
 /// Optimizer steps that a batch size leaves.
 const STEPS: u64 = 600;
-const BATCHES: [u64; 4] = [64, 32, 16, 8];
+const BATCHES: [u64; 3] = [64, 32, 16];
 /// The batch for which the learning rates below are meant.
 const USUAL_BATCH: f64 = 64.0;
+/// Larger batches get the learning rate of this one.
+const LARGEST_SCALED: u64 = 256;
 /// From this side on images are taken for photos, of which a part is seen at a time.
 const PHOTO_SIDE: u32 = 128;
 
@@ -48,8 +50,8 @@ impl Resolved {
         } else if self.settings.vision.batch_size > images {
             let named = self.settings.vision.batch_size;
             notes.push(format!(
-                "vision.batch_size {named} is larger than the {many}: it is cut to {images}, one step per epoch; a \
-                 smaller one would take more steps"
+                "vision.batch_size {named} is larger than the data set ({many}) and cut to {images}: each epoch is one \
+                 step; a smaller batch would take more of them"
             ));
             self.choose("vision.batch_size", &many, |vision| vision.batch_size = images);
         }
@@ -107,10 +109,10 @@ struct Recipe {
 }
 
 impl Recipe {
-    /// In proportion to the batch for SGD (Goyal et al. 2017, arXiv:1706.02677), to its root for AdamW (Malladi et al.
+    /// In proportion to the batch for SGD (Goyal et al. 2017, arXiv:1706.02677), up to 256 images, to its root for AdamW (Malladi et al.
     /// 2022, arXiv:2205.10287); a tenth for weights that are trained already. Two digits are kept.
     fn rate_for(&self, batch: u64, is_pretrained: bool) -> f64 {
-        let batches = batch as f64 / USUAL_BATCH;
+        let batches = batch.min(LARGEST_SCALED) as f64 / USUAL_BATCH;
         let scale = match self.optimizer {
             OptimizerKind::Sgd => batches,
             OptimizerKind::AdamW => batches.sqrt(),
@@ -194,7 +196,7 @@ mod tests {
         };
         assert_eq!(of(60_000, &[]), (10, 64));
         assert_eq!(of(1_437, &[]), (14, 32));
-        assert_eq!(of(100, &[]), (40, 8));
+        assert_eq!(of(100, &[]), (40, 16));
         assert_eq!(of(5, &[]), (40, 5));
         assert_eq!(of(8_000, &["vision.epochs=5"]), (5, 64));
         assert_eq!(of(1_617, &["vision.epochs=20"]), (20, 32));
@@ -233,6 +235,7 @@ mod tests {
         };
         assert_eq!(of("resnet18", &[]), (OptimizerKind::Sgd, 0.05));
         assert_eq!(of("resnet18", &["vision.batch_size=16"]), (OptimizerKind::Sgd, 0.013));
+        assert_eq!(of("resnet18", &["vision.batch_size=4096"]), (OptimizerKind::Sgd, 0.2));
         assert_eq!(of("vit_tiny", &[]), (OptimizerKind::AdamW, 5e-4));
         assert_eq!(of("vit_tiny", &["vision.batch_size=16"]), (OptimizerKind::AdamW, 2.5e-4));
         assert_eq!(of("vit_tiny", &["vision.optimizer=sgd"]), (OptimizerKind::Sgd, 0.01));

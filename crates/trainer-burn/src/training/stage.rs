@@ -292,7 +292,8 @@ impl<A: Ops + AutodiffBackend<InnerBackend: Ops>> Stage for StageRun<'_, '_, A> 
         let Progress { duration_seconds, recent_losses, .. } = &self.state.progress;
         Ok(StageEnd {
             duration_seconds: *duration_seconds,
-            final_train_loss: recent_losses.iter().sum::<f64>() / recent_losses.len().max(1) as f64,
+            final_train_loss: recent_losses.iter().fold(0.0, |sum, loss| sum + loss)
+                / recent_losses.len().max(1) as f64,
         })
     }
 }

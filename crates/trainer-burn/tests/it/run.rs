@@ -114,7 +114,8 @@ impl Fixture {
 
     pub fn train_stages(&self, stages: &[u8]) -> (Result<Outcome, TrainError>, Vec<EventKind>) {
         let mut recorder = Recorder::default();
-        let outcome = train(&self.manifest, &self.layout, stages, &Surroundings::default(), &mut recorder);
+        let outcome =
+            train(&self.manifest, &self.layout, stages, &MeterEnvironment::default(), &mut recorder);
         (outcome, recorder.events)
     }
 
