@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use greentune_core_config::{
@@ -164,8 +164,13 @@ impl Workbench {
     fn check_model(&self, model: &BaseModelSettings, project: &Path) -> Result<()> {
         if let Some(path) = &model.local_path {
             let folder = project.join(path);
-            self.check_base_folder(&folder)?;
-            return check_folder(&folder);
+            let is_outside = path.is_absolute() || path.components().any(|part| part == Component::ParentDir);
+            // In the project nothing is yet.
+            if is_outside {
+                self.check_base_folder(&folder)?;
+                check_folder(&folder)?;
+            }
+            return Ok(());
         }
         if !model.model_id.is_empty() {
             ids::check_model_id(&model.model_id)?;
