@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
 };
 
 use greentune_core_config::{
@@ -163,10 +163,9 @@ impl Workbench {
     /// there yet. A folder is relative to the `project`.
     fn check_model(&self, model: &BaseModelSettings, project: &Path) -> Result<()> {
         if let Some(path) = &model.local_path {
-            let folder = project.join(path);
-            let is_outside = path.is_absolute() || path.components().any(|part| part == Component::ParentDir);
+            let folder = without_links(&project.join(path))?;
             // In the project nothing is yet.
-            if is_outside {
+            if !folder.starts_with(project) {
                 self.check_base_folder(&folder)?;
                 check_folder(&folder)?;
             }
