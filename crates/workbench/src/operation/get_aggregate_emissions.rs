@@ -13,7 +13,7 @@ use crate::{Result, Workbench, WorkbenchError, project::without_links};
 pub struct GetAggregateEmissions {
     /// Path of the project; where files are named, the one whose settings are taken.
     pub project_path: Option<PathBuf>,
-    /// `CodeCarbon` files, and folders of such files; those of the project when empty.
+    /// CodeCarbon files, and folders of such files; those of the project when empty.
     #[serde(default)]
     pub files: Vec<PathBuf>,
 }
