@@ -40,6 +40,19 @@ pub enum Emissions {
 }
 
 impl Emissions {
+    pub(super) fn operation(&self) -> &'static str {
+        match self {
+            Self::Summary(_) => "get_emissions_summary",
+            Self::Current(_) => "get_current_emissions",
+            Self::Aggregate(_) => "get_aggregate_emissions",
+            Self::Compare(_) => "compare_emissions",
+            Self::Plot(_) => "plot_emissions",
+            Self::Track(_) => "track_emissions",
+            Self::Calibrate(_) => "calibrate_meter",
+            Self::Forecast(_) => "forecast_carbon_intensity",
+        }
+    }
+
     pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
         match self {
             Self::Summary(summary) => summary.run(session).await,

@@ -3,6 +3,8 @@
 
 mod answers;
 mod assistant;
+#[cfg(unix)]
+mod elsewhere;
 mod emissions;
 mod help;
 mod hub;
@@ -12,3 +14,5 @@ mod plan;
 mod problems;
 mod sandbox;
 mod training;
+mod tuning;
+mod typed;

@@ -12,6 +12,7 @@ use crate::{
     preparation::{DatasetPreparation, PrepareTask},
     problem::Problem,
     settings::{DatasetFormat, DatasetSchema, Settings},
+    tuning::{TuneFindings, TuneTask},
 };
 
 /// A task for `greentune worker --task FILE`; the answer is written to `--answer FILE`.
@@ -26,6 +27,8 @@ pub enum WorkerTask {
     Prepare(Box<PrepareTask>),
     /// Find out what training a run will need.
     Plan(PlanTask),
+    /// Try learning rates.
+    Tune(TuneTask),
     /// Say which devices this binary can train on here.
     ProbeDevices,
 }
@@ -50,6 +53,8 @@ pub enum WorkerAnswer {
     Prepared(Box<DatasetPreparation>),
     /// To [`WorkerTask::Plan`].
     Planned(Box<PlanFindings>),
+    /// To [`WorkerTask::Tune`].
+    Tuned(Box<TuneFindings>),
     /// To [`WorkerTask::ProbeDevices`].
     Devices {
         /// Every device kind of greentune.

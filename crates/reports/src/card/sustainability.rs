@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use greentune_core_config::{
     Basis,
     emissions::EmissionsRecord,
+    memory::bytes_in_words,
     quantities::{duration, energy, mass, number, percent, percent_to, range},
     selection::SelectionSoFar,
 };
@@ -16,6 +17,9 @@ use super::{
     row::{Row, row},
 };
 use crate::run_energy::Total;
+
+/// Bytes in the unit of CodeCarbon's `ram_total_size`.
+const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
 
 /// What a stage cost.
 #[derive(Debug, Serialize)]
@@ -193,8 +197,8 @@ pub(super) fn hardware(subject: &Subject) -> Vec<Row> {
     let rows = [
         row("processor", (!cpu_model.is_empty()).then(|| format!("{cpu_model}, {cpu_count} threads"))),
         row("GPU", (*gpu_count > 0).then(|| format!("{gpu_count} × {gpu_model}"))),
-        row("memory", (*ram_total_size > 0.0).then(|| format!("{} GiB", number(*ram_total_size)))),
-        row("largest memory of training", peak.map(|bytes| format!("{} MB", number(bytes as f64 / 1e6)))),
+        row("memory", (*ram_total_size > 0.0).then(|| bytes_in_words((*ram_total_size * GIB) as u64))),
+        row("largest memory of training", peak.map(bytes_in_words)),
         row("system", Some(os.as_str())),
         row("metered", Some(tracking_mode.as_str())),
     ];

@@ -63,6 +63,7 @@ pub struct RunFigures {
     pub(crate) git_revision: String,
     pub(crate) device: String,
     pub(crate) is_resumed: bool,
+    pub(crate) has_changed_inputs: bool,
     /// Share of validation images (of tokens, for a language model) that are right after the last stage. Trials of a
     /// language model are records: the tokens of one record err together.
     pub(crate) accuracy: Option<Proportion>,
@@ -166,6 +167,7 @@ impl RunFigures {
                 .events
                 .iter()
                 .any(|event| matches!(event.kind, EventKind::Started { resumed: true, .. })),
+            has_changed_inputs: !manifest.changed_inputs.is_empty(),
             accuracy: evaluation.accuracy,
             top5_accuracy: evaluation.top5_accuracy,
             validation_loss: evaluation.loss,
@@ -428,6 +430,7 @@ impl RunFigures {
             git_revision: String::new(),
             device: String::from("cpu"),
             is_resumed: false,
+            has_changed_inputs: false,
             accuracy: Some(Proportion { share: 0.9, trials: 1000 }),
             top5_accuracy: None,
             validation_loss: Some(0.3),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use greentune_carbon::{CarbonError, Carried, Meter, MeterConfig, Surroundings, codecarbon, sidecar};
+use greentune_carbon::{CarbonError, Carried, Meter, MeterConfig, MeterEnvironment, codecarbon, sidecar};
 use greentune_core_config::{
     Diagnostic, Problem,
     emissions::{EmissionsProvenance, EmissionsRecord, ROW_INTERVAL},
@@ -37,7 +37,7 @@ impl StageMeter {
         settings: &Settings,
         layout: &RunLayout,
         stage: u8,
-        surroundings: &Surroundings,
+        surroundings: &MeterEnvironment,
     ) -> (Self, Option<Problem>) {
         let meter = if settings.carbon.enabled {
             start(settings, layout, stage, surroundings).map(Some)
@@ -117,7 +117,7 @@ fn start(
     settings: &Settings,
     layout: &RunLayout,
     stage: u8,
-    surroundings: &Surroundings,
+    surroundings: &MeterEnvironment,
 ) -> Result<Meter, CarbonError> {
     let carbon = &settings.carbon;
     let name = carbon.project_name.as_ref().unwrap_or(&settings.project.name);

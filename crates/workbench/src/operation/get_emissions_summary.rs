@@ -54,7 +54,7 @@ impl Workbench {
                 let factors = workbench.factors_of(project)?;
                 return summarize_paths(&[file], &factors).map_err(WorkbenchError::reported);
             }
-            let run = match workbench.read_run(project, &request.run_id) {
+            let run = match workbench.read_run_with_files(project, &request.run_id) {
                 Ok(run) => run,
                 Err(unknown) => return workbench.tracked_program(project, &request.run_id).ok_or(unknown),
             };

@@ -15,6 +15,7 @@ use super::{
     CancelTrainingResponse, CompareRunsResponse, ConfigureTrainingRunResponse, CreateModelCardResponse,
     EvaluateModelResponse, ExportModelResponse, GenerateFineTuningProjectResponse, ListRunsResponse,
     MonitorTrainingProgressResponse, MonitorTrainingResponse, PlanTrainingResponse, StartTrainingResponse,
+    TuneTrainingResponse,
 };
 
 /// Runs that the text names; the response has them all.
@@ -64,8 +65,13 @@ pub(super) fn start_training(response: &StartTrainingResponse) -> String {
     let estimate = response
         .estimated_duration_minutes
         .map_or_else(String::new, |minutes| format!(", for about {}", duration(60.0 * minutes)));
+    let before = if response.repeated {
+        "The same request was sent before, so nothing more was started. "
+    } else {
+        ""
+    };
     format!(
-        "The run {} is {} on {}{estimate}{}. Log: {}",
+        "{before}The run {} is {} on {}{estimate}{}. Log: {}",
         response.run_id,
         response.status,
         response.platform,
@@ -295,6 +301,25 @@ pub(super) fn plan_training(response: &PlanTrainingResponse) -> String {
     let basis = format!("{first}; basis: {}.", plan.basis.as_str());
     let before = response.accuracy.as_ref().or(response.last_plan.as_ref()).map(how_far_off);
     iter::once(basis).chain(before).collect::<Vec<_>>().join("\n")
+}
+
+pub(super) fn tune_training(response: &TuneTrainingResponse) -> String {
+    let chosen = list(&response.changes, |change| {
+        format!("{} {} (was {})", change.key, plain(change.after), plain(change.before))
+    });
+    let trials: usize = response.stages.iter().map(|stage| stage.trials.len()).sum();
+    let used = response.emissions.as_ref().map_or_else(
+        || String::from("not metered"),
+        |used| format!("{}, {}", energy(used.energy_kwh), emissions(used.emissions_kg_co2)),
+    );
+    let tuned = format!(
+        "Tuned the run {} by {} in {} ({used}): {chosen}.",
+        response.run_id,
+        counted(trials as u64, "short trial"),
+        duration(response.duration_seconds)
+    );
+    let warnings = response.warnings.iter().map(|warning| format!("Warning: {warning}"));
+    iter::once(tuned).chain(warnings).collect::<Vec<_>>().join("\n")
 }
 
 fn how_far_off(accuracy: &PlanAccuracy) -> String {

@@ -39,7 +39,7 @@ impl From<Mode> for TrackingMode {
 #[derive(Args, Debug)]
 pub struct Track {
     /// CodeCarbon file to which the program's row is added
-    #[arg(long, value_name = "CSV", default_value = "emissions.csv")]
+    #[arg(long = "to", alias = "output-file", value_name = "CSV", default_value = "emissions.csv")]
     output_file: PathBuf,
     /// Name of the project in the row [default: the program's name]
     #[arg(long, value_name = "NAME")]

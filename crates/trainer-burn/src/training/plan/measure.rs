@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use burn::tensor::backend::AutodiffBackend;
-use greentune_carbon::{Meter, MeterConfig, Surroundings};
+use greentune_carbon::{Meter, MeterConfig, MeterEnvironment};
 use greentune_core_config::{
     emissions::EmissionsProvenance, manifest::RunManifest, quantities, task::PlanMeasurement,
 };
@@ -146,7 +146,7 @@ fn start_meter(manifest: &RunManifest) -> Option<Meter> {
     let config = MeterConfig {
         experiment_id: String::from("plan"),
         interval: Duration::from_millis(500),
-        ..MeterConfig::of(carbon, &Surroundings::default(), project, run_id).ok()?
+        ..MeterConfig::of(carbon, &MeterEnvironment::default(), project, run_id).ok()?
     };
     if carbon.enabled { Meter::start(config).ok() } else { None }
 }
