@@ -35,6 +35,7 @@ interop:
     bash .ci/interop-light
     python3 fixtures/interop/kill_and_resume.py {{target}}/release/greentune
     bash fixtures/interop/exports.sh {{target}}/release/greentune {{peers}}/venvs/torch/bin/python
+    {{peers}}/venvs/torch/bin/python fixtures/interop/chat_model.py {{target}}/release/greentune {{peers}}/work/models/smollm2
     just tracking
 
 # Tracking against a real MLflow server and the real wandb client (virtual environments with mlflow and with wandb)

@@ -145,7 +145,7 @@ pub fn tune(
     task: &TuneTask,
     manifest: &RunManifest,
     layout: &RunLayout,
-    surroundings: &Surroundings,
+    surroundings: &MeterEnvironment,
 ) -> Result<TuneFindings, TrainError> {
     let chosen = choose(&manifest.settings)?;
     let name = name_of(chosen);

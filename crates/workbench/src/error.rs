@@ -100,6 +100,12 @@ pub enum WorkbenchError {
         /// What the settings say.
         family: ModelType,
     },
+    /// A base model that is not the one that a run was trained on.
+    #[error("{} is not what the run was trained on: its SHA-256 is not the one that the run recorded", path.display())]
+    BaseModelChanged {
+        /// The file of the base model.
+        path: PathBuf,
+    },
     /// Something that this version cannot do.
     #[error("{what} is not available yet")]
     NotAvailableYet {
@@ -282,6 +288,7 @@ impl WorkbenchError {
             Self::BaseModelConfig { error, .. } if error.is_unsupported() => (Unsupported, error.code),
             Self::BaseModelConfig { error, .. } => (InvalidInput, error.code),
             Self::BaseModelFamily { .. } => (InvalidInput, "model.family"),
+            Self::BaseModelChanged { .. } => (Conflict, "model.changed"),
             Self::NotAvailableYet { .. } => (Unsupported, "feature.unavailable"),
             Self::UnknownRun { .. } => (NotFound, "run.unknown"),
             Self::AmbiguousRun { .. } | Self::AmbiguousName { .. } => (Conflict, "run.ambiguous"),
@@ -326,6 +333,10 @@ impl WorkbenchError {
                 "choose a base model of a supported architecture, with its unchanged config.json"
             }
             Self::BaseModelFamily { .. } => "set base_model.type to its family, or to custom",
+            Self::BaseModelChanged { .. } => {
+                "put the base model back as it was, or export the adapters alone; merged into another base they \
+                 would be another model"
+            }
             Self::NotAvailableYet { instead, .. } | Self::CannotCompare { instead, .. } => instead,
             Self::AmbiguousRun { .. } => "say which project is meant",
             Self::AmbiguousName { .. } => "give the id of the one that is meant; the newest is first",

@@ -145,20 +145,20 @@ impl Workbench {
     }
 
     /// Refuses a folder outside the allowed roots; the cache of the Hub is no request's choice.
-    fn check_base_folder(&self, folder: &Path) -> Result<()> {
+    pub(crate) fn check_base_folder(&self, folder: &Path) -> Result<()> {
         fs::canonicalize(folder).map_or(Ok(()), |resolved| self.check_roots(&resolved, folder))
     }
 
     /// The existing file that the request field `key` names, absolute and without links.
     pub(crate) fn input_file(&self, project: &ProjectLayout, key: &str, path: &Path) -> Result<PathBuf> {
         let resolved = self.input_path(project, key, path)?;
-        if resolved.is_file() { Ok(resolved) } else { Err(missing(key, resolved, path)) }
+        if resolved.is_file() { Ok(resolved) } else { Err(missing(key, resolved, &self.given_path(path)?)) }
     }
 
     /// The same of a file or a folder.
     pub(crate) fn input_path(&self, project: &ProjectLayout, key: &str, path: &Path) -> Result<PathBuf> {
         let resolved = self.path_in(project, path)?;
-        if resolved.exists() { Ok(resolved) } else { Err(missing(key, resolved, path)) }
+        if resolved.exists() { Ok(resolved) } else { Err(missing(key, resolved, &self.given_path(path)?)) }
     }
 
     /// The path that a request names, absolute and without links; it need not exist.

@@ -35,6 +35,7 @@ impl Runs {
         match self {
             Self::New(_) => "configure_training_run",
             Self::Plan(_) => "plan_training",
+            Self::Tune(_) => "tune_training",
             Self::List(_) => "list_runs",
             Self::Show(_) => "show_run",
             Self::Sync(_) => "sync_tracking",

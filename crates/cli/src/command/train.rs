@@ -7,7 +7,7 @@ use greentune_core_config::{
     Suggestion,
     manifest::RunStatus,
     platform::PlatformKind,
-    quantities::{count, duration},
+    quantities::{count, duration, sum},
     settings::{AstPolicy, VISION_MODELS},
 };
 use greentune_workbench::{
@@ -220,7 +220,7 @@ pub async fn answer<F: Future<Output = WorkbenchResult<StartTrainingResponse>>>(
     let run = workbench.show_run(ShowRun { project_path: project, run_id }).await?;
     session.output.answer(&response, |paint| {
         let stages = &run.manifest.stages;
-        let seconds = stages.iter().filter_map(|stage| stage.duration_seconds).sum();
+        let seconds = sum(stages.iter().filter_map(|stage| stage.duration_seconds));
         let done =
             format!("the run {} is {}, trained for {}", response.run_id, response.status, duration(seconds));
         let folder = format!("its files are in {}", run.run_directory.display());

@@ -62,8 +62,9 @@ impl Screen {
     /// A line that stays.
     pub fn say(&self, line: &str) {
         match &self.bar {
-            Some(bar) => bar.println(line),
-            None => self.output.note(line),
+            // Before the number of steps is known there is no bar to write above.
+            Some(bar) if bar.length().is_some_and(|steps| steps > 0) => bar.println(line),
+            _ => self.output.note(line),
         }
     }
 

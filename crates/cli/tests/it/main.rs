@@ -5,6 +5,7 @@ mod answers;
 mod assistant;
 #[cfg(unix)]
 mod elsewhere;
+mod emissions;
 mod help;
 mod hub;
 mod image_runs;

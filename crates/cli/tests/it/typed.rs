@@ -189,6 +189,31 @@ fn records_are_split_without_a_base_model() {
     assert!(refused.stderr.contains("no base model"), "what the model sees needs one: {refused:?}");
 }
 
+#[cfg(unix)]
+#[test]
+fn a_projects_scripts_take_paths_from_the_current_folder() {
+    let sandbox = Sandbox::new();
+    sandbox.project();
+    sandbox.write("records.jsonl", &RECORDS.repeat(20));
+    let binary = std::path::PathBuf::from(sandbox.command([""; 0]).get_program());
+    let mut command = sandbox.command([""; 0]);
+    let path =
+        format!("{}:{}", binary.parent().unwrap().display(), std::env::var("PATH").unwrap_or_default());
+    let environment: Vec<_> =
+        command.get_envs().map(|(name, value)| (name.to_owned(), value.map(ToOwned::to_owned))).collect();
+    command = std::process::Command::new("sh");
+    for (name, value) in environment {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command.args(["p/scripts/prepare.sh", "records.jsonl"]).env("PATH", path).current_dir(sandbox.path("."));
+    let split = crate::sandbox::ran(&mut command);
+    assert_eq!(split.code, 0, "{split:?}");
+    assert!(sandbox.path("p/data/processed/train.jsonl").is_file());
+}
+
 #[test]
 fn printed_commands_are_quoted() {
     let sandbox = Sandbox::new();

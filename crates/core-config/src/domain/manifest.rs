@@ -162,6 +162,15 @@ pub struct RunData {
 }
 
 impl RunManifest {
+    /// The base model as PEFT opens it: its id on the Hugging Face Hub, or the absolute path of its folder.
+    pub fn base_model_name(&self) -> String {
+        let base = &self.settings.base_model;
+        if base.local_path.is_none() && !base.model_id.is_empty() {
+            return base.model_id.clone();
+        }
+        self.base_model_path.display().to_string()
+    }
+
     /// Calls `change` on every path of the manifest. An empty path stands for none and is left out.
     pub fn change_paths(&mut self, mut change: impl FnMut(&mut PathBuf)) {
         let Settings { base_model, vision, carbon, .. } = &mut self.settings;

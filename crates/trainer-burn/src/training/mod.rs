@@ -80,14 +80,4 @@ impl<A: AutodiffBackend<InnerBackend: Ops>> Run<'_, A> {
     fn adapters_of(&self, stage: u8) -> Result<Adapters<A::InnerBackend>, TrainError> {
         Adapters::load(&self.layout.adapters(stage), &self.decoder, &self.device)
     }
-
-    /// Name of the base model as adapters state it.
-    fn base_model_name(&self) -> String {
-        let base = &self.manifest.settings.base_model;
-        if base.model_id.is_empty() {
-            self.manifest.base_model_path.display().to_string()
-        } else {
-            base.model_id.clone()
-        }
-    }
 }

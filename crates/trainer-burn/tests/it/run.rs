@@ -112,6 +112,13 @@ impl Fixture {
         (outcome, recorder.events)
     }
 
+    pub fn train_stages(&self, stages: &[u8]) -> (Result<Outcome, TrainError>, Vec<EventKind>) {
+        let mut recorder = Recorder::default();
+        let outcome =
+            train(&self.manifest, &self.layout, stages, &MeterEnvironment::default(), &mut recorder);
+        (outcome, recorder.events)
+    }
+
     fn adapters(&self, stage: u8) -> Vec<u8> {
         fs::read(self.layout.adapters(stage).join("adapter_model.safetensors")).unwrap()
     }

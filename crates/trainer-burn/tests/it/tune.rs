@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use greentune_carbon::{Surroundings, codecarbon};
+use greentune_carbon::{MeterEnvironment, codecarbon};
 use greentune_core_config::{
     event::EventKind,
     task::{WorkerAnswer, WorkerTask},
@@ -23,7 +23,7 @@ fn tuned(fixture: &Fixture, batch_sizes: &[u64]) -> TuneFindings {
         learning_rates: RATES.to_vec(),
         batch_sizes: batch_sizes.to_vec(),
     };
-    match answer(&WorkerTask::Tune(task), &read_run, &Surroundings::default()) {
+    match answer(&WorkerTask::Tune(task), &read_run, &MeterEnvironment::default()) {
         WorkerAnswer::Tuned(findings) => *findings,
         other => panic!("{other:?}"),
     }

@@ -263,7 +263,7 @@ fn warnings(manifest: &RunManifest, base_model: &BaseModel) -> Vec<String> {
     let hash = |path: &PathBuf| manifest.input_hashes.get(&*path.to_string_lossy());
     let same = |a: &PathBuf, b: &PathBuf| hash(a).is_some() && hash(a) == hash(b);
     let data = &manifest.data;
-    let mut warnings: Vec<String> = base_model.note.iter().cloned().collect();
+    let mut warnings = base_model.notes.clone();
     warnings.extend(low_rates(manifest, base_model));
     if base_model.recognised_by_tensors {
         warnings.push(format!(

@@ -25,6 +25,7 @@ use super::section::{
 };
 use crate::{
     Result, Workbench, WorkbenchError,
+    base_model::check_folder,
     command_line::command,
     project::{check_addresses, without_links},
 };
@@ -150,22 +151,28 @@ impl Workbench {
             resolved = resolve(&layers)?;
         }
         let settings = resolved.settings.clone();
-        check_model(&settings.base_model)?;
-        check_addresses(&settings)?;
         let folder = parent.join(&request.project_name);
+        self.check_model(&settings.base_model, &folder)?;
+        check_addresses(&settings)?;
         let project =
             generate_project(&ProjectSpec { folder, resolved, reasons }).map_err(WorkbenchError::reported)?;
         Ok(response(request, &settings, project))
     }
-}
 
-/// Refuses an id or a revision that the Hub cannot have; nothing is asked there yet.
-fn check_model(model: &BaseModelSettings) -> Result<()> {
-    if model.local_path.is_none() && !model.model_id.is_empty() {
-        ids::check_model_id(&model.model_id)?;
-        ids::check_revision(&model.revision)?;
+    /// Refuses a folder that is no base model, and an id or a revision that the Hub cannot have; nothing is asked
+    /// there yet. A folder is relative to the `project`.
+    fn check_model(&self, model: &BaseModelSettings, project: &Path) -> Result<()> {
+        if let Some(path) = &model.local_path {
+            let folder = project.join(path);
+            self.check_base_folder(&folder)?;
+            return check_folder(&folder);
+        }
+        if !model.model_id.is_empty() {
+            ids::check_model_id(&model.model_id)?;
+            ids::check_revision(&model.revision)?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// A learning rate for a project that asked for none.

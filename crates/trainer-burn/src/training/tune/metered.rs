@@ -1,6 +1,6 @@
 //! The energy of a run's trials, in files of their own.
 
-use greentune_carbon::{CarbonError, Carried, Meter, MeterConfig, Surroundings, codecarbon, sidecar};
+use greentune_carbon::{CarbonError, Carried, Meter, MeterConfig, MeterEnvironment, codecarbon, sidecar};
 use greentune_core_config::{Diagnostic, event::EmissionsSoFar, layout::RunLayout, settings::Settings};
 
 /// The meter of the trials, or nothing when metering is off or impossible.
@@ -15,7 +15,7 @@ impl TuningMeter {
     pub fn start(
         settings: &Settings,
         layout: &RunLayout,
-        surroundings: &Surroundings,
+        surroundings: &MeterEnvironment,
     ) -> (Self, Option<String>) {
         let started = settings.carbon.enabled.then(|| start(settings, layout, surroundings)).transpose();
         let (meter, problem) = match started {
@@ -48,7 +48,11 @@ impl Drop for TuningMeter {
     }
 }
 
-fn start(settings: &Settings, layout: &RunLayout, surroundings: &Surroundings) -> Result<Meter, CarbonError> {
+fn start(
+    settings: &Settings,
+    layout: &RunLayout,
+    surroundings: &MeterEnvironment,
+) -> Result<Meter, CarbonError> {
     let carbon = &settings.carbon;
     let name = carbon.project_name.as_ref().unwrap_or(&settings.project.name);
     Meter::start(MeterConfig {
