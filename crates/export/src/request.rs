@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 pub struct ExportRequest {
     /// Folder of the base model, with safetensors weights.
     pub base_model: PathBuf,
+    /// What adapters are to state as their base model: a folder or an id that PEFT opens. As they were trained when
+    /// `None`.
+    pub base_model_name: Option<String>,
     /// Folder of the adapters, in PEFT's layout.
     pub adapters: PathBuf,
     /// The form of the export.

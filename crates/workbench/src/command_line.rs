@@ -14,7 +14,7 @@ enum Form {
     Word,
     /// A list after `--`.
     Rest,
-    /// `--flag VALUE`.
+    /// `--flag VALUE`, the values of a list separated by commas.
     Flag(&'static str),
     /// `--flag`, when the argument is this.
     Switch(bool, &'static str),
@@ -88,6 +88,16 @@ const COMMANDS: &[Command] = {
             ],
         ),
         command_of("plan_training", "runs plan", &[RUN, ("measure", Switch(true, "--measure"))]),
+        command_of(
+            "tune_training",
+            "runs tune",
+            &[
+                RUN,
+                ("steps", Flag("--steps")),
+                ("learning_rates", Flag("--learning-rate")),
+                ("batch_sizes", Flag("--batch-size")),
+            ],
+        ),
         command_of("list_runs", "runs list", &[]),
         command_of("show_run", "runs show", &[RUN]),
         command_of("sync_tracking", "runs sync", &[RUN]),
@@ -137,6 +147,7 @@ const COMMANDS: &[Command] = {
                 ("idempotency_key", Flag("--idempotency-key")),
                 ("async_mode", Switch(true, "--detach")),
                 ("memory_check", Switch(false, "--no-memory-check")),
+                ("accept_changed_inputs", Switch(true, "--accept-changed-inputs")),
             ],
         ),
         command_of(
@@ -146,6 +157,7 @@ const COMMANDS: &[Command] = {
                 RUN,
                 ("async_mode", Switch(true, "--detach")),
                 ("memory_check", Switch(false, "--no-memory-check")),
+                ("accept_changed_inputs", Switch(true, "--accept-changed-inputs")),
                 ("budget_kg", Flag("--budget-kg")),
                 ("budget_kwh", Flag("--budget-kwh")),
             ],
@@ -320,7 +332,7 @@ fn written(form: Form, value: &Value, has_flag: &dyn Fn(&str) -> bool) -> Vec<St
         Form::Rest => {
             [String::from("--")].into_iter().chain(texts(value).iter().map(|text| word(text))).collect()
         }
-        Form::Flag(flag) => vec![flag.to_owned(), word(&text(value))],
+        Form::Flag(flag) => vec![flag.to_owned(), word(&texts(value).join(","))],
         Form::Switch(when, flag) if *value == Value::Bool(when) => vec![flag.to_owned()],
         Form::Presence(flag) => vec![flag.to_owned()],
         Form::Switch(..) => Vec::new(),

@@ -100,6 +100,12 @@ pub enum WorkbenchError {
         /// What the settings say.
         family: ModelType,
     },
+    /// A base model that is not the one that a run was trained on.
+    #[error("{} is not what the run was trained on: its SHA-256 is not the one that the run recorded", path.display())]
+    BaseModelChanged {
+        /// The file of the base model.
+        path: PathBuf,
+    },
     /// Something that this version cannot do.
     #[error("{what} is not available yet")]
     NotAvailableYet {
@@ -138,6 +144,14 @@ pub enum WorkbenchError {
     /// The run must be completed for what was asked.
     #[error("the run {run_id} is {}, not completed", status.to_string().replace('_', " "))]
     NotCompleted {
+        /// The run.
+        run_id: String,
+        /// Where it stands.
+        status: RunStatus,
+    },
+    /// The run was started, and must not have been for what was asked.
+    #[error("the run {run_id} was started and is {}", status.to_string().replace('_', " "))]
+    AlreadyStarted {
         /// The run.
         run_id: String,
         /// Where it stands.
@@ -274,11 +288,13 @@ impl WorkbenchError {
             Self::BaseModelConfig { error, .. } if error.is_unsupported() => (Unsupported, error.code),
             Self::BaseModelConfig { error, .. } => (InvalidInput, error.code),
             Self::BaseModelFamily { .. } => (InvalidInput, "model.family"),
+            Self::BaseModelChanged { .. } => (Conflict, "model.changed"),
             Self::NotAvailableYet { .. } => (Unsupported, "feature.unavailable"),
             Self::UnknownRun { .. } => (NotFound, "run.unknown"),
             Self::AmbiguousRun { .. } | Self::AmbiguousName { .. } => (Conflict, "run.ambiguous"),
             Self::AlreadyCompleted(_) => (Conflict, "run.completed"),
             Self::NotCompleted { .. } => (Conflict, "run.not_completed"),
+            Self::AlreadyStarted { .. } => (Conflict, "run.started"),
             Self::NotStarted(_) => (Conflict, "run.not_started"),
             Self::CannotCompare { .. } => (InvalidInput, "compare.not_comparable"),
             Self::BudgetSpent { .. } => (Conflict, "carbon.budget_spent"),
@@ -317,10 +333,17 @@ impl WorkbenchError {
                 "choose a base model of a supported architecture, with its unchanged config.json"
             }
             Self::BaseModelFamily { .. } => "set base_model.type to its family, or to custom",
+            Self::BaseModelChanged { .. } => {
+                "put the base model back as it was, or export the adapters alone; merged into another base they \
+                 would be another model"
+            }
             Self::NotAvailableYet { instead, .. } | Self::CannotCompare { instead, .. } => instead,
             Self::AmbiguousRun { .. } => "say which project is meant",
             Self::AmbiguousName { .. } => "give the id of the one that is meant; the newest is first",
             Self::AlreadyCompleted(_) => "evaluate or export it, or configure a new run to train again",
+            Self::AlreadyStarted { .. } => {
+                "its settings are those that it trains with: configure a new run and tune that"
+            }
             Self::Store { .. } => "the index can be deleted: it is rebuilt from the run folders",
             Self::BudgetSpent { .. } => "nothing is lost",
             Self::NoLiveSource => {

@@ -21,7 +21,7 @@ use greentune_run_folder::{
 };
 
 use crate::{
-    Result, Workbench, WorkbenchError, carbon_watch, out_of_memory,
+    Result, Workbench, WorkbenchError, carbon_watch, inputs, out_of_memory,
     platform::Platforms,
     run::{Run, explain_end},
     sent_before::{SentRequest, key_of},
@@ -56,6 +56,8 @@ pub(crate) struct Overrides {
     pub budget_kwh: Option<f64>,
     /// Where it trains from now on; where it did when absent.
     pub platform: Option<PlatformKind>,
+    /// Train although inputs are not what the run was configured with.
+    pub accept_changed_inputs: bool,
 }
 
 impl Overrides {
@@ -210,6 +212,11 @@ impl Workbench {
         overrides.apply(&mut queued);
         self.platforms().get(queued.platform.kind)?;
         carbon_watch::refuse_spent(&queued)?;
+        let changed = inputs::changed(&queued)?;
+        if !changed.is_empty() && !overrides.accept_changed_inputs {
+            return Err(inputs::refusal(&queued.run_id, demand == Demand::Again, &changed));
+        }
+        inputs::accept(&mut queued, changed);
         out_of_memory::refuse_too_large(&queued)?;
         Ok(queued)
     }
@@ -243,7 +250,7 @@ impl Launched {
                 return Ok(status);
             }
             if !status.is_active() {
-                return Err(self.died(workbench).await?);
+                return Err(self.unexpected_end(workbench).await?);
             }
             tokio::time::sleep(self.pause()).await;
         }
@@ -267,10 +274,10 @@ impl Launched {
         match status {
             RunStatus::Failed => match self.manifest(workbench).await?.problem {
                 Some(problem) => Err(problem.into()),
-                None => Err(self.died(workbench).await?),
+                None => Err(self.unexpected_end(workbench).await?),
             },
             RunStatus::Cancelled => Err(carbon_watch::end_of(&self.manifest(workbench).await?)),
-            RunStatus::Interrupted => Err(self.died(workbench).await?),
+            RunStatus::Interrupted => Err(self.unexpected_end(workbench).await?),
             status => Ok(status),
         }
     }
@@ -297,7 +304,7 @@ impl Launched {
     }
 
     /// The error for a worker that ended without a terminal event: the likely cause when memory is it.
-    async fn died(&self, workbench: &Workbench) -> Result<WorkbenchError> {
+    async fn unexpected_end(&self, workbench: &Workbench) -> Result<WorkbenchError> {
         let mut manifest = self.manifest(workbench).await?;
         let words = self.platform.last_words(&self.layout, &manifest);
         let is_local = manifest.platform.kind == PlatformKind::Local;
@@ -326,16 +333,19 @@ fn requested_stages(run: &Run, demand: Demand) -> Result<Vec<u8>> {
         Demand::Again => run.manifest.requested_stages.clone(),
     };
     let is_trained = |stage: u8| run.trained_stage(stage).is_ok();
-    let stages = run.manifest.stages.iter().map(|stage| stage.stage);
+    let stages = || run.manifest.stages.iter().map(|stage| stage.stage);
     let mut pending =
-        stages.filter(|stage| (requested.is_empty() || requested.contains(stage)) && !is_trained(*stage));
+        stages().filter(|stage| (requested.is_empty() || requested.contains(stage)) && !is_trained(*stage));
     match pending.next() {
         None => Err(WorkbenchError::AlreadyCompleted(run_id.clone())),
-        Some(stage) if stage > 1 && !is_trained(stage - 1) => {
-            let before = run.stage(stage - 1)?;
-            let (run_id, stage, status) = (run_id.clone(), before.stage, before.status);
-            Err(RunFolderError::StageNotTrained { run_id, stage, status }.into())
-        }
-        Some(_) => Ok(requested),
+        // An image classifier without a warm-up has no stage 1.
+        Some(stage) => match stages().rfind(|before| *before < stage) {
+            Some(before) if !is_trained(before) => {
+                let status = run.stage(before)?.status;
+                let run_id = run_id.clone();
+                Err(RunFolderError::StageNotTrained { run_id, stage: before, status }.into())
+            }
+            _ => Ok(requested),
+        },
     }
 }

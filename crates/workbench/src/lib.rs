@@ -13,7 +13,7 @@ mod error;
 mod git;
 mod given_path;
 mod hub;
-mod input_hash;
+mod inputs;
 mod job_store;
 mod launch;
 mod named_run;

@@ -145,7 +145,7 @@ impl Workbench {
     }
 
     /// Refuses a folder outside the allowed roots; the cache of the Hub is no request's choice.
-    fn check_base_folder(&self, folder: &Path) -> Result<()> {
+    pub(crate) fn check_base_folder(&self, folder: &Path) -> Result<()> {
         fs::canonicalize(folder).map_or(Ok(()), |resolved| self.check_roots(&resolved, folder))
     }
 

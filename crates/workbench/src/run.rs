@@ -74,6 +74,17 @@ impl Workbench {
         self.read_whole(self.find_run(project_path, run_id)?)
     }
 
+    /// The same for what reads the files that a worker left: those of a run that ended elsewhere are brought here first.
+    ///
+    /// Errors: also when they are not here and its platform cannot be reached.
+    pub(crate) fn read_run_with_files(&self, project_path: Option<&Path>, run_id: &str) -> Result<Run> {
+        let run = self.read_run(project_path, run_id)?;
+        if are_files_elsewhere(&run) {
+            self.fetch(&run.layout)?;
+        }
+        Ok(run)
+    }
+
     /// Reads the run at `layout` with all of its events.
     pub(crate) fn read_whole(&self, layout: RunLayout) -> Result<Run> {
         let mut run = Run::read(layout, self.platforms())?;
@@ -106,6 +117,16 @@ impl Workbench {
     }
 }
 
+/// Whether a stage of `run` was completed on another platform, and nobody has brought its files yet.
+fn are_files_elsewhere(run: &Run) -> bool {
+    let manifest = &run.manifest;
+    let is_missing = |stage: u8| !run.layout.stage(stage).is_dir();
+    let mut completed = manifest.stages.iter().filter(|stage| stage.status == RunStatus::Completed);
+    manifest.platform.kind != PlatformKind::Local
+        && !manifest.status.is_active()
+        && completed.any(|stage| is_missing(stage.stage))
+}
+
 /// Notes in the manifest here how a run ended that was trained elsewhere.
 fn note_end(layout: &RunLayout, mut ended: RunManifest) -> Result<()> {
     let lock = lock::take(layout)?;
@@ -131,7 +152,7 @@ pub(crate) fn explain_end(layout: &RunLayout, manifest: &mut RunManifest) {
 }
 
 /// `run`, when it trains a language model: `what` is not available yet for image classifiers.
-pub(crate) fn of_language_model(run: Run, what: &str, instead: &str) -> Result<Run> {
+pub(crate) fn require_language_model(run: Run, what: &str, instead: &str) -> Result<Run> {
     if run.manifest.settings.task() == Task::LanguageModel {
         return Ok(run);
     }

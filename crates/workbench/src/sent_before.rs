@@ -17,7 +17,7 @@ use greentune_run_folder::json;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::{Result, Workbench, WorkbenchError, input_hash::sha256_of_text, job_store::runs_of};
+use crate::{Result, Workbench, WorkbenchError, inputs::sha256_of_text, job_store::runs_of};
 
 /// How long a request without a key of its caller's counts as the same as one before.
 const SAME_WITHIN: SignedDuration = SignedDuration::from_mins(10);

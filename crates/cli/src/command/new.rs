@@ -49,10 +49,10 @@ fn base_model(session: &Session, given: Option<String>) -> BaseModelConfig {
     let path = Path::new(&given);
     let folder = session.here(path);
     let is_path = !given.is_empty() && (folder.is_dir() || path.is_absolute() || given.starts_with('.'));
-    let name = || path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    // A folder has no id: its name would be that of another model on the Hub.
     let mut settings = BaseModelConfig::from([
         ("type", ModelType::Custom.as_str().into()),
-        ("model_id", if is_path { name() } else { given.clone() }.into()),
+        ("model_id", if is_path { "" } else { &given }.into()),
     ]);
     if is_path {
         settings.0.insert(String::from("local_path"), folder.to_string_lossy().into());

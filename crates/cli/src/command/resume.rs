@@ -17,6 +17,9 @@ pub struct Resume {
     /// Train even if the run does not seem to fit into memory
     #[arg(long)]
     no_memory_check: bool,
+    /// Train although data or base model have changed since the run was configured
+    #[arg(long)]
+    accept_changed_inputs: bool,
     /// A new budget of the run, in kg CO2e over all its stages and attempts
     #[arg(long, value_name = "KG")]
     budget_kg: Option<f64>,
@@ -32,6 +35,7 @@ impl Resume {
             run_id: self.run.clone(),
             async_mode: Some(self.detach),
             memory_check: self.no_memory_check.then_some(false),
+            accept_changed_inputs: self.accept_changed_inputs.then_some(true),
             budget_kg: self.budget_kg,
             budget_kwh: self.budget_kwh,
         };

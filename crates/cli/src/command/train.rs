@@ -7,14 +7,14 @@ use greentune_core_config::{
     Suggestion,
     manifest::RunStatus,
     platform::PlatformKind,
-    quantities::{count, duration},
+    quantities::{count, duration, sum},
     settings::{AstPolicy, VISION_MODELS},
 };
 use greentune_workbench::{
     Result as WorkbenchResult, Workbench,
     command_line::command,
     operation::{
-        AstConfig, ConfigureImageRun, ConfigureImageRunResponse, ShowRun, StartTraining,
+        AstConfig, ChosenSetting, ConfigureImageRun, ConfigureImageRunResponse, ShowRun, StartTraining,
         StartTrainingResponse,
     },
 };
@@ -38,6 +38,9 @@ pub struct Train {
     /// Train even if the run does not seem to fit into memory
     #[arg(long)]
     no_memory_check: bool,
+    /// Train although data or base model have changed since the run was configured
+    #[arg(long)]
+    accept_changed_inputs: bool,
     /// Where to train: local, the only platform of this version [default: where the run trained before]
     #[arg(long, value_name = "NAME", value_parser = platform)]
     platform: Option<PlatformKind>,
@@ -168,12 +171,16 @@ impl Train {
                 async_mode: Some(self.detach),
                 platform,
                 memory_check,
-                idempotency_key: Some(made.idempotency_key),
+                idempotency_key: Some(made.idempotency_key.clone()),
                 ..StartTraining::of(&made.run_id)
             };
             let training = |workbench: Workbench| async move { workbench.start_training(request).await };
-            return answer(session, &workbench, Some(made.project_path), made.run_id, self.detach, training)
-                .await;
+            let (project, run_id) = (Some(made.project_path.clone()), made.run_id.clone());
+            let answered = answer(session, &workbench, project, run_id, self.detach, training).await;
+            if answered.is_err() {
+                workbench.discard_unstarted(&made).await?;
+            }
+            return answered;
         }
         let open = |status| status != RunStatus::Completed;
         let project_path =
@@ -181,6 +188,7 @@ impl Train {
         let run_id = session.run_or_newest(self.run, open, "not completed").await?;
         let request = StartTraining {
             project_path,
+            accept_changed_inputs: self.accept_changed_inputs.then_some(true),
             stage: self.stage,
             async_mode: Some(self.detach),
             platform,
@@ -212,7 +220,7 @@ pub async fn answer<F: Future<Output = WorkbenchResult<StartTrainingResponse>>>(
     let run = workbench.show_run(ShowRun { project_path: project, run_id }).await?;
     session.output.answer(&response, |paint| {
         let stages = &run.manifest.stages;
-        let seconds = stages.iter().filter_map(|stage| stage.duration_seconds).sum();
+        let seconds = sum(stages.iter().filter_map(|stage| stage.duration_seconds));
         let done =
             format!("the run {} is {}, trained for {}", response.run_id, response.status, duration(seconds));
         let folder = format!("its files are in {}", run.run_directory.display());
@@ -239,6 +247,16 @@ fn made_in_words(made: &ConfigureImageRunResponse, paint: Paint) -> String {
         count(data.validation),
         data.classes.len()
     ));
+    let chosen = |setting: &ChosenSetting| {
+        let key = setting.key.trim_start_matches("vision.").replace('_', " ");
+        format!("{key} {}", setting.value.to_string().trim_matches('"'))
+    };
+    if !made.chosen.is_empty() {
+        let chosen = made.chosen.iter().map(chosen).collect::<Vec<_>>().join(", ");
+        lines.push(format!("  chosen   {chosen}"));
+        let show = Suggestion::new("see why", "show_run").with("run_id", made.run_id.as_str());
+        lines.push(format!("           why: {}", command(&show)));
+    }
     lines.extend(made.warnings.iter().map(|warning| paint.doubtful(format!("  note     {warning}"))));
     lines.join("\n")
 }

@@ -203,3 +203,82 @@ fn what_cannot_be_learnt_from_is_refused_before_anything_is_written() {
     let left: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(left.iter().all(|name| name == "pictures" || name == "home"), "{left:?}");
 }
+
+/// Runs without a warm-up, in every mode, and the totals that their steps announce.
+#[test]
+fn one_epoch_and_no_warm_up_are_trained() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let train = |more: &[&str]| {
+        let mut command = greentune(folder);
+        command.args(["train", "--platform", "local", "--model", "simplecnn", "--dataset", DIGITS]);
+        answer(command.args(["--batch-size", "128"]).args(more))["run_id"].as_str().unwrap().to_owned()
+    };
+    for (more, epochs) in [
+        (["--epochs", "1", "--baseline"].as_slice(), 1),
+        (&["--epochs", "1", "--ast"], 1),
+        (&["--epochs", "2", "--warmup-epochs", "0", "--baseline"], 2),
+        (&["--epochs", "2", "--warmup-epochs", "0", "--ast"], 2),
+        (&["--epochs", "1", "--ast", "--policy", "quantile"], 1),
+    ] {
+        let run = train(more);
+        let manifest = manifest(folder, &run);
+        assert_eq!(manifest["status"], "completed", "{more:?}");
+        assert_eq!(manifest["stages"].as_array().unwrap().len(), 1, "{more:?}");
+        assert_eq!(manifest["stages"][0]["epochs"].as_array().unwrap().len(), epochs, "{more:?}");
+        if more.contains(&"--baseline") {
+            // 1437 images: eleven whole batches and one of 29 in each epoch.
+            let events = fs::read_to_string(run_of(folder, &run).join("events.jsonl")).unwrap();
+            let totals: Vec<u64> = events
+                .lines()
+                .filter_map(|line| serde_json::from_str::<Value>(line).ok()?["total_steps"].as_u64())
+                .collect();
+            assert!(
+                totals.len() > 1 && totals.iter().all(|total| *total == 12 * epochs as u64),
+                "{totals:?}"
+            );
+        }
+    }
+}
+
+/// What is chosen where nobody set it is said with its reason, and suits digits.
+#[test]
+fn defaults_suit_architecture_and_data() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let mut command = greentune(folder);
+    command.args(["train", "--model", "simplecnn", "--dataset", DIGITS, "--baseline", "--epochs", "6"]);
+    let run = answer(&mut command)["run_id"].as_str().unwrap().to_owned();
+    let manifest = manifest(folder, &run);
+    let vision = &manifest["settings"]["vision"];
+    assert_eq!(vision["batch_size"], 16, "few images and epochs leave enough steps with small batches alone");
+    assert!(!vision["augmentation"].as_str().unwrap().contains("flip"), "digits are not mirrored");
+    let why = manifest["sources"]["vision.augmentation"].as_str().unwrap();
+    assert!(why.contains("digits or letters"), "{why}");
+    let accuracy = manifest["stages"][1]["classification"]["accuracy"].as_f64().unwrap();
+    assert!(accuracy > 0.93, "{accuracy}");
+}
+
+/// A job in one line that is refused leaves neither a run nor the project that it would have had.
+#[test]
+fn a_refused_job_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let mut command = greentune(folder);
+    command.args(["train", "--model", "simplecnn", "--dataset", DIGITS, "--epochs", "1", "--stage", "1"]);
+    let said = problem(&mut command);
+    assert!(said.contains("2, the run's only stage"), "{said}");
+    assert!(!folder.join("digits-training").exists());
+    // In a project that was there before, the project stays.
+    let out = greentune(folder)
+        .args(["train", "--model", "simplecnn", "--dataset", DIGITS, "--epochs", "1", "--baseline"])
+        .output()
+        .unwrap();
+    assert!(out.status.success());
+    let runs = || fs::read_dir(folder.join("digits-training/runs")).unwrap().count();
+    let before = runs();
+    command = greentune(folder);
+    command.args(["train", "--model", "simplecnn", "--dataset", DIGITS, "--epochs", "1", "--stage", "1"]);
+    problem(&mut command);
+    assert_eq!(runs(), before);
+}

@@ -36,6 +36,11 @@ pub enum Source {
         /// The setting that it fits.
         to_fit: String,
     },
+    /// The default for this architecture and data set.
+    Chosen {
+        /// What it suits.
+        to_suit: String,
+    },
     /// The user's own file, for all projects.
     UserFile {
         /// The file.
@@ -89,6 +94,7 @@ impl fmt::Display for Source {
         match self {
             Self::BuiltIn => f.write_str("built in"),
             Self::Lowered { to_fit } => write!(f, "built in, lowered to fit {to_fit}"),
+            Self::Chosen { to_suit } => write!(f, "built in, to suit {to_suit}"),
             Self::UserFile { path, line } | Self::ProjectFile { path, line } => {
                 write!(f, "{}:{line}", path.display())
             }

@@ -7,8 +7,8 @@ use crate::{
     error::ExportError,
     peft::Adapters,
     request::{ExportFormat, ExportRequest},
-    weights::ModelWeights,
 };
+use greentune_model_folder::ModelWeights;
 
 mod folder;
 mod huggingface;

@@ -211,6 +211,7 @@ fn adapters_that_are_more_than_plain_lora() {
 fn a_head_that_is_shared_with_the_embedding() {
     let sandbox = Sandbox::new(Dtype::F32, false);
     sandbox.write_base_file("config.json", b"{\"tie_word_embeddings\": true}");
+    sandbox.store_the_embedding_as_head();
     let mut pairs = pairs(3, 1.0);
     pairs.truncate(1);
     pairs[0].module = "lm_head".into();

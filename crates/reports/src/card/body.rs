@@ -17,7 +17,7 @@ use super::{
     Subject, Weights,
     badges::Badge,
     figures::{devices, trained_parameters},
-    inputs::{Input, data_name, inputs},
+    inputs::{Input, changed_inputs, data_name, inputs},
     loading::{Loading, loading},
     references::references,
     results::{
@@ -53,6 +53,7 @@ pub(super) struct Body {
     limits: Vec<String>,
     reproducing: Reproducing,
     inputs: Vec<Input>,
+    changed_inputs: Vec<String>,
     loading: Loading,
     submission: Vec<String>,
     epochs: Vec<EpochLine>,
@@ -106,6 +107,7 @@ pub(super) fn body(subject: &Subject, template: CardTemplate, badges: &[Badge]) 
         limits: limits(subject),
         reproducing: reproducing(subject, template)?,
         // What has no hash is named by the commands alone.
+        changed_inputs: changed_inputs(manifest),
         inputs: inputs(manifest).into_iter().filter(|input| input.sha256.is_some()).collect(),
         loading: loading(subject),
         submission: submission(subject),

@@ -63,14 +63,22 @@ fn unmetered(subject: &Subject) -> Option<String> {
 
 pub(super) fn sustainability(subject: &Subject) -> Vec<Row> {
     let total = subject.energy.total();
-    let seconds = training_seconds(&subject.trained);
     let baseline = subject.comparison.map(|comparison| &comparison.baseline);
     let beside =
         |figure: Option<String>| figure.map_or(String::new(), |figure| format!(" (baseline: {figure})"));
-    let time = seconds.map(|seconds| {
-        let theirs = baseline.and_then(|baseline| baseline.duration_seconds).map(duration);
-        format!("{}{}", duration(seconds), beside(theirs))
-    });
+    // Time and energy stand in one table, so both are of the same work.
+    let metered = total.as_ref().filter(|_| subject.energy.unmetered.is_empty()).map(|total| total.seconds);
+    let (label, seconds, theirs) = match metered {
+        Some(seconds) => {
+            ("time, with evaluation", Some(seconds), baseline.and_then(|known| known.metered_seconds))
+        }
+        None => (
+            "training time",
+            training_seconds(&subject.trained),
+            baseline.and_then(|known| known.duration_seconds),
+        ),
+    };
+    let time = seconds.map(|seconds| format!("{}{}", duration(seconds), beside(theirs.map(duration))));
     // Without a baseline it stands among the results.
     let right = baseline.and_then(|baseline| {
         let (own, _) = accuracy(subject.stage)?;
@@ -106,7 +114,7 @@ pub(super) fn sustainability(subject: &Subject) -> Vec<Row> {
     let mut rows = vec![
         row("energy savings", saving(subject)),
         avoided(subject, total.as_ref()),
-        row("training time", time),
+        row(label, time),
         row("accuracy", right),
         row("arithmetic spared", arithmetic),
     ];
@@ -147,15 +155,11 @@ fn avoided(subject: &Subject, total: Option<&Total>) -> Option<Row> {
 }
 
 pub(super) fn stage_costs(subject: &Subject) -> Vec<StageCost> {
-    let time = |stage: u8| {
-        let record = subject.trained.iter().find(|record| record.stage == stage);
-        record.and_then(|record| record.duration_seconds).map_or(String::from("–"), duration)
-    };
     let stages = subject.energy.stages.iter();
     stages
         .map(|stage| StageCost {
             stage: stage.stage,
-            time: time(stage.stage),
+            time: duration(stage.seconds),
             energy: energy(stage.kwh),
             emissions: mass(stage.kg),
             basis: stage.basis,
@@ -291,6 +295,7 @@ fn metering(subject: &Subject) -> Vec<String> {
             "Power supply, fans, disks and board are seen by no counter and by none of these models.",
         ));
     }
+    limits.extend(subject.energy.shared.iter().map(|shared| format!("{shared}.")));
     let notes: BTreeSet<_> = provenances.iter().flat_map(|known| &known.notes).collect();
     limits.extend(notes.into_iter().map(|note| format!("Meter: {note}")));
     limits

@@ -77,6 +77,9 @@ pub struct CompareRunsResponse {
     /// `quantities`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub cost_savings_usd: Option<f64>,
+    /// What `cost_savings_usd` lacks, where it is absent: a price, its currency, or a baseline.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cost_savings_lack: Option<String>,
     /// g CO2-equivalent that were emitted less.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub emissions_avoided_g: Option<f64>,
@@ -137,7 +140,7 @@ impl Workbench {
         }
         ids.iter()
             .map(|id| {
-                let run = self.read_run(project, id)?;
+                let run = self.read_run_with_files(project, id)?;
                 let manifest = &run.manifest;
                 let is_whole = manifest.stages.iter().all(|stage| stage.status == RunStatus::Completed);
                 if manifest.status == RunStatus::Completed && is_whole && !manifest.stages.is_empty() {
@@ -357,14 +360,16 @@ fn response(comparison: Comparison, format: ComparisonFormat) -> Result<CompareR
     let value = |quantity: &Option<Quantity>| quantity.as_ref().map(|quantity| quantity.value);
     let Quantities { accuracy_diff, energy_savings, time_savings_hours, cost_savings, emissions_avoided_g } =
         &comparison.quantities;
+    let in_usd = cost_savings.as_ref().filter(|cost| cost.unit == "USD").map(|cost| cost.value);
     Ok(CompareRunsResponse {
+        cost_savings_lack: comparison.cost_lacks().filter(|_| in_usd.is_none()),
         ast_run_ids: ids(&comparison.ast),
         baseline_run_ids: ids(&comparison.baseline),
         accuracy_diff: value(accuracy_diff),
         energy_savings: value(energy_savings),
         energy_savings_basis: comparison.energy_savings_basis,
         time_savings_hours: value(time_savings_hours),
-        cost_savings_usd: cost_savings.as_ref().filter(|cost| cost.unit == "USD").map(|cost| cost.value),
+        cost_savings_usd: in_usd,
         emissions_avoided_g: value(emissions_avoided_g),
         quantities: comparison.quantities,
         rows: comparison.rows,

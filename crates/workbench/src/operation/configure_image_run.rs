@@ -8,12 +8,14 @@ use std::{
 
 use greentune_core_config::{
     Problem, ProblemKind, Suggestion, ids,
+    image_defaults::ImageFacts,
     layout::{ProjectLayout, RunLayout},
-    manifest::{RunData, StageRecord},
+    manifest::{RunData, RunStatus, StageRecord},
     platform::PlatformKind,
+    resolve::{Resolved, SettingRow, Source},
     settings::{AstPolicy, Settings, VISION_MODELS},
 };
-use greentune_image_data::{OpenOptions, Report, inspect};
+use greentune_image_data::{ImageDataset, OpenOptions, Pipeline, Report, inspect, reason_against_mirroring};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -21,7 +23,7 @@ use serde_json::{Map, Value};
 use greentune_run_folder::new_record;
 
 use crate::{
-    Result, Workbench, WorkbenchError, command_line::command, input_hash, new_run::NewRun,
+    Result, Workbench, WorkbenchError, command_line::command, inputs, new_run::NewRun,
     project::without_links, sent_before::SentRequest,
 };
 
@@ -87,8 +89,25 @@ pub struct ConfigureImageRunResponse {
     pub idempotency_key: String,
     /// What lies in the data set.
     pub dataset: Report,
-    /// What is odd about it.
+    /// What is odd about it, and about the settings for it.
     pub warnings: Vec<String>,
+    /// Settings that nobody set, chosen to suit architecture and data set.
+    #[serde(default)]
+    pub chosen: Vec<ChosenSetting>,
+    /// Whether the project was made for the run.
+    #[serde(skip)]
+    made_project: bool,
+}
+
+/// A setting that was chosen.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ChosenSetting {
+    /// Dotted key.
+    pub key: String,
+    /// Its value.
+    pub value: Value,
+    /// What it suits.
+    pub to_suit: String,
 }
 
 impl Workbench {
@@ -126,13 +145,17 @@ impl Workbench {
             return Ok(made(&project, &run, report, sent.key, true));
         }
         let is_new = !project.config().is_file();
-        let resolved = self.usable_settings_or_new(&project, is_new, overrides(request))?;
+        let mut resolved = self.usable_settings_or_new(&project, is_new, overrides(request))?;
+        let facts = image_facts(&report, &resolved.settings, &options)?;
+        let mut warnings = report.warnings.clone();
+        warnings.extend(resolved.suit_images(&facts));
+        let chosen = chosen(&resolved);
         let pretrained = resolved.settings.vision.pretrained.as_deref();
         let base_model_path =
             pretrained.map(|path| self.input_file(&project, "vision.pretrained", path)).transpose()?;
         let mut input_hashes = BTreeMap::new();
         for path in [Some(&dataset), base_model_path.as_ref()].into_iter().flatten() {
-            input_hashes.insert(path.to_string_lossy().into_owned(), input_hash::sha256_of_all(path)?);
+            input_hashes.insert(path.to_string_lossy().into_owned(), inputs::sha256(path)?);
         }
         if is_new {
             make_project(&project, &project_name(&dataset), request)?;
@@ -158,7 +181,12 @@ impl Workbench {
             },
         )?;
         sent.keep(&run)?;
-        Ok(made(&project, &run, report, sent.key, false))
+        Ok(ConfigureImageRunResponse {
+            warnings,
+            chosen,
+            made_project: is_new,
+            ..made(&project, &run, report, sent.key, false)
+        })
     }
 
     /// What is asked for: the request with its paths as they are resolved, and the settings given beside it.
@@ -172,6 +200,36 @@ impl Workbench {
         };
         let content = (content, arguments.collect::<Vec<_>>());
         SentRequest::new(request.idempotency_key.as_deref(), &content)
+    }
+
+    /// Removes a run that was made and never began, and the project if it was made for it: a job that is refused leaves
+    /// nothing behind. A run that has begun is left alone.
+    pub async fn discard_unstarted(&self, made: &ConfigureImageRunResponse) -> Result<()> {
+        let made = made.clone();
+        self.blocking(move |workbench| workbench.discard(&made)).await
+    }
+
+    fn discard(&self, made: &ConfigureImageRunResponse) -> Result<()> {
+        let run = self.find_run(Some(&made.project_path), &made.run_id)?;
+        let is_untouched = self.status_of(&run)? == RunStatus::NotStarted && !run.events().exists();
+        // A run that an earlier request made is that request's.
+        if made.repeated || !is_untouched {
+            return Ok(());
+        }
+        fs::remove_dir_all(run.folder()).map_err(WorkbenchError::file("remove", run.folder()))?;
+        if made.made_project {
+            let project = run.project();
+            let config = project.config();
+            let _ = fs::remove_file(&config);
+            let _ = fs::remove_file(project.root().join(".gitignore"));
+            // Folders that hold something else stay.
+            for folder in
+                [Some(project.runs().as_path()), config.parent(), Some(project.root())].into_iter().flatten()
+            {
+                let _ = fs::remove_dir(folder);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -190,7 +248,32 @@ fn made(
         idempotency_key,
         warnings: report.warnings.clone(),
         dataset: report,
+        chosen: Vec::new(),
+        made_project: false,
     }
+}
+
+/// What the defaults of the run's settings depend on.
+fn image_facts(report: &Report, settings: &Settings, options: &OpenOptions) -> Result<ImageFacts> {
+    let dataset = ImageDataset::open(&report.path, options).map_err(WorkbenchError::reported)?;
+    let sizes = report.sizes;
+    let is_square = sizes.is_uniform() && sizes.max_width == sizes.max_height;
+    let side = if is_square { sizes.max_width } else { Pipeline::USUAL_SIDE };
+    Ok(ImageFacts {
+        images: report.train,
+        side: settings.vision.image_size.map_or(side, |side| side as u32),
+        against_mirroring: reason_against_mirroring(&dataset, options.seed)
+            .map_err(WorkbenchError::reported)?,
+    })
+}
+
+/// The settings of `resolved` that were chosen.
+fn chosen(resolved: &Resolved) -> Vec<ChosenSetting> {
+    let of = |row: SettingRow| match row.source {
+        Source::Chosen { to_suit } => Some(ChosenSetting { key: row.key, value: row.value, to_suit }),
+        _ => None,
+    };
+    resolved.rows().into_iter().filter_map(of).collect()
 }
 
 fn check_request(request: &ConfigureImageRun) -> Result<()> {

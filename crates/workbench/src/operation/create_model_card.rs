@@ -57,10 +57,10 @@ impl Workbench {
     fn card_now(&self, request: &CreateModelCard) -> Result<CreateModelCardResponse> {
         let template = request.template.unwrap_or_default();
         let project = request.project_path.as_deref();
-        let run = self.read_run(project, &request.run_id)?;
+        let run = self.read_run_with_files(project, &request.run_id)?;
         let stage = last_stage(&run)?;
         let named = request.baseline_run_id.as_deref();
-        let named = named.map(|id| completed(self.read_run(project, id)?)).transpose()?;
+        let named = named.map(|id| completed(self.read_run_with_files(project, id)?)).transpose()?;
         let baseline = named.or_else(|| twin_of(&run));
         let comparison = baseline.map(|baseline| compare(&run, &baseline)).transpose()?;
         // Refused before it is made, not after.

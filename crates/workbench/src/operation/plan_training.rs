@@ -16,7 +16,7 @@ use crate::{
     Result, Workbench, WorkbenchError,
     engine::wrong_answer,
     plan::{Past, accuracy_of, comparable_runs, last_accuracy, memory_ratios, past_of, put_together},
-    run::{Run, of_language_model},
+    run::{Run, require_language_model},
 };
 
 /// Plan a run.
@@ -91,7 +91,7 @@ impl Workbench {
         let pace_of = |purpose: &str, operation: &str| {
             Suggestion::new(purpose, operation).with("run_id", run_id.as_str())
         };
-        let run = of_language_model(run, "planning", "a plan would say the same").map_err(|error| {
+        let run = require_language_model(run, "planning", "a plan would say the same").map_err(|error| {
             WorkbenchError::from(Problem {
                 hint: None,
                 suggestions: vec![

@@ -8,7 +8,7 @@ use greentune_core_config::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::configure_image_run::{AstConfig, ConfigureImageRun};
+use super::configure_image_run::{AstConfig, ConfigureImageRun, ConfigureImageRunResponse};
 use crate::{
     Result, Workbench, WorkbenchError,
     command_line::command,
@@ -31,6 +31,8 @@ pub struct StartTraining {
     pub platform: Option<PlatformKind>,
     /// Refuse what does not fit into memory.
     pub memory_check: Option<bool>,
+    /// Train although data or base model have changed.
+    pub accept_changed_inputs: Option<bool>,
     /// Images to learn from: a folder per class, CIFAR, IDX or Parquet.
     pub dataset: Option<PathBuf>,
     /// Image classifier: simplecnn, resnet18, efficientnet_b0, vit_tiny, ...
@@ -161,7 +163,16 @@ impl Workbench {
     /// When the end is waited for, a failed run is the error that it failed with, and a cancelled one is an error
     /// of kind `cancelled`.
     pub async fn start_training(&self, request: StartTraining) -> Result<StartTrainingResponse> {
-        let request = self.configured(request).await?;
+        let (request, made) = self.configured(request).await?;
+        let started = self.start_configured(request).await;
+        if let (Err(_), Some(made)) = (&started, &made) {
+            self.discard_unstarted(made).await?;
+        }
+        started
+    }
+
+    async fn start_configured(&self, request: StartTraining) -> Result<StartTrainingResponse> {
+        let accept_changed_inputs = request.accept_changed_inputs.unwrap_or(false);
         let StartTraining {
             project_path,
             run_id,
@@ -177,23 +188,27 @@ impl Workbench {
         if let Some(kind) = platform {
             self.platforms().get(kind)?;
         }
-        let overrides = Overrides { memory_check, platform, ..Overrides::default() };
+        let overrides = Overrides { memory_check, platform, accept_changed_inputs, ..Overrides::default() };
         self.train(project_path, run_id, demand, async_mode, overrides, idempotency_key).await
     }
 
     /// The request to start a run by its id: one that asks for an image classifier has its run made first.
-    async fn configured(&self, request: StartTraining) -> Result<StartTraining> {
-        let Some(run) = request.to_configure()? else { return Ok(request) };
+    async fn configured(
+        &self,
+        request: StartTraining,
+    ) -> Result<(StartTraining, Option<ConfigureImageRunResponse>)> {
+        let Some(run) = request.to_configure()? else { return Ok((request, None)) };
         let made = self.configure_image_run(run).await?;
-        Ok(StartTraining {
-            project_path: Some(made.project_path),
+        let request = StartTraining {
+            project_path: Some(made.project_path.clone()),
             stage: request.stage,
             async_mode: request.async_mode,
             platform: request.platform,
             memory_check: request.memory_check,
-            idempotency_key: Some(made.idempotency_key),
-            ..StartTraining::of(made.run_id)
-        })
+            idempotency_key: Some(made.idempotency_key.clone()),
+            ..StartTraining::of(&made.run_id)
+        };
+        Ok((request, Some(made)))
     }
 
     /// Launches the run and waits for its beginning, or its end unless `async_mode`. A request with a key that has been

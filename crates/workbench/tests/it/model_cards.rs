@@ -123,7 +123,9 @@ fn manifest(sandbox: &Sandbox, run_id: &str, settings: Settings) -> RunManifest 
         data,
         base_model_path: "".into(),
         input_hashes: BTreeMap::from(hashes),
+        changed_inputs: Vec::new(),
         git_revision: Some("c8a3eb0d5f1e4b6a7c8d9e0f1a2b3c4d5e6f7a8b".into()),
+        tuning: None,
         stages: Vec::new(),
         artifacts: BTreeMap::new(),
     }

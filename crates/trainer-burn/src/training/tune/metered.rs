@@ -1,0 +1,68 @@
+//! The energy of a run's trials, in files of their own.
+
+use greentune_carbon::{CarbonError, Carried, Meter, MeterConfig, MeterEnvironment, codecarbon, sidecar};
+use greentune_core_config::{Diagnostic, event::EmissionsSoFar, layout::RunLayout, settings::Settings};
+
+/// The meter of the trials, or nothing when metering is off or impossible.
+pub(super) struct TuningMeter {
+    meter: Option<Meter>,
+    layout: RunLayout,
+    problem: Option<String>,
+}
+
+impl TuningMeter {
+    /// Begins to meter, adding to what earlier trials of the run used. Beside it why it does not, where it should.
+    pub fn start(
+        settings: &Settings,
+        layout: &RunLayout,
+        surroundings: &MeterEnvironment,
+    ) -> (Self, Option<String>) {
+        let started = settings.carbon.enabled.then(|| start(settings, layout, surroundings)).transpose();
+        let (meter, problem) = match started {
+            Ok(meter) => (meter, None),
+            Err(error) => (None, Some(error.problem().message)),
+        };
+        (Self { meter, layout: layout.clone(), problem: None }, problem)
+    }
+
+    /// Writes what was used so far. A problem is kept for the end: trials go on.
+    pub fn write(&mut self) {
+        let Some(meter) = &self.meter else { return };
+        if let Err(error) = save(meter, &self.layout) {
+            self.problem = Some(error.problem().message);
+        }
+    }
+
+    /// Writes the whole; the figures, and the problem with their files, if there was one.
+    pub fn finish(mut self) -> (Option<EmissionsSoFar>, Option<String>) {
+        self.write();
+        // The trials are no stage.
+        (self.meter.take().map(|meter| meter.so_far().so_far(0)), self.problem.take())
+    }
+}
+
+impl Drop for TuningMeter {
+    /// Trials that fail have used energy too.
+    fn drop(&mut self) {
+        self.write();
+    }
+}
+
+fn start(
+    settings: &Settings,
+    layout: &RunLayout,
+    surroundings: &MeterEnvironment,
+) -> Result<Meter, CarbonError> {
+    let carbon = &settings.carbon;
+    let name = carbon.project_name.as_ref().unwrap_or(&settings.project.name);
+    Meter::start(MeterConfig {
+        experiment_id: settings.project.name.clone(),
+        carried: Carried::read(&layout.tuning_emissions_csv(), &layout.tuning_provenance())?,
+        ..MeterConfig::of(carbon, surroundings, format!("{name}-tune"), layout.run_id())?
+    })
+}
+
+fn save(meter: &Meter, layout: &RunLayout) -> Result<(), CarbonError> {
+    codecarbon::append(&layout.tuning_emissions_csv(), &meter.so_far().record)?;
+    sidecar::write(&layout.tuning_provenance(), &meter.provenance())
+}
