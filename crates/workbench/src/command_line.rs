@@ -279,6 +279,7 @@ pub fn flag_of(operation: &str, argument: &str) -> Option<String> {
     Some(match form {
         Form::Flag(flag) | Form::Switch(_, flag) | Form::Presence(flag) => (*flag).to_owned(),
         Form::Settings => String::from("--set"),
+        Form::Word if argument.starts_with("dataset") => String::from("FILE"),
         Form::Word | Form::Rest => argument.trim_end_matches("_id").to_uppercase(),
     })
 }

@@ -221,8 +221,9 @@ fn printed_commands_are_quoted() {
     let made = sandbox.run(["new", "p", "--base-model", model, "--to", "a folder"]);
     let cd = made.stdout.lines().find(|line| line.contains("cd ")).unwrap();
     assert!(cd.ends_with("a folder/p'`"), "{cd}");
-    sandbox.write("a folder/p/records.jsonl", &RECORDS.repeat(20));
-    let split = run_in(&sandbox, "a folder/p", "data prepare records.jsonl --no-dedup");
+    let record = |number: u32| format!("{{\"instruction\":\"say {number}\",\"output\":\"{number}\"}}\n");
+    sandbox.write("a folder/p/records.jsonl", &(0..40).map(record).collect::<String>());
+    let split = run_in(&sandbox, "a folder/p", "data prepare records.jsonl");
     let next = split.stdout.lines().find(|line| line.starts_with("next: ")).unwrap();
     assert!(next.contains("--train '") && next.ends_with("validation.jsonl'"), "{next}");
 }
