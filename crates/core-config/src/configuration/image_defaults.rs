@@ -1,7 +1,7 @@
 //! Defaults of `[vision]` that depend on architecture and data. Only settings that nobody set are chosen, and each says
 //! why. A run and its twin, which differ in `[ast]` alone, get the same.
 //!
-//! The figures are those that did best among a few tried (docs/benchmarks/defaults.md).
+//! The figures are common practice; what they reach with SimpleCNN is in docs/benchmarks/defaults.md.
 
 use super::resolve::{Resolved, Source};
 use crate::settings::{Augmentation, OptimizerKind, VisionScheduler, VisionSettings};
