@@ -76,9 +76,9 @@ bench-carbon python=(peers / "venvs/cc/bin/python"):
     {{python}} fixtures/bench/aggregate.py {{target}}/release/examples/aggregate
 
 # What image classifiers learn without flags, beside tuned runs and PyTorch's usual recipe (about 15 minutes on 2 cores)
-bench-image-defaults mnist=(peers / "work/data/mnist10k") python=(peers / "venvs/torch/bin/python"):
+bench-defaults-images mnist=(peers / "work/data/mnist10k") python=(peers / "venvs/torch/bin/python"):
     cargo build --release --workspace --bins
-    python3 fixtures/bench/image_defaults.py --binary {{target}}/release/greentune --mnist {{mnist}} --python {{python}}
+    python3 fixtures/bench/defaults_images.py --binary {{target}}/release/greentune --mnist {{mnist}} --python {{python}}
 
 # Adaptive sparse training beside its controls and the upstream package, and a dense step beside torchvision's (about 35 minutes on 2 cores)
 bench-ast python=(peers / "venvs/torch/bin/python"):

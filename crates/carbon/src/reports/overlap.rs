@@ -107,7 +107,13 @@ impl Span {
     /// When `record` says that it was metered; `None` where it counts no whole machine, or does not say when.
     pub fn of(record: &EmissionsRecord, provenance: Option<&EmissionsProvenance>) -> Option<Self> {
         let of_machine = record.tracking_mode.trim().eq_ignore_ascii_case("machine");
-        if !of_machine || record.energy_consumed <= 0.0 || provenance.is_some_and(|known| known.takes_turns) {
+        // A row that does not describe its machine cannot be taken for another's.
+        let is_described = record.cpu_count > 0 && record.ram_total_size > 0.0;
+        if !of_machine
+            || !is_described
+            || record.energy_consumed <= 0.0
+            || provenance.is_some_and(|known| known.takes_turns)
+        {
             return None;
         }
         let seconds = match provenance {

@@ -14,6 +14,7 @@ use greentune_core_config::{
     emissions::{EmissionsProvenance, EmissionsRecord},
     event::{Event, EventKind},
     layout::RunLayout,
+    quantities::counted,
 };
 use resvg::{tiny_skia, usvg};
 
@@ -191,7 +192,7 @@ pub fn emissions_by_run(all: &AggregateEmissions) -> Plot {
         })
         .collect();
     let title = match all.total_runs {
-        shown if shown == bars.len() => format!("Emissions of {shown} run(s)"),
+        shown if shown == bars.len() => format!("Emissions of {}", counted(shown as u64, "run")),
         total => format!("Emissions: the {} highest of {total} runs", bars.len()),
     };
     let (unit, factor) = if top(&bars) >= 0.1 { ("kg CO2e", 1.0) } else { ("g CO2e", 1000.0) };

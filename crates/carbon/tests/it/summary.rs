@@ -210,6 +210,8 @@ fn a_run_beside_another_one_is_no_figure_of_its_own() {
     for id in ["v1", "copy"] {
         let row = EmissionsRecord {
             tracking_mode: "machine".into(),
+            cpu_count: 8,
+            ram_total_size: 16.0,
             run_id: id.into(),
             ..row("2026-01-02T03:04:05", 0.3, 1.0)
         };

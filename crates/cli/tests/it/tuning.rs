@@ -68,7 +68,7 @@ fn a_new_project_learns_and_says_why_and_named_rates_stay_and_are_warned_of() {
     let low = ["training.stage1.iterations=30", "training.stage1.learning_rate=2e-5"];
     let learns_little = configure(&sandbox, &project, &low);
     in_project(&sandbox, &project, &["train", &learns_little, "--stage", "1", "--json"]).json();
-    assert_eq!(warnings(&project, &learns_little), ["training.loss_falls_slowly"]);
+    assert_eq!(warnings(&project, &learns_little), ["training.loss_stands"]);
 }
 
 #[test]

@@ -471,6 +471,9 @@ choice! {
 
 section! {
     /// `[vision]`: training of an image classifier, in place of a language model.
+    ///
+    /// Epochs, batch, optimizer, learning rate, weight decay, schedule and augmentation that nobody set are chosen for
+    /// each run by architecture and data ([`crate::image_defaults`]); the values here stand where neither is known.
     VisionSettings {
         /// Architecture, such as `simplecnn`, `resnet18`, `efficientnet_b0`, `vit_tiny`; a language model is fine-tuned
         /// when absent.

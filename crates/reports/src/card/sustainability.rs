@@ -6,7 +6,7 @@ use greentune_core_config::{
     Basis,
     emissions::EmissionsRecord,
     memory::bytes_in_words,
-    quantities::{duration, energy, mass, number, percent, percent_to, range},
+    quantities::{Unit, duration, energy, energy_unit, mass, mass_unit, number, percent, percent_to, range},
     selection::SelectionSoFar,
 };
 use serde::Serialize;
@@ -48,7 +48,7 @@ pub(super) fn energy_sentence(subject: &Subject) -> Option<String> {
     let Total { kwh, kg, seconds, basis, .. } = subject.energy.total()?;
     let made = if subject.is_classifier() { "data or hardware" } else { "the base model" };
     Some(format!(
-        "{} CO2-equivalent from {} over {}{}; energy {basis}. Training alone is counted, not the making of {made}.",
+        "{} CO2-equivalent from {} over {}{}; energy {basis}. Training with its evaluation is counted, not the making of {made}.",
         mass(kg),
         energy(kwh),
         duration(seconds),
@@ -155,27 +155,35 @@ fn avoided(subject: &Subject, total: Option<&Total>) -> Option<Row> {
 }
 
 pub(super) fn stage_costs(subject: &Subject) -> Vec<StageCost> {
+    let (kwh, kg) = units(subject);
     let stages = subject.energy.stages.iter();
     stages
         .map(|stage| StageCost {
             stage: stage.stage,
             time: duration(stage.seconds),
-            energy: energy(stage.kwh),
-            emissions: mass(stage.kg),
+            energy: kwh.text(stage.kwh),
+            emissions: kg.text(stage.kg),
             basis: stage.basis,
         })
         .collect()
 }
 
+/// The units of all energies and masses of a card's tables.
+fn units(subject: &Subject) -> (Unit, Unit) {
+    let total = subject.energy.total();
+    total.map_or((energy_unit(0.0), mass_unit(0.0)), |total| (energy_unit(total.kwh), mass_unit(total.kg)))
+}
+
 pub(super) fn components(subject: &Subject) -> Vec<ComponentLine> {
+    let (kwh, _) = units(subject);
     let mut rows = Vec::new();
     for stage in &subject.energy.stages {
         for component in stage.provenance.iter().flat_map(|known| &known.components) {
             rows.push(ComponentLine {
                 stage: stage.stage,
                 component: component.component.clone(),
-                energy: energy(component.energy_kwh),
-                interval: range(component.interval_kwh(), energy),
+                energy: kwh.text(component.energy_kwh),
+                interval: range(component.interval_kwh(), |bound| kwh.text(bound)),
                 basis: component.basis,
                 method: component.method.clone(),
                 source: component.source.clone(),

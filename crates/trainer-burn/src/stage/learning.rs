@@ -25,7 +25,8 @@ const FEWEST_LOSSES: u64 = 5;
 const LONGEST_WARM_UP: f64 = 0.3;
 /// Losses below this, in nats, have next to nothing left to fall.
 const LEARNT: f64 = 0.05;
-/// A loss that exceeds the first one by this share has risen.
+/// A loss that exceeds the first one by this share has risen. A rise at the first judgement is waited out: the optimizer
+/// of a stage that goes on from learnt adapters begins anew.
 const RISEN: f64 = 0.01;
 /// A loss that will have fallen by less than this share at the stage's end does not fall.
 const STANDING: f64 = 0.01;
@@ -179,6 +180,9 @@ impl LearningWatch {
         );
         // As if it went on falling as it did, which is more than a curve that flattens does.
         let at_the_end = fallen / share;
+        if fallen < -RISEN && (self.step as f64) < JUDGED_AT[1] * self.total_steps as f64 {
+            return None;
+        }
         if fallen < -RISEN {
             let lower = self.other_rate("lower");
             return self.say("training.loss_rises", format!("{from_to}: it rises; {lower}"));
@@ -200,7 +204,9 @@ impl LearningWatch {
     fn too_little(&self) -> f64 {
         match self.task {
             // A base writes fluently already: a task costs it a part of its loss.
-            Task::LanguageModel => 0.15,
+            Task::LanguageModel if self.stage == 1 => 0.15,
+            // It goes on from adapters that have learnt, perhaps on the same records.
+            Task::LanguageModel => 0.05,
             // From guessing on, nearly everything is to be learnt.
             Task::ImageClassification => 0.3,
         }
@@ -380,6 +386,7 @@ mod tests {
         let codes = |losses| probed(losses).into_iter().map(|(code, _)| code).collect::<Vec<_>>();
         assert_eq!(codes([1.0, 0.999, 0.998]), ["training.loss_stands"]);
         assert_eq!(codes([0.99, 1.2, 1.5]), ["training.loss_falls_slowly", "training.loss_rises"]);
+        assert!(codes([1.2, 0.8, 0.5]).is_empty(), "a rise in the beginning that is over");
         let rises = probed([1.1, 1.2, 1.5]).remove(0).1;
         assert!(rises.contains("training.stage1.learning_rate is 0.00002, which mostly suits"), "{rises}");
     }

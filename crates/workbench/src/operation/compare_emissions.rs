@@ -13,7 +13,7 @@ use crate::{Result, Workbench, WorkbenchError};
 pub struct CompareEmissions {
     /// Path of the project; looked up by the run's id when absent.
     pub project_path: Option<PathBuf>,
-    /// Ids of two or more runs; differences are to the first. Or `CodeCarbon` files and folders of such files, as paths with
+    /// Ids of two or more runs; differences are to the first. Or CodeCarbon files and folders of such files, as paths with
     /// a separator or an ending `.csv`: each is a side, and of a single one the runs in it are.
     pub run_ids: Vec<String>,
 }

@@ -163,9 +163,13 @@ impl Workbench {
     /// there yet. A folder is relative to the `project`.
     fn check_model(&self, model: &BaseModelSettings, project: &Path) -> Result<()> {
         if let Some(path) = &model.local_path {
-            let folder = project.join(path);
-            self.check_base_folder(&folder)?;
-            return check_folder(&folder);
+            let folder = without_links(&project.join(path))?;
+            // In the project nothing is yet.
+            if !folder.starts_with(project) {
+                self.check_base_folder(&folder)?;
+                check_folder(&folder)?;
+            }
+            return Ok(());
         }
         if !model.model_id.is_empty() {
             ids::check_model_id(&model.model_id)?;

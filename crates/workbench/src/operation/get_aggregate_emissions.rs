@@ -11,9 +11,9 @@ use crate::{Result, Workbench, WorkbenchError, project::without_links};
 /// Ask for the emissions of all runs of a project, or in files.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct GetAggregateEmissions {
-    /// Path of the project; where files are named, the one whose settings are taken.
+    /// Path of the project.
     pub project_path: Option<PathBuf>,
-    /// `CodeCarbon` files, and folders of such files; those of the project when empty.
+    /// CodeCarbon files or folders instead of the project's.
     #[serde(default)]
     pub files: Vec<PathBuf>,
 }

@@ -26,8 +26,7 @@ use crate::{Result, Workbench, WorkbenchError, out_of_memory::shape_of, run::Run
 pub struct GetEmissionsSummary {
     /// Path of the project; looked up by the run's id when absent.
     pub project_path: Option<PathBuf>,
-    /// Id of the run, or of a program that was metered in the project; or a CodeCarbon file or a folder of such files, as a
-    /// path with a separator or an ending `.csv`.
+    /// Id of the run, or path of a CodeCarbon file or folder.
     pub run_id: String,
 }
 

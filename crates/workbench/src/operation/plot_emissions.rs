@@ -19,7 +19,7 @@ use crate::{Result, Workbench, WorkbenchError, run::Run};
 pub struct PlotEmissions {
     /// Path of the project; needed for a run.
     pub project_path: Option<PathBuf>,
-    /// Id of the run; all runs of the project when absent. Or a `CodeCarbon` file or a folder of such files, as a path with a
+    /// Id of the run; all runs of the project when absent. Or a CodeCarbon file or a folder of such files, as a path with a
     /// separator or an ending `.csv`.
     pub run_id: Option<String>,
     /// Folder for the charts; `emissions/plots` of the project when absent, and `plots` beside files.

@@ -13,6 +13,7 @@ use std::{
 use greentune_carbon::{
     MeterConfig,
     aggregate::note_file,
+    intensity::alpha3,
     track::{TrackConfig, Tracked, provenance_file, track},
 };
 use greentune_core_config::{
@@ -41,7 +42,7 @@ pub struct TrackEmissions {
     pub output_file: PathBuf,
     /// Name of the project in the row; the program's name when absent.
     pub project_name: Option<String>,
-    /// Country whose grid is used; the setting carbon.country_iso_code when absent.
+    /// Country whose grid is used, by its code of two or three letters; the setting carbon.country_iso_code when absent.
     pub country_iso_code: Option<String>,
     /// State, province or zone in that country.
     pub region: Option<String>,
@@ -155,12 +156,17 @@ impl Workbench {
 fn named_settings(request: &TrackEmissions) -> impl Iterator<Item = Argument> {
     let mode = request.tracking_mode.map(|mode| mode.as_str().to_owned());
     let named = [
-        ("country_iso_code", request.country_iso_code.clone()),
+        ("country_iso_code", request.country_iso_code.as_deref().map(country)),
         ("region", request.region.clone()),
         ("tracking_mode", mode),
     ];
     let named = named.into_iter().filter_map(|(name, value)| Some((name, value?)));
     named.map(|(name, value)| Argument::new(name, format!("carbon.{name}"), value))
+}
+
+/// The code of three letters that the setting has, also of a country that is named by two.
+fn country(code: &str) -> String {
+    alpha3(code).unwrap_or(code).to_owned()
 }
 
 fn response(tracked: Tracked, run_id: String, csv: PathBuf) -> TrackEmissionsResponse {

@@ -412,7 +412,7 @@ mod tests {
         let energy = energy_plan(&paces.time(&[stage()]), paces.power(1.0).unwrap());
         let [low, high] = energy.range_kwh.map(|bound| bound / energy.energy_kwh);
         assert!((0.45..0.5).contains(&low) && (3.0..3.1).contains(&high), "{low} {high}");
-        assert_eq!(energy.power_range_w, [18.0, 108.0]);
+        assert_eq!((energy.power_range_w, energy.basis.as_str()), ([18.0, 108.0], "modelled"));
         assert!((energy.uncertainty - 2.0).abs() < 1e-12);
     }
 

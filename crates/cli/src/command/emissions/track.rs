@@ -44,7 +44,7 @@ pub struct Track {
     /// Name of the project in the row [default: the program's name]
     #[arg(long, value_name = "NAME")]
     project_name: Option<String>,
-    /// Country whose grid is used, ISO 3166-1 alpha-3 [default: the setting carbon.country_iso_code]
+    /// Country whose grid is used, ISO 3166-1, such as FRA or FR [default: the setting carbon.country_iso_code]
     #[arg(long, value_name = "CODE")]
     country: Option<String>,
     /// State, province or zone in that country
