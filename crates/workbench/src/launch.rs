@@ -24,7 +24,7 @@ use crate::{
     Result, Workbench, WorkbenchError, carbon_watch, inputs, out_of_memory,
     platform::Platforms,
     run::{Run, explain_end},
-    sent_before::{SentRequest, key_of},
+    sent_before::{Kept, SentRequest, key_of},
 };
 
 /// Time between two looks at the files of a run on this machine.
@@ -173,21 +173,23 @@ impl Workbench {
         if is_of_key() && self.status_of(&layout)? != RunStatus::NotStarted {
             return self.launched_before(layout);
         }
-        // The key is there before the run is launched: a worker that begins sweeps its folder of files half written.
-        let earlier = (!is_of_key()).then(|| SentRequest::of(&layout));
-        if earlier.is_some() {
+        // Kept before the worker begins, which tidies the folder up.
+        let before = Kept::of(&layout);
+        let is_new = !is_of_key() && !self.status_of(&layout)?.is_active();
+        if is_new {
             SentRequest::new(Some(key), &layout.run_id())?.keep(&layout)?;
         }
         match self.launch(project, run_id, demand, overrides) {
-            Err(error) => {
-                match earlier {
-                    Some(Some(earlier)) => earlier.keep(&layout)?,
-                    Some(None) => SentRequest::forget(&layout)?,
-                    None => {}
-                }
-                Err(error)
+            // Somebody with the same key was a moment faster.
+            Err(WorkbenchError::RunFolder(RunFolderError::AlreadyRunning { .. })) if is_of_key() => {
+                self.launched_before(layout)
             }
-            launched => launched,
+            launched => {
+                if launched.is_err() && is_new {
+                    before.restore(&layout)?;
+                }
+                launched
+            }
         }
     }
 

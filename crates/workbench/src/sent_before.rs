@@ -5,6 +5,7 @@
 
 use std::{
     fs::{self, File},
+    io,
     path::PathBuf,
 };
 
@@ -63,15 +64,32 @@ impl SentRequest {
         json::read(&file(run)).ok()
     }
 
-    /// Forgets what made or started `run`.
-    pub(crate) fn forget(run: &RunLayout) -> Result<()> {
-        let path = file(run);
-        fs::remove_file(&path).map_err(WorkbenchError::file("remove", path))
-    }
-
     /// Keeps it in the folder of the run that it made.
     pub(crate) fn keep(&self, run: &RunLayout) -> Result<()> {
         Ok(json::write(&file(run), self)?)
+    }
+}
+
+/// What a run's folder says of the request that made or started it.
+pub(crate) struct Kept(Option<SentRequest>);
+
+impl Kept {
+    /// That of `run` now.
+    pub(crate) fn of(run: &RunLayout) -> Self {
+        Self(SentRequest::of(run))
+    }
+
+    /// Puts it back.
+    pub(crate) fn restore(&self, run: &RunLayout) -> Result<()> {
+        match &self.0 {
+            Some(request) => request.keep(run),
+            None => match fs::remove_file(file(run)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    Err(WorkbenchError::file("remove", file(run))(error))
+                }
+                _ => Ok(()),
+            },
+        }
     }
 }
 
