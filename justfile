@@ -35,6 +35,7 @@ interop:
     bash .ci/interop-light
     python3 fixtures/interop/kill_and_resume.py {{target}}/release/greentune
     bash fixtures/interop/exports.sh {{target}}/release/greentune {{peers}}/venvs/torch/bin/python
+    {{peers}}/venvs/torch/bin/python fixtures/interop/chat_model.py {{target}}/release/greentune {{peers}}/work/models/smollm2
     just tracking
 
 # Tracking against a real MLflow server and the real wandb client (virtual environments with mlflow and with wandb)
@@ -73,6 +74,11 @@ bench-carbon python=(peers / "venvs/cc/bin/python"):
     cargo build --release --workspace --examples
     python3 fixtures/bench/carbon_overhead.py --python {{python}} --binary {{target}}/release/examples/meter_overhead --seconds 60
     {{python}} fixtures/bench/aggregate.py {{target}}/release/examples/aggregate
+
+# What image classifiers learn without flags, beside tuned runs and PyTorch's usual recipe (about 15 minutes on 2 cores)
+bench-defaults-images mnist=(peers / "work/data/mnist10k") python=(peers / "venvs/torch/bin/python"):
+    cargo build --release --workspace --bins
+    python3 fixtures/bench/defaults_images.py --binary {{target}}/release/greentune --mnist {{mnist}} --python {{python}}
 
 # Adaptive sparse training beside its controls and the upstream package, and a dense step beside torchvision's (about 35 minutes on 2 cores)
 bench-ast python=(peers / "venvs/torch/bin/python"):

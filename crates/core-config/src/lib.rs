@@ -11,7 +11,7 @@ pub mod model;
 mod worker;
 
 pub use basis::Basis;
-pub use configuration::{availability, lora_rate, resolve, settings};
+pub use configuration::{availability, image_defaults, lora_rate, resolve, settings};
 pub use domain::{
     basis, emissions, evaluation, event, file_problem, ids, layout, manifest, platform, port, problem,
     quantities, selection, suggestion,

@@ -208,6 +208,7 @@ fn findings(measure: bool) -> PlanFindings {
             power_w: Some(20.0),
             power_basis: "modelled".into(),
             power_uncertainty: 0.5,
+            power_factors: None,
         }),
     }
 }
@@ -238,6 +239,7 @@ fn fail_to_load() -> ! {
 /// What would come of a preparation of ten records, one of them a duplicate.
 fn prepared(task: PrepareTask) -> DatasetPreparation {
     DatasetPreparation {
+        tokens_counted: task.base_model_path.is_some(),
         schema: DatasetSchema::Alpaca,
         seed: task.seed,
         counts: DatasetCounts { read: 10, kept: 10, ..DatasetCounts::default() },

@@ -1,7 +1,7 @@
 //! The one place where backends are instantiated, and where the device is chosen at run time.
 
 use burn::backend::{Autodiff, Flex, flex::FlexDevice};
-use greentune_carbon::Surroundings;
+use greentune_carbon::MeterEnvironment;
 use greentune_core_config::{
     evaluation::{ClassificationReport, EvaluationReport},
     layout::RunLayout,
@@ -81,7 +81,7 @@ pub fn train(
     manifest: &RunManifest,
     layout: &RunLayout,
     stages: &[u8],
-    surroundings: &Surroundings,
+    surroundings: &MeterEnvironment,
     reporter: &mut dyn RunReporter,
 ) -> Result<Outcome, TrainError> {
     let chosen = choose(&manifest.settings)?;
@@ -145,7 +145,7 @@ pub fn tune(
     task: &TuneTask,
     manifest: &RunManifest,
     layout: &RunLayout,
-    surroundings: &Surroundings,
+    surroundings: &MeterEnvironment,
 ) -> Result<TuneFindings, TrainError> {
     let chosen = choose(&manifest.settings)?;
     let name = name_of(chosen);

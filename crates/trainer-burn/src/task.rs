@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use greentune_carbon::Surroundings;
+use greentune_carbon::MeterEnvironment;
 use greentune_core_config::{
     Diagnostic, Problem,
     layout::RunLayout,
@@ -18,7 +18,7 @@ pub type ReadRun<'a> = &'a dyn Fn(&Path) -> Result<(RunManifest, RunLayout), Pro
 
 /// Performs a task. A problem is an answer too. `read_run` reads the run that the task is about, if it is about one;
 /// `surroundings` are those of a meter.
-pub fn answer(task: &WorkerTask, read_run: ReadRun<'_>, surroundings: &Surroundings) -> WorkerAnswer {
+pub fn answer(task: &WorkerTask, read_run: ReadRun<'_>, surroundings: &MeterEnvironment) -> WorkerAnswer {
     let failed = |problem: Problem| WorkerAnswer::Failed { problem };
     match task {
         WorkerTask::ProbeDevices => WorkerAnswer::Devices { devices: backend::devices() },

@@ -44,6 +44,7 @@ impl Workbench {
             requested_stages: Vec::new(),
             sources: resolved.sources.iter().map(|(key, source)| (key.clone(), source.to_string())).collect(),
             input_hashes,
+            changed_inputs: Vec::new(),
             git_revision: git::revision(project.root()),
             tuning: None,
             stages,

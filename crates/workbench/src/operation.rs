@@ -7,6 +7,7 @@
 mod arguments;
 mod definition;
 mod in_words;
+mod meant;
 mod registry;
 mod schema;
 pub mod section;
@@ -46,7 +47,7 @@ pub use calibrate_meter::{CalibrateMeter, CalibrateMeterResponse};
 pub use cancel_training::{CancelTraining, CancelTrainingResponse};
 pub use compare_emissions::CompareEmissions;
 pub use compare_runs::{CompareRuns, CompareRunsResponse, ComparisonFormat};
-pub use configure_image_run::{AstConfig, ConfigureImageRun, ConfigureImageRunResponse};
+pub use configure_image_run::{AstConfig, ChosenSetting, ConfigureImageRun, ConfigureImageRunResponse};
 pub use configure_training_run::{
     ConfigurationSummary, ConfigureTrainingRun, ConfigureTrainingRunResponse, StageSummary, TrainingData,
 };

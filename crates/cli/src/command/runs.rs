@@ -7,6 +7,8 @@ mod show;
 mod sync;
 mod tune;
 
+pub use list::new_run;
+
 use clap::Subcommand;
 
 use crate::{failure::Failure, session::Session};
@@ -29,6 +31,17 @@ pub enum Runs {
 }
 
 impl Runs {
+    pub(super) fn operation(&self) -> &'static str {
+        match self {
+            Self::New(_) => "configure_training_run",
+            Self::Plan(_) => "plan_training",
+            Self::Tune(_) => "tune_training",
+            Self::List(_) => "list_runs",
+            Self::Show(_) => "show_run",
+            Self::Sync(_) => "sync_tracking",
+        }
+    }
+
     pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
         match self {
             Self::New(new) => new.run(session).await,

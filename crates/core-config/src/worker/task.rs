@@ -144,8 +144,11 @@ pub struct PlanMeasurement {
     pub power_w: Option<f64>,
     /// How the power was got: `measured`, `modelled` or `mixed`.
     pub power_basis: String,
-    /// Half-width of the meter's interval, as a fraction.
+    /// Distance of the farther end of the meter's interval, as a fraction.
     pub power_uncertainty: f64,
+    /// Ends of the meter's interval as factors of the power, such as `[0.5, 3.0]`; symmetric when absent.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub power_factors: Option<[f64; 2]>,
 }
 
 /// Show what the model will see of `dataset` under `settings`.

@@ -1,6 +1,6 @@
 use std::{fs, path::Path};
 
-use greentune_carbon::{Host, Surroundings, memory};
+use greentune_carbon::{Host, MeterEnvironment, memory};
 use greentune_core_config::{
     event::{EmissionsSoFar, EventKind},
     layout::RunLayout,
@@ -104,7 +104,7 @@ impl<'a> StageHost<'a> {
     }
 
     /// Begins to meter, adding to what earlier attempts recorded. Without a meter training goes on, with a warning.
-    pub fn start_meter(&mut self, surroundings: &Surroundings) -> Result<(), TrainError> {
+    pub fn start_meter(&mut self, surroundings: &MeterEnvironment) -> Result<(), TrainError> {
         let (meter, problem) = StageMeter::start(self.settings, self.layout, self.stage, surroundings);
         self.meter = meter;
         match problem {
@@ -114,18 +114,34 @@ impl<'a> StageHost<'a> {
     }
 
     /// Takes all steps that are left and closes the stage; the step at which it was cancelled, if it was.
-    pub fn run(mut self, mut stage: impl Stage) -> Result<Option<u64>, TrainError> {
+    ///
+    /// However the stage ends, its last figures are in its emissions file and in an event alike.
+    pub fn run(mut self, stage: impl Stage) -> Result<Option<u64>, TrainError> {
+        let ended = self.train(stage);
+        if !matches!(ended, Ok(None)) {
+            let reading = self.meter.finish();
+            let reported = match self.figures(reading) {
+                Ok(Some(so_far)) => self.report(EventKind::Emissions(so_far)),
+                other => other.map(|_| ()),
+            };
+            // Why the stage failed matters more than that this cannot be reported.
+            return ended.and_then(|ended| reported.map(|()| ended));
+        }
+        ended
+    }
+
+    fn train(&mut self, mut stage: impl Stage) -> Result<Option<u64>, TrainError> {
         self.saved_step = stage.steps_done();
         if self.saved_step == 0 && self.watch.probes() {
             self.watch.begin(stage.probe()?);
         }
-        while stage.is_left(&mut self)? {
+        while stage.is_left(self)? {
             if self.reporter.cancel_requested() {
                 self.checkpoint(&mut stage)?;
                 return Ok(Some(stage.steps_done()));
             }
             let before = stage.steps_done();
-            stage.advance(&mut self)?;
+            stage.advance(self)?;
             if stage.steps_done() > before {
                 self.after_step(&mut stage)?;
             }
@@ -133,7 +149,7 @@ impl<'a> StageHost<'a> {
         if stage.steps_done() > self.saved_step {
             self.checkpoint(&mut stage)?;
         }
-        let end = stage.finish(&mut self)?;
+        let end = stage.finish(self)?;
         self.close(end)?;
         Ok(None)
     }

@@ -278,12 +278,12 @@ impl<A: Ops + AutodiffBackend<InnerBackend: Ops>> Stage for StageRun<'_, '_, A> 
     }
 
     fn save(&mut self, folder: &Path) -> Result<(), TrainError> {
-        checkpoint::write(folder, &self.state, &self.feed, &self.run.base_model_name())
+        checkpoint::write(folder, &self.state, &self.feed, &self.run.manifest.base_model_name())
     }
 
     /// Saves the adapters and compares the models.
     fn finish(&mut self, host: &mut StageHost) -> Result<StageEnd, TrainError> {
-        let (layout, base) = (self.run.layout, self.run.base_model_name());
+        let (layout, base) = (self.run.layout, self.run.manifest.base_model_name());
         self.state.adapters.save(&layout.adapters(self.stage), &base)?;
         self.state.adapters.save(&layout.final_model(), &base)?;
         let reports = self.reports()?;
@@ -292,7 +292,8 @@ impl<A: Ops + AutodiffBackend<InnerBackend: Ops>> Stage for StageRun<'_, '_, A> 
         let Progress { duration_seconds, recent_losses, .. } = &self.state.progress;
         Ok(StageEnd {
             duration_seconds: *duration_seconds,
-            final_train_loss: recent_losses.iter().sum::<f64>() / recent_losses.len().max(1) as f64,
+            final_train_loss: recent_losses.iter().fold(0.0, |sum, loss| sum + loss)
+                / recent_losses.len().max(1) as f64,
         })
     }
 }

@@ -10,7 +10,7 @@ mod trial;
 use std::time::Instant;
 
 use burn::tensor::backend::AutodiffBackend;
-use greentune_carbon::Surroundings;
+use greentune_carbon::MeterEnvironment;
 use greentune_core_config::{
     layout::RunLayout,
     lora_rate::lora_learning_rate,
@@ -48,7 +48,7 @@ pub fn find<A>(
     task: &TuneTask,
     manifest: &RunManifest,
     layout: &RunLayout,
-    surroundings: &Surroundings,
+    surroundings: &MeterEnvironment,
     device: &A::Device,
     device_name: &str,
 ) -> Result<TuneFindings, TrainError>

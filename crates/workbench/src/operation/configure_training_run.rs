@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Result, Workbench, WorkbenchError, base_model::BaseModel, command_line::command, hub::CancelOnDrop,
-    input_hash::sha256, new_run::NewRun,
+    inputs::sha256, new_run::NewRun,
 };
 
 /// Configure a run of a project.
@@ -194,8 +194,8 @@ impl Workbench {
 
 fn input_hashes(data: &RunData, base_model: &BaseModel) -> Result<BTreeMap<String, String>> {
     let optional = [&data.test, &data.stage2_train, &data.stage2_validation].into_iter().flatten().cloned();
-    let files = [data.train.clone(), data.validation.clone(), base_model.config_path()];
-    let files: BTreeSet<_> = files.into_iter().chain(optional).collect();
+    let records = [data.train.clone(), data.validation.clone()].into_iter().chain(optional);
+    let files: BTreeSet<_> = records.chain(base_model.files()).collect();
     files.into_iter().map(|file| Ok((file.to_string_lossy().into_owned(), sha256(&file)?))).collect()
 }
 
@@ -263,7 +263,7 @@ fn warnings(manifest: &RunManifest, base_model: &BaseModel) -> Vec<String> {
     let hash = |path: &PathBuf| manifest.input_hashes.get(&*path.to_string_lossy());
     let same = |a: &PathBuf, b: &PathBuf| hash(a).is_some() && hash(a) == hash(b);
     let data = &manifest.data;
-    let mut warnings: Vec<String> = base_model.note.iter().cloned().collect();
+    let mut warnings = base_model.notes.clone();
     warnings.extend(low_rates(manifest, base_model));
     if base_model.recognised_by_tensors {
         warnings.push(format!(

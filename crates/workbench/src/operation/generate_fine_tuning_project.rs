@@ -25,6 +25,7 @@ use super::section::{
 };
 use crate::{
     Result, Workbench, WorkbenchError,
+    base_model::check_folder,
     command_line::command,
     project::{check_addresses, without_links},
 };
@@ -132,7 +133,7 @@ impl Workbench {
 
     fn generate(&self, request: &GenerateFineTuningProject) -> Result<GenerateFineTuningProjectResponse> {
         ids::check_project_name(&request.project_name)?;
-        let parent = without_links(&request.output_dir)?;
+        let parent = without_links(&self.given_path(&request.output_dir)?)?;
         self.check_roots(&parent, &request.output_dir)?;
         let mut layers = Layers {
             run_overrides: settings_asked_for(request),
@@ -150,22 +151,32 @@ impl Workbench {
             resolved = resolve(&layers)?;
         }
         let settings = resolved.settings.clone();
-        check_model(&settings.base_model)?;
-        check_addresses(&settings)?;
         let folder = parent.join(&request.project_name);
+        self.check_model(&settings.base_model, &folder)?;
+        check_addresses(&settings)?;
         let project =
             generate_project(&ProjectSpec { folder, resolved, reasons }).map_err(WorkbenchError::reported)?;
         Ok(response(request, &settings, project))
     }
-}
 
-/// Refuses an id or a revision that the Hub cannot have; nothing is asked there yet.
-fn check_model(model: &BaseModelSettings) -> Result<()> {
-    if model.local_path.is_none() && !model.model_id.is_empty() {
-        ids::check_model_id(&model.model_id)?;
-        ids::check_revision(&model.revision)?;
+    /// Refuses a folder that is no base model, and an id or a revision that the Hub cannot have; nothing is asked
+    /// there yet. A folder is relative to the `project`.
+    fn check_model(&self, model: &BaseModelSettings, project: &Path) -> Result<()> {
+        if let Some(path) = &model.local_path {
+            let folder = without_links(&project.join(path))?;
+            // In the project nothing is yet.
+            if !folder.starts_with(project) {
+                self.check_base_folder(&folder)?;
+                check_folder(&folder)?;
+            }
+            return Ok(());
+        }
+        if !model.model_id.is_empty() {
+            ids::check_model_id(&model.model_id)?;
+            ids::check_revision(&model.revision)?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Share of stage 2's records that are stage 1's; measured in `docs/benchmarks/defaults.md`.
@@ -323,11 +334,21 @@ fn next_steps(settings: &Settings, not_available_yet: &[String]) -> Vec<String> 
         steps.push(String::from("look at not_available_yet: a run that needs one of these is refused"));
     }
     let call = |operation: &str| Suggestion::new("go on", operation);
+    let data = |name: &str| format!("data/processed/{name}.jsonl");
     for (what, step) in [
-        ("put records into data/raw (JSONL, CSV or Parquet) and split them", call("prepare_dataset")),
-        ("look at what the model will see of them", call("inspect_dataset")),
-        ("configure a run", call("configure_training_run")),
-        ("train it", call("start_training")),
+        (
+            "put records into data/raw (JSONL, CSV or Parquet) and split them",
+            call("prepare_dataset").with("datasets", "data/raw/FILE"),
+        ),
+        ("look at what the model will see of them", call("inspect_dataset").with("dataset", data("train"))),
+        (
+            "configure a run",
+            call("configure_training_run").with("run_name", "first").with(
+                "training_data",
+                json!({ "train_dataset": data("train"), "validation_dataset": data("validation") }),
+            ),
+        ),
+        ("train it", call("start_training").with("run_id", "first")),
     ] {
         steps.push(format!("{what}: {}, or `{}`", step.operation, command(&step)));
     }

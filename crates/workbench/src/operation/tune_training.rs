@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Result, Workbench, WorkbenchError,
     engine::wrong_answer,
-    run::{Run, of_language_model},
+    run::{Run, require_language_model},
 };
 
 /// The source of settings that trials chose.
@@ -98,7 +98,7 @@ impl Workbench {
         let run = self.read_run(request.project_path.as_deref(), &request.run_id)?;
         let instead =
             "set vision.learning_rate for a new run, and look at `greentune monitor` after an epoch";
-        let run = of_language_model(run, "tuning", instead)?;
+        let run = require_language_model(run, "tuning", instead)?;
         refuse_started(&run)?;
         let lock = lock::take(&run.layout)?;
         // Somebody may have started it meanwhile.

@@ -1,7 +1,7 @@
 //! The energy of a run's trials, in files of their own.
 
 use greentune_carbon::{
-    CarbonError, Carried, Meter, MeterConfig, Snapshot, Surroundings, codecarbon, sidecar,
+    CarbonError, Carried, Meter, MeterConfig, MeterEnvironment, Snapshot, codecarbon, sidecar,
 };
 use greentune_core_config::{
     Diagnostic, emissions::EmissionsProvenance, event::EmissionsSoFar, layout::RunLayout, settings::Settings,
@@ -19,7 +19,7 @@ impl TuningMeter {
     pub fn start(
         settings: &Settings,
         layout: &RunLayout,
-        surroundings: &Surroundings,
+        surroundings: &MeterEnvironment,
     ) -> (Self, Option<String>) {
         let started = settings.carbon.enabled.then(|| start(settings, layout, surroundings)).transpose();
         let (meter, problem) = match started {
@@ -32,7 +32,8 @@ impl TuningMeter {
     /// Writes what was used so far. A problem is kept for the end: trials go on.
     pub fn write(&mut self) {
         let Some(meter) = &self.meter else { return };
-        self.note(save(&meter.so_far(), &meter.provenance(), &self.layout));
+        let saved = save(&meter.so_far(), &meter.provenance(), &self.layout);
+        self.note(saved);
     }
 
     /// Writes the whole; the figures, and the problem with their files, if there was one.
@@ -59,7 +60,11 @@ impl Drop for TuningMeter {
     }
 }
 
-fn start(settings: &Settings, layout: &RunLayout, surroundings: &Surroundings) -> Result<Meter, CarbonError> {
+fn start(
+    settings: &Settings,
+    layout: &RunLayout,
+    surroundings: &MeterEnvironment,
+) -> Result<Meter, CarbonError> {
     let carbon = &settings.carbon;
     let name = carbon.project_name.as_ref().unwrap_or(&settings.project.name);
     Meter::start(MeterConfig {
