@@ -1,7 +1,11 @@
 //! The energy of a run's trials, in files of their own.
 
-use greentune_carbon::{CarbonError, Carried, Meter, MeterConfig, MeterEnvironment, codecarbon, sidecar};
-use greentune_core_config::{Diagnostic, event::EmissionsSoFar, layout::RunLayout, settings::Settings};
+use greentune_carbon::{
+    CarbonError, Carried, Meter, MeterConfig, MeterEnvironment, Snapshot, codecarbon, sidecar,
+};
+use greentune_core_config::{
+    Diagnostic, emissions::EmissionsProvenance, event::EmissionsSoFar, layout::RunLayout, settings::Settings,
+};
 
 /// The meter of the trials, or nothing when metering is off or impossible.
 pub(super) struct TuningMeter {
@@ -28,16 +32,24 @@ impl TuningMeter {
     /// Writes what was used so far. A problem is kept for the end: trials go on.
     pub fn write(&mut self) {
         let Some(meter) = &self.meter else { return };
-        if let Err(error) = save(meter, &self.layout) {
-            self.problem = Some(error.problem().message);
-        }
+        let saved = save(&meter.so_far(), &meter.provenance(), &self.layout);
+        self.note(saved);
     }
 
     /// Writes the whole; the figures, and the problem with their files, if there was one.
     pub fn finish(mut self) -> (Option<EmissionsSoFar>, Option<String>) {
-        self.write();
+        let Some(meter) = self.meter.take() else { return (None, None) };
+        // What is said is what is written.
+        let last = meter.so_far();
+        self.note(save(&last, &meter.provenance(), &self.layout));
         // The trials are no stage.
-        (self.meter.take().map(|meter| meter.so_far().so_far(0)), self.problem.take())
+        (Some(last.so_far(0)), self.problem.take())
+    }
+
+    fn note(&mut self, saved: Result<(), CarbonError>) {
+        if let Err(error) = saved {
+            self.problem = Some(error.problem().message);
+        }
     }
 }
 
@@ -62,7 +74,7 @@ fn start(
     })
 }
 
-fn save(meter: &Meter, layout: &RunLayout) -> Result<(), CarbonError> {
-    codecarbon::append(&layout.tuning_emissions_csv(), &meter.so_far().record)?;
-    sidecar::write(&layout.tuning_provenance(), &meter.provenance())
+fn save(so_far: &Snapshot, provenance: &EmissionsProvenance, layout: &RunLayout) -> Result<(), CarbonError> {
+    codecarbon::append(&layout.tuning_emissions_csv(), &so_far.record)?;
+    sidecar::write(&layout.tuning_provenance(), provenance)
 }
