@@ -168,22 +168,26 @@ impl Workbench {
         key: &str,
     ) -> Result<Launched> {
         let layout = self.find_run(project, run_id)?;
+        let _lock = self.lock_requests()?;
         let is_of_key = || key_of(&layout).as_deref() == Some(key);
         if is_of_key() && self.status_of(&layout)? != RunStatus::NotStarted {
             return self.launched_before(layout);
         }
+        // The key is there before the run is launched: a worker that begins sweeps its folder of files half written.
+        let earlier = (!is_of_key()).then(|| SentRequest::of(&layout));
+        if earlier.is_some() {
+            SentRequest::new(Some(key), &layout.run_id())?.keep(&layout)?;
+        }
         match self.launch(project, run_id, demand, overrides) {
-            // Somebody with the same key was a moment faster.
-            Err(WorkbenchError::RunFolder(RunFolderError::AlreadyRunning { .. })) if is_of_key() => {
-                self.launched_before(layout)
-            }
-            Ok(launched) => {
-                if !is_of_key() {
-                    SentRequest::new(Some(key), &layout.run_id())?.keep(&layout)?;
+            Err(error) => {
+                match earlier {
+                    Some(Some(earlier)) => earlier.keep(&layout)?,
+                    Some(None) => SentRequest::forget(&layout)?,
+                    None => {}
                 }
-                Ok(launched)
+                Err(error)
             }
-            Err(error) => Err(error),
+            launched => launched,
         }
     }
 

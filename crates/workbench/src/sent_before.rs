@@ -58,6 +58,17 @@ impl SentRequest {
         Ok(Self { key, is_given, content, at: Timestamp::now() })
     }
 
+    /// The request that made or started `run`, when one is known.
+    pub(crate) fn of(run: &RunLayout) -> Option<Self> {
+        json::read(&file(run)).ok()
+    }
+
+    /// Forgets what made or started `run`.
+    pub(crate) fn forget(run: &RunLayout) -> Result<()> {
+        let path = file(run);
+        fs::remove_file(&path).map_err(WorkbenchError::file("remove", path))
+    }
+
     /// Keeps it in the folder of the run that it made.
     pub(crate) fn keep(&self, run: &RunLayout) -> Result<()> {
         Ok(json::write(&file(run), self)?)
@@ -66,7 +77,7 @@ impl SentRequest {
 
 /// The key of the request that made or started `run`, when it has one.
 pub(crate) fn key_of(run: &RunLayout) -> Option<String> {
-    Some(request_of(run)?.key)
+    Some(SentRequest::of(run)?.key)
 }
 
 impl Workbench {
@@ -91,7 +102,7 @@ impl Workbench {
         sent: &SentRequest,
     ) -> Result<Option<RunLayout>> {
         for run in runs_of(project) {
-            let Some(known) = request_of(&run).filter(|known| known.key == sent.key) else { continue };
+            let Some(known) = SentRequest::of(&run).filter(|known| known.key == sent.key) else { continue };
             if sent.is_given && known.content != sent.content {
                 return Err(key_of_another(&sent.key, &run));
             }
@@ -114,10 +125,6 @@ fn key_of_another(key: &str, run: &RunLayout) -> WorkbenchError {
         .at_key("idempotency_key")
         .with_hint("give each request a key of its own, and send a request again unchanged")
         .into()
-}
-
-fn request_of(run: &RunLayout) -> Option<SentRequest> {
-    json::read(&file(run)).ok()
 }
 
 fn file(run: &RunLayout) -> PathBuf {

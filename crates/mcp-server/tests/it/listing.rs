@@ -46,7 +46,7 @@ async fn the_list_of_tools_leaves_room_for_the_conversation() {
         tool.as_object_mut().unwrap().remove("outputSchema");
         listed += tool.to_string().len();
     }
-    // The 17 tools of the day when this was measured took 15.9 kB and 22.2 kB.
-    assert!(listed < 950 * count, "{listed} bytes of {count} tools");
+    // 17 tools took 15.9 kB and 22.2 kB when this was measured first.
+    assert!(listed < 975 * count, "{listed} bytes of {count} tools");
     assert!(output_schemas < 1_450 * count, "{output_schemas} bytes of output schemas of {count} tools");
 }

@@ -13,7 +13,7 @@ use crate::{Result, Workbench, WorkbenchError, project::without_links};
 pub struct GetAggregateEmissions {
     /// Path of the project.
     pub project_path: Option<PathBuf>,
-    /// CodeCarbon files or folders instead of the project's.
+    /// CodeCarbon files or folders to read instead.
     #[serde(default)]
     pub files: Vec<PathBuf>,
 }

@@ -26,7 +26,7 @@ use crate::{Result, Workbench, WorkbenchError, out_of_memory::shape_of, run::Run
 pub struct GetEmissionsSummary {
     /// Path of the project; looked up by the run's id when absent.
     pub project_path: Option<PathBuf>,
-    /// Id of the run, or path of a CodeCarbon file or folder.
+    /// Id of the run, or a path: a CodeCarbon file or folder.
     pub run_id: String,
 }
 
