@@ -1,7 +1,9 @@
 //! The energy of a run's trials, in files of their own.
 
 use greentune_carbon::{CarbonError, Carried, Meter, MeterConfig, MeterEnvironment, codecarbon, sidecar};
-use greentune_core_config::{Diagnostic, event::EmissionsSoFar, layout::RunLayout, settings::Settings};
+use greentune_core_config::{
+    Diagnostic, emissions::EmissionsRecord, event::EmissionsSoFar, layout::RunLayout, settings::Settings,
+};
 
 /// The meter of the trials, or nothing when metering is off or impossible.
 pub(super) struct TuningMeter {
@@ -27,17 +29,25 @@ impl TuningMeter {
 
     /// Writes what was used so far. A problem is kept for the end: trials go on.
     pub fn write(&mut self) {
-        let Some(meter) = &self.meter else { return };
-        if let Err(error) = save(meter, &self.layout) {
+        self.write_now();
+    }
+
+    /// The figures that were written.
+    fn write_now(&mut self) -> Option<EmissionsSoFar> {
+        let meter = self.meter.as_ref()?;
+        let snapshot = meter.so_far();
+        if let Err(error) = save(&snapshot.record, meter, &self.layout) {
             self.problem = Some(error.problem().message);
         }
+        // The trials are no stage.
+        Some(snapshot.so_far(0))
     }
 
     /// Writes the whole; the figures, and the problem with their files, if there was one.
     pub fn finish(mut self) -> (Option<EmissionsSoFar>, Option<String>) {
-        self.write();
-        // The trials are no stage.
-        (self.meter.take().map(|meter| meter.so_far().so_far(0)), self.problem.take())
+        let written = self.write_now();
+        self.meter = None;
+        (written, self.problem.take())
     }
 }
 
@@ -62,7 +72,7 @@ fn start(
     })
 }
 
-fn save(meter: &Meter, layout: &RunLayout) -> Result<(), CarbonError> {
-    codecarbon::append(&layout.tuning_emissions_csv(), &meter.so_far().record)?;
+fn save(record: &EmissionsRecord, meter: &Meter, layout: &RunLayout) -> Result<(), CarbonError> {
+    codecarbon::update(&layout.tuning_emissions_csv(), record)?;
     sidecar::write(&layout.tuning_provenance(), &meter.provenance())
 }
