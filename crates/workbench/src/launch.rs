@@ -24,7 +24,7 @@ use crate::{
     Result, Workbench, WorkbenchError, carbon_watch, inputs, out_of_memory,
     platform::Platforms,
     run::{Run, explain_end},
-    sent_before::{SentRequest, key_of},
+    sent_before::{Kept, SentRequest, key_of},
 };
 
 /// Time between two looks at the files of a run on this machine.
@@ -168,22 +168,28 @@ impl Workbench {
         key: &str,
     ) -> Result<Launched> {
         let layout = self.find_run(project, run_id)?;
+        let _lock = self.lock_requests()?;
         let is_of_key = || key_of(&layout).as_deref() == Some(key);
         if is_of_key() && self.status_of(&layout)? != RunStatus::NotStarted {
             return self.launched_before(layout);
+        }
+        // Kept before the worker begins, which tidies the folder up.
+        let before = Kept::of(&layout);
+        let is_new = !is_of_key() && !self.status_of(&layout)?.is_active();
+        if is_new {
+            SentRequest::new(Some(key), &layout.run_id())?.keep(&layout)?;
         }
         match self.launch(project, run_id, demand, overrides) {
             // Somebody with the same key was a moment faster.
             Err(WorkbenchError::RunFolder(RunFolderError::AlreadyRunning { .. })) if is_of_key() => {
                 self.launched_before(layout)
             }
-            Ok(launched) => {
-                if !is_of_key() {
-                    SentRequest::new(Some(key), &layout.run_id())?.keep(&layout)?;
+            launched => {
+                if launched.is_err() && is_new {
+                    before.restore(&layout)?;
                 }
-                Ok(launched)
+                launched
             }
-            Err(error) => Err(error),
         }
     }
 

@@ -5,6 +5,7 @@
 
 use std::{
     fs::{self, File},
+    io,
     path::PathBuf,
 };
 
@@ -58,15 +59,43 @@ impl SentRequest {
         Ok(Self { key, is_given, content, at: Timestamp::now() })
     }
 
+    /// The request that made or started `run`, when one is known.
+    pub(crate) fn of(run: &RunLayout) -> Option<Self> {
+        json::read(&file(run)).ok()
+    }
+
     /// Keeps it in the folder of the run that it made.
     pub(crate) fn keep(&self, run: &RunLayout) -> Result<()> {
         Ok(json::write(&file(run), self)?)
     }
 }
 
+/// What a run's folder says of the request that made or started it.
+pub(crate) struct Kept(Option<SentRequest>);
+
+impl Kept {
+    /// That of `run` now.
+    pub(crate) fn of(run: &RunLayout) -> Self {
+        Self(SentRequest::of(run))
+    }
+
+    /// Puts it back.
+    pub(crate) fn restore(&self, run: &RunLayout) -> Result<()> {
+        match &self.0 {
+            Some(request) => request.keep(run),
+            None => match fs::remove_file(file(run)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    Err(WorkbenchError::file("remove", file(run))(error))
+                }
+                _ => Ok(()),
+            },
+        }
+    }
+}
+
 /// The key of the request that made or started `run`, when it has one.
 pub(crate) fn key_of(run: &RunLayout) -> Option<String> {
-    Some(request_of(run)?.key)
+    Some(SentRequest::of(run)?.key)
 }
 
 impl Workbench {
@@ -91,7 +120,7 @@ impl Workbench {
         sent: &SentRequest,
     ) -> Result<Option<RunLayout>> {
         for run in runs_of(project) {
-            let Some(known) = request_of(&run).filter(|known| known.key == sent.key) else { continue };
+            let Some(known) = SentRequest::of(&run).filter(|known| known.key == sent.key) else { continue };
             if sent.is_given && known.content != sent.content {
                 return Err(key_of_another(&sent.key, &run));
             }
@@ -114,10 +143,6 @@ fn key_of_another(key: &str, run: &RunLayout) -> WorkbenchError {
         .at_key("idempotency_key")
         .with_hint("give each request a key of its own, and send a request again unchanged")
         .into()
-}
-
-fn request_of(run: &RunLayout) -> Option<SentRequest> {
-    json::read(&file(run)).ok()
 }
 
 fn file(run: &RunLayout) -> PathBuf {

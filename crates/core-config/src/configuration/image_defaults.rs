@@ -1,7 +1,7 @@
 //! Defaults of `[vision]` that depend on architecture and data. Only settings that nobody set are chosen, and each says
 //! why. A run and its twin, which differ in `[ast]` alone, get the same.
 //!
-//! The figures are those that did best among a few tried (docs/benchmarks/defaults.md).
+//! The figures are common practice; what they reach with SimpleCNN is in docs/benchmarks/defaults.md.
 
 use super::resolve::{Resolved, Source};
 use crate::settings::{Augmentation, OptimizerKind, VisionScheduler, VisionSettings};
@@ -68,7 +68,7 @@ impl Resolved {
         let vision = &self.settings.vision;
         let (model, is_pretrained) = (vision.model.clone().unwrap_or_default(), vision.pretrained.is_some());
         if self.is_open("vision.optimizer") {
-            let optimizer = optimizer(&model);
+            let optimizer = optimizer(family(&model));
             self.choose("vision.optimizer", &model, |vision| vision.optimizer = optimizer);
         }
         let optimizer = self.settings.vision.optimizer;
@@ -124,8 +124,8 @@ impl Recipe {
     }
 }
 
-fn optimizer(model: &str) -> OptimizerKind {
-    match family(model) {
+const fn optimizer(family: Family) -> OptimizerKind {
+    match family {
         Family::Convolutions => OptimizerKind::Sgd,
         Family::EfficientNet | Family::Transformer => OptimizerKind::AdamW,
     }
@@ -135,8 +135,7 @@ fn recipe(model: &str, optimizer: OptimizerKind) -> Recipe {
     let (rate, weight_decay) = match (family(model), optimizer) {
         (Family::Convolutions | Family::EfficientNet, OptimizerKind::Sgd) => (0.05, 5e-4),
         (Family::Transformer, OptimizerKind::Sgd) => (0.01, 1e-4),
-        (Family::Convolutions, OptimizerKind::AdamW) => (2e-3, 1e-2),
-        (Family::EfficientNet, OptimizerKind::AdamW) => (2e-3, 1e-2),
+        (Family::Convolutions | Family::EfficientNet, OptimizerKind::AdamW) => (2e-3, 1e-2),
         (Family::Transformer, OptimizerKind::AdamW) => (5e-4, 5e-2),
     };
     Recipe { rate, weight_decay, optimizer }

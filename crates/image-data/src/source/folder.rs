@@ -59,7 +59,8 @@ pub(super) fn find(folder: &Path) -> Result<Found, ImageDataError> {
         Tree::Parts(parts) => {
             let of_training = parts.iter().find(|(split, ..)| *split == Split::Train);
             // Without a training part there is only something to test on, with its own classes.
-            let classes = names(&of_training.or(parts.first()).map_or(&[][..], |(_, _, folders)| folders));
+            let classes =
+                of_training.or(parts.first()).map_or_else(Vec::new, |(_, _, folders)| names(folders));
             for (split, path, folders) in &parts {
                 walk.of_systems += Listing::of(path, &root)?.of_systems;
                 let part = Some(walk.part(folder, folders, &classes)?);

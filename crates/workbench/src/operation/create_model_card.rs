@@ -23,7 +23,7 @@ pub struct CreateModelCard {
     pub run_id: String,
     /// Which card; standard when absent.
     pub template: Option<CardTemplate>,
-    /// Run of full training to compare with; when absent the completed twin, without which the card states no saving.
+    /// What to compare with; the completed twin when absent.
     pub baseline_run_id: Option<String>,
     /// File or folder to write, such as README.md; nothing is written when absent.
     pub output_path: Option<PathBuf>,

@@ -143,8 +143,8 @@ impl Workbench {
         let mut resolved = resolve(&layers)?;
         let mut reasons = BTreeMap::new();
         if request.training_config.is_none() {
-            let rates = rates_that_learn(&resolved.settings, &parent.join(&request.project_name));
-            for LearningRate { key, value, reason } in rates {
+            let choices = choices_that_learn(&resolved.settings, &parent.join(&request.project_name));
+            for Choice { key, value, reason } in choices {
                 layers.run_overrides.insert(key.clone(), json!(value));
                 reasons.insert(key, reason);
             }
@@ -179,16 +179,19 @@ impl Workbench {
     }
 }
 
-/// A learning rate for a project that asked for none.
-struct LearningRate {
+/// Share of stage 2's records that are stage 1's; measured in `docs/benchmarks/defaults.md`.
+const REPLAY_RATIO: f64 = 0.3;
+
+/// A setting for a project that asked for no training settings.
+struct Choice {
     key: String,
     value: f64,
     reason: String,
 }
 
-/// Rates at which the adapters of a new project in `folder` learn. The built-in ones are those of contracts; they hold
-/// where training settings are given and name none.
-fn rates_that_learn(settings: &Settings, folder: &Path) -> Vec<LearningRate> {
+/// Settings with which the adapters of a new project in `folder` learn, and keep what they learnt. The built-in ones are
+/// those of contracts; they hold where training settings are given and name none.
+fn choices_that_learn(settings: &Settings, folder: &Path) -> Vec<Choice> {
     let local = settings.base_model.local_path.as_ref().map(|path| folder.join(path).join("config.json"));
     let config = local.and_then(|path| std::fs::read_to_string(path).ok());
     let width = config.and_then(|text| ModelShape::from_config(&text)).map(|shape| shape.hidden_size);
@@ -196,11 +199,11 @@ fn rates_that_learn(settings: &Settings, folder: &Path) -> Vec<LearningRate> {
         || String::from("a large base model, because the size of this one is not known yet"),
         |width| format!("a base model of width {width}"),
     );
-    let of = |stage: u8| {
+    let rate = |stage: u8| {
         let steps = settings.training.stage(stage).iterations;
         let goes_on =
             if stage > 1 { ", lower than stage 1's because the adapters have learnt already" } else { "" };
-        LearningRate {
+        Choice {
             key: format!("training.stage{stage}.learning_rate"),
             value: lora_learning_rate(stage, &settings.training, &settings.lora, width),
             reason: format!(
@@ -211,7 +214,14 @@ fn rates_that_learn(settings: &Settings, folder: &Path) -> Vec<LearningRate> {
             ),
         }
     };
-    [1, 2].map(of).into()
+    let replay = Choice {
+        key: String::from("training.stage2.replay_ratio"),
+        value: REPLAY_RATIO,
+        reason: String::from(
+            "Twice the built-in share: where stage 2 has other records, it then keeps most of what stage 1 learnt.",
+        ),
+    };
+    [rate(1), rate(2), replay].into()
 }
 
 /// The settings that `request` asks for; its sections are called as those of the settings are.

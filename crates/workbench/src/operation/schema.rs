@@ -27,6 +27,7 @@ const EVIDENT: &[&str] = &[
     "features",
     "force",
     "format",
+    "idempotency_key",
     "include_emissions",
     "integrations",
     "learning_rate",

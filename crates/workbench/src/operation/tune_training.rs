@@ -239,7 +239,7 @@ mod tests {
         };
         assert_eq!(with(|_| ()), Ok(()));
         let refused = with(|request| request.learning_rates = Some(vec![1e-4, 2.0])).unwrap_err();
-        assert_eq!(refused, "learning_rates: found 2, allowed: numbers above 0, at most 1");
+        assert_eq!(refused, "found 2, allowed: numbers above 0, at most 1");
         assert!(with(|request| request.learning_rates = Some(vec![f64::NAN])).is_err());
         assert!(with(|request| request.batch_sizes = Some(vec![0])).is_err());
         assert!(with(|request| request.steps = Some(0)).is_err());

@@ -183,13 +183,13 @@ pub fn write_base_model(folder: &Path, model_type: &str) {
     let tensors = ModelConfig::parse(&trainable.to_string(), None).unwrap().tensors();
     // An architecture of its own has a tensor of its own.
     let further = (model_type != "olmo2").then(|| (String::from("model.further.weight"), vec![4, 4]));
-    let (mut header, mut end) = (serde_json::Map::new(), 0);
+    let (mut header, mut end) = (Map::new(), 0);
     for (name, shape) in tensors.into_iter().chain(further) {
         let start = end;
         end += 4 * shape.iter().product::<usize>();
         header.insert(name, json!({ "dtype": "F32", "shape": shape, "data_offsets": [start, end] }));
     }
-    let header = serde_json::Value::from(header).to_string();
+    let header = Value::from(header).to_string();
     let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
     bytes.extend(header.as_bytes());
     bytes.resize(bytes.len() + end, 0);

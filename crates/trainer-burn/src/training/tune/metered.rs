@@ -1,8 +1,10 @@
 //! The energy of a run's trials, in files of their own.
 
-use greentune_carbon::{CarbonError, Carried, Meter, MeterConfig, MeterEnvironment, codecarbon, sidecar};
+use greentune_carbon::{
+    CarbonError, Carried, Meter, MeterConfig, MeterEnvironment, Snapshot, codecarbon, sidecar,
+};
 use greentune_core_config::{
-    Diagnostic, emissions::EmissionsRecord, event::EmissionsSoFar, layout::RunLayout, settings::Settings,
+    Diagnostic, emissions::EmissionsProvenance, event::EmissionsSoFar, layout::RunLayout, settings::Settings,
 };
 
 /// The meter of the trials, or nothing when metering is off or impossible.
@@ -29,25 +31,25 @@ impl TuningMeter {
 
     /// Writes what was used so far. A problem is kept for the end: trials go on.
     pub fn write(&mut self) {
-        self.write_now();
-    }
-
-    /// The figures that were written.
-    fn write_now(&mut self) -> Option<EmissionsSoFar> {
-        let meter = self.meter.as_ref()?;
-        let snapshot = meter.so_far();
-        if let Err(error) = save(&snapshot.record, meter, &self.layout) {
-            self.problem = Some(error.problem().message);
-        }
-        // The trials are no stage.
-        Some(snapshot.so_far(0))
+        let Some(meter) = &self.meter else { return };
+        let saved = save(&meter.so_far(), &meter.provenance(), &self.layout);
+        self.note(saved);
     }
 
     /// Writes the whole; the figures, and the problem with their files, if there was one.
     pub fn finish(mut self) -> (Option<EmissionsSoFar>, Option<String>) {
-        let written = self.write_now();
-        self.meter = None;
-        (written, self.problem.take())
+        let Some(meter) = self.meter.take() else { return (None, None) };
+        // What is said is what is written.
+        let last = meter.so_far();
+        self.note(save(&last, &meter.provenance(), &self.layout));
+        // The trials are no stage.
+        (Some(last.so_far(0)), self.problem.take())
+    }
+
+    fn note(&mut self, saved: Result<(), CarbonError>) {
+        if let Err(error) = saved {
+            self.problem = Some(error.problem().message);
+        }
     }
 }
 
@@ -72,7 +74,7 @@ fn start(
     })
 }
 
-fn save(record: &EmissionsRecord, meter: &Meter, layout: &RunLayout) -> Result<(), CarbonError> {
-    codecarbon::update(&layout.tuning_emissions_csv(), record)?;
-    sidecar::write(&layout.tuning_provenance(), &meter.provenance())
+fn save(so_far: &Snapshot, provenance: &EmissionsProvenance, layout: &RunLayout) -> Result<(), CarbonError> {
+    codecarbon::update(&layout.tuning_emissions_csv(), &so_far.record)?;
+    sidecar::write(&layout.tuning_provenance(), provenance)
 }
