@@ -41,14 +41,12 @@ pub fn charts(comparison: &Comparison) -> Vec<(&'static str, Plot)> {
     let energy = named("Accuracy against energy", &format!("energy of the run so far ({unit})"), share);
     let rate =
         LineChart { up_reaches: Some(0.0), ..named("Activation rate", over, "trained on (% of samples)") };
-    let loss = named("Validation loss", over, "validation loss (nat)");
     let threshold = named("Threshold of selection", over, "threshold (score)");
     let all = [
         (
             "accuracy_energy",
             drawn(energy, &|point| Some([point.energy_kwh? * factor, 100.0 * point.accuracy])),
         ),
-        ("loss", drawn(loss, &|point| Some([point.at, point.validation_loss]))),
         ("activation_rate", drawn(rate, &|point| Some([point.at, 100.0 * point.activation_rate?]))),
         ("threshold", drawn(threshold, &|point| Some([point.at, point.threshold?]))),
     ];

@@ -130,8 +130,6 @@ pub(crate) struct CurvePoint {
     /// Epochs done over all stages; steps of a language model.
     pub at: f64,
     pub accuracy: f64,
-    /// In nats, per image or token.
-    pub validation_loss: f64,
     pub energy_kwh: Option<f64>,
     pub activation_rate: Option<f64>,
     pub threshold: Option<f64>,
@@ -365,7 +363,6 @@ fn curve(run: &Run) -> Vec<CurvePoint> {
     let point = |epoch: &&EpochMetrics| CurvePoint {
         at: epoch.epoch as f64,
         accuracy: epoch.accuracy,
-        validation_loss: epoch.validation_loss,
         energy_kwh: epoch.energy_kwh,
         activation_rate: Some(epoch.selection.as_ref().map_or(1.0, SelectionSoFar::activation_rate)),
         threshold: epoch.selection.as_ref().and_then(|selection| selection.threshold),
@@ -394,11 +391,10 @@ fn evaluations(run: &Run) -> Vec<CurvePoint> {
             EventKind::Step(step) => {
                 selection = step.samples.as_ref().and_then(|samples| samples.selection.as_ref());
             }
-            EventKind::Evaluated { stage, step, token_accuracy, validation_loss, .. } => {
+            EventKind::Evaluated { stage, step, token_accuracy, .. } => {
                 let point = CurvePoint {
                     at: (steps_before(*stage) + step) as f64,
                     accuracy: *token_accuracy,
-                    validation_loss: *validation_loss,
                     energy_kwh: (!energy.is_empty()).then(|| sum(energy.values().copied())),
                     activation_rate: selection.map(SelectionSoFar::activation_rate),
                     threshold: selection.and_then(|selection| selection.threshold),

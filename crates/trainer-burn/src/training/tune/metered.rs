@@ -75,6 +75,6 @@ fn start(
 }
 
 fn save(so_far: &Snapshot, provenance: &EmissionsProvenance, layout: &RunLayout) -> Result<(), CarbonError> {
-    codecarbon::append(&layout.tuning_emissions_csv(), &so_far.record)?;
+    codecarbon::update(&layout.tuning_emissions_csv(), &so_far.record)?;
     sidecar::write(&layout.tuning_provenance(), provenance)
 }
