@@ -609,7 +609,7 @@ async fn charts_show_what_the_runs_have() {
         write(&sandbox, &Written { id: dense, seed, accuracy: DENSE.accuracy + more, ..DENSE }).await;
     }
     let response = sandbox.workbench.plot_runs(plot(&sandbox)).await.unwrap();
-    assert_eq!(response.files.len(), 8, "{:?}", response.files);
+    assert_eq!(response.files.len(), 6, "{:?}", response.files);
     assert!(response.files[0].starts_with(sandbox.project.root().join("comparisons").join(AST.id)));
     let svg = |name: &str| {
         let file = response.files.iter().find(|file| file.ends_with(format!("{name}.svg"))).unwrap();
