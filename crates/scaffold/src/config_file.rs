@@ -6,6 +6,8 @@ use greentune_core_config::resolve::{KeyDoc, Resolved, registry};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::ScaffoldError;
+
 /// Settings that differ from person to person and machine to machine. Left to the user's own file unless they were
 /// asked for; everything else is the project's recipe and is written out.
 const PERSONAL: &[&str] =
@@ -64,6 +66,36 @@ fn key(doc: &'static KeyDoc, name: &'static str, values: &Value, resolved: &Reso
     }
 }
 
+/// The settings file `text` with these texts under their dotted keys; everything else stays as it stands.
+///
+/// # Errors
+/// [`ScaffoldError::Settings`] for a text that is no TOML, or has something else than a section in the way.
+pub fn with_settings<T: AsRef<str>>(text: &str, settings: &[(&str, T)]) -> Result<String, ScaffoldError> {
+    let mut document: toml_edit::DocumentMut =
+        text.parse().map_err(|error: toml_edit::TomlError| ScaffoldError::Settings(error.to_string()))?;
+    for (key, value) in settings {
+        let (sections, name) = key.rsplit_once('.').unwrap_or(("", key));
+        let mut table: &mut dyn toml_edit::TableLike = document.as_table_mut();
+        for section in sections.split('.').filter(|section| !section.is_empty()) {
+            let item = table.entry(section).or_insert_with(toml_edit::table);
+            table = item
+                .as_table_like_mut()
+                .ok_or_else(|| ScaffoldError::Settings(format!("`{section}` is no section")))?;
+        }
+        match table.get_mut(name).and_then(toml_edit::Item::as_value_mut) {
+            Some(old) => {
+                let decor = old.decor().clone();
+                *old = value.as_ref().into();
+                *old.decor_mut() = decor;
+            }
+            None => {
+                table.insert(name, toml_edit::value(value.as_ref()));
+            }
+        }
+    }
+    Ok(document.to_string())
+}
+
 /// `value` in TOML; `None` for null, which TOML does not have.
 fn literal(value: &Value) -> Option<toml_edit::Value> {
     match value {
@@ -76,5 +108,24 @@ fn literal(value: &Value) -> Option<toml_edit::Value> {
             let entries = entries.iter().filter_map(|(name, value)| Some((name.as_str(), literal(value)?)));
             Some(entries.collect::<toml_edit::InlineTable>().into())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_changed_where_they_stand_and_nothing_else_is() {
+        let text = "# mine\n[dataset]\n# the question\ninstruction_field = \"instruction\"  # so far\n\n[lora]\nrank = 8\n";
+        let settings =
+            [("dataset.instruction_field", "a \"q\""), ("dataset.output_field", "b"), ("new.key", "c")];
+        let changed = with_settings(text, &settings).unwrap();
+        let kept = "# mine\n[dataset]\n# the question\ninstruction_field = 'a \"q\"'  # so far\n";
+        assert!(changed.starts_with(kept), "{changed}");
+        assert!(changed.contains("output_field = \"b\"\n\n[lora]\nrank = 8\n"), "{changed}");
+        assert!(changed.contains("[new]\nkey = \"c\"\n"), "{changed}");
+        assert!(with_settings("dataset = 1", &settings).is_err());
+        assert!(with_settings("[", &settings).is_err());
     }
 }

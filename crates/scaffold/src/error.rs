@@ -27,6 +27,9 @@ pub enum ScaffoldError {
     /// Settings that cannot be written as TOML: a defect of greentune.
     #[error("cannot write settings as TOML: {0}")]
     Toml(toml_edit::ser::Error),
+    /// A settings file that cannot be changed.
+    #[error("the project's settings cannot be changed: {0}")]
+    Settings(String),
 }
 
 impl ScaffoldError {
@@ -46,11 +49,13 @@ impl Diagnostic for ScaffoldError {
                 (fault.kind(), fault.code())
             }
             Self::Template(_) | Self::Toml(_) => (ProblemKind::Internal, "scaffold.template"),
+            Self::Settings(_) => (ProblemKind::InvalidInput, "config.syntax"),
         };
         let problem = Problem::new(kind, code, self.to_string());
         match self {
             Self::Exists(_) => problem.with_hint("choose another name or folder, or remove what is there"),
             Self::File { .. } => problem.with_hint("check that the folder can be written and has space"),
+            Self::Settings(_) => problem.with_hint("correct config/fine_tuning_config.toml"),
             Self::Template(_) | Self::Toml(_) => problem,
         }
     }

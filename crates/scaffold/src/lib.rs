@@ -12,5 +12,6 @@ mod project;
 mod yaml;
 
 pub use card::{CardTemplate, render_card, settings_as_toml};
+pub use config_file::with_settings;
 pub use error::ScaffoldError;
 pub use project::{GeneratedProject, ProjectSpec, generate_project};

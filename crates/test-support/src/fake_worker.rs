@@ -2,7 +2,7 @@
 //!
 //! A test crate has a module `fake_worker` with one ignored test `act` that calls [`act`]; [`command`] is the worker
 //! command that executes it. Modes: `trains` (a step takes 5 ms), `slow` (100 ms), `fails` (at step 2, and at every
-//! task), `dies-in-the-middle` (at step 3), `dies-at-once`.
+//! task), `dies-in-the-middle` (at step 3), `dies-at-once`, `refuses-data` (when a run is configured).
 
 use std::{env, ffi::OsString, io, path::Path, process, thread, time::Duration};
 
@@ -15,8 +15,8 @@ use greentune_core_config::{
     preparation::{DatasetPreparation, Histogram, LeakReport, PrepareTask, PreparedSplit},
     settings::{DatasetFormat, DatasetSchema, Settings},
     task::{
-        DatasetCounts, DatasetInspection, DeviceReport, EvaluateTask, PlanFindings, PlanMeasurement,
-        PlanStage, WorkerAnswer, WorkerTask,
+        CheckDataTask, CheckedDataset, DatasetCounts, DatasetInspection, DeviceReport, EvaluateTask,
+        PlanFindings, PlanMeasurement, PlanStage, WorkerAnswer, WorkerTask,
     },
     tuning::{StageTuning, Trial, TuneFindings},
 };
@@ -124,10 +124,13 @@ fn write_adapters(folder: &Path) {
 }
 
 fn do_task(mode: &str, task: &Path, answer: &Path) {
-    if mode == "dies-at-once" {
+    let task = read_task(task).unwrap();
+    if mode == "dies-at-once" && !matches!(task, WorkerTask::CheckData(_)) {
         fail_to_load();
     }
-    let reply = match read_task(task).unwrap() {
+    let reply = match task {
+        // Whatever a run's worker does later, its data can be trained on.
+        WorkerTask::CheckData(task) => WorkerAnswer::DataChecked { datasets: checked(mode, *task) },
         _ if mode == "fails" => WorkerAnswer::Failed {
             problem: Problem::new(ProblemKind::InvalidInput, "data.empty", "no records"),
         },
@@ -149,6 +152,7 @@ fn do_task(mode: &str, task: &Path, answer: &Path) {
             tokens_per_record: [1, 2, 3, 4],
             labelled_tokens: 11,
             total_tokens: 22,
+            control_tokens: Vec::new(),
             records: Vec::new(),
         }),
         WorkerTask::Plan(task) => WorkerAnswer::Planned(Box::new(findings(task.measure))),
@@ -184,6 +188,23 @@ fn tuned() -> TuneFindings {
         emissions: Some(emissions),
         not_metered: None,
     }
+}
+
+/// Data sets of ten records; in the mode `refuses-data` none of them can be used.
+fn checked(mode: &str, task: CheckDataTask) -> Vec<CheckedDataset> {
+    let is_refused = mode == "refuses-data";
+    let problem = || Problem::new(ProblemKind::InvalidInput, "data.empty", "no record can be used");
+    let counts =
+        DatasetCounts { read: 10, kept: if is_refused { 0 } else { 10 }, ..DatasetCounts::default() };
+    task.datasets
+        .into_iter()
+        .map(|dataset| CheckedDataset {
+            dataset,
+            is_complete: true,
+            counts: counts.clone(),
+            problem: is_refused.then(problem),
+        })
+        .collect()
 }
 
 /// Two stages of 1000 tokens each, at 100 tokens per second.

@@ -20,9 +20,6 @@ use super::{
     store::Examples,
 };
 
-/// Problems that are kept in full; the rest are counted.
-const KEPT_PROBLEMS: usize = 20;
-
 /// The examples of a file, in its order.
 #[derive(Debug)]
 pub struct Dataset {
@@ -48,9 +45,22 @@ pub(super) fn read(
     settings: &Settings,
     encoder: Option<&Encoder>,
     counts: &mut DatasetCounts,
-    mut keep: impl FnMut(u64, &Record, Example) -> Result<(), DataError>,
+    keep: impl FnMut(u64, &Record, Example) -> Result<(), DataError>,
 ) -> Result<(DatasetFormat, DatasetSchema), DataError> {
     let mut records = Records::open(path, settings)?;
+    read_while(&mut records, path, encoder, counts, keep, |_| true)?;
+    Ok((records.format(), records.schema()))
+}
+
+/// The same of opened records, as long as `goes_on` says so of the counts; whether all were read.
+pub(super) fn read_while(
+    records: &mut Records<'_>,
+    path: &Path,
+    encoder: Option<&Encoder>,
+    counts: &mut DatasetCounts,
+    mut keep: impl FnMut(u64, &Record, Example) -> Result<(), DataError>,
+    goes_on: impl Fn(&DatasetCounts) -> bool,
+) -> Result<bool, DataError> {
     for record in records.by_ref() {
         let row = counts.read;
         let encoded = match record? {
@@ -66,8 +76,11 @@ pub(super) fn read(
         if let Ok((record, example)) = encoded {
             keep(row, &record, example)?;
         }
+        if !goes_on(counts) {
+            return Ok(records.next().is_none());
+        }
     }
-    Ok((records.format(), records.schema()))
+    Ok(true)
 }
 
 /// Refuses a file without a usable record.
@@ -128,14 +141,14 @@ fn count(counts: &mut DatasetCounts, example: Result<&Example, &Rejection>) {
         Reason::BrokenLine => &mut counts.broken_lines,
         Reason::MissingField => &mut counts.missing_field,
         Reason::EmptyResponse => &mut counts.empty_response,
+        Reason::NothingToLearn => &mut counts.nothing_to_learn,
+        Reason::UnsupportedPart => &mut counts.unsupported_part,
         Reason::UnknownRole => &mut counts.unknown_role,
         Reason::EndsWithUser => &mut counts.ends_with_user,
         Reason::TemplateFailed => &mut counts.template_failed,
         Reason::TooLong => &mut counts.too_long,
     } += 1;
-    if counts.problems.len() < KEPT_PROBLEMS {
-        counts.problems.push((**problem).clone());
-    }
+    counts.note(problem);
 }
 
 /// Validation examples that the model sees in `train` too: what is measured on them is memory.
@@ -216,7 +229,11 @@ mod tests {
         let problem = error.problem();
         assert_eq!(problem.code, "data.empty");
         assert!(problem.message.contains("31 records read, 30 that cannot be read, 1 with a missing"));
-        assert_eq!(problem.problems.len(), KEPT_PROBLEMS);
+        // Each kind of fault once, with how many records have it.
+        assert_eq!(problem.problems.len(), 2);
+        let many = &problem.problems[0].message;
+        assert!(many.starts_with("30 records: the line is no JSON object"), "{many}");
+        assert!(many.ends_with("(also on lines 2, 3, 4, 5, …)"), "{many}");
         assert!(matches!(load("\n\n", &Settings::default()), Err(DataError::Empty { .. })));
     }
 
@@ -282,12 +299,13 @@ mod tests {
         };
         assert_eq!(
             problem("alpaca-snappy.parquet", &settings),
-            "there is no field `answer`; found: `instruction`, `input`, `output`, `quality`, `topic`"
+            "12 records: there is no field `answer`; found: `instruction`, `input`, `output`, `quality`, `topic` (also \
+             on lines 2, 3, 4, 5, …)"
         );
         settings.dataset.output_field = "quality".into();
         assert_eq!(
             problem("alpaca-snappy.parquet", &settings),
-            "field `quality` is a number; allowed: a string"
+            "12 records: field `quality` is a number; allowed: a string (also on lines 2, 3, 4, 5, …)"
         );
     }
 
@@ -301,7 +319,7 @@ mod tests {
         let text = [
             line(&[("user", "a"), ("assistant", "b")]),
             line(&[("user", "a"), ("assistant", "b"), ("user", "c")]),
-            line(&[("user", "a"), ("tool", "b")]),
+            line(&[("user", "a"), ("critic", "b")]),
             line(&[("user", "a"), ("assistant", "")]),
         ]
         .concat();

@@ -146,7 +146,7 @@ mod tests {
 
     use super::{
         super::{
-            schema::{Role, Turn},
+            schema::{Conversation, Role, Turn},
             test_model::{CHAT_TEMPLATE, TestModel},
         },
         *,
@@ -160,7 +160,7 @@ mod tests {
         let (instruction, input, response) = ("Add.".into(), String::new(), response.into());
         Record {
             line: 7,
-            body: Body::Instruction { instruction, input, response },
+            body: Body::Instruction { before: Vec::new(), instruction, input, response },
             quality: Value::Null,
             high_quality: true,
         }
@@ -182,8 +182,13 @@ mod tests {
     /// A conversation in which user and assistant take turns.
     fn talk(contents: &[&str]) -> Record {
         let turns = contents.iter().zip([Role::User, Role::Assistant].into_iter().cycle());
-        let turns = turns.map(|(content, role)| Turn { role, content: (*content).into() }).collect();
-        Record { line: 1, body: Body::Conversation(turns), quality: Value::Null, high_quality: false }
+        let turns = turns.map(|(content, role)| Turn::new(role, *content)).collect();
+        Record {
+            line: 1,
+            body: Body::Conversation(Conversation::new(turns)),
+            quality: Value::Null,
+            high_quality: false,
+        }
     }
 
     #[test]
@@ -316,8 +321,8 @@ mod tests {
         let encoder = encoder(&TestModel::with_chat_template(source), &Settings::default());
         let mut record = talk(&["one", "two"]);
         assert!(encoder.encode(&record).unwrap().is_ok());
-        if let Body::Conversation(turns) = &mut record.body {
-            turns.insert(0, Turn { role: Role::System, content: "s".into() });
+        if let Body::Conversation(talk) = &mut record.body {
+            talk.turns.insert(0, Turn::new(Role::System, "s"));
         }
         let fault = encoder.encode(&record).unwrap().unwrap_err();
         assert_eq!((fault.reason, fault.code), (Reason::TemplateFailed, "data.template_failed"));

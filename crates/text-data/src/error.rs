@@ -8,6 +8,8 @@ use greentune_core_config::{
     task::DatasetCounts,
 };
 
+use super::{rows::columns_suggestion, schema::columns_offer};
+
 /// Why a data set cannot be used. Single bad records are no error; they are counted ([`DatasetCounts`]).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -35,6 +37,29 @@ pub enum DataError {
         declared: DatasetFormat,
         /// The format of such files.
         found: DatasetFormat,
+    },
+    /// A file that is no text.
+    #[error("{} is {found}", path.display())]
+    NoText {
+        /// The file.
+        path: PathBuf,
+        /// What it is, such as `packed with zstd`.
+        found: &'static str,
+        /// What to do with it.
+        way_out: &'static str,
+    },
+    /// A table of which no column is a field that a record may have.
+    #[error(
+        "the first line of {} must name the columns, one of {} among them; found: {}",
+        path.display(), quoted(known), quoted(found)
+    )]
+    Columns {
+        /// The file.
+        path: PathBuf,
+        /// Fields that a record may have.
+        known: Vec<String>,
+        /// What its first line says.
+        found: Vec<String>,
     },
     /// A table that does not hold what its format must.
     #[error("{} cannot be read as {format}: {reason}", path.display())]
@@ -91,6 +116,12 @@ pub enum DataError {
         reason: String,
         /// The file of the chat template, or the key in the settings.
         location: Box<Location>,
+    },
+    /// A prompt template that gives every record the same prompt, or holds a placeholder of another language.
+    #[error("{reason}")]
+    TemplateWithoutFields {
+        /// What is wrong with it.
+        reason: String,
     },
     /// What the chat template gives for a conversation does not begin with what it gives for the part before a response.
     #[error(
@@ -163,6 +194,8 @@ impl DataError {
             Self::NotFound { .. } => "data.missing",
             Self::Unreadable { source, .. } | Self::Unwritable { source, .. } => FileFault::of(source).code(),
             Self::Format { .. } => "data.format",
+            Self::NoText { .. } => "data.no_text",
+            Self::Columns { .. } => "data.columns",
             Self::Table { .. } => "data.table",
             Self::Empty { .. } | Self::NothingToDraw => "data.empty",
             Self::TokenizerNotFound { .. } => "tokenizer.not_found",
@@ -171,6 +204,7 @@ impl DataError {
             Self::NoEndOfSequence { .. } => "tokenizer.no_end_of_sequence",
             Self::Tokenize { .. } => "tokenizer.failed",
             Self::Template { .. } => "template.broken",
+            Self::TemplateWithoutFields { .. } => "template.without_fields",
             Self::TemplateNotPrefix { .. } => "template.not_a_prefix",
             Self::Weight { .. } => "data.weight",
             Self::MixedSchemas { .. } => "data.mixed_schemas",
@@ -196,10 +230,14 @@ impl DataError {
             Self::Format { .. } => {
                 "set dataset.format = \"auto\", or give the file the extension of its format"
             }
-            Self::Table { format: "CSV", .. } => {
+            Self::NoText { way_out, .. } => way_out,
+            Self::Columns { .. } | Self::Table { format: "CSV", .. } => {
                 "write a first line with the columns' names, and save the file as UTF-8"
             }
-            Self::Table { .. } => "write the file again, compressed with zstd, snappy, gzip or not at all",
+            Self::Table { format: "Parquet", .. } => {
+                "write the file again, compressed with zstd, snappy, gzip or not at all"
+            }
+            Self::Table { .. } => "write the file again: JSON lines, with one record per line, are read best",
             Self::Empty { .. } | Self::NothingToDraw => {
                 "correct the records named, or set dataset.schema, or dataset.instruction_field and \
                  dataset.output_field to the names that the file uses"
@@ -213,6 +251,10 @@ impl DataError {
             Self::Vocabulary { .. } => "use the tokenizer that belongs to the model",
             Self::NoEndOfSequence { .. } => "name it as `eos_token` in tokenizer_config.json",
             Self::Template { .. } => "correct the template; it is Jinja over `instruction` and `input`",
+            Self::TemplateWithoutFields { .. } => {
+                "dataset.prompt_template is Jinja: write `{{ instruction }}` where the instruction belongs, and \
+                 `{{ input }}` where its input does; the response follows by itself"
+            }
             Self::TemplateNotPrefix { .. } => "set dataset.prompt_template, which is used instead of it",
             Self::MixedSchemas { .. } => "prepare them apart, or set dataset.schema",
             Self::Exists { .. } => "name another folder, or replace it with force = true",
@@ -227,6 +269,9 @@ impl DataError {
         match self {
             Self::Template { location, .. } | Self::TemplateNotPrefix { location } => {
                 Some((**location).clone())
+            }
+            Self::TemplateWithoutFields { .. } => {
+                Some(Location { key: Some("dataset.prompt_template".into()), ..Location::default() })
             }
             Self::Format { .. } => {
                 Some(Location { key: Some("dataset.format".into()), ..Location::default() })
@@ -244,11 +289,22 @@ impl Diagnostic for DataError {
             Self::Unreadable { source, .. } | Self::Unwritable { source, .. } => {
                 problem.message = format!("{self}: {source}");
             }
-            Self::Empty { counts, .. } => problem.problems.clone_from(&counts.problems),
+            Self::Columns { path, found, .. } => {
+                let columns = columns_offer(found);
+                problem.suggestions.extend(columns.map(|columns| columns_suggestion(path, &columns)));
+            }
+            Self::Empty { counts, .. } => problem.problems = counts.table(),
             _ => {}
         }
         problem
     }
+}
+
+fn quoted(names: &[String]) -> String {
+    if names.is_empty() {
+        return "nothing".to_owned();
+    }
+    names.iter().take(8).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 /// The counts in words: `12 records read, 3 with a missing or wrong field, 9 too long for the context`.
@@ -258,6 +314,8 @@ pub(super) fn describe(counts: &DatasetCounts) -> String {
         (counts.broken_lines, "that cannot be read"),
         (counts.missing_field, "with a missing or wrong field"),
         (counts.empty_response, "with an empty response"),
+        (counts.nothing_to_learn, "whose messages are all marked as not to be learnt"),
+        (counts.unsupported_part, "with an image, a sound or a file"),
         (counts.unknown_role, "with a turn of an unknown role"),
         (counts.ends_with_user, "that end without an answer"),
         (counts.template_failed, "that the prompt template refuses"),

@@ -8,7 +8,8 @@ use greentune_core_config::task::{
 use jiff::Timestamp;
 
 use super::{
-    dataset, encode::Encoder, error::DataError, example::Example, record::Record, tokenizer::Tokenizer,
+    dataset, encode::Encoder, error::DataError, example::Example, record::Record, spelled_out::SpelledOut,
+    tokenizer::Tokenizer,
 };
 
 /// Reads and encodes the data set as training would, and describes it.
@@ -20,7 +21,9 @@ pub fn inspect(task: &InspectTask) -> Result<DatasetInspection, DataError> {
     let (mut lengths, mut labelled_tokens, mut high_quality_records) = (Vec::new(), 0, 0);
     let mut records = Vec::new();
     let mut counts = DatasetCounts::default();
-    let keep = |_, _: &Record, example: Example| {
+    let mut control_tokens = SpelledOut::of(encoder.tokenizer());
+    let keep = |_, record: &Record, example: Example| {
+        control_tokens.look_at(record);
         lengths.push(example.tokens.len() as u64);
         labelled_tokens += example.labelled_tokens() as u64;
         high_quality_records += u64::from(example.high_quality);
@@ -42,6 +45,7 @@ pub fn inspect(task: &InspectTask) -> Result<DatasetInspection, DataError> {
         tokens_per_record: [0.0, 0.5, 0.95, 1.0].map(|share| quantile(&lengths, share)),
         labelled_tokens,
         total_tokens: lengths.iter().sum(),
+        control_tokens: control_tokens.found(),
         records,
     })
 }

@@ -14,6 +14,9 @@
 //! that a resumed run continues with the same records.
 #![allow(clippy::single_range_in_vec_init)] // labels are a list of ranges, often of one
 
+#[cfg(test)]
+mod cases;
+mod check;
 mod dataset;
 mod encode;
 mod error;
@@ -24,12 +27,14 @@ mod record;
 mod rows;
 mod sampler;
 mod schema;
+mod spelled_out;
 mod store;
 mod template;
 #[cfg(test)]
 mod test_model;
 mod tokenizer;
 
+pub use check::check;
 pub use dataset::{Dataset, overlap};
 pub use encode::Encoder;
 pub use error::DataError;

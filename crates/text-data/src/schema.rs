@@ -1,52 +1,55 @@
 //! What the fields of a row mean: which schema a file's records follow, and a row's text by it.
 
+mod columns;
+mod text_parts;
+mod turn;
+mod turns;
+
 use greentune_core_config::settings::{DatasetSchema, DatasetSettings};
 use serde_json::Value;
 
+pub(super) use self::turn::{Role, Turn};
 use super::rows::{Fault, Fields, Reason};
 
 /// Fields that may hold a conversation, the first that is there.
 const CONVERSATION_FIELDS: [&str; 2] = ["messages", "conversations"];
+/// Fields that may hold a system message beside a conversation or an instruction.
+const SYSTEM_FIELDS: [&str; 2] = ["system", "system_prompt"];
+/// Field of the requests before an instruction, with their answers.
+const HISTORY_FIELD: &str = "history";
+/// Field of the tools that the assistant may call.
+const TOOLS_FIELD: &str = "tools";
 
 /// The text of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Body {
     /// A request and its response.
     Instruction {
+        /// What was said before: a system message, earlier requests and their answers; none of it is learnt.
+        before: Vec<Turn>,
         instruction: String,
         /// Empty when there is none.
         input: String,
         response: String,
     },
-    /// Turns of which the last is the assistant's.
-    Conversation(Vec<Turn>),
+    /// A conversation that ends with the assistant's turn.
+    Conversation(Conversation),
     /// Text that is learnt as it stands, behind a prompt that may be empty.
     Completion { prompt: String, completion: String },
 }
 
-/// What one of the speakers says.
+/// Turns of which the last is the assistant's, and at least one is learnt.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Turn {
-    pub(super) role: Role,
-    pub(super) content: String,
+pub(super) struct Conversation {
+    pub(super) turns: Vec<Turn>,
+    /// The tools that the assistant may call, as the record has them; null when it has none.
+    pub(super) tools: Value,
 }
 
-/// A speaker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
-    System,
-    User,
-    Assistant,
-}
-
-impl Role {
-    /// The word that chat templates know.
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::System => "system",
-            Self::User => "user",
-            Self::Assistant => "assistant",
-        }
+impl Conversation {
+    /// A conversation without tools.
+    pub(super) fn new(turns: Vec<Turn>) -> Self {
+        Self { turns, tools: Value::Null }
     }
 }
 
@@ -55,17 +58,19 @@ impl Role {
 pub(super) fn recognise(fields: &Fields, names: &DatasetSettings) -> DatasetSchema {
     let has = |name: &str| fields.get(name).is_some_and(|value| !value.is_null());
     if let Some(turns) = CONVERSATION_FIELDS.into_iter().find(|name| has(name)) {
-        let first = turns_of(&fields[turns]).and_then(|turns| turns.first().cloned()).unwrap_or_default();
+        let found = turns::list(turns, &fields[turns]).unwrap_or_default();
+        let first = found.first().cloned().unwrap_or_default();
         let sharegpt = first.get("from").is_some() || (first.get("role").is_none() && turns != "messages");
         return if sharegpt { DatasetSchema::Sharegpt } else { DatasetSchema::Messages };
     }
     if has(&names.instruction_field) && has(&names.output_field) {
         return DatasetSchema::Alpaca;
     }
-    if (has("prompt") && has("completion")) || has("text") {
-        return DatasetSchema::Completion;
+    if has("prompt") && has("completion") {
+        let conversational = turns::are_in(&fields["prompt"]) || turns::are_in(&fields["completion"]);
+        return if conversational { DatasetSchema::Messages } else { DatasetSchema::Completion };
     }
-    DatasetSchema::Alpaca
+    if has("text") { DatasetSchema::Completion } else { DatasetSchema::Alpaca }
 }
 
 /// Every field that a record of any schema may have.
@@ -73,15 +78,16 @@ pub(super) fn known_fields(names: &DatasetSettings) -> Vec<&str> {
     let mut known: Vec<&str> = vec![&names.instruction_field, &names.input_field, &names.output_field];
     known.push(&names.quality_field);
     known.extend(CONVERSATION_FIELDS);
-    known.extend(["system", "text", "prompt", "completion"]);
+    known.extend(["text", "prompt", "completion", HISTORY_FIELD, TOOLS_FIELD]);
+    known.extend(SYSTEM_FIELDS);
     known
 }
 
 /// The text of a record of the schema `schema`.
 pub(super) fn body(fields: &Fields, schema: DatasetSchema, names: &DatasetSettings) -> Result<Body, Fault> {
     match schema {
-        DatasetSchema::Messages => conversation(fields, "role", "content"),
-        DatasetSchema::Sharegpt => conversation(fields, "from", "value"),
+        DatasetSchema::Messages => turns::conversation(fields, "role", "content"),
+        DatasetSchema::Sharegpt => turns::conversation(fields, "from", "value"),
         DatasetSchema::Completion => completion(fields),
         DatasetSchema::Auto | DatasetSchema::Alpaca => instruction(fields, names),
     }
@@ -90,9 +96,12 @@ pub(super) fn body(fields: &Fields, schema: DatasetSchema, names: &DatasetSettin
 fn instruction(fields: &Fields, names: &DatasetSettings) -> Result<Body, Fault> {
     let named = |name: &str, key: &str| {
         text(fields, name).map_err(|fault| match fault.code {
-            "data.missing_field" => fault.with_hint(format!(
-                "dataset.{key} names the field; dataset.schema says what a record looks like"
-            )),
+            "data.missing_field" => {
+                let hint =
+                    format!("dataset.{key} names the field; dataset.schema says what a record looks like");
+                let fault = fault.with_hint(hint);
+                Fault { columns: if fields.contains_key(name) { None } else { offer(fields) }, ..fault }
+            }
             _ => fault,
         })
     };
@@ -100,6 +109,7 @@ fn instruction(fields: &Fields, names: &DatasetSettings) -> Result<Body, Fault> 
         instruction: named(&names.instruction_field, "instruction_field")?,
         input: optional_text(fields, &names.input_field)?,
         response: named(&names.output_field, "output_field")?,
+        before: turns::before(fields)?,
     };
     match &body {
         Body::Instruction { response, .. } if is_blank(response) => {
@@ -109,7 +119,20 @@ fn instruction(fields: &Fields, names: &DatasetSettings) -> Result<Body, Fault> 
     }
 }
 
+/// What the fields are likely to mean.
+fn offer(fields: &Fields) -> Option<String> {
+    columns::offer(fields.keys().map(String::as_str))
+}
+
+/// What the columns of a table without a known field are likely to mean, as a preparation takes it.
+pub(super) fn columns_offer(found: &[String]) -> Option<String> {
+    columns::offer(found.iter().map(String::as_str))
+}
+
 fn completion(fields: &Fields) -> Result<Body, Fault> {
+    if turns::are_in_any(fields, &["prompt", "completion"]) {
+        return turns::conversation(fields, "role", "content");
+    }
     let (prompt, completion) = if fields.contains_key("completion") {
         (text(fields, "prompt")?, text(fields, "completion")?)
     } else {
@@ -119,69 +142,6 @@ fn completion(fields: &Fields) -> Result<Body, Fault> {
         return Err(empty("the text is empty"));
     }
     Ok(Body::Completion { prompt, completion })
-}
-
-fn conversation(fields: &Fields, role_key: &str, content_key: &str) -> Result<Body, Fault> {
-    let mut turns = Vec::new();
-    let name = CONVERSATION_FIELDS.into_iter().find(|name| fields.contains_key(*name));
-    let name = name.ok_or_else(|| missing(fields, CONVERSATION_FIELDS[0]))?;
-    let value = &fields[name];
-    let found =
-        turns_of(value).ok_or_else(|| wrong_type(&format!("field `{name}`"), value, "a list of turns"))?;
-    for (index, turn) in found.iter().enumerate() {
-        turns.push(read_turn(turn, index + 1, role_key, content_key)?);
-    }
-    let system = optional_text(fields, "system")?;
-    if !is_blank(&system) && turns.first().is_some_and(|turn| turn.role != Role::System) {
-        turns.insert(0, Turn { role: Role::System, content: system });
-    }
-    match turns.last() {
-        Some(Turn { role: Role::Assistant, .. }) => Ok(Body::Conversation(turns)),
-        Some(Turn { role, .. }) => Err(Fault::new(
-            Reason::EndsWithUser,
-            "data.ends_with_user",
-            format!("the conversation ends with a turn of the {}, which nothing answers", role.as_str()),
-        )
-        .with_hint("end it with the assistant's turn")),
-        None => Err(empty(&format!("field `{name}` holds no turn"))),
-    }
-}
-
-fn read_turn(turn: &Value, number: usize, role_key: &str, content_key: &str) -> Result<Turn, Fault> {
-    let of = |key: &str| match turn.get(key) {
-        Some(Value::String(text)) => Ok(text),
-        None | Some(Value::Null) => Err(Fault::new(
-            Reason::MissingField,
-            "data.missing_field",
-            format!("turn {number} has no `{key}`"),
-        )
-        .with_hint(format!("each turn is an object with `{role_key}` and `{content_key}`"))),
-        Some(other) => Err(wrong_type(&format!("`{key}` of turn {number}"), other, "a string")),
-    };
-    let (role, content) = (of(role_key)?, of(content_key)?);
-    let role = match role.as_str() {
-        "system" | "developer" => Role::System,
-        "user" | "human" => Role::User,
-        "assistant" | "gpt" | "chatgpt" | "model" => Role::Assistant,
-        other => {
-            let message = format!("turn {number} is of the role `{other}`; allowed: system, user, assistant");
-            return Err(Fault::new(Reason::UnknownRole, "data.unknown_role", message)
-                .with_hint("in ShareGPT's words: system, human, gpt"));
-        }
-    };
-    if role == Role::Assistant && is_blank(content) {
-        return Err(empty(&format!("turn {number}, the assistant's, is empty")));
-    }
-    Ok(Turn { role, content: content.clone() })
-}
-
-/// The turns in a field: a list, or a text that holds one, as tables without nested columns have it.
-fn turns_of(value: &Value) -> Option<Vec<Value>> {
-    match value {
-        Value::Array(turns) => Some(turns.clone()),
-        Value::String(text) => serde_json::from_str(text).ok(),
-        _ => None,
-    }
 }
 
 fn text(fields: &Fields, name: &str) -> Result<String, Fault> {
@@ -200,8 +160,12 @@ fn optional_text(fields: &Fields, name: &str) -> Result<String, Fault> {
 }
 
 fn missing(fields: &Fields, name: &str) -> Fault {
-    let found: Vec<_> = fields.keys().take(8).map(|field| format!("`{field}`")).collect();
-    let message = format!("there is no field `{name}`; found: {}", found.join(", "));
+    let message = if fields.contains_key(name) {
+        format!("field `{name}` is null; allowed: a string")
+    } else {
+        let found: Vec<_> = fields.keys().take(8).map(|field| format!("`{field}`")).collect();
+        format!("there is no field `{name}`; found: {}", found.join(", "))
+    };
     Fault::new(Reason::MissingField, "data.missing_field", message)
         .with_hint("dataset.schema says what a record looks like")
 }
@@ -278,12 +242,12 @@ mod tests {
             {"role": "assistant", "content": "a"}]});
         let sharegpt = json!({"system": "s", "conversations": [{"from": "human", "value": "u"},
             {"from": "gpt", "value": "a"}]});
-        let Body::Conversation(turns) = read(&messages).unwrap() else { panic!("no conversation") };
+        let Body::Conversation(talk) = read(&messages).unwrap() else { panic!("no conversation") };
         assert_eq!(
-            turns.iter().map(|turn| turn.role.as_str()).collect::<Vec<_>>(),
+            talk.turns.iter().map(|turn| turn.role.as_str()).collect::<Vec<_>>(),
             ["system", "user", "assistant"]
         );
-        assert_eq!(read(&sharegpt).unwrap(), Body::Conversation(turns));
+        assert_eq!(read(&sharegpt).unwrap(), Body::Conversation(talk));
     }
 
     #[test]
@@ -319,8 +283,11 @@ mod tests {
         let turn = |role: &str, content: &str| json!({"role": role, "content": content});
         let of = |record: Value| fault(&record);
         assert_eq!(
-            of(turns(json!([turn("user", "a"), turn("tool", "b")]))),
-            (Reason::UnknownRole, "turn 2 is of the role `tool`; allowed: system, user, assistant".into())
+            of(turns(json!([turn("user", "a"), turn("critic", "b")]))),
+            (
+                Reason::UnknownRole,
+                "turn 2 is of the role `critic`; allowed: system, user, assistant, tool".into()
+            )
         );
         let (reason, message) =
             of(turns(json!([turn("user", "a"), turn("assistant", "b"), turn("user", "c")])));

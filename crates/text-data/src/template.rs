@@ -1,5 +1,7 @@
 //! The form of a prompt: the user's template, the model's chat template, or instruction/response.
 
+mod placeholders;
+
 use greentune_core_config::Location;
 use jiff::{Timestamp, tz::TimeZone};
 use minijinja::{
@@ -8,7 +10,7 @@ use minijinja::{
 
 use super::{
     error::DataError,
-    schema::{Body, Role, Turn},
+    schema::{Body, Conversation, Role, Turn},
     tokenizer::Tokenizer,
 };
 
@@ -82,12 +84,18 @@ impl PromptTemplate {
         if let Some(source) = prompt_template {
             template.form =
                 Form::Settings(settings_environment(source).map_err(|error| template.error(&error))?);
+            let prompt = |instruction, input| template.prompt(instruction, input);
+            let is_the_same = prompt("one instruction", "its input")? == prompt("Another", "And another")?;
+            if let Some(reason) = placeholders::fault(source, is_the_same) {
+                return Err(DataError::TemplateWithoutFields { reason });
+            }
         } else if let Some(chat) = tokenizer.chat_template() {
             template.location = Location { file: Some(chat.file.clone()), ..Location::default() };
             template.form =
                 Form::Chat(chat_environment(&chat.source, at).map_err(|error| template.error(&error))?);
         }
         template.render(&Body::Instruction {
+            before: Vec::new(),
             instruction: "instruction".into(),
             input: "input".into(),
             response: "response".into(),
@@ -116,16 +124,22 @@ impl PromptTemplate {
             (Body::Completion { prompt, completion }, _) => {
                 vec![Segment::prompt(prompt.clone()), self.response(completion, completion)]
             }
-            (Body::Instruction { instruction, input, response }, Form::Chat(environment)) => {
-                let turn = |role, content| Turn { role, content };
-                let request = turn(Role::User, user_message(instruction, input));
-                self.chat(environment, &[request, turn(Role::Assistant, response.clone())])?
+            (Body::Instruction { before, instruction, input, response }, Form::Chat(environment)) => {
+                let mut turns = before.clone();
+                turns.push(Turn::new(Role::User, user_message(instruction, input)));
+                turns.push(Turn::new(Role::Assistant, response.clone()));
+                self.chat(environment, &Conversation::new(turns))?
             }
-            (Body::Conversation(turns), Form::Chat(environment)) => self.chat(environment, turns)?,
-            (Body::Instruction { instruction, input, response }, _) => {
-                vec![Segment::prompt(self.prompt(instruction, input)?), self.response(response, response)]
+            (Body::Conversation(conversation), Form::Chat(environment)) => {
+                self.chat(environment, conversation)?
             }
-            (Body::Conversation(turns), _) => self.requests(turns)?,
+            (Body::Instruction { before, instruction, input, response }, _) => {
+                let (mut segments, said) = self.requests(before)?;
+                segments.push(self.request(&segments, said, instruction, input)?);
+                segments.push(self.response(response, response));
+                segments
+            }
+            (Body::Conversation(Conversation { turns, .. }), _) => self.requests(turns)?.0,
         };
         let spells_out_beginning =
             matches!(self.form, Form::Chat(_)) && !matches!(body, Body::Completion { .. });
@@ -140,31 +154,57 @@ impl PromptTemplate {
         }
     }
 
-    /// A conversation as one request after another.
-    fn requests(&self, turns: &[Turn]) -> Result<Vec<Segment>, DataError> {
+    /// Turns as one request after another, and what was said since the last answer.
+    fn requests<'a>(&self, turns: &'a [Turn]) -> Result<(Vec<Segment>, Vec<&'a str>), DataError> {
         let (mut segments, mut said) = (Vec::new(), Vec::new());
         for turn in turns {
+            if turn.role == Role::Tool || !turn.tool_calls().is_empty() {
+                let reason = "the record calls a tool, for which this form of prompts has no place; use a model whose \
+                              chat template writes tool calls, or leave the record out";
+                return Err(self.refusal(reason));
+            }
             if turn.role != Role::Assistant {
                 said.push(turn.content.as_str());
                 continue;
             }
-            let between = if segments.is_empty() { "" } else { "\n\n" };
-            let prompt = self.prompt(&said.join("\n\n"), "")?;
-            segments.push(Segment::prompt(format!("{between}{prompt}")));
-            segments.push(self.response(&turn.content, &turn.content));
-            said.clear();
+            segments.push(self.request(&segments, std::mem::take(&mut said), "", "")?);
+            segments.push(if turn.is_learnt {
+                self.response(&turn.content, &turn.content)
+            } else {
+                Segment::prompt(format!("{}{}", turn.content, self.eos_token))
+            });
         }
-        Ok(segments)
+        Ok((segments, said))
+    }
+
+    /// A request behind `earlier` ones: what was `said` since the last answer, and the instruction.
+    fn request<'a>(
+        &self,
+        earlier: &[Segment],
+        mut said: Vec<&'a str>,
+        instruction: &'a str,
+        input: &str,
+    ) -> Result<Segment, DataError> {
+        if !instruction.is_empty() {
+            said.push(instruction);
+        }
+        let between = if earlier.is_empty() { "" } else { "\n\n" };
+        let prompt = self.prompt(&said.join("\n\n"), input)?;
+        Ok(Segment::prompt(format!("{between}{prompt}")))
     }
 
     /// A conversation in the chat template's form. What the assistant's turns are in it is found by rendering what
     /// comes before each, and each with it: both must be a beginning of the whole.
-    fn chat(&self, environment: &Environment<'_>, turns: &[Turn]) -> Result<Vec<Segment>, DataError> {
+    fn chat(
+        &self,
+        environment: &Environment<'_>,
+        conversation: &Conversation,
+    ) -> Result<Vec<Segment>, DataError> {
+        let Conversation { turns, tools } = conversation;
         let render = |turns: &[Turn], add_generation_prompt: bool| {
-            let message =
-                |turn: &Turn| context! { role => turn.role.as_str(), content => turn.content.as_str() };
             let context = context! {
                 messages => turns.iter().map(message).collect::<Vec<_>>(),
+                tools => template_value(tools),
                 add_generation_prompt,
                 bos_token => self.bos_token.clone().unwrap_or_default(),
                 eos_token => self.eos_token.clone(),
@@ -172,9 +212,10 @@ impl PromptTemplate {
             self.apply(environment, context)
         };
         let whole = render(turns, false)?;
+        self.check_calls(turns, &whole)?;
         let mut segments = Vec::new();
         let mut rest = whole.as_str();
-        for (index, turn) in turns.iter().enumerate().filter(|(_, turn)| turn.role == Role::Assistant) {
+        for (index, turn) in turns.iter().enumerate().filter(|(_, turn)| turn.is_learnt) {
             let (before, through) = (render(&turns[..index], true)?, render(&turns[..=index], false)?);
             let written = whole.len() - rest.len();
             let is_beginning = whole.starts_with(&through) && through.starts_with(&before);
@@ -190,6 +231,23 @@ impl PromptTemplate {
             segments.push(response);
         }
         Ok(segments)
+    }
+
+    /// Refuses a conversation with a call that the template does not write: the model would learn to say nothing
+    /// where it must call a tool.
+    fn check_calls(&self, turns: &[Turn], whole: &str) -> Result<(), DataError> {
+        let calls = turns
+            .iter()
+            .enumerate()
+            .flat_map(|(index, turn)| turn.tool_calls().iter().map(move |call| (index, call)));
+        for (index, call) in calls {
+            let name = call["function"]["name"].as_str().or(call["name"].as_str()).unwrap_or_default();
+            if name.is_empty() || !whole.contains(name) {
+                let reason = format!("it does not write the call of the tool `{name}` in turn {}", index + 1);
+                return Err(self.refusal(&reason));
+            }
+        }
+        Ok(())
     }
 
     /// The labelled segment with the text `labelled`, in which the assistant says `content`.
@@ -210,13 +268,42 @@ impl PromptTemplate {
     }
 
     fn error(&self, error: &Error) -> DataError {
-        DataError::Template { reason: error.to_string(), location: Box::new(self.location.clone()) }
+        self.refusal(&error.to_string())
+    }
+
+    fn refusal(&self, reason: &str) -> DataError {
+        DataError::Template { reason: reason.to_owned(), location: Box::new(self.location.clone()) }
     }
 }
 
 impl Segment {
     fn prompt(text: String) -> Self {
         Self { text, response: None }
+    }
+}
+
+/// The turn as templates read it.
+fn message(turn: &Turn) -> Value {
+    let own = [("role", turn.role.as_str()), ("content", &turn.content)];
+    let own = own.map(|(key, text)| (key.to_owned(), Value::from(text)));
+    let extras = turn.extras.iter().map(|(key, value)| (key.clone(), template_value(value)));
+    Value::from_pairs(own.into_iter().chain(extras))
+}
+
+fn template_value(json: &serde_json::Value) -> Value {
+    match json {
+        serde_json::Value::Null => Value::from(()),
+        serde_json::Value::Bool(flag) => Value::from(*flag),
+        serde_json::Value::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(number), _) => Value::from(number),
+            (None, Some(number)) => Value::from(number),
+            _ => Value::from(number.as_f64()),
+        },
+        serde_json::Value::String(text) => Value::from(text.as_str()),
+        serde_json::Value::Array(items) => items.iter().map(template_value).collect(),
+        serde_json::Value::Object(fields) => {
+            Value::from_pairs(fields.iter().map(|(key, value)| (key.as_str(), template_value(value))))
+        }
     }
 }
 
@@ -317,7 +404,8 @@ mod tests {
         response: &str,
     ) -> (String, String, bool) {
         let (instruction, input, response) = (instruction.into(), input.into(), response.into());
-        let rendered = template.render(&Body::Instruction { instruction, input, response }).unwrap();
+        let rendered =
+            template.render(&Body::Instruction { before: Vec::new(), instruction, input, response }).unwrap();
         let [prompt, labelled] = &rendered.segments[..] else { panic!("a prompt and a response") };
         let response = labelled.response.as_ref().unwrap();
         (prompt.text.clone(), labelled.text.clone(), !response.needs_end)
@@ -330,8 +418,8 @@ mod tests {
             "u" => Role::User,
             _ => Role::Assistant,
         };
-        let turn = |(letter, content): &(&str, &str)| Turn { role: role(letter), content: (*content).into() };
-        Body::Conversation(turns.iter().map(turn).collect())
+        let turn = |(letter, content): &(&str, &str)| Turn::new(role(letter), *content);
+        Body::Conversation(Conversation::new(turns.iter().map(turn).collect()))
     }
 
     /// The text with what is labelled in brackets, and `$` where the end of sequence is to be put.

@@ -137,6 +137,11 @@ impl Tokenizer {
     pub(crate) fn bos_token(&self) -> Option<&str> {
         self.bos_token.as_deref()
     }
+    /// Texts of the tokens that steer rather than say something, such as `<|endoftext|>` or `<|assistant|>`.
+    pub(super) fn special_token_texts(&self) -> Vec<String> {
+        let added = self.inner.get_added_tokens_decoder().into_values();
+        added.filter(|token| token.special).map(|token| token.content).collect()
+    }
     /// Ids that end a generation, in ascending order; the end of sequence is among them.
     pub fn stop_ids(&self) -> &[u32] {
         &self.stop_ids

@@ -26,6 +26,10 @@ pub fn answer(task: &WorkerTask, read_run: ReadRun<'_>, surroundings: &MeterEnvi
             Ok(inspection) => WorkerAnswer::Inspected(inspection),
             Err(error) => failed(error.problem()),
         },
+        WorkerTask::CheckData(task) => match greentune_text_data::check(task) {
+            Ok(datasets) => WorkerAnswer::DataChecked { datasets },
+            Err(error) => failed(error.problem()),
+        },
         WorkerTask::Prepare(task) => match greentune_text_data::prepare(task) {
             Ok(preparation) => WorkerAnswer::Prepared(Box::new(preparation)),
             Err(error) => failed(error.problem()),

@@ -67,6 +67,7 @@ const COMMANDS: &[Command] = {
                 ("test_split", Flag("--test")),
                 ("deduplicate", Switch(false, "--no-dedup")),
                 ("force", Switch(true, "--force")),
+                ("columns", Flag("--columns")),
             ],
         ),
         command_of(
@@ -356,7 +357,7 @@ fn text(value: &Value) -> String {
 
 /// `text` as one word of a POSIX shell.
 pub fn word(text: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=".contains(c);
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,".contains(c);
     if !text.is_empty() && text.chars().all(is_plain) {
         return text.to_owned();
     }

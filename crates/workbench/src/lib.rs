@@ -8,6 +8,7 @@ mod base_model;
 mod carbon_watch;
 pub mod command_line;
 mod config;
+mod data_check;
 mod engine;
 mod error;
 mod git;

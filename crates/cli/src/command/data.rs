@@ -39,6 +39,8 @@ fn records(counts: &DatasetCounts) -> String {
         (counts.broken_lines, "broken lines"),
         (counts.missing_field, "without a field"),
         (counts.empty_response, "with an empty response"),
+        (counts.nothing_to_learn, "with nothing to learn"),
+        (counts.unsupported_part, "with a part that is no text"),
         (counts.unknown_role, "with an unknown role"),
         (counts.ends_with_user, "without an answer at the end"),
         (counts.template_failed, "refused by the template"),

@@ -447,3 +447,48 @@ fn a_worker_that_is_asked_to_end_leaves_a_checkpoint_and_its_energy() {
     assert!(summary["summary"]["total_energy_kwh"].as_f64().unwrap() > 0.0, "{summary}");
     assert!(fixture.run_folder().join("stage1/checkpoints").read_dir().unwrap().next().is_some());
 }
+
+#[test]
+fn data_that_cannot_be_trained_on_is_refused_when_the_run_is_made() {
+    let fixture = Fixture::new(6);
+    let record = |n: usize| {
+        let record = json!({"instruction": "long ".repeat(200 + n), "output": "x"});
+        format!("{record}\n")
+    };
+    std::fs::write(fixture.project.join("long.jsonl"), (0..30).map(record).collect::<String>()).unwrap();
+    std::fs::write(fixture.project.join("other.jsonl"), "{\"question\":\"a\",\"answer\":\"b\"}\n").unwrap();
+    let new = |train: &str, validation: &str| {
+        let mut command =
+            fixture.command(&["runs", "new", "--name", "n", "--train", train, "--validation", validation]);
+        ran(command.args(["--set", "training.max_seq_length=64"]))
+    };
+    let refused = new("long.jsonl", "validation.jsonl");
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert_eq!(refused.stderr.matches("the prompt has").count(), 1, "{refused:?}");
+    assert!(refused.stderr.contains("30 records: the prompt has"), "{refused:?}");
+    let both = new("long.jsonl", "other.jsonl").stderr;
+    assert!(both.contains("2 data sets cannot be trained on") && both.contains("`question`"), "{both}");
+    let runs = std::fs::read_dir(fixture.project.join("runs")).unwrap().count();
+    assert_eq!(runs, 1, "no run is left behind");
+
+    std::fs::write(fixture.project.join("some.jsonl"), jsonl("some", 4) + &record(0)).unwrap();
+    let warned = new("some.jsonl", "validation.jsonl");
+    assert!(warned.stdout.contains("some.jsonl: of its 5 records, 1 cannot be used"), "{warned:?}");
+}
+
+#[test]
+fn columns_of_other_names_are_offered_read_and_noted() {
+    let fixture = Fixture::new(6);
+    let rows: String = (0..40).map(|n| format!("Say {n}.,{n} it is\n")).collect();
+    std::fs::write(fixture.project.join("data/raw/faq.csv"), format!("Question,Answer\n{rows}")).unwrap();
+    let refused = ran(&mut fixture.command(&["data", "prepare", "data/raw/faq.csv"]));
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert!(refused.stderr.contains("--columns instruction=Question,output=Answer"), "{refused:?}");
+    let columns = "instruction=Question,output=Answer";
+    fixture.json(&["data", "prepare", "data/raw/faq.csv", "--columns", columns]);
+    // The splits are read by the names that the project has now.
+    let seen = fixture.json(&["data", "inspect", "data/processed/train.jsonl"]);
+    assert_eq!(seen["counts"]["kept"], 32);
+    let config = fixture.project.join("config/fine_tuning_config.toml");
+    assert!(std::fs::read_to_string(config).unwrap().contains("instruction_field = \"Question\""));
+}

@@ -23,6 +23,8 @@ pub enum WorkerTask {
     Evaluate(EvaluateTask),
     /// Show what the model will see of a data set.
     Inspect(Box<InspectTask>),
+    /// Say whether data sets can be trained on.
+    CheckData(Box<CheckDataTask>),
     /// Split a data set and report on its quality.
     Prepare(Box<PrepareTask>),
     /// Find out what training a run will need.
@@ -49,6 +51,11 @@ pub enum WorkerAnswer {
     },
     /// To [`WorkerTask::Inspect`].
     Inspected(DatasetInspection),
+    /// To [`WorkerTask::CheckData`].
+    DataChecked {
+        /// One per data set of the task, in its order.
+        datasets: Vec<CheckedDataset>,
+    },
     /// To [`WorkerTask::Prepare`].
     Prepared(Box<DatasetPreparation>),
     /// To [`WorkerTask::Plan`].
@@ -164,6 +171,32 @@ pub struct InspectTask {
     pub show: usize,
 }
 
+/// Say whether `datasets` can be trained on under `settings`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CheckDataTask {
+    /// Resolved settings of the run.
+    pub settings: Settings,
+    /// Absolute folder of the base model (its tokenizer and chat template are used).
+    pub base_model_path: PathBuf,
+    /// The data sets' files.
+    pub datasets: Vec<PathBuf>,
+    /// Records that are read of each at most; more while none of them can be used.
+    pub records: u64,
+}
+
+/// What a look at a data set says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CheckedDataset {
+    /// The data set's file.
+    pub dataset: PathBuf,
+    /// Whether all of it was read.
+    pub is_complete: bool,
+    /// What was kept and dropped of what was read.
+    pub counts: DatasetCounts,
+    /// Why it cannot be trained on.
+    pub problem: Option<Problem>,
+}
+
 /// What the model will see of a data set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DatasetInspection {
@@ -186,8 +219,22 @@ pub struct DatasetInspection {
     pub labelled_tokens: u64,
     /// All tokens over all kept records.
     pub total_tokens: u64,
+    /// Control tokens that are spelled out in the records' own texts, the most frequent first.
+    #[serde(default)]
+    pub control_tokens: Vec<ControlTokenCount>,
     /// The first records in full.
     pub records: Vec<InspectedRecord>,
+}
+
+/// How often a control token of the tokenizer, such as `<|endoftext|>`, is spelled out in what records say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ControlTokenCount {
+    /// The token.
+    pub token: String,
+    /// Kept records that hold it.
+    pub records: u64,
+    /// Line of the first.
+    pub first_line: u64,
 }
 
 /// A record as the model sees it.

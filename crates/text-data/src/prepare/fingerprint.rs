@@ -2,7 +2,7 @@
 
 use crate::{
     sampler::mix,
-    schema::{Body, Role},
+    schema::{Body, Conversation, Role, Turn},
 };
 
 /// Values of a sketch; with 16 an estimated similarity is off by about 0.1.
@@ -27,21 +27,20 @@ pub(super) struct Fingerprint {
 impl Fingerprint {
     pub(super) fn of(body: &Body) -> Self {
         let (prompt, response) = match body {
-            Body::Instruction { instruction, input, response } => {
-                (vec![instruction.as_str(), input], response.as_str())
+            Body::Instruction { before, instruction, input, response } => {
+                let request = [instruction.as_str(), input].map(str::to_owned);
+                (said(before).chain(request).collect(), response.clone())
             }
-            Body::Completion { prompt, completion } if prompt.is_empty() => (Vec::new(), completion.as_str()),
-            Body::Completion { prompt, completion } => (vec![prompt.as_str()], completion.as_str()),
-            Body::Conversation(turns) => {
+            Body::Completion { prompt, completion } if prompt.is_empty() => (Vec::new(), completion.clone()),
+            Body::Completion { prompt, completion } => (vec![prompt.clone()], completion.clone()),
+            Body::Conversation(Conversation { turns, .. }) => {
                 let (last, before) = turns
                     .split_last()
-                    .map_or(("", &turns[..]), |(last, before)| (last.content.as_str(), before));
-                // A system message is often that of all records: what is said on it tells them apart.
-                let said = before.iter().filter(|turn| turn.role != Role::System);
-                (said.map(|turn| turn.content.as_str()).collect(), last)
+                    .map_or((String::new(), &turns[..]), |(last, before)| (text(last), before));
+                (said(before).collect(), last)
             }
         };
-        let content: Vec<&str> = prompt.iter().copied().chain([response]).collect();
+        let content: Vec<String> = prompt.iter().cloned().chain([response]).collect();
         Self {
             content: hash(&content),
             prompt: (!prompt.is_empty()).then(|| hash(&prompt)),
@@ -63,15 +62,26 @@ impl Fingerprint {
     }
 }
 
+/// What the turns say. A system message is often that of all records: what is said on it tells them apart.
+fn said(turns: &[Turn]) -> impl Iterator<Item = String> + '_ {
+    turns.iter().filter(|turn| turn.role != Role::System).map(text)
+}
+
+fn text(turn: &Turn) -> String {
+    let calls = turn.tool_calls().iter().map(ToString::to_string);
+    [turn.content.clone()].into_iter().chain(calls).collect::<Vec<_>>().join(" ")
+}
+
 /// Words in lower case.
 fn words(text: &str) -> impl Iterator<Item = String> + '_ {
     text.split_whitespace().map(str::to_lowercase)
 }
 
 /// The parts' words, each part ended.
-fn hash(parts: &[&str]) -> u128 {
+fn hash<T: AsRef<str>>(parts: &[T]) -> u128 {
     parts.iter().fold(OFFSET_BASIS, |state, part| {
-        let state = words(part).fold(state, |state, word| fnv1a(fnv1a(state, word.as_bytes()), b" "));
+        let state =
+            words(part.as_ref()).fold(state, |state, word| fnv1a(fnv1a(state, word.as_bytes()), b" "));
         // No text holds this byte.
         fnv1a(state, &[0xff])
     })
@@ -87,7 +97,7 @@ fn fnv1a(state: u128, bytes: &[u8]) -> u128 {
 
 /// MinHash (Broder 1997) of the text's shingles: the share of values that two sketches have in common estimates the
 /// share of shingles that the texts have in common.
-fn sketch(parts: &[&str]) -> [u32; SKETCH] {
+fn sketch(parts: &[String]) -> [u32; SKETCH] {
     let words: Vec<u64> =
         parts.iter().flat_map(|part| words(part)).map(|word| hash(&[&word]) as u64).collect();
     let mut least = [u32::MAX; SKETCH];
@@ -103,11 +113,10 @@ fn sketch(parts: &[&str]) -> [u32; SKETCH] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schema::Turn;
 
     fn of(instruction: &str, response: &str) -> Fingerprint {
         let (instruction, input, response) = (instruction.into(), String::new(), response.into());
-        Fingerprint::of(&Body::Instruction { instruction, input, response })
+        Fingerprint::of(&Body::Instruction { before: Vec::new(), instruction, input, response })
     }
 
     #[test]
@@ -142,13 +151,12 @@ mod tests {
     fn text_without_a_prompt_has_none() {
         let text = Fingerprint::of(&Body::Completion { prompt: String::new(), completion: "once".into() });
         assert_eq!(text.prompt, None);
-        let turn = |role, content: &str| Turn { role, content: content.into() };
         let talk = |system: &str| {
-            Fingerprint::of(&Body::Conversation(vec![
-                turn(Role::System, system),
-                turn(Role::User, "hi"),
-                turn(Role::Assistant, "hello"),
-            ]))
+            Fingerprint::of(&Body::Conversation(Conversation::new(vec![
+                Turn::new(Role::System, system),
+                Turn::new(Role::User, "hi"),
+                Turn::new(Role::Assistant, "hello"),
+            ])))
         };
         assert_eq!(talk("a").prompt, talk("b").prompt);
     }

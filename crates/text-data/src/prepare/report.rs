@@ -125,7 +125,7 @@ fn problems(page: &mut String, preparation: &DatasetPreparation) {
         return;
     }
     page.push_str("\n## Records that cannot be used\n\n");
-    for problem in &preparation.counts.problems {
+    for problem in preparation.counts.table() {
         let _ = writeln!(page, "- {}", escaped(&problem.to_string()));
     }
 }

@@ -3,8 +3,7 @@
 use std::{
     cell::RefCell,
     collections::VecDeque,
-    fs::File,
-    io::{self, Read},
+    io::{self, BufRead, Read},
     path::{Path, PathBuf},
     rc::Rc,
 };
@@ -12,7 +11,7 @@ use std::{
 use csv::{ByteRecord, Reader, ReaderBuilder};
 use serde_json::Value;
 
-use super::{Fault, Fields, Reason, Rejection, Row, open_file, unreadable};
+use super::{Fault, Fields, Reason, Rejection, Row, object, source, unreadable};
 use crate::error::DataError;
 
 /// What may stand between cells, the first with which the header names a known field.
@@ -35,7 +34,7 @@ type LineBreaks = Rc<RefCell<VecDeque<u64>>>;
 /// A file whose line breaks are noted as they are read. The reader's own count of lines is that of records: it
 /// leaves out blank lines, and half of what Windows programs write.
 struct WatchedFile {
-    file: File,
+    file: Box<dyn BufRead>,
     offset: u64,
     line_breaks: LineBreaks,
 }
@@ -55,30 +54,28 @@ impl CsvRows {
     /// Opens `path`, whose header must name one of `known` at least: a file without a header would lose its first
     /// record and name the columns after it.
     pub(super) fn open(path: &Path, known: &[&str]) -> Result<Self, DataError> {
-        let mut header = None;
+        let mut header: Vec<String> = Vec::new();
         for delimiter in DELIMITERS {
             // Rows of another length than the header are told apart here, with what they have.
             let mut builder = ReaderBuilder::new();
             let line_breaks = LineBreaks::default();
             let file =
-                WatchedFile { file: open_file(path)?, offset: 0, line_breaks: Rc::clone(&line_breaks) };
+                WatchedFile { file: source::open(path)?, offset: 0, line_breaks: Rc::clone(&line_breaks) };
             let mut reader = builder.delimiter(delimiter).flexible(true).from_reader(file);
             let names = names(path, &mut reader)?;
             if names.iter().any(|name| known.contains(&name.as_str())) {
                 repeated(path, &names)?;
                 return Ok(Self { path: path.to_owned(), reader, names, line_breaks, passed: 0 });
             }
-            header.get_or_insert(names);
+            if names.len() > header.len() {
+                header = names;
+            }
         }
-        let quoted =
-            |names: &[&str]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-        let found: Vec<_> = header.iter().flatten().map(String::as_str).take(8).collect();
-        let reason = format!(
-            "its first line must name the columns, one of {} among them; found: {}",
-            quoted(known),
-            if found.is_empty() { "nothing".to_owned() } else { quoted(&found) }
-        );
-        Err(DataError::Table { path: path.to_owned(), format: "CSV", reason })
+        Err(DataError::Columns {
+            path: path.to_owned(),
+            known: known.iter().map(|name| (*name).to_owned()).collect(),
+            found: header,
+        })
     }
 
     /// The line on which the row that was just read begins.
@@ -102,11 +99,7 @@ impl CsvRows {
         }
         let cell = |(name, cell): (&String, &[u8])| match str::from_utf8(cell) {
             Ok(text) => Ok((name.clone(), Value::String(text.to_owned()))),
-            Err(error) => {
-                let message = format!("column `{name}` is not UTF-8: {error}");
-                Err(Fault::new(Reason::BrokenLine, "data.broken_line", message)
-                    .with_hint("save the file as UTF-8"))
-            }
+            Err(error) => Err(object::not_utf8(&format!("column `{name}`"), cell, error)),
         };
         self.names.iter().zip(record).map(cell).collect()
     }
@@ -134,7 +127,7 @@ fn names(path: &Path, reader: &mut Reader<WatchedFile>) -> Result<Vec<String>, D
     let name = |cell: &[u8]| match str::from_utf8(cell) {
         Ok(name) => Ok(name.trim().to_owned()),
         Err(error) => {
-            let reason = format!("its header is not UTF-8: {error}");
+            let reason = object::not_utf8("its header", cell, error).message;
             Err(DataError::Table { path: path.to_owned(), format: "CSV", reason })
         }
     };

@@ -1,40 +1,46 @@
 //! Rows of a JSONL file, read line by line.
 
 use std::{
-    fs::File,
-    io::{BufRead, BufReader},
+    io::{BufRead, Read},
     path::{Path, PathBuf},
 };
 
-use super::{Fault, Fields, Reason, Rejection, Row, open_file, unreadable};
+use super::{Fault, Rejection, Row, object, unreadable};
 use crate::error::DataError;
 
 /// One JSON object per line; blank lines are skipped.
 pub(super) struct JsonLines {
     path: PathBuf,
-    reader: BufReader<File>,
+    reader: Box<dyn BufRead>,
     line: u64,
 }
 
 impl JsonLines {
-    pub(super) fn open(path: &Path) -> Result<Self, DataError> {
-        Ok(Self { path: path.to_owned(), reader: BufReader::new(open_file(path)?), line: 0 })
+    /// The lines that `reader` reads of `path`.
+    pub(super) fn new(path: &Path, reader: Box<dyn BufRead>) -> Self {
+        Self { path: path.to_owned(), reader, line: 0 }
     }
 
-    fn next_line(&mut self) -> Result<Option<Vec<u8>>, DataError> {
+    /// The next line that is not blank, or the fault of one that is too long; `None` at the end.
+    fn next_line(&mut self) -> Result<Option<Result<Vec<u8>, Fault>>, DataError> {
         loop {
             let mut bytes = Vec::new();
-            let read = self.reader.read_until(b'\n', &mut bytes).map_err(unreadable(&self.path))?;
+            let mut start = (&mut self.reader).take(object::RECORD_BYTES as u64);
+            let read = start.read_until(b'\n', &mut bytes).map_err(unreadable(&self.path))?;
             if read == 0 {
                 return Ok(None);
             }
             self.line += 1;
+            if read == object::RECORD_BYTES && !bytes.ends_with(b"\n") {
+                self.reader.skip_until(b'\n').map_err(unreadable(&self.path))?;
+                return Ok(Some(Err(object::too_long("the line"))));
+            }
             // Windows programs put a byte order mark in front of the first line; JSON allows none.
             if self.line == 1 && bytes.starts_with("\u{feff}".as_bytes()) {
                 bytes.drain(..3);
             }
             if !bytes.trim_ascii().is_empty() {
-                return Ok(Some(bytes));
+                return Ok(Some(Ok(bytes)));
             }
         }
     }
@@ -45,34 +51,33 @@ impl Iterator for JsonLines {
 
     fn next(&mut self) -> Option<Self::Item> {
         let line = self.next_line().transpose()?;
-        Some(line.map(|bytes| match parse(&bytes) {
-            Ok(fields) => Ok(Row { line: self.line, fields }),
-            Err(fault) => Err(fault.at(&self.path, self.line)),
+        Some(line.map(|bytes| {
+            let fields = bytes.and_then(|bytes| object::fields(&bytes, self.line, "the line"));
+            fields
+                .map(|fields| Row { line: self.line, fields })
+                .map_err(|fault| fault.at(&self.path, self.line))
         }))
     }
-}
-
-fn parse(bytes: &[u8]) -> Result<Fields, Fault> {
-    let broken = |message: String| Fault::new(Reason::BrokenLine, "data.broken_line", message);
-    let text = str::from_utf8(bytes).map_err(|error| broken(format!("the line is not UTF-8: {error}")))?;
-    serde_json::from_str(text).map_err(|error| {
-        // serde_json counts lines within the text it is given, which is always one.
-        let message = error.to_string().replace(" at line 1 column", " at column");
-        broken(format!("the line is no JSON object: {message}"))
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    use super::{
+        super::{Reason, source},
+        *,
+    };
+
+    fn open(path: &Path) -> Result<JsonLines, DataError> {
+        Ok(JsonLines::new(path, source::open(path)?))
+    }
 
     fn read(bytes: &[u8]) -> Vec<Result<Row, Rejection>> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("train.jsonl");
         std::fs::write(&path, bytes).unwrap();
-        JsonLines::open(&path).unwrap().map(Result::unwrap).collect()
+        open(&path).unwrap().map(Result::unwrap).collect()
     }
 
     #[test]
@@ -107,9 +112,9 @@ mod tests {
     #[test]
     fn missing_file_and_folder() {
         let folder = tempfile::tempdir().unwrap();
-        let missing = JsonLines::open(&folder.path().join("no.jsonl")).err().unwrap();
+        let missing = open(&folder.path().join("no.jsonl")).err().unwrap();
         assert!(matches!(missing, DataError::NotFound { .. }));
-        let read = JsonLines::open(folder.path()).map(|mut rows| rows.next());
+        let read = open(folder.path()).map(|mut rows| rows.next());
         assert!(matches!(
             read,
             Err(DataError::Unreadable { .. }) | Ok(Some(Err(DataError::Unreadable { .. })))

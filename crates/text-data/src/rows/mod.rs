@@ -2,8 +2,11 @@
 
 mod arrow;
 mod csv;
+mod json;
 mod jsonl;
+mod object;
 mod parquet;
+mod source;
 
 use std::{
     fs::File,
@@ -11,7 +14,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use greentune_core_config::{Location, Problem, ProblemKind, settings::DatasetFormat};
+use greentune_core_config::{Location, Problem, ProblemKind, Suggestion, settings::DatasetFormat};
 use serde_json::{Map, Value};
 
 use super::error::DataError;
@@ -33,6 +36,8 @@ pub(super) enum Reason {
     BrokenLine,
     MissingField,
     EmptyResponse,
+    NothingToLearn,
+    UnsupportedPart,
     UnknownRole,
     EndsWithUser,
     TemplateFailed,
@@ -46,11 +51,13 @@ pub(super) struct Fault {
     pub(super) code: &'static str,
     pub(super) message: String,
     pub(super) hint: Option<String>,
+    /// What the row's fields are likely to mean, as a preparation takes it.
+    pub(super) columns: Option<String>,
 }
 
 impl Fault {
     pub(super) fn new(reason: Reason, code: &'static str, message: impl Into<String>) -> Self {
-        Self { reason, code, message: message.into(), hint: None }
+        Self { reason, code, message: message.into(), hint: None, columns: None }
     }
 
     pub(super) fn with_hint(self, hint: impl Into<String>) -> Self {
@@ -62,8 +69,19 @@ impl Fault {
         let location = Location { file: Some(path.to_owned()), line: Some(line), key: None };
         let mut problem = Problem::new(ProblemKind::InvalidInput, self.code, self.message).at(location);
         problem.hint = self.hint;
+        problem.suggestions.extend(self.columns.map(|columns| columns_suggestion(path, &columns)));
         Rejection { reason: self.reason, problem: Box::new(problem) }
     }
+}
+
+/// To read the columns of `path` so from now on.
+pub(super) fn columns_suggestion(path: &Path, columns: &str) -> Suggestion {
+    Suggestion::new(
+        format!("read {}, and note it in the project,", columns.replace(',', ", ")),
+        "prepare_dataset",
+    )
+    .with("datasets", vec![path.to_string_lossy().into_owned()])
+    .with("columns", columns)
 }
 
 /// A row that gives no record.
@@ -81,7 +99,8 @@ pub(super) type Rows = Box<dyn Iterator<Item = Result<Result<Row, Rejection>, Da
 /// fields `known`; with `known_only`, columns beside them are null where they cost time to read.
 ///
 /// # Errors
-/// [`DataError::NotFound`], [`DataError::Unreadable`], [`DataError::Table`].
+/// [`DataError::NotFound`], [`DataError::Unreadable`], [`DataError::NoText`], [`DataError::Table`],
+/// [`DataError::Columns`].
 pub(super) fn open(
     path: &Path,
     format: DatasetFormat,
@@ -89,7 +108,7 @@ pub(super) fn open(
     known_only: bool,
 ) -> Result<Rows, DataError> {
     Ok(match format {
-        DatasetFormat::Auto | DatasetFormat::Jsonl => Box::new(jsonl::JsonLines::open(path)?),
+        DatasetFormat::Auto | DatasetFormat::Jsonl => json::open(path, known)?,
         DatasetFormat::Csv => Box::new(csv::CsvRows::open(path, known)?),
         DatasetFormat::Parquet => Box::new(parquet::ParquetRows::open(path, known_only.then_some(known))?),
     })
@@ -101,7 +120,12 @@ pub(super) fn open(
 /// [`DataError::Format`] when extension and declaration contradict each other; [`DataError::NotFound`],
 /// [`DataError::Unreadable`].
 pub(super) fn format(path: &Path, declared: DatasetFormat) -> Result<DatasetFormat, DataError> {
-    let extension = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    let extension = |path: &Path| path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    let extension = match extension(path).as_str() {
+        // What is packed is named before.
+        "gz" | "gzip" => extension(&path.with_extension("")),
+        own => own.to_owned(),
+    };
     let found = match extension.as_str() {
         "jsonl" | "ndjson" | "json" => Some(DatasetFormat::Jsonl),
         "csv" | "tsv" => Some(DatasetFormat::Csv),
@@ -133,7 +157,13 @@ fn open_file(path: &Path) -> Result<File, DataError> {
 
 fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> DataError {
     let path = PathBuf::from(path);
-    move |source| DataError::Unreadable { path, source }
+    move |source| {
+        let damage = source.get_ref().and_then(|cause| cause.downcast_ref::<source::Damage>());
+        match damage {
+            Some(damage) => DataError::Table { path, format: damage.format, reason: damage.to_string() },
+            None => DataError::Unreadable { path, source },
+        }
+    }
 }
 
 #[cfg(test)]
@@ -155,6 +185,8 @@ mod tests {
             ("a.pq", b"", Auto, Parquet),
             ("a.json", b"", Auto, Jsonl),
             ("a.txt", b"{}", Auto, Jsonl),
+            ("a.csv.gz", b"", Auto, Csv),
+            ("a.json.GZ", b"", Auto, Jsonl),
             ("a", b"PAR1....", Auto, Parquet),
             ("a.txt", b"", Csv, Csv),
             ("a.jsonl", b"", Jsonl, Jsonl),

@@ -12,6 +12,7 @@ use greentune_core_config::{
     lora_rate::{learns_little, lora_learning_rate},
     manifest::{RunData, RunManifest, StageRecord},
     quantities::{counted, plain},
+    resolve::Resolved,
     settings::{AstSettings, Settings},
 };
 use greentune_run_folder::{json, new_record};
@@ -117,11 +118,20 @@ pub struct StageSummary {
     pub validation_dataset: PathBuf,
 }
 
+/// A run that is checked but for its data, and not written yet.
+struct PreparedRun {
+    project: ProjectLayout,
+    run_name: String,
+    data: RunData,
+    resolved: Resolved,
+    base_model: BaseModel,
+}
+
 impl Workbench {
-    /// Checks name, data, settings and base model, and writes `runs/{run_id}/run-manifest.json`.
+    /// Checks name, data, settings and base model, the data by reading its beginning in a worker, and writes `runs/{run_id}/run-manifest.json`.
     ///
-    /// Errors: everything that is wrong with name and data at once, or with the settings at once; features that are
-    /// not available yet; a base model that is missing, of an unsupported architecture, or that the Hub does not give.
+    /// Errors: everything that is wrong with name and data at once, or with the settings at once; data sets of which no
+    /// record can be used; features that are not available yet; a base model that is missing, of an unsupported architecture, or that the Hub does not give.
     /// A base model of the Hub is downloaded first; that stops when the future is dropped, and goes on where it was
     /// when the run is configured again.
     pub async fn configure_training_run(
@@ -130,14 +140,14 @@ impl Workbench {
     ) -> Result<ConfigureTrainingRunResponse> {
         let guard = CancelOnDrop::default();
         let cancelled = guard.flag();
-        self.blocking(move |workbench| workbench.configure(request, &cancelled)).await
+        let prepared = self.blocking(move |workbench| workbench.prepare_run(request, &cancelled)).await?;
+        let base = &prepared.base_model.folder;
+        let warnings = self.check_data(&prepared.resolved.settings, base, &prepared.data).await?;
+        self.blocking(move |workbench| workbench.write_run(prepared, warnings)).await
     }
 
-    fn configure(
-        &self,
-        request: ConfigureTrainingRun,
-        cancelled: &AtomicBool,
-    ) -> Result<ConfigureTrainingRunResponse> {
+    /// All that can be checked without reading the data.
+    fn prepare_run(&self, request: ConfigureTrainingRun, cancelled: &AtomicBool) -> Result<PreparedRun> {
         let project = self.open_project(&request.project_path)?;
         let data = self.check_request(&project, &request)?;
         let mut resolved = self.usable_settings(&project, request.override_params)?;
@@ -145,12 +155,20 @@ impl Workbench {
         // A branch moves; the run keeps what it was trained on.
         resolved.settings.base_model.revision =
             base_model.commit.clone().unwrap_or(resolved.settings.base_model.revision);
-        json::write(&project.model_config(), &base_model.description())?;
+        Ok(PreparedRun { project, run_name: request.run_name, data, resolved, base_model })
+    }
 
+    fn write_run(
+        &self,
+        prepared: PreparedRun,
+        data_warnings: Vec<String>,
+    ) -> Result<ConfigureTrainingRunResponse> {
+        let PreparedRun { project, run_name, data, resolved, base_model } = prepared;
+        json::write(&project.model_config(), &base_model.description())?;
         let (run, manifest) = self.make_run(
             &project,
             NewRun {
-                run_name: request.run_name,
+                run_name,
                 stages: stages(&resolved.settings),
                 input_hashes: input_hashes(&data, &base_model)?,
                 base_model_path: base_model.folder.clone(),
@@ -158,12 +176,14 @@ impl Workbench {
                 data,
             },
         )?;
+        let mut configuration_summary = summary(&manifest, &base_model);
+        configuration_summary.warnings.extend(data_warnings);
         Ok(ConfigureTrainingRunResponse {
             success: true,
             run_id: run.run_id(),
             run_directory: run.folder().to_owned(),
             manifest_path: run.manifest(),
-            configuration_summary: summary(&manifest, &base_model),
+            configuration_summary,
         })
     }
 

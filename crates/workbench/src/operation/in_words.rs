@@ -8,7 +8,7 @@ use greentune_core_config::{
     plan::PlanAccuracy,
     preparation::DatasetPreparation,
     quantities::{counted, duration, emissions, energy, percent, plain},
-    task::{DatasetCounts, DatasetInspection},
+    task::{ControlTokenCount, DatasetCounts, DatasetInspection},
 };
 
 use super::{
@@ -231,7 +231,7 @@ pub(super) fn inspect_dataset(response: &DatasetInspection) -> String {
     let [fewest, median, _, most] = response.tokens_per_record;
     format!(
         "{} of {} ({}, as {}) are used{}. {fewest} to {most} tokens each, median {median}; {} of {} tokens are \
-         trained on. Prompts follow: {}.",
+         trained on. Prompts follow: {}.{}",
         counts.kept,
         counted(counts.read, "record"),
         response.format,
@@ -239,8 +239,21 @@ pub(super) fn inspect_dataset(response: &DatasetInspection) -> String {
         losses(counts),
         response.labelled_tokens,
         response.total_tokens,
-        response.template_source
+        response.template_source,
+        control_tokens(&response.control_tokens)
     )
+}
+
+fn control_tokens(found: &[ControlTokenCount]) -> String {
+    let found: Vec<_> = found
+        .iter()
+        .map(|found| format!("{} in {}", found.token, counted(found.records, "record")))
+        .collect();
+    if found.is_empty() {
+        String::new()
+    } else {
+        format!(" Texts spell out control tokens: {}.", found.join(", "))
+    }
 }
 
 /// What was cut or dropped: `, 2 truncated; dropped: 1 too long`.
@@ -254,6 +267,8 @@ fn losses(counts: &DatasetCounts) -> String {
         (counts.broken_lines, "broken"),
         (counts.missing_field, "without a field"),
         (counts.empty_response, "with an empty response"),
+        (counts.nothing_to_learn, "with nothing to learn"),
+        (counts.unsupported_part, "with a part that is no text"),
         (counts.unknown_role, "with an unknown role"),
         (counts.ends_with_user, "without an answer at the end"),
         (counts.template_failed, "refused by the template"),

@@ -1,6 +1,9 @@
 //! Splits a data set into training, validation and test records, with a report on its quality.
 
-use std::{path::PathBuf, sync::atomic::AtomicBool};
+use std::{
+    path::{Path, PathBuf},
+    sync::atomic::AtomicBool,
+};
 
 use greentune_core_config::{
     Diagnostic, ProblemKind,
@@ -35,6 +38,8 @@ pub struct PrepareDataset {
     pub deduplicate: Option<bool>,
     /// Replace the files of an earlier preparation.
     pub force: Option<bool>,
+    /// Names of columns, as `instruction=question,output=answer`; noted in the project.
+    pub columns: Option<String>,
 }
 
 impl Workbench {
@@ -42,9 +47,14 @@ impl Workbench {
     pub async fn prepare_dataset(&self, request: PrepareDataset) -> Result<DatasetPreparation> {
         let guard = CancelOnDrop::default();
         let cancelled = guard.flag();
+        let columns = columns(request.columns.as_deref())?;
+        let config = self.open_project(&request.project_path)?.config();
         let task = self.blocking(move |workbench| workbench.prepare_task(&request, &cancelled)).await?;
         match self.ask_worker(&WorkerTask::Prepare(Box::new(task))).await? {
-            WorkerAnswer::Prepared(preparation) => Ok(*preparation),
+            WorkerAnswer::Prepared(preparation) => {
+                note_columns(&config, &columns)?;
+                Ok(*preparation)
+            }
             _ => Err(wrong_answer("prepare")),
         }
     }
@@ -58,7 +68,7 @@ impl Workbench {
             });
         }
         let project = self.open_project(&request.project_path)?;
-        let settings = self.usable_settings(&project, Some(shares(request)))?.settings;
+        let settings = self.usable_settings(&project, Some(settings_of(request)?))?.settings;
         let input = |path: &PathBuf| self.input_file(&project, "datasets", path);
         let out = match &request.output_dir {
             Some(folder) => self.path_in(&project, folder)?,
@@ -99,12 +109,73 @@ impl Workbench {
     }
 }
 
-/// The shares of the request, as settings.
-fn shares(request: &PrepareDataset) -> Map<String, Value> {
+/// Shares and columns of the request, as settings.
+fn settings_of(request: &PrepareDataset) -> Result<Map<String, Value>> {
     let shares = [
         ("dataset.train_split", request.train_split),
         ("dataset.validation_split", request.validation_split),
         ("dataset.test_split", request.test_split),
     ];
-    shares.into_iter().filter_map(|(key, share)| Some((key.to_owned(), Value::from(share?)))).collect()
+    let shares = shares.into_iter().filter_map(|(key, share)| Some((key.to_owned(), Value::from(share?))));
+    let columns = columns(request.columns.as_deref())?.into_iter();
+    Ok(shares.chain(columns.map(|(key, name)| (key.to_owned(), Value::from(name)))).collect())
+}
+
+/// The settings that the pairs in `columns` stand for, with their values.
+fn columns(columns: Option<&str>) -> Result<Vec<(&'static str, String)>> {
+    let pairs = columns.unwrap_or_default().split(',').filter(|pair| !pair.trim().is_empty());
+    pairs
+        .map(|pair| {
+            let (field, name) = pair.split_once('=').unwrap_or((pair, ""));
+            let key = match field.trim() {
+                "instruction" => "dataset.instruction_field",
+                "input" => "dataset.input_field",
+                "output" => "dataset.output_field",
+                "quality" => "dataset.quality_field",
+                _ => "",
+            };
+            if key.is_empty() || name.trim().is_empty() {
+                return Err(WorkbenchError::InvalidValue {
+                    key: "columns",
+                    found: format!("`{pair}`"),
+                    allowed: String::from(
+                        "instruction=NAME, input=NAME, output=NAME, quality=NAME, parted by commas",
+                    ),
+                });
+            }
+            Ok((key, name.trim().to_owned()))
+        })
+        .collect()
+}
+
+/// Writes the names of columns into the project's settings, so that training reads the same.
+fn note_columns(config: &Path, columns: &[(&'static str, String)]) -> Result<()> {
+    if columns.is_empty() {
+        return Ok(());
+    }
+    let text = std::fs::read_to_string(config).map_err(WorkbenchError::file("read", config))?;
+    let changed = greentune_scaffold::with_settings(&text, columns).map_err(WorkbenchError::reported)?;
+    greentune_durable::write_atomically(config, changed.as_bytes())
+        .map_err(WorkbenchError::file("write", config))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_pairs_of_known_fields() {
+        let parsed = columns(Some("instruction=Question, output=The answer")).unwrap();
+        assert_eq!(
+            parsed,
+            [
+                ("dataset.instruction_field", "Question".to_owned()),
+                ("dataset.output_field", "The answer".to_owned())
+            ]
+        );
+        assert!(columns(None).unwrap().is_empty());
+        for wrong in ["question", "prompt=question", "output="] {
+            assert!(columns(Some(wrong)).is_err(), "{wrong}");
+        }
+    }
 }

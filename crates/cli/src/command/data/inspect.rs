@@ -54,7 +54,15 @@ fn page(inspection: &DatasetInspection, paint: Paint) -> String {
             count(inspection.total_tokens),
         ),
     ];
-    lines.extend(counts.problems.iter().map(|problem| paint.doubtful(format!("  {problem}"))));
+    lines.extend(inspection.control_tokens.iter().map(|found| {
+        paint.doubtful(format!(
+            "  {} spell out the control token {}, the first on line {}",
+            counted(found.records, "record"),
+            found.token,
+            found.first_line
+        ))
+    }));
+    lines.extend(counts.table().iter().map(|problem| paint.doubtful(format!("  {problem}"))));
     for record in &inspection.records {
         lines.push(String::new());
         lines.push(paint.heading(heading(record)));

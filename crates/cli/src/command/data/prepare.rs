@@ -41,6 +41,9 @@ pub struct Prepare {
     /// Replace the files of an earlier preparation
     #[arg(long)]
     force: bool,
+    /// Names of columns that are called otherwise, such as instruction=question,output=answer; noted in the project
+    #[arg(long, value_name = "FIELD=NAME,…")]
+    columns: Option<String>,
     /// Override a setting for this preparation only, such as dataset.schema=messages
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -58,6 +61,7 @@ impl Prepare {
             test_split: self.test,
             deduplicate: Some(!self.no_dedup),
             force: Some(self.force),
+            columns: self.columns,
         };
         let (transfers, workbench) = Transfers::of(&session.workbench_with(&self.set)?, session.output);
         let preparation = transfers.during(workbench.prepare_dataset(request)).await?;
