@@ -20,6 +20,12 @@ pub struct Example {
     pub truncated: bool,
     /// What a generation starts from and what it should give; `None` for plain text.
     pub text: Option<ExampleText>,
+    /// Control tokens, such as `<|endoftext|>`, that its contents spell out; known when it is made, not stored. They are
+    /// encoded as the text that they are, but in plain text.
+    pub control_tokens: u64,
+    /// Answers to learn that the chat template writes otherwise than they are generated, so that they are read and not
+    /// learnt; known when it is made, not stored.
+    pub unlearnt_answers: u64,
 }
 
 /// The text of an example's last response and of all before it.
@@ -37,7 +43,17 @@ impl Example {
     pub fn new(tokens: Vec<u32>, labels: impl IntoIterator<Item = Range<usize>>) -> Self {
         let within = |range: Range<usize>| range.start.max(1)..range.end.min(tokens.len());
         let labels = labels.into_iter().map(within).filter(|range| !range.is_empty()).collect();
-        Self { tokens, labels, weight: 1.0, high_quality: false, line: 0, truncated: false, text: None }
+        Self {
+            tokens,
+            labels,
+            weight: 1.0,
+            high_quality: false,
+            line: 0,
+            truncated: false,
+            text: None,
+            control_tokens: 0,
+            unlearnt_answers: 0,
+        }
     }
 
     /// Positions of the tokens that the loss is computed on, in ascending order.

@@ -17,6 +17,7 @@
 #[cfg(test)]
 mod cases;
 mod check;
+mod control_tokens;
 mod dataset;
 mod encode;
 mod error;

@@ -185,7 +185,7 @@ fn damaged(path: &Path) -> DataError {
 
 /// Line, sizes and flags, then tokens, labels and text, all little-endian.
 fn to_bytes(example: &Example) -> Vec<u8> {
-    let Example { tokens, labels, high_quality, line, truncated, text, weight: _ } = example;
+    let Example { tokens, labels, high_quality, line, truncated, text, .. } = example;
     let flags = u32::from(*high_quality) | u32::from(*truncated) << 1 | u32::from(text.is_some()) << 2;
     let (prompt, response) =
         text.as_ref().map_or(("", ""), |text| (text.prompt.as_str(), text.response.as_str()));

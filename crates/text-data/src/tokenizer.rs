@@ -1,13 +1,17 @@
 //! The tokenizer of a model folder, with its special tokens and chat template.
 
+mod special_files;
+
 use std::{
     fs, io,
+    ops::Range,
     path::{Path, PathBuf},
 };
 
-use serde_json::Value;
+use tokenizers::{AddedToken, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer};
 
-use super::error::DataError;
+use self::special_files::SpecialFiles;
+use super::{control_tokens::ControlTokens, error::DataError};
 
 /// Text to token ids and back, as the model's folder defines it.
 pub struct Tokenizer {
@@ -15,7 +19,8 @@ pub struct Tokenizer {
     path: PathBuf,
     /// What the tokenizer's own post-processing puts in front of a text, such as the beginning of a sequence.
     prefix: Vec<u32>,
-    bos_token: Option<String>,
+    named_special_tokens: Vec<(String, String)>,
+    control_tokens: ControlTokens,
     eos_token: String,
     eos_id: u32,
     stop_ids: Vec<u32>,
@@ -24,6 +29,13 @@ pub struct Tokenizer {
     chat_template: Option<ChatTemplate>,
     vocab_size: Option<usize>,
     context_length: Option<usize>,
+}
+
+/// Token ids of a text, and of each where it stands in it, in bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Encoded {
+    pub(super) ids: Vec<u32>,
+    pub(super) spans: Vec<Range<usize>>,
 }
 
 /// The chat template that a model comes with.
@@ -38,7 +50,8 @@ pub(crate) struct ChatTemplate {
 impl Tokenizer {
     /// Loads `tokenizer.json` of `folder`. Special tokens come from `tokenizer_config.json`,
     /// `special_tokens_map.json`, `config.json` and `generation_config.json`, the first that names one; all ids in
-    /// the last two end a generation. The chat template is `chat_template.jinja`, else the one in
+    /// the last two end a generation. A beginning or an end of sequence that the tokenizer does not treat as a token of
+    /// its own becomes one, as in transformers; padding that it lacks is the end of sequence. The chat template is `chat_template.jinja`, else the one in
     /// `tokenizer_config.json`.
     ///
     /// # Errors
@@ -46,7 +59,7 @@ impl Tokenizer {
     /// [`DataError::Vocabulary`] (more tokens than the model has), [`DataError::NoEndOfSequence`].
     pub fn load(folder: &Path) -> Result<Self, DataError> {
         let path = folder.join("tokenizer.json");
-        let inner = read_tokenizer(&path)?;
+        let mut inner = read_tokenizer(&path)?;
         let files = SpecialFiles::read(folder)?;
         let vocab_size = files.config_size("vocab_size");
         check_vocabulary(&inner, &path, vocab_size)?;
@@ -63,14 +76,27 @@ impl Tokenizer {
         stop_ids.extend(files.ids("eos_token_id").into_iter().filter(within));
         stop_ids.sort_unstable();
         stop_ids.dedup();
-        let pad = files.special(&inner, &path, "pad_token", "pad_token_id")?;
+        let named_pad = files.text("pad_token").and_then(|(_, token)| inner.token_to_id(token));
+        let pad = named_pad.or_else(|| files.ids("pad_token_id").into_iter().next());
+        let prefix = added_prefix(&inner)?;
+        // It changes where tokens stand, and adds nothing to what is encoded without special tokens.
+        inner.with_post_processor(None::<tokenizers::PostProcessorWrapper>);
+        // Models that begin with nothing still have an id for it in `config.json`.
+        let beginning = files.text("bos_token").map(|(_, token)| token.to_owned());
+        let ends = [Some(eos_token.clone()), beginning].into_iter().flatten();
+        inner.add_special_tokens(&ends.map(|token| AddedToken::from(token, true)).collect::<Vec<_>>());
+        let named = files.named_tokens();
+        let is_control =
+            |token: &AddedToken| token.special || named.iter().any(|(_, name)| *name == token.content);
+        let added = inner.get_added_tokens_decoder().into_values();
+        let control_tokens: Vec<_> = added.filter(is_control).map(|token| token.content).collect();
         Ok(Self {
-            prefix: added_prefix(&inner)?,
-            // Models that begin with nothing still have an id for it in `config.json`.
-            bos_token: files.named(&inner, &path, "bos_token")?.map(|(token, _)| token),
+            prefix,
+            control_tokens: ControlTokens::new(control_tokens.into_iter().chain(files.chat_control_tokens())),
+            named_special_tokens: with_end(named, &eos_token),
             stop_tokens: stop_ids.iter().filter_map(|id| inner.id_to_token(*id)).collect(),
             // Padding is masked, so that any id that the embedding has will do.
-            pad_id: pad.map(|(_, id)| id).filter(within).unwrap_or(eos_id),
+            pad_id: pad.filter(within).unwrap_or(eos_id),
             chat_template: files.chat_template(folder)?,
             context_length: files.config_size("max_position_embeddings"),
             inner,
@@ -92,6 +118,88 @@ impl Tokenizer {
             .encode_fast(text, false)
             .map_err(|error| DataError::Tokenize { reason: error.to_string() })?;
         let ids = encoding.get_ids().to_vec();
+        self.check(&ids)?;
+        Ok(ids)
+    }
+
+    /// Token ids of the whole of `text`, and where each stands. Of a marked text the control tokens of contents become
+    /// the text that they are.
+    ///
+    /// The pieces between marks are encoded as transformers' `encode_marked_chat` does (5.23): behind a newline that is
+    /// taken away again, so that a tokenizer that puts a space in front of every text does not put one into it.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub(super) fn encode_whole(&self, text: &str, is_marked: bool) -> Result<Encoded, DataError> {
+        if !is_marked {
+            return self.encode_piece(text, 0);
+        }
+        let newline = self.encode("\n")?;
+        let mut whole = Encoded::default();
+        for piece in self.control_tokens.pieces(text) {
+            let (start, written) = (piece.range.start, &text[piece.range.clone()]);
+            let encode = |text: &str| {
+                if piece.is_plain {
+                    let ids = self.encode_plain(text)?;
+                    Ok(Encoded { spans: vec![piece.range.clone(); ids.len()], ids })
+                } else {
+                    self.encode_piece(text, start.wrapping_sub(text.len() - written.len()))
+                }
+            };
+            let mut encoded = if start == 0 { encode(written)? } else { encode(&format!("\n{written}"))? };
+            if start > 0 {
+                if encoded.ids.starts_with(&newline) {
+                    encoded.ids.drain(..newline.len());
+                    encoded.spans.drain(..newline.len());
+                } else {
+                    encoded = encode(written)?;
+                }
+            }
+            whole.ids.extend(encoded.ids);
+            whole.spans.extend(encoded.spans);
+        }
+        self.check(&whole.ids)?;
+        Ok(whole)
+    }
+
+    /// What the tokenizer's own post-processing puts in front of a text that is encoded as `ids` (for Llama the beginning
+    /// of the sequence, for OLMo-2 nothing), once: nothing when the text spells it out already.
+    pub(super) fn prefix_of(&self, ids: &[u32]) -> &[u32] {
+        if ids.starts_with(&self.prefix) { &[] } else { &self.prefix }
+    }
+
+    /// The token ids of `text`, which stands at `start` of another.
+    fn encode_piece(&self, text: &str, start: usize) -> Result<Encoded, DataError> {
+        let encoding = self.inner.encode(text, false).map_err(|error| failed(&error))?;
+        let ids = encoding.get_ids().to_vec();
+        self.check(&ids)?;
+        let at = |offset: usize| start.wrapping_add(offset);
+        let spans = encoding.get_offsets().iter().map(|(from, to)| at(*from)..at(*to)).collect();
+        Ok(Encoded { ids, spans })
+    }
+
+    /// The token ids of `text` in which no control token is recognised.
+    fn encode_plain(&self, text: &str) -> Result<Vec<u32>, DataError> {
+        let mut pieces = PreTokenizedString::from(text);
+        if let Some(normalizer) = self.inner.get_normalizer() {
+            pieces
+                .normalize(|piece| tokenizers::Normalizer::normalize(normalizer, piece))
+                .map_err(|error| failed(&error))?;
+        }
+        if let Some(splitter) = self.inner.get_pre_tokenizer() {
+            splitter.pre_tokenize(&mut pieces).map_err(|error| failed(&error))?;
+        }
+        let splits = pieces.get_splits(OffsetReferential::Normalized, OffsetType::Byte);
+        let mut ids = Vec::new();
+        for (split, _, _) in splits {
+            let tokens =
+                tokenizers::Model::tokenize(self.inner.get_model(), split).map_err(|error| failed(&error))?;
+            ids.extend(tokens.into_iter().map(|token| token.id));
+        }
+        Ok(ids)
+    }
+
+    fn check(&self, ids: &[u32]) -> Result<(), DataError> {
         if let Some(vocab_size) = self.vocab_size
             && let Some(id) = ids.iter().find(|id| **id as usize >= vocab_size)
         {
@@ -99,20 +207,7 @@ impl Tokenizer {
             let what = format!("token `{token}` has id {id}");
             return Err(DataError::Vocabulary { path: self.path.clone(), what, vocab_size });
         }
-        Ok(ids)
-    }
-
-    /// Token ids of `text` behind what the tokenizer's own post-processing puts in front of it (for Llama the
-    /// beginning of the sequence, for OLMo-2 nothing), once: not when the text spells it out already.
-    ///
-    /// # Errors
-    /// As [`encode`](Self::encode).
-    pub(crate) fn encode_with_prefix(&self, text: &str) -> Result<Vec<u32>, DataError> {
-        let ids = self.encode(text)?;
-        if ids.starts_with(&self.prefix) {
-            return Ok(ids);
-        }
-        Ok([self.prefix.clone(), ids].concat())
+        Ok(())
     }
 
     /// Text of `ids`; special tokens are spelled out with `with_special`, else left out.
@@ -133,9 +228,13 @@ impl Tokenizer {
     pub(crate) fn eos_token(&self) -> &str {
         &self.eos_token
     }
-    /// The beginning-of-sequence token's text, where there is one.
-    pub(crate) fn bos_token(&self) -> Option<&str> {
-        self.bos_token.as_deref()
+    /// Every special token that has a name, as chat templates get them; the end of sequence is among them.
+    pub(crate) fn named_special_tokens(&self) -> &[(String, String)] {
+        &self.named_special_tokens
+    }
+    /// The tokens that are more than the text they are written with.
+    pub(crate) fn control_tokens(&self) -> &ControlTokens {
+        &self.control_tokens
     }
     /// Texts of the tokens that steer rather than say something, such as `<|endoftext|>` or `<|assistant|>`.
     pub(super) fn special_token_texts(&self) -> Vec<String> {
@@ -196,114 +295,23 @@ fn check_vocabulary(
     }
 }
 
+fn failed(error: &dyn std::fmt::Display) -> DataError {
+    DataError::Tokenize { reason: error.to_string() }
+}
+
+/// The named tokens, among them the end of sequence `eos_token` even where only its id is known.
+fn with_end(mut tokens: Vec<(String, String)>, eos_token: &str) -> Vec<(String, String)> {
+    if tokens.iter().all(|(name, _)| name != "eos_token") {
+        tokens.push(("eos_token".to_owned(), eos_token.to_owned()));
+    }
+    tokens
+}
+
 fn added_prefix(inner: &tokenizers::Tokenizer) -> Result<Vec<u32>, DataError> {
     let encoding =
         inner.encode("a", true).map_err(|error| DataError::Tokenize { reason: error.to_string() })?;
     let added = encoding.get_special_tokens_mask().iter().take_while(|mask| **mask == 1).count();
     Ok(encoding.get_ids()[..added].to_vec())
-}
-
-/// The files beside `tokenizer.json`; one that is absent is [`Value::Null`].
-struct SpecialFiles {
-    tokenizer_config: (PathBuf, Value),
-    special_tokens_map: (PathBuf, Value),
-    config: (PathBuf, Value),
-    generation_config: (PathBuf, Value),
-}
-
-impl SpecialFiles {
-    fn read(folder: &Path) -> Result<Self, DataError> {
-        let read = |name: &str| read_json(&folder.join(name)).map(|value| (folder.join(name), value));
-        Ok(Self {
-            tokenizer_config: read("tokenizer_config.json")?,
-            special_tokens_map: read("special_tokens_map.json")?,
-            config: read("config.json")?,
-            generation_config: read("generation_config.json")?,
-        })
-    }
-
-    /// Text and id of a special token: by text under `name`, else by id under `id_name`.
-    fn special(
-        &self,
-        inner: &tokenizers::Tokenizer,
-        path: &Path,
-        name: &str,
-        id_name: &str,
-    ) -> Result<Option<(String, u32)>, DataError> {
-        let by_id = || self.ids(id_name).into_iter().find_map(|id| Some((inner.id_to_token(id)?, id)));
-        Ok(self.named(inner, path, name)?.or_else(by_id))
-    }
-
-    /// Text and id of a special token by its text under `name`.
-    fn named(
-        &self,
-        inner: &tokenizers::Tokenizer,
-        path: &Path,
-        name: &str,
-    ) -> Result<Option<(String, u32)>, DataError> {
-        let texts = [&self.tokenizer_config, &self.special_tokens_map];
-        let Some((file, token)) =
-            texts.into_iter().find_map(|(file, value)| Some((file, token_text(&value[name])?)))
-        else {
-            return Ok(None);
-        };
-        let id = inner.token_to_id(token).ok_or_else(|| DataError::TokenizerBroken {
-            path: path.to_owned(),
-            reason: format!("it lacks the token `{token}`, which {} names as {name}", file.display()),
-        })?;
-        Ok(Some((token.to_owned(), id)))
-    }
-
-    /// The ids under `name`: a number or a list, in `config.json` and `generation_config.json`.
-    fn ids(&self, name: &str) -> Vec<u32> {
-        let as_id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
-        [&self.config.1[name], &self.generation_config.1[name]]
-            .into_iter()
-            .flat_map(|value| value.as_array().cloned().unwrap_or_else(|| vec![value.clone()]))
-            .filter_map(|value| as_id(&value))
-            .collect()
-    }
-
-    fn config_size(&self, name: &str) -> Option<usize> {
-        self.config.1[name].as_u64().and_then(|size| usize::try_from(size).ok())
-    }
-
-    fn chat_template(&self, folder: &Path) -> Result<Option<ChatTemplate>, DataError> {
-        let file = folder.join("chat_template.jinja");
-        if let Some(source) = read_optional(&file)? {
-            return Ok(Some(ChatTemplate { source, file }));
-        }
-        let (file, config) = &self.tokenizer_config;
-        let template = &config["chat_template"];
-        let named = || {
-            template
-                .as_array()?
-                .iter()
-                .find(|entry| entry["name"] == "default")
-                .map(|entry| &entry["template"])
-        };
-        let source = template.as_str().or_else(|| named()?.as_str());
-        Ok(source.map(|source| ChatTemplate { source: source.to_owned(), file: file.clone() }))
-    }
-}
-
-/// A special token is written as a string, or as an object with its text under `content`.
-fn token_text(value: &Value) -> Option<&str> {
-    value.as_str().or_else(|| value["content"].as_str()).filter(|token| !token.is_empty())
-}
-
-fn read_json(path: &Path) -> Result<Value, DataError> {
-    let Some(text) = read_optional(path)? else { return Ok(Value::Null) };
-    serde_json::from_str(&text)
-        .map_err(|error| DataError::TokenizerBroken { path: path.to_owned(), reason: error.to_string() })
-}
-
-fn read_optional(path: &Path) -> Result<Option<String>, DataError> {
-    match fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(DataError::Unreadable { path: path.to_owned(), source }),
-    }
 }
 
 #[cfg(test)]
@@ -339,25 +347,76 @@ mod tests {
         assert_eq!(tokenizer.stop_ids(), [256, 257]);
         assert_eq!(tokenizer.decode(&[tokenizer.pad_id()], true).unwrap(), "<|pad|>");
         assert_eq!(tokenizer.context_length(), Some(64));
-        assert_eq!(tokenizer.bos_token(), None);
+        assert!(tokenizer.named_special_tokens().iter().all(|(name, _)| name != "bos_token"));
     }
 
     #[test]
     fn prefix_is_added_once() {
         let model = TestModel::new();
-        assert_eq!(model.tokenizer().encode_with_prefix("a").unwrap().len(), 1);
+        let prefix = |tokenizer: &Tokenizer, text: &str| {
+            tokenizer.prefix_of(&tokenizer.encode_whole(text, false).unwrap().ids).to_vec()
+        };
+        assert_eq!(prefix(&model.tokenizer(), "a"), []);
         model.add_bos();
         let tokenizer = model.tokenizer();
         let bos = tokenizer.encode("<|begin|>").unwrap();
-        assert_eq!(
-            tokenizer.encode_with_prefix("a").unwrap(),
-            [bos.clone(), tokenizer.encode("a").unwrap()].concat()
-        );
-        assert_eq!(
-            tokenizer.encode_with_prefix("<|begin|>a").unwrap(),
-            tokenizer.encode("<|begin|>a").unwrap()
-        );
+        assert_eq!(prefix(&tokenizer, "a"), bos);
+        assert_eq!(prefix(&tokenizer, "<|begin|>a"), []);
         assert!(!tokenizer.encode("a").unwrap().starts_with(&bos));
+    }
+
+    #[test]
+    fn special_tokens_have_the_names_that_templates_know() {
+        let model = TestModel::new();
+        model.write(
+            "tokenizer_config.json",
+            &json!({"eos_token": "<|end|>", "pad_token": {"content": "[PAD]"}, "unk_token": null,
+                "add_bos_token": true, "extra_special_tokens": {"image_token": "<image>"}}),
+        );
+        model.write("special_tokens_map.json", &json!({"sep_token": "<sep>", "eos_token": "<other>"}));
+        let tokenizer = model.tokenizer();
+        let named: Vec<_> = tokenizer
+            .named_special_tokens()
+            .iter()
+            .map(|(name, token)| (name.as_str(), token.as_str()))
+            .collect();
+        assert_eq!(
+            named,
+            [
+                ("eos_token", "<|end|>"),
+                ("pad_token", "[PAD]"),
+                ("image_token", "<image>"),
+                ("sep_token", "<sep>")
+            ]
+        );
+        // Padding that the tokenizer lacks is masked like any other.
+        assert_eq!(tokenizer.pad_id(), tokenizer.eos_id());
+    }
+
+    #[test]
+    fn a_beginning_that_the_tokenizer_lacks_is_refused_once_it_is_written() {
+        let model = TestModel::new();
+        model.write("tokenizer_config.json", &json!({"eos_token": "<|end|>", "bos_token": "<s>"}));
+        model.write("config.json", &json!({"vocab_size": 261}));
+        let tokenizer = model.tokenizer();
+        assert!(tokenizer.encode("a").is_ok());
+        let error = tokenizer.encode("<s>a").unwrap_err().to_string();
+        assert!(error.contains("`<s>` has id 261"), "{error}");
+    }
+
+    #[test]
+    fn where_tokens_stand_and_what_marks_keep_as_text() {
+        let tokenizer = TestModel::new().tokenizer();
+        let encoded = tokenizer.encode_whole("aé<|end|>", false).unwrap();
+        assert_eq!(encoded.spans, [0..1, 1..3, 1..3, 3..10]);
+        let marked = tokenizer.control_tokens().mark("a<|end|>b") + "<|end|>";
+        let encoded = tokenizer.encode_whole(&marked, true).unwrap();
+        let plain: Vec<_> =
+            "a<|end|>b".chars().map(|c| tokenizer.encode(&c.to_string()).unwrap()[0]).collect();
+        assert_eq!(encoded.ids, [plain, vec![tokenizer.eos_id()]].concat());
+        assert_eq!(encoded.spans.last(), Some(&(marked.len() - 7..marked.len())));
+        assert_eq!(encoded.spans[1], 5..12);
+        assert!(encoded.spans.is_sorted_by_key(|span| span.end));
     }
 
     #[test]
