@@ -35,6 +35,7 @@ interop:
     bash .ci/interop-light
     python3 fixtures/interop/kill_and_resume.py {{target}}/release/greentune
     bash fixtures/interop/exports.sh {{target}}/release/greentune {{peers}}/venvs/torch/bin/python
+    {{peers}}/venvs/torch/bin/python fixtures/interop/chat_model.py {{target}}/release/greentune {{peers}}/work/models/smollm2
     just tracking
 
 # Tracking against a real MLflow server and the real wandb client (virtual environments with mlflow and with wandb)
@@ -55,6 +56,13 @@ bench-plan:
     cargo build --release
     python3 fixtures/bench/plan.py --binary {{target}}/release/greentune
 
+# What a new project's first run reaches on text, beside tuned runs and PEFT's usual recipe (about 30 minutes on 2 cores)
+bench-defaults-text python=(peers / "venvs/torch/bin/python"):
+    cargo build --release --workspace --bins
+    python3 fixtures/bench/defaults_text.py --binary {{target}}/release/greentune --model fixtures/base-model --train fixtures/demo/narratives_train.jsonl --validation fixtures/demo/narratives_validation.jsonl --test fixtures/demo/narratives_test.jsonl --rows first,tuned,builtin
+    python3 fixtures/bench/extraction.py {{target}}/extraction
+    python3 fixtures/bench/defaults_text.py --binary {{target}}/release/greentune --python {{python}} --model {{peers}}/work/models/smollm2 --train {{target}}/extraction/train.jsonl --validation {{target}}/extraction/validation.jsonl --test {{target}}/extraction/test.jsonl
+
 # Looking at a run of a million steps, listing 10 000 runs (about a minute)
 bench-runs:
     cargo build --release --workspace --examples
@@ -66,6 +74,11 @@ bench-carbon python=(peers / "venvs/cc/bin/python"):
     cargo build --release --workspace --examples
     python3 fixtures/bench/carbon_overhead.py --python {{python}} --binary {{target}}/release/examples/meter_overhead --seconds 60
     {{python}} fixtures/bench/aggregate.py {{target}}/release/examples/aggregate
+
+# What image classifiers learn without flags, beside tuned runs and PyTorch's usual recipe (about 15 minutes on 2 cores)
+bench-defaults-images mnist=(peers / "work/data/mnist10k") python=(peers / "venvs/torch/bin/python"):
+    cargo build --release --workspace --bins
+    python3 fixtures/bench/defaults_images.py --binary {{target}}/release/greentune --mnist {{mnist}} --python {{python}}
 
 # Adaptive sparse training beside its controls and the upstream package, and a dense step beside torchvision's (about 35 minutes on 2 cores)
 bench-ast python=(peers / "venvs/torch/bin/python"):

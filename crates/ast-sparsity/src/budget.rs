@@ -3,7 +3,7 @@ use crate::{Progress, SelectionError, Settings};
 /// How a budget of samples is spread over the epochs: sparse ones first, then full ones, so that the mean is the target.
 ///
 /// With target `p`, `E` epochs and an annealing share `a`, the last `A` epochs (`a·E`, rounded, and fewer where the
-/// budget would not leave [`EARLIER`](Self::EARLIER) of `p` for the others) train on everything; the others at
+/// budget would not leave [`MIN_SPARSE_SHARE`](Self::MIN_SPARSE_SHARE) of `p` for the others) train on everything; the others at
 /// `(p·E − A) / (E − A)`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Budget {
@@ -13,7 +13,7 @@ pub struct Budget {
 
 impl Budget {
     /// Least rate of the sparse epochs, as a share of the target.
-    pub const EARLIER: f64 = 0.5;
+    pub const MIN_SPARSE_SHARE: f64 = 0.5;
 
     /// A budget of `target` of all samples over the epochs, with the last `annealing` of the epochs full.
     pub fn new(target: f64, annealing: f64) -> Result<Self, SelectionError> {
@@ -27,8 +27,10 @@ impl Budget {
         if self.target >= 1.0 {
             return epochs;
         }
-        // (p·E − A) / (E − A) ≥ EARLIER·p, solved for A.
-        let most = self.target * (1.0 - Self::EARLIER) / (1.0 - Self::EARLIER * self.target) * epochs as f64;
+        // (p·E − A) / (E − A) ≥ MIN_SPARSE_SHARE·p, solved for A.
+        let most = self.target * (1.0 - Self::MIN_SPARSE_SHARE)
+            / (1.0 - Self::MIN_SPARSE_SHARE * self.target)
+            * epochs as f64;
         (self.annealing * epochs as f64).round().min(most.floor()) as usize
     }
 
@@ -81,7 +83,7 @@ mod tests {
             let due = target * (samples * epochs) as f64;
             prop_assert!((selected as f64 - due).abs() <= 1.0, "{selected} of {due}");
             let first = budget.rate(Progress { epoch: 0, epochs });
-            prop_assert!(first >= target * Budget::EARLIER - 1e-9);
+            prop_assert!(first >= target * Budget::MIN_SPARSE_SHARE - 1e-9);
         }
     }
 }

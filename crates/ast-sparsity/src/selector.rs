@@ -1,4 +1,4 @@
-use crate::snapshot::misfit;
+use crate::snapshot::snapshot_error;
 use crate::{
     Accounting, Needs, Observation, Policy, Progress, Selected, SelectionError, Settings, Snapshot, policy,
 };
@@ -103,7 +103,7 @@ impl Selector {
         let fits = snapshot.policy == self.policy.name() && snapshot.samples == self.samples;
         if !fits {
             let of = |policy: &str, samples| format!("{policy} over {samples} samples");
-            return Err(misfit(
+            return Err(snapshot_error(
                 &of(&snapshot.policy, snapshot.samples),
                 &of(self.policy.name(), self.samples),
             ));
@@ -112,7 +112,7 @@ impl Selector {
             0.0 => Needs::Nothing,
             1.0 => Needs::Remembered,
             2.0 => Needs::Fresh,
-            other => return Err(misfit(&format!("needs = {other}"), "0, 1 or 2")),
+            other => return Err(snapshot_error(&format!("needs = {other}"), "0, 1 or 2")),
         };
         self.policy.restore(snapshot)?;
         self.progress = snapshot.progress;

@@ -37,8 +37,8 @@ impl Snapshot {
     pub fn number(&self, name: &str) -> Result<f64, SelectionError> {
         match self.numbers.get(name) {
             Some(&value) if value.is_finite() => Ok(value),
-            Some(value) => Err(misfit(&format!("{name} = {value}"), "a finite number")),
-            None => Err(misfit(&format!("no number {name}"), "one")),
+            Some(value) => Err(snapshot_error(&format!("{name} = {value}"), "a finite number")),
+            None => Err(snapshot_error(&format!("no number {name}"), "one")),
         }
     }
 
@@ -46,22 +46,23 @@ impl Snapshot {
     pub fn array(&self, name: &str, length: usize) -> Result<&[f32], SelectionError> {
         let values = self.window(name)?;
         if values.len() != length {
-            return Err(misfit(&format!("{} numbers in {name}", values.len()), &length.to_string()));
+            return Err(snapshot_error(&format!("{} numbers in {name}", values.len()), &length.to_string()));
         }
         Ok(values)
     }
 
     /// The array called `name` of any length, which must be there, with finite numbers.
     pub fn window(&self, name: &str) -> Result<&[f32], SelectionError> {
-        let values = self.arrays.get(name).ok_or_else(|| misfit(&format!("no array {name}"), "one"))?;
+        let values =
+            self.arrays.get(name).ok_or_else(|| snapshot_error(&format!("no array {name}"), "one"))?;
         match values.iter().find(|value| !value.is_finite()) {
-            Some(value) => Err(misfit(&format!("{value} in {name}"), "a finite number")),
+            Some(value) => Err(snapshot_error(&format!("{value} in {name}"), "a finite number")),
             None => Ok(values),
         }
     }
 }
 
 /// `found`, where `needed` is needed.
-pub(crate) fn misfit(found: &str, needed: &str) -> SelectionError {
+pub(crate) fn snapshot_error(found: &str, needed: &str) -> SelectionError {
     SelectionError::Snapshot { found: found.to_owned(), needed: needed.to_owned() }
 }

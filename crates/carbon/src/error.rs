@@ -44,6 +44,14 @@ pub enum CarbonError {
         /// Where they were looked for.
         folder: PathBuf,
     },
+    /// Files that were named hold no run.
+    #[error("no emissions in {}{}", names(paths), because(reasons))]
+    NoRuns {
+        /// What was named.
+        paths: Vec<PathBuf>,
+        /// Why files were left out.
+        reasons: Vec<String>,
+    },
     /// A place in the settings is not known.
     #[error("{message}")]
     UnknownPlace {
@@ -115,6 +123,10 @@ impl Diagnostic for CarbonError {
             }
             Self::NoEmissions { .. } => Problem::new(ProblemKind::NotFound, "carbon.no_emissions", message)
                 .with_hint("Emissions appear once a stage is being trained with carbon.enabled = true."),
+            Self::NoRuns { .. } => Problem::new(ProblemKind::NotFound, "carbon.no_emissions", message).with_hint(
+                "A file of emissions is CodeCarbon's CSV, with the columns duration, emissions and energy_consumed; of a \
+                 folder every *_emissions.csv and emissions.csv is read.",
+            ),
             Self::UnknownPlace { key, code, hint, .. } => {
                 Problem::new(ProblemKind::InvalidInput, *code, message).with_hint(hint).at_key(*key)
             }
@@ -140,6 +152,14 @@ impl Diagnostic for CarbonError {
                 .with_hint("Raise the limit on threads of this user, or set carbon.enabled = false."),
         }
     }
+}
+
+fn names(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
+fn because(reasons: &[String]) -> String {
+    if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join("; ")) }
 }
 
 /// What to do about a file that is not what it should be: the meter's own are written anew, others are the user's.

@@ -20,6 +20,6 @@ mod tdp;
 pub mod track;
 
 pub use carried::Carried;
-pub use config::{MeterConfig, Surroundings};
+pub use config::{MeterConfig, MeterEnvironment};
 pub use ledger::ComponentPower;
 pub use meter::{Meter, Snapshot};

@@ -3,7 +3,9 @@
 pub mod aggregate;
 pub mod compare;
 pub mod equivalence;
+pub mod overlap;
 #[cfg(feature = "plots")]
 pub mod plots;
+mod rows;
 pub mod sci;
 pub mod summary;

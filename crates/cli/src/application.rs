@@ -7,8 +7,8 @@ use greentune_core_config::ProblemKind;
 use tokio::runtime;
 
 use crate::{
-    arguments::CommandLine, environment::Environment, exit_code::exit_code, failure::Failure,
-    global_flags::GlobalFlags, output::Output, session::Session,
+    announced::announced, arguments::CommandLine, environment::Environment, exit_code::exit_code,
+    failure::Failure, global_flags::GlobalFlags, output::Output, session::Session,
 };
 
 /// Parses the arguments, runs the command and says how it went.
@@ -38,7 +38,11 @@ pub fn run() -> ExitCode {
 /// Help, version, or arguments that clap does not understand (exit code 2).
 fn not_a_command(error: &clap::Error) -> ExitCode {
     let is_answer = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-    let wants_json = std::env::args_os().any(|argument| argument == "--json");
+    let arguments = || std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
+    let wants_json = arguments().any(|argument| argument == "--json");
+    if let Some(Failure(problem)) = announced(arguments()).filter(|_| !is_answer) {
+        return Output::new(&GlobalFlags { json: wants_json, ..GlobalFlags::default() }).fail(&problem);
+    }
     if !is_answer && wants_json {
         let text = error.render().to_string();
         let message = text.trim().trim_start_matches("error: ");

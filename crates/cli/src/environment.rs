@@ -77,6 +77,11 @@ impl Environment {
         &self.current_folder
     }
 
+    /// The user's home folder.
+    pub fn user_home(&self) -> Option<&Path> {
+        self.user_home.as_deref()
+    }
+
     /// How much a server says on standard error: `RUST_LOG` when it is a level, else warnings and errors.
     pub fn log_level(&self) -> LevelFilter {
         self.variable("RUST_LOG").and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::WARN)

@@ -7,6 +7,7 @@
 )]
 
 mod advice;
+mod announced;
 mod application;
 mod arguments;
 mod bundle;

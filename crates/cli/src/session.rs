@@ -3,12 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use greentune_core_config::{
-    ProblemKind, Suggestion, layout::ProjectLayout, manifest::RunStatus, resolve::Argument,
+    ProblemKind, Suggestion,
+    layout::ProjectLayout,
+    manifest::RunStatus,
+    resolve::{Argument, is_path},
 };
-use greentune_workbench::{Workbench, operation::ListRuns};
+use greentune_workbench::{Workbench, command_line::word, given_path, operation::ListRuns, without_links};
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::{environment::Environment, failure::Failure, output::Output};
+use crate::{command::new_run, environment::Environment, failure::Failure, output::Output};
 
 /// What every command works with.
 #[derive(Clone, Debug)]
@@ -35,9 +38,18 @@ impl Session {
     /// Errors: a flag without a `=`; the settings themselves are checked when they are used.
     pub fn workbench_with(&self, assignments: &[String]) -> Result<Workbench, Failure> {
         let mut config = self.environment.workbench_config()?;
-        config.arguments =
-            assignments.iter().map(|assignment| Argument::set(assignment)).collect::<Result<_, _>>()?;
+        let arguments = assignments.iter().map(|assignment| self.setting(assignment));
+        config.arguments = arguments.collect::<Result<_, _>>()?;
         Ok(Workbench::new(config))
+    }
+
+    /// The setting in `assignment`; a path in it is relative to the current folder, as every path that is typed.
+    fn setting(&self, assignment: &str) -> Result<Argument, Failure> {
+        let mut argument = Argument::set(assignment)?;
+        if is_path(&argument.key) && !argument.text.trim().is_empty() {
+            argument.text = self.here(Path::new(argument.text.trim())).to_string_lossy().into_owned();
+        }
+        Ok(argument)
     }
 
     /// The workbench that may touch nothing outside `roots`; any path when there are none.
@@ -70,15 +82,29 @@ impl Session {
         self.project().unwrap_or_else(|| self.environment.current_folder().to_owned())
     }
 
-    /// `path` relative to the current folder.
+    /// `path` as it was typed: relative to the current folder, `~` for the home folder. Absolute, without links and
+    /// `..`, so that no operation takes it for a path of the project.
     pub fn here(&self, path: &Path) -> PathBuf {
-        self.environment.current_folder().join(path)
+        // What cannot be followed is refused where it is used.
+        let given = given_path(path, self.environment.user_home()).unwrap_or_else(|_| path.to_owned());
+        let joined = self.environment.current_folder().join(given);
+        without_links(&joined).unwrap_or(joined)
     }
 
-    /// An input file: relative to the current folder if it exists there, else relative to the project.
-    pub fn input(&self, path: &Path) -> PathBuf {
+    /// The same of a file or folder to read. One that is missing here and lies in the project is refused with the path
+    /// that was probably meant.
+    pub fn input(&self, path: &Path) -> Result<PathBuf, Failure> {
         let here = self.here(path);
-        if here.exists() { here } else { path.to_owned() }
+        if here.exists() || path.is_absolute() {
+            return Ok(here);
+        }
+        let in_project = self.project().map(|project| project.join(path)).filter(|meant| meant.exists());
+        let Some(meant) = in_project else { return Ok(here) };
+        let message = format!("no file at {}", here.display());
+        Err(Failure::new(ProblemKind::NotFound, "data.missing", message).with_hint(format!(
+            "paths are taken from the current folder; the project has {}",
+            word(&meant.to_string_lossy())
+        )))
     }
 
     /// `run_id`, or the newest run of the project with a status that is `wanted`.
@@ -98,7 +124,7 @@ impl Session {
         newest.ok_or_else(|| {
             let message = format!("the project {} has no run that is {wanted_words}", project.display());
             Failure::new(ProblemKind::NotFound, "run.none", message)
-                .suggesting(Suggestion::new("configure one", "configure_training_run"))
+                .suggesting(new_run())
                 .suggesting(Suggestion::new("or find one", "list_runs"))
         })
     }

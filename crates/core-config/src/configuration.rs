@@ -2,6 +2,8 @@
 
 pub mod availability;
 mod epochs;
+pub mod image_defaults;
+pub mod lora_rate;
 mod policy;
 pub mod resolve;
 pub mod settings;

@@ -11,7 +11,7 @@ pub mod model;
 mod worker;
 
 pub use basis::Basis;
-pub use configuration::{availability, resolve, settings};
+pub use configuration::{availability, image_defaults, lora_rate, resolve, settings};
 pub use domain::{
     basis, emissions, evaluation, event, file_problem, ids, layout, manifest, platform, port, problem,
     quantities, selection, suggestion,
@@ -20,4 +20,4 @@ pub use file_problem::FileFault;
 pub use model::memory;
 pub use problem::{Diagnostic, Location, Problem, ProblemKind};
 pub use suggestion::Suggestion;
-pub use worker::{plan, preparation, task};
+pub use worker::{plan, preparation, task, tuning};

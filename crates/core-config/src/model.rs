@@ -5,8 +5,10 @@
 
 mod architecture;
 pub mod memory;
+mod quantisation;
 mod raw;
 mod rope;
+mod rope_keys;
 
 pub use architecture::{ARCHITECTURES, Architecture, Norm, NormPlacement, QueryKeyNorm};
 pub use rope::{RopeScaling, Rotary};
@@ -57,7 +59,7 @@ const UNSUPPORTED: &str = "model.unsupported";
 /// Why a `config.json` cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelConfigError {
-    /// `model.unsupported` for what is valid and not supported, else `model.config_invalid`.
+    /// `model.unsupported` or `model.quantised` for what is valid and not supported, else `model.config_invalid`.
     pub code: &'static str,
     /// What was found and what is allowed.
     pub message: String,
@@ -66,7 +68,7 @@ pub struct ModelConfigError {
 impl ModelConfigError {
     /// Whether it is valid, and not supported.
     pub fn is_unsupported(&self) -> bool {
-        self.code == UNSUPPORTED
+        matches!(self.code, UNSUPPORTED | "model.quantised")
     }
 
     fn unsupported(message: impl Into<String>) -> Self {

@@ -4,3 +4,4 @@ mod counts;
 pub mod plan;
 pub mod preparation;
 pub mod task;
+pub mod tuning;

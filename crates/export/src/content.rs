@@ -11,8 +11,8 @@ use crate::{
     peft::Adapters,
     staging::{Output, sha256_of},
     verify::{Verification, ensure},
-    weights::{Tensor, encode_header},
 };
+use greentune_model_folder::{Tensor, encode_header};
 
 /// A file of the export, before it is written.
 pub(crate) struct PlannedFile<'a> {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use greentune_core_config::{Diagnostic, FileFault, Problem, ProblemKind};
+use greentune_model_folder::ModelFolderError;
 
 /// Why an export, or reading its inputs, failed.
 #[derive(Debug, thiserror::Error)]
@@ -17,12 +18,12 @@ pub enum ExportError {
         available: String,
     },
     /// The word is not a format.
-    #[error("\"{word}\" is not an export format; allowed: {}", allowed.join(", "))]
+    #[error("\"{word}\" is not an export format; allowed: {allowed}")]
     UnknownFormat {
         /// What was asked for.
         word: String,
         /// The words for all formats.
-        allowed: &'static [&'static str],
+        allowed: String,
     },
     /// A folder that the request names does not exist.
     #[error("the folder of the {what} does not exist: {path}", path = path.display())]
@@ -138,6 +139,9 @@ pub enum ExportError {
         /// What differs.
         reason: String,
     },
+    /// The base model cannot be understood.
+    #[error(transparent)]
+    BaseModel(ModelFolderError),
     /// The operating system refused to read or write.
     #[error("cannot {action} {path}: {source}", path = path.display())]
     Io {
@@ -181,6 +185,7 @@ impl ExportError {
             Self::DestinationTaken { .. } => (Conflict, "export.destination_taken"),
             Self::NoSpace { .. } => (Unavailable, "export.no_space"),
             Self::VerificationFailed { .. } => (Internal, "export.verification_failed"),
+            Self::BaseModel(_) => (InvalidInput, "export.base_model"),
             Self::Io { source, .. } => {
                 let fault = FileFault::of(source);
                 (fault.kind(), fault.code())
@@ -216,6 +221,7 @@ impl ExportError {
             Self::VerificationFailed { .. } => {
                 "Nothing was left behind. Export again; if it fails again, suspect the disk, or report it."
             }
+            Self::BaseModel(_) => "Check the base model's folder.",
             Self::Io { source, .. } => FileFault::of(source).hint(),
         }
     }
@@ -223,7 +229,35 @@ impl ExportError {
 
 impl Diagnostic for ExportError {
     fn problem(&self) -> Problem {
+        if let Self::BaseModel(error) = self {
+            return error.problem();
+        }
         let (kind, code) = self.kind_and_code();
         Problem::new(kind, code, self.to_string()).with_hint(self.hint())
+    }
+}
+
+impl From<ModelFolderError> for ExportError {
+    fn from(error: ModelFolderError) -> Self {
+        use ModelFolderError as Found;
+        match error {
+            Found::FolderMissing { path } => Self::FolderMissing { what: "base model", path },
+            Found::FileMissing { path } => Self::FileMissing { path },
+            Found::NoWeights { folder } => Self::NoWeights { folder },
+            Found::Index { index: path, reason } | Found::Broken { path, reason } => {
+                Self::Broken { path, reason }
+            }
+            Found::ShardMissing { index, shard } => Self::ShardMissing { index, shard },
+            Found::Truncated { path, expected_bytes, found_bytes } => {
+                Self::Truncated { path, expected_bytes, found_bytes }
+            }
+            Found::TensorMissing { path, name } => Self::TensorMissing { path, name },
+            Found::WrongShape { path, name, found, expected } => {
+                Self::WrongShape { path, name, found, expected }
+            }
+            Found::UnsupportedDtype { path, name, dtype } => Self::UnsupportedDtype { path, name, dtype },
+            Found::Io { action, path, source } => Self::Io { action, path, source },
+            other => Self::BaseModel(other),
+        }
     }
 }

@@ -14,8 +14,8 @@ use crate::{
     request::ExportRequest,
     staging::{Staging, sha256_of},
     verify::Verification,
-    weights::ModelWeights,
 };
+use greentune_model_folder::ModelWeights;
 
 /// What an export wrote and proved.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -7,17 +7,14 @@
 mod content;
 mod error;
 mod export;
-mod float;
 mod format;
 mod merge;
 pub mod peft;
 mod request;
 mod staging;
 mod verify;
-mod weights;
 
 pub use error::ExportError;
 pub use export::{ExportReport, ExportedFile, export};
 pub use request::{ExportFormat, ExportRequest};
 pub use verify::Verification;
-pub use weights::tensor_shapes;

@@ -4,10 +4,9 @@ use rayon::prelude::*;
 
 use crate::{
     error::ExportError,
-    float::FloatType,
     peft::{Adapters, LoraPair},
-    weights::{ModelWeights, Tensor},
 };
+use greentune_model_folder::{FloatType, ModelWeights, Tensor};
 
 /// Checks that every adapted projection is in the base model with the adapter's shape and a type that can be merged.
 pub(crate) fn check_fit(adapters: &Adapters, base: &ModelWeights) -> Result<(), ExportError> {

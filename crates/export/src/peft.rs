@@ -11,11 +11,8 @@ use safetensors::Dtype;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
-use crate::{
-    error::ExportError,
-    float::FloatType,
-    weights::{WeightsFile, encode_header, read_json},
-};
+use crate::error::ExportError;
+use greentune_model_folder::{FloatType, WeightsFile, encode_header, read_json};
 
 /// File of the configuration.
 pub const CONFIG_FILE: &str = "adapter_config.json";

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 pub struct ExportRequest {
     /// Folder of the base model, with safetensors weights.
     pub base_model: PathBuf,
+    /// What adapters are to state as their base model: a folder or an id that PEFT opens. As they were trained when
+    /// `None`.
+    pub base_model_name: Option<String>,
     /// Folder of the adapters, in PEFT's layout.
     pub adapters: PathBuf,
     /// The form of the export.
@@ -25,6 +28,7 @@ pub struct ExportRequest {
 /// The form that an export takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(extend("x-not-available-yet" = ["mlx", "gguf"]))]
 pub enum ExportFormat {
     /// Weights and configuration alone; a merged model is one file, with its tokenizer.
     Safetensors,

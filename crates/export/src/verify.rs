@@ -7,10 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::ExportError,
-    float::FloatType,
     peft::{Adapters, LoraPair},
-    weights::{Tensor, WeightsFile},
 };
+use greentune_model_folder::{FloatType, Tensor, WeightsFile};
 
 /// Rows of each merged tensor that are computed a second time: the first, the last and some evenly between.
 const SAMPLED_ROWS: usize = 16;
@@ -166,6 +165,7 @@ pub(crate) fn ensure(holds: bool, reason: impl FnOnce() -> String) -> Result<(),
 mod tests {
     use std::{fs, path::PathBuf};
 
+    use greentune_model_folder::{ModelWeights, encode_header};
     use safetensors::Dtype;
     use tempfile::TempDir;
 
@@ -177,7 +177,6 @@ mod tests {
         peft::{self, AdapterConfig},
         request::{ExportFormat, ExportRequest},
         staging::sha256_of,
-        weights::{ModelWeights, encode_header},
     };
 
     #[test]
@@ -213,6 +212,7 @@ mod tests {
         peft::write(&path("adapters"), &AdapterConfig::lora(1, 2.0, 0.0, vec!["q".into()]), &[pair]).unwrap();
         let request = ExportRequest {
             base_model: path("base"),
+            base_model_name: None,
             adapters: path("adapters"),
             format: ExportFormat::Huggingface,
             destination: path("export"),

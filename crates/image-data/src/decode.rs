@@ -92,7 +92,7 @@ fn decoder(bytes: &[u8]) -> Result<(ImageFormat, impl ImageDecoder + '_), String
     }
     let mut reader =
         ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| error.to_string())?;
-    let format = reader.format().ok_or("neither JPEG, PNG, WebP, BMP, GIF nor TIFF")?;
+    let format = reader.format().ok_or("neither JPEG, PNG, WebP, BMP, GIF, TIFF nor PNM")?;
     let mut limits = Limits::default();
     limits.max_alloc = Some(MAX_PIXELS * 8);
     reader.limits(limits);
@@ -107,11 +107,46 @@ fn decoder(bytes: &[u8]) -> Result<(ImageFormat, impl ImageDecoder + '_), String
     Ok((format, decoder))
 }
 
-/// Whether the image's data end with their marker. The decoder fills what is missing with grey. Neither marker can
-/// occur within entropy-coded data (ITU-T T.81, B.1.1.5), so the last scan is complete if an end follows its start.
+/// Whether the JPEG at the beginning of `bytes` ends with its marker (ITU-T T.81, B.1.1). The decoder fills what is
+/// missing with grey. What follows the end is another matter: phones append films and further pictures.
 fn is_complete_jpeg(bytes: &[u8]) -> bool {
-    let last = |marker| bytes.windows(2).rposition(|pair| pair == [0xff, marker]);
-    last(0xd9) > last(0xda)
+    const END: u8 = 0xd9;
+    const SCAN: u8 = 0xda;
+    // Start of image, restarts and TEM stand alone; every other marker is followed by its segment's length.
+    let stands_alone = |marker: u8| matches!(marker, 0x01 | 0xd0..=0xd8);
+    let mut at = 0;
+    while let Some(place) = next_marker(bytes, at) {
+        let marker = bytes[place + 1];
+        if marker == END {
+            return true;
+        }
+        at = place + 2;
+        if !stands_alone(marker) {
+            let Some(length) = bytes.get(at..at + 2) else { return false };
+            at += usize::from(u16::from_be_bytes([length[0], length[1]]));
+        }
+        if marker == SCAN {
+            at = end_of_scan(bytes, at);
+        }
+    }
+    false
+}
+
+/// Where the next marker begins from `at` on.
+fn next_marker(bytes: &[u8], at: usize) -> Option<usize> {
+    let is_marker = |pair: &[u8]| pair[0] == 0xff && !matches!(pair[1], 0x00 | 0xff);
+    bytes.get(at..)?.windows(2).position(is_marker).map(|found| at + found)
+}
+
+/// Where the entropy-coded data from `at` on end: before the first marker that is no restart.
+fn end_of_scan(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(place) = next_marker(bytes, at) {
+        if !(0xd0..=0xd7).contains(&bytes[place + 1]) {
+            return place;
+        }
+        at = place + 2;
+    }
+    bytes.len()
 }
 
 /// Runs a decoder, whose panics say that the bytes contradict themselves.

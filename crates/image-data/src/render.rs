@@ -43,6 +43,9 @@ pub enum View {
 }
 
 impl Pipeline {
+    /// Side that a model sees where a data set has images of many sizes: that of ImageNet's networks.
+    pub const USUAL_SIDE: u32 = 224;
+
     /// Values of one image: `height · width · channels`.
     pub fn values(&self) -> usize {
         self.height as usize * self.width as usize * self.channels

@@ -5,6 +5,8 @@ mod folder;
 mod idx;
 mod parquet;
 mod raw;
+mod splits;
+mod tree;
 
 use std::{
     fs,
@@ -70,20 +72,35 @@ pub(crate) fn find(path: &Path, max_memory_bytes: u64) -> Result<Found, ImageDat
     folder::find(folder)
 }
 
-/// What lies in a folder, by name: hidden entries left out, links checked.
+/// What lies in a folder, by name: hidden entries and those of systems left out, links checked.
 struct Listing {
     files: Vec<PathBuf>,
     folders: Vec<PathBuf>,
+    /// How many entries were left out.
+    of_systems: usize,
 }
+
+/// Entries that archives, file managers and network drives leave behind, in lower case.
+const OF_SYSTEMS: [&str; 7] = [
+    "__macosx",
+    "thumbs.db",
+    "ehthumbs.db",
+    "desktop.ini",
+    "@eadir",
+    "$recycle.bin",
+    "system volume information",
+];
 
 impl Listing {
     /// Lists `folder`; links must lead to files below `root`.
     fn of(folder: &Path, root: &Root) -> Result<Self, ImageDataError> {
-        let (mut files, mut folders) = (Vec::new(), Vec::new());
+        let (mut files, mut folders, mut of_systems) = (Vec::new(), Vec::new(), 0);
         for entry in fs::read_dir(folder).map_err(ImageDataError::read(folder))? {
             let entry = entry.map_err(ImageDataError::read(folder))?;
             let (path, kind) = (entry.path(), entry.file_type().map_err(ImageDataError::read(folder))?);
-            if entry.file_name().to_string_lossy().starts_with('.') {
+            let name = entry.file_name().to_string_lossy().to_lowercase();
+            if name.starts_with('.') || OF_SYSTEMS.contains(&name.as_str()) {
+                of_systems += 1;
                 continue;
             }
             if kind.is_symlink() {
@@ -97,7 +114,7 @@ impl Listing {
         }
         files.sort();
         folders.sort();
-        Ok(Self { files, folders })
+        Ok(Self { files, folders, of_systems })
     }
 }
 

@@ -48,7 +48,7 @@ pub(crate) async fn report_during<T, F: Future<Output = T>>(
     operation: impl FnOnce(&Workbench) -> F,
 ) -> T {
     let Some(progress) = progress else { return operation(&workbench).await };
-    let (teller, transfers, mut runs) = Teller::new();
+    let (teller, transfers, mut runs) = ProgressSender::new();
     let mut operation = pin!(operation(&workbench.reporting(Arc::new(teller))));
     let mut reports = Reports { progress, transfers, told: 0, follower: None };
     loop {
@@ -69,12 +69,12 @@ pub(crate) async fn report_during<T, F: Future<Output = T>>(
 
 /// Passes on what an operation does; of downloads only the newest counts.
 #[derive(Debug)]
-struct Teller {
+struct ProgressSender {
     transfers: watch::Sender<TransferProgress>,
     runs: mpsc::UnboundedSender<AwaitedRun>,
 }
 
-impl Teller {
+impl ProgressSender {
     fn new() -> (Self, watch::Receiver<TransferProgress>, mpsc::UnboundedReceiver<AwaitedRun>) {
         let (transfers, newest) = watch::channel(TransferProgress::default());
         let (runs, awaited) = mpsc::unbounded_channel();
@@ -82,13 +82,13 @@ impl Teller {
     }
 }
 
-impl TransferReporter for Teller {
+impl TransferReporter for ProgressSender {
     fn report(&self, progress: &TransferProgress) {
         self.transfers.send_replace(progress.clone());
     }
 }
 
-impl Observer for Teller {
+impl Observer for ProgressSender {
     fn awaits_run(&self, run: &AwaitedRun) {
         // Nobody listens any more when the call has ended.
         let _ = self.runs.send(run.clone());

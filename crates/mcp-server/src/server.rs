@@ -20,7 +20,7 @@ use crate::{
 const INSTRUCTIONS: &str = "Fine-tunes language models with LoRA on this machine. Usual order: \
     generate_fine_tuning_project, prepare_dataset, inspect_dataset, configure_training_run, plan_training, start_training, \
     monitor_training_progress until the status is completed, evaluate_model, export_model. \
-    Use absolute paths. Training continues without this connection; cancel_training stops it with a checkpoint, \
+    Use absolute paths. A run_id may be a run's name, or the beginning of its id. Training continues without this connection; cancel_training stops it with a checkpoint, \
     resume_training continues from there.";
 
 /// An MCP server over a workbench; serve it with [`rmcp::ServiceExt::serve`] on any transport.

@@ -10,7 +10,9 @@ pub mod card;
 pub mod comparison;
 
 mod error;
+mod loss_curve;
 mod run_energy;
 mod statistics;
 
 pub use error::{ReportError, Result};
+pub use loss_curve::loss_curve;

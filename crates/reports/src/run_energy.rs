@@ -1,11 +1,12 @@
 //! What the meters of a run's stages left, added up.
 
-use greentune_carbon::{codecarbon, sidecar};
+use greentune_carbon::{codecarbon, overlap, sidecar};
 use greentune_core_config::{
     Basis,
     emissions::{EmissionsProvenance, EmissionsRecord, basis_of},
     layout::RunLayout,
     manifest::StageRecord,
+    quantities,
 };
 
 use crate::Result;
@@ -17,6 +18,8 @@ pub(crate) struct RunEnergy {
     pub stages: Vec<StageEnergy>,
     /// Stages that were not.
     pub unmetered: Vec<u8>,
+    /// What else was metered on the same machine at the same time, in a sentence.
+    pub shared: Option<String>,
 }
 
 /// Energy and emissions of a stage.
@@ -29,7 +32,7 @@ pub(crate) struct StageEnergy {
     pub seconds: f64,
     /// How the energy is known; unknown where neither provenance nor manifest says.
     pub basis: Basis,
-    /// The last row of its emissions file.
+    /// The row of its emissions file.
     pub record: Option<EmissionsRecord>,
     pub provenance: Option<EmissionsProvenance>,
 }
@@ -50,7 +53,8 @@ pub(crate) struct Total {
 impl RunEnergy {
     /// Reads what the meters of `stages` left; the manifest stands in for a file that is gone.
     pub(crate) fn read(run: &RunLayout, stages: &[&StageRecord]) -> Result<Self> {
-        let mut energy = Self::default();
+        let shared = overlap::beside(run)?.map(|beside| beside.message);
+        let mut energy = Self { shared, ..Self::default() };
         for record in stages {
             match StageEnergy::read(run, record)? {
                 Some(stage) => energy.stages.push(stage),
@@ -63,7 +67,7 @@ impl RunEnergy {
     /// Sums; `None` when nothing was metered.
     pub(crate) fn total(&self) -> Option<Total> {
         let basis = Basis::of_sum(self.stages.iter().map(|stage| stage.basis))?;
-        let sum = |of: fn(&StageEnergy) -> f64| self.stages.iter().map(of).sum();
+        let sum = |of: fn(&StageEnergy) -> f64| quantities::sum(self.stages.iter().map(of));
         Some(Total {
             kwh: sum(|stage| stage.kwh),
             kg: sum(|stage| stage.kg),
@@ -91,7 +95,7 @@ impl RunEnergy {
 impl StageEnergy {
     fn read(run: &RunLayout, stage: &StageRecord) -> Result<Option<Self>> {
         let csv = run.emissions_csv(stage.stage);
-        let record = codecarbon::last(&csv)?;
+        let record = codecarbon::of_run(&csv, &run.run_id())?;
         let provenance = sidecar::read(&run.provenance(stage.stage))?;
         let known = stage.emissions.as_ref();
         let Some((kwh, kg, seconds)) =

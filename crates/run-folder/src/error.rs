@@ -2,7 +2,9 @@
 
 use std::{io, path::PathBuf};
 
-use greentune_core_config::{Diagnostic, FileFault, Location, Problem, ProblemKind, Suggestion};
+use greentune_core_config::{
+    Diagnostic, FileFault, Location, Problem, ProblemKind, Suggestion, manifest::RunStatus,
+};
 
 /// Result of reading or writing a run's folder.
 pub type Result<T, E = RunFolderError> = std::result::Result<T, E>;
@@ -64,7 +66,7 @@ pub enum RunFolderError {
         fields: String,
     },
     /// A stage that the run does not have.
-    #[error("stage: found {found}, allowed: {allowed}")]
+    #[error("found {found}, allowed: {allowed}")]
     NoSuchStage {
         /// The stage that was named.
         found: u8,
@@ -72,12 +74,14 @@ pub enum RunFolderError {
         allowed: String,
     },
     /// A stage that must be trained first, or that is to be used, is not trained.
-    #[error("stage {stage} of the run {run_id} is not trained")]
+    #[error("stage {stage} of the run {run_id} is {}", not_trained(*status))]
     StageNotTrained {
         /// The run.
         run_id: String,
         /// The stage.
         stage: u8,
+        /// Where the stage stands.
+        status: RunStatus,
     },
     /// The platform of the run could not be asked, or refused.
     #[error("{0}")]
@@ -134,7 +138,18 @@ impl RunFolderError {
                 Suggestion::new("follow it", "monitor_training_progress").with("run_id", &**run_id),
                 Suggestion::new("end it", "cancel_training").with("run_id", &**run_id),
             ],
-            Self::StageNotTrained { run_id, stage } => vec![
+            Self::StageNotTrained { run_id, status: RunStatus::Running | RunStatus::Queued, .. } => {
+                vec![Suggestion::new("wait for its end", "follow_events").with("run_id", &**run_id)]
+            }
+            Self::StageNotTrained {
+                run_id,
+                status: RunStatus::Cancelled | RunStatus::Failed | RunStatus::Interrupted,
+                ..
+            } => vec![
+                Suggestion::new("go on from its last checkpoint", "resume_training")
+                    .with("run_id", &**run_id),
+            ],
+            Self::StageNotTrained { run_id, stage, .. } => vec![
                 Suggestion::new("train it", "start_training").with("run_id", &**run_id).with("stage", *stage),
             ],
             _ => Vec::new(),
@@ -165,6 +180,18 @@ impl Diagnostic for RunFolderError {
         problem.suggestions = self.suggestions();
         problem.location = self.location();
         problem
+    }
+}
+
+/// Where a stage stands that is not trained.
+fn not_trained(status: RunStatus) -> &'static str {
+    match status {
+        RunStatus::Running => "still being trained",
+        RunStatus::Queued => "not trained yet: its run is under way",
+        RunStatus::Cancelled => "not trained to its end: its run was cancelled",
+        RunStatus::Interrupted => "not trained to its end: its run was interrupted",
+        RunStatus::Failed => "not trained to its end: its run failed",
+        RunStatus::NotStarted | RunStatus::Completed => "not trained",
     }
 }
 

@@ -95,7 +95,12 @@ pub fn trained_stage(manifest: &RunManifest, stage: u8) -> Result<&StageRecord> 
     if record.status == RunStatus::Completed {
         return Ok(record);
     }
-    Err(RunFolderError::StageNotTrained { run_id: manifest.run_id.clone(), stage })
+    // A stage that has not begun waits for the run, where that is under way.
+    let status = match record.status {
+        RunStatus::NotStarted if manifest.status.is_active() => RunStatus::Queued,
+        status => status,
+    };
+    Err(RunFolderError::StageNotTrained { run_id: manifest.run_id.clone(), stage, status })
 }
 
 /// The record of `stage` in `manifest`.
@@ -104,9 +109,9 @@ pub fn trained_stage(manifest: &RunManifest, stage: u8) -> Result<&StageRecord> 
 pub fn record_of(manifest: &RunManifest, stage: u8) -> Result<&StageRecord> {
     manifest.stages.iter().find(|record| record.stage == stage).ok_or_else(|| RunFolderError::NoSuchStage {
         found: stage,
-        allowed: match manifest.stages.len() {
-            1 => String::from("1, the run's only stage"),
-            count => format!("1 to {count}"),
+        allowed: match manifest.stages.as_slice() {
+            [only] => format!("{}, the run's only stage", only.stage),
+            stages => format!("1 to {}", stages.len()),
         },
     })
 }

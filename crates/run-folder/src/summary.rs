@@ -7,6 +7,7 @@ use greentune_core_config::{
     layout::RunLayout,
     manifest::{RunManifest, RunStatus, StageRecord},
     platform::PlatformKind,
+    quantities::sum,
 };
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -68,7 +69,7 @@ pub(crate) fn of(layout: &RunLayout, manifest: &RunManifest) -> RunSummary {
         platform: manifest.platform.kind,
         created_at: manifest.created_at,
         progress_percentage: progress_percentage(manifest),
-        carbon_emissions_kg: (!emissions.is_empty()).then(|| emissions.iter().sum()),
+        carbon_emissions_kg: (!emissions.is_empty()).then(|| sum(emissions)),
         stages: manifest.stages.iter().map(progress_of).collect(),
     }
 }

@@ -1,5 +1,7 @@
 //! The lines of `config/fine_tuning_config.toml`, from the registry of settings.
 
+use std::collections::BTreeMap;
+
 use greentune_core_config::resolve::{KeyDoc, Resolved, registry};
 use serde::Serialize;
 use serde_json::Value;
@@ -30,15 +32,18 @@ struct Key {
     literal: String,
     /// Whether the line takes effect, or stands there as a comment.
     active: bool,
+    /// Why it has this value; empty where nothing is to be said.
+    reason: String,
 }
 
 /// Every section of the file, in the registry's order.
-pub(crate) fn sections(resolved: &Resolved) -> Vec<Section> {
+pub(crate) fn sections(resolved: &Resolved, reasons: &BTreeMap<String, String>) -> Vec<Section> {
     let values = serde_json::to_value(&resolved.settings).unwrap_or_default();
     let mut sections: Vec<Section> = Vec::new();
     for doc in registry() {
         let (section, name) = doc.key.rsplit_once('.').unwrap_or(("", &doc.key));
-        let key = key(doc, name, &values, resolved);
+        let mut key = key(doc, name, &values, resolved);
+        key.reason = reasons.get(&doc.key).cloned().unwrap_or_default();
         match sections.last_mut() {
             Some(last) if last.name == section => last.keys.push(key),
             _ => sections.push(Section { name: section, keys: vec![key] }),
@@ -57,6 +62,7 @@ fn key(doc: &'static KeyDoc, name: &'static str, values: &Value, resolved: &Reso
         name,
         literal: literal(value).map(|value| value.to_string()).unwrap_or_default(),
         active: !value.is_null() && (asked_for || !(personal || FITTED.contains(&doc.key.as_str()))),
+        reason: String::new(),
     }
 }
 

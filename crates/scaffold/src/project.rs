@@ -1,12 +1,16 @@
 //! A fine-tuning project: its folders and files.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::Write,
     path::{Path, PathBuf},
 };
 
-use greentune_core_config::{layout::CONFIG_FILE, resolve::Resolved};
+use greentune_core_config::{
+    layout::CONFIG_FILE, lora_rate::learns_little, quantities::plain, resolve::Resolved, settings::Settings,
+};
+use serde::Serialize;
 use tera::{Context, Tera};
 
 use crate::{ScaffoldError, config_file::sections, markdown::inline};
@@ -36,6 +40,8 @@ pub struct ProjectSpec {
     pub folder: PathBuf,
     /// Its settings; those with a source are written out even where each person may have their own.
     pub resolved: Resolved,
+    /// Why settings have the value that they have, by dotted key: a sentence that the configuration says beside them.
+    pub reasons: BTreeMap<String, String>,
 }
 
 /// A project that was made.
@@ -86,11 +92,37 @@ fn render(spec: &ProjectSpec) -> Result<Vec<(&'static str, String, bool)>, Scaff
     tera.autoescape_on(Vec::<&'static str>::new());
     tera.add_raw_templates(FILES.iter().map(|(path, template, _)| (*path, *template)))?;
     let mut context = Context::new();
-    context.insert("sections", &sections(&spec.resolved));
+    context.insert("sections", &sections(&spec.resolved, &spec.reasons));
     context.insert("name", &inline(&settings.project.name));
     context.insert("description", &inline(&settings.project.description));
     context.insert("num_stages", &settings.training.num_stages);
+    context.insert("stages", &stages(settings));
     FILES.iter().map(|(path, _, executable)| Ok((*path, tera.render(path, &context)?, *executable))).collect()
+}
+
+/// What the README says of the stages' learning rates.
+fn stages(settings: &Settings) -> Vec<StageWords> {
+    let training = &settings.training;
+    let of = |number| {
+        let stage = training.stage(number);
+        StageWords {
+            number,
+            iterations: stage.iterations,
+            learning_rate: plain(stage.learning_rate),
+            is_low: learns_little(training, number),
+        }
+    };
+    (1..=training.num_stages).map(of).collect()
+}
+
+/// A stage in the README.
+#[derive(Debug, Serialize)]
+struct StageWords {
+    number: u8,
+    iterations: u64,
+    learning_rate: String,
+    /// Whether adapters hardly move at this rate.
+    is_low: bool,
 }
 
 fn staging_folder(parent: &Path) -> std::io::Result<tempfile::TempDir> {

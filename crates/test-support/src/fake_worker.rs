@@ -9,7 +9,7 @@ use std::{env, ffi::OsString, io, path::Path, process, thread, time::Duration};
 use greentune_core_config::{
     Problem, ProblemKind,
     evaluation::{EvaluatedModel, EvaluationReport},
-    event::{EventKind, StepMetrics},
+    event::{EmissionsSoFar, EventKind, StepMetrics},
     memory::{MemoryInputs, ModelShape},
     port::RunReporter,
     preparation::{DatasetPreparation, Histogram, LeakReport, PrepareTask, PreparedSplit},
@@ -18,6 +18,7 @@ use greentune_core_config::{
         CheckDataTask, CheckedDataset, DatasetCounts, DatasetInspection, DeviceReport, EvaluateTask,
         PlanFindings, PlanMeasurement, PlanStage, WorkerAnswer, WorkerTask,
     },
+    tuning::{StageTuning, Trial, TuneFindings},
 };
 use greentune_export::peft::{self, AdapterConfig, LoraPair};
 use greentune_workbench::worker::{Outcome, WorkerSession, read_task, write_answer};
@@ -155,11 +156,38 @@ fn do_task(mode: &str, task: &Path, answer: &Path) {
             records: Vec::new(),
         }),
         WorkerTask::Plan(task) => WorkerAnswer::Planned(Box::new(findings(task.measure))),
+        WorkerTask::Tune(_) => WorkerAnswer::Tuned(Box::new(tuned())),
         WorkerTask::ProbeDevices => WorkerAnswer::Devices {
             devices: vec![DeviceReport { device: "cpu".into(), available: true, detail: "fake".into() }],
         },
     };
     write_answer(answer, &reply).unwrap();
+}
+
+/// Two stages, of which the second has a larger batch.
+fn tuned() -> TuneFindings {
+    let stage = |stage, learning_rate, batch_size| StageTuning {
+        stage,
+        first_loss: 2.0,
+        trials: vec![Trial { learning_rate, batch_size, steps: 4, of_steps: 4, validation_loss: Some(0.5) }],
+        learning_rate,
+        batch_size,
+    };
+    let emissions = EmissionsSoFar {
+        stage: 0,
+        duration_seconds: 3.0,
+        energy_kwh: 1e-5,
+        emissions_kg_co2: 4e-6,
+        power_w: 12.0,
+        basis: String::from("modelled"),
+    };
+    TuneFindings {
+        device: String::from("fake"),
+        stages: vec![stage(1, 3e-4, 4), stage(2, 1e-4, 8)],
+        duration_seconds: 3.0,
+        emissions: Some(emissions),
+        not_metered: None,
+    }
 }
 
 /// Data sets of ten records; in the mode `refuses-data` none of them can be used.
@@ -201,6 +229,7 @@ fn findings(measure: bool) -> PlanFindings {
             power_w: Some(20.0),
             power_basis: "modelled".into(),
             power_uncertainty: 0.5,
+            power_factors: None,
         }),
     }
 }
@@ -231,6 +260,7 @@ fn fail_to_load() -> ! {
 /// What would come of a preparation of ten records, one of them a duplicate.
 fn prepared(task: PrepareTask) -> DatasetPreparation {
     DatasetPreparation {
+        tokens_counted: task.base_model_path.is_some(),
         schema: DatasetSchema::Alpaca,
         seed: task.seed,
         counts: DatasetCounts { read: 10, kept: 10, ..DatasetCounts::default() },

@@ -28,7 +28,7 @@ fn checked(dataset: &Path, task: &CheckDataTask, encoder: &Encoder) -> CheckedDa
     let mut counts = DatasetCounts::default();
     let goes_on = |counts: &DatasetCounts| counts.kept == 0 || counts.read < task.records;
     let read = Records::open(dataset, &task.settings).and_then(|mut records| {
-        read_while(&mut records, dataset, encoder, &mut counts, |_, _, _| Ok(()), goes_on)
+        read_while(&mut records, dataset, Some(encoder), &mut counts, |_, _, _| Ok(()), goes_on)
     });
     let usable = read.and_then(|is_complete| not_empty(dataset, &counts).map(|()| is_complete));
     let (is_complete, problem) = match usable {

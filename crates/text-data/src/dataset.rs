@@ -35,7 +35,7 @@ pub struct Dataset {
     pub counts: DatasetCounts,
 }
 
-/// Reads `path`, encodes each record and hands it to `keep` with the number of its row; what is read, used and
+/// Reads `path`, encodes each record (without an encoder it is an example of no tokens) and hands it to `keep` with the number of its row; what is read, used and
 /// dropped is added to `counts`, by which rows are numbered.
 ///
 /// # Errors
@@ -43,7 +43,7 @@ pub struct Dataset {
 pub(super) fn read(
     path: &Path,
     settings: &Settings,
-    encoder: &Encoder,
+    encoder: Option<&Encoder>,
     counts: &mut DatasetCounts,
     keep: impl FnMut(u64, &Record, Example) -> Result<(), DataError>,
 ) -> Result<(DatasetFormat, DatasetSchema), DataError> {
@@ -56,7 +56,7 @@ pub(super) fn read(
 pub(super) fn read_while(
     records: &mut Records<'_>,
     path: &Path,
-    encoder: &Encoder,
+    encoder: Option<&Encoder>,
     counts: &mut DatasetCounts,
     mut keep: impl FnMut(u64, &Record, Example) -> Result<(), DataError>,
     goes_on: impl Fn(&DatasetCounts) -> bool,
@@ -64,10 +64,12 @@ pub(super) fn read_while(
     for record in records.by_ref() {
         let row = counts.read;
         let encoded = match record? {
-            Ok(record) => match encoder.encode(&record)? {
-                Ok(example) => Ok((record, example)),
-                Err(fault) => Err(fault.at(path, record.line)),
-            },
+            Ok(record) => {
+                match encoder.map_or(Ok(Ok(Example::new(Vec::new(), []))), |to| to.encode(&record))? {
+                    Ok(example) => Ok((record, example)),
+                    Err(fault) => Err(fault.at(path, record.line)),
+                }
+            }
             Err(rejection) => Err(rejection),
         };
         count(counts, encoded.as_ref().map(|(_, example)| example));
@@ -105,7 +107,7 @@ impl Dataset {
     ) -> Result<Self, DataError> {
         let (mut examples, mut counts) = (Examples::new(spill), DatasetCounts::default());
         let keep = |_, _: &Record, example: Example| examples.push(&example);
-        let (format, schema) = read(path, settings, encoder, &mut counts, keep)?;
+        let (format, schema) = read(path, settings, Some(encoder), &mut counts, keep)?;
         not_empty(path, &counts)?;
         Ok(Self { path: path.to_owned(), format, schema, examples, counts })
     }

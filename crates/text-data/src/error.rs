@@ -257,7 +257,7 @@ impl DataError {
             }
             Self::TemplateNotPrefix { .. } => "set dataset.prompt_template, which is used instead of it",
             Self::MixedSchemas { .. } => "prepare them apart, or set dataset.schema",
-            Self::Exists { .. } => "name another folder, or replace it with --force (force = true)",
+            Self::Exists { .. } => "name another folder, or replace it with force = true",
             Self::WritesInput { .. } => "name another folder for what is written",
             Self::Changed { .. } => "prepare it again once nothing writes to it any more",
             Self::Unwritable { .. } => "check the folder's permissions and the disk",

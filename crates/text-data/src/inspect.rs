@@ -32,7 +32,7 @@ pub fn inspect(task: &InspectTask) -> Result<DatasetInspection, DataError> {
         }
         Ok(())
     };
-    let (format, schema) = dataset::read(&task.dataset, &task.settings, &encoder, &mut counts, keep)?;
+    let (format, schema) = dataset::read(&task.dataset, &task.settings, Some(&encoder), &mut counts, keep)?;
     dataset::not_empty(&task.dataset, &counts)?;
     lengths.sort_unstable();
     Ok(DatasetInspection {

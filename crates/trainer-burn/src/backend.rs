@@ -1,7 +1,7 @@
 //! The one place where backends are instantiated, and where the device is chosen at run time.
 
 use burn::backend::{Autodiff, Flex, flex::FlexDevice};
-use greentune_carbon::Surroundings;
+use greentune_carbon::MeterEnvironment;
 use greentune_core_config::{
     evaluation::{ClassificationReport, EvaluationReport},
     layout::RunLayout,
@@ -9,6 +9,7 @@ use greentune_core_config::{
     port::RunReporter,
     settings::{Device, Settings, Task},
     task::{DeviceReport, EvaluateTask, PlanFindings, PlanTask},
+    tuning::{TuneFindings, TuneTask},
 };
 
 use crate::{error::TrainError, evaluate, ops::Packing, stage::Outcome, training, vision};
@@ -80,7 +81,7 @@ pub fn train(
     manifest: &RunManifest,
     layout: &RunLayout,
     stages: &[u8],
-    surroundings: &Surroundings,
+    surroundings: &MeterEnvironment,
     reporter: &mut dyn RunReporter,
 ) -> Result<Outcome, TrainError> {
     let chosen = choose(&manifest.settings)?;
@@ -137,6 +138,25 @@ pub fn plan(task: &PlanTask, manifest: &RunManifest, layout: &RunLayout) -> Resu
     let chosen = choose(&manifest.settings)?;
     let (name, on_cpu) = (name_of(chosen), chosen == Chosen::Cpu);
     on!(chosen, |B, device| training::plan::find::<B>(task, manifest, layout, &device, &name, on_cpu))
+}
+
+/// Tries learning rates on the device that the run's settings ask for; `surroundings` are its meter's.
+pub fn tune(
+    task: &TuneTask,
+    manifest: &RunManifest,
+    layout: &RunLayout,
+    surroundings: &MeterEnvironment,
+) -> Result<TuneFindings, TrainError> {
+    let chosen = choose(&manifest.settings)?;
+    let name = name_of(chosen);
+    let stages: Vec<u8> = (1..=manifest.settings.training.num_stages).collect();
+    let mut largest = manifest.clone();
+    let batch_size = task.batch_sizes.iter().copied().max().unwrap_or(0);
+    let training = &mut largest.settings.training;
+    training.stage1.batch_size = training.stage1.batch_size.max(batch_size);
+    training.stage2.batch_size = training.stage2.batch_size.max(batch_size);
+    training::plan::check_memory(&largest, layout, &stages, chosen == Chosen::Cpu)?;
+    on!(chosen, |B, device| training::tune::find::<B>(task, manifest, layout, surroundings, &device, &name))
 }
 
 /// Every device kind and whether this binary can train on it here.

@@ -12,7 +12,7 @@ use crate::ops::Packing;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum TrainError {
-    /// A file or folder of the base model is missing or broken.
+    /// A file of weights is missing or broken.
     #[error("{}: {message}", path.display())]
     Model {
         /// Stable code, such as `model.not_found`.
@@ -24,6 +24,9 @@ pub enum TrainError {
         /// What to do next.
         hint: &'static str,
     },
+    /// The base model's folder cannot be used.
+    #[error(transparent)]
+    Folder(#[from] greentune_model_folder::ModelFolderError),
     /// The data cannot be used.
     #[error(transparent)]
     Data(#[from] DataError),
@@ -113,6 +116,7 @@ impl Diagnostic for TrainError {
                     .with_hint(*hint)
                     .at(Location { file: Some(path.clone()), ..Location::default() })
             }
+            Self::Folder(error) => error.problem(),
             Self::Data(error) => error.problem(),
             Self::Images(error) => error.problem(),
             Self::Selection(error) => {

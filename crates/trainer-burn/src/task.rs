@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use greentune_carbon::MeterEnvironment;
 use greentune_core_config::{
     Diagnostic, Problem,
     layout::RunLayout,
@@ -15,8 +16,9 @@ use crate::backend;
 /// Reads the manifest of the run in a folder, and where its files are.
 pub type ReadRun<'a> = &'a dyn Fn(&Path) -> Result<(RunManifest, RunLayout), Problem>;
 
-/// Performs a task. A problem is an answer too. `read_run` reads the run that the task is about, if it is about one.
-pub fn answer(task: &WorkerTask, read_run: ReadRun<'_>) -> WorkerAnswer {
+/// Performs a task. A problem is an answer too. `read_run` reads the run that the task is about, if it is about one;
+/// `surroundings` are those of a meter.
+pub fn answer(task: &WorkerTask, read_run: ReadRun<'_>, surroundings: &MeterEnvironment) -> WorkerAnswer {
     let failed = |problem: Problem| WorkerAnswer::Failed { problem };
     match task {
         WorkerTask::ProbeDevices => WorkerAnswer::Devices { devices: backend::devices() },
@@ -37,6 +39,12 @@ pub fn answer(task: &WorkerTask, read_run: ReadRun<'_>) -> WorkerAnswer {
                 backend::plan(task, &manifest, &layout).map_err(|error| error.problem())
             });
             planned.map_or_else(failed, |findings| WorkerAnswer::Planned(Box::new(findings)))
+        }
+        WorkerTask::Tune(task) => {
+            let tuned = read_run(&task.run_folder).and_then(|(manifest, layout)| {
+                backend::tune(task, &manifest, &layout, surroundings).map_err(|error| error.problem())
+            });
+            tuned.map_or_else(failed, |findings| WorkerAnswer::Tuned(Box::new(findings)))
         }
         WorkerTask::Evaluate(task) => {
             let evaluated = read_run(&task.run_folder).and_then(|(manifest, layout)| {

@@ -6,6 +6,7 @@ use std::{
 };
 
 use greentune_core_config::{model::ModelConfig, settings::ModelType};
+use greentune_model_folder::{ModelFolder, ModelFolderError, ModelWeights, read_config};
 use greentune_platforms_kaggle_hf::hub::Snapshot;
 use serde_json::{Map, Value, json};
 
@@ -40,8 +41,8 @@ pub(crate) struct BaseModel {
     pub recognised_by_tensors: bool,
     /// The commit on the Hub, when it came from there.
     pub commit: Option<String>,
-    /// What the user should know of how it was found.
-    pub note: Option<String>,
+    /// What the user should know of how it was found, and of what of it is used.
+    pub notes: Vec<String>,
     config: Map<String, Value>,
     weights: Vec<PathBuf>,
 }
@@ -50,40 +51,28 @@ impl BaseModel {
     /// The model in `folder`, which the settings say to be of `family`.
     ///
     /// Errors: the folder, `config.json`, weights or tokenizer are missing; the architecture or a feature of it is not
-    /// supported; it is of another family.
+    /// supported; it is quantised; tensors are missing or of another shape; it is of another family.
     pub(crate) fn detect(folder: &Path, family: ModelType) -> Result<Self> {
-        let missing = |reason: &str| WorkbenchError::BaseModelMissing {
-            path: folder.to_owned(),
-            reason: reason.to_owned(),
-        };
-        if !folder.is_dir() {
-            return Err(missing("the folder does not exist"));
-        }
+        check_folder(folder)?;
         let path = config_path(folder);
-        if !path.is_file() {
-            return Err(missing("config.json is missing"));
-        }
         let config: Map<String, Value> = json::read(&path)?;
-        let weights = weight_files(folder);
-        if weights.is_empty() {
-            return Err(missing("there is no *.safetensors file"));
-        }
+        let model = ModelFolder::open(folder).map_err(refused)?;
         if !folder.join("tokenizer.json").is_file() {
-            return Err(missing("tokenizer.json is missing"));
+            return Err(missing(folder, "tokenizer.json is missing"));
         }
-        let model = understood(folder, &path)?;
-        let architecture = model.architecture.model_type;
-        if family != ModelType::Custom && family != model.architecture.family {
+        let found = model.config();
+        let architecture = found.architecture.model_type;
+        if family != ModelType::Custom && family != found.architecture.family {
             return Err(WorkbenchError::BaseModelFamily { path, found: architecture, family });
         }
         Ok(Self {
             folder: folder.to_owned(),
             architecture,
-            recognised_by_tensors: model.recognised_by_tensors,
+            recognised_by_tensors: found.recognised_by_tensors,
             commit: None,
-            note: None,
+            notes: model.notes().to_vec(),
             config,
-            weights,
+            weights: model.weights().paths().map(Path::to_path_buf).collect(),
         })
     }
 
@@ -95,12 +84,22 @@ impl BaseModel {
         let note = lookup_problem.map(|reason| {
             format!("the base model is the one in the cache, commit {commit}; whether there is a newer one is not known: {reason}")
         });
-        Ok(Self { commit: Some(commit), note, ..Self::detect(&folder, family)? })
+        let mut model = Self { commit: Some(commit), ..Self::detect(&folder, family)? };
+        model.notes.extend(note);
+        Ok(model)
     }
 
-    /// Its `config.json`.
-    pub(crate) fn config_path(&self) -> PathBuf {
-        config_path(&self.folder)
+    /// The files that training depends on: configuration, weights, tokenizer and chat template.
+    pub(crate) fn files(&self) -> impl Iterator<Item = PathBuf> {
+        const TEXTS: [&str; 4] =
+            ["config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"];
+        let texts = TEXTS.map(|name| self.folder.join(name)).into_iter().filter(|path| path.is_file());
+        texts.chain(self.weights.iter().cloned())
+    }
+
+    /// Width of its residual stream.
+    pub(crate) fn hidden_size(&self) -> Option<u64> {
+        self.config.get("hidden_size")?.as_u64()
     }
 
     /// What `config/model_config.json` says of it.
@@ -116,7 +115,7 @@ impl BaseModel {
             "model_type": self.architecture,
             "architectures": self.config.get("architectures"),
             "sizes": sizes,
-            "weight_files": self.weights.len(),
+            "weight_files": self.weights.iter().filter(|file| is_safetensors(file)).count(),
             "weight_bytes": bytes,
             "chat_template": has_chat_template(&self.folder),
         })
@@ -135,21 +134,37 @@ fn config_path(folder: &Path) -> PathBuf {
     folder.join("config.json")
 }
 
-/// What `config.json` means, with the help of the tensors when it names no known architecture.
-fn understood(folder: &Path, path: &Path) -> Result<ModelConfig> {
-    let text = fs::read_to_string(path).map_err(WorkbenchError::file("read", path))?;
-    let parsed =
-        ModelConfig::parse(&text, None).or_else(|error| match greentune_export::tensor_shapes(folder) {
-            Ok(tensors) if error.is_unsupported() => ModelConfig::parse(&text, Some(&tensors)),
-            _ => Err(error),
-        });
-    parsed.map_err(|error| WorkbenchError::BaseModelConfig { path: path.to_owned(), error })
+/// Checks that `folder` can be a base model, as far as its `config.json` tells.
+pub(crate) fn check_folder(folder: &Path) -> Result<()> {
+    if !folder.is_dir() {
+        return Err(missing(folder, "the folder does not exist"));
+    }
+    if !config_path(folder).is_file() {
+        return Err(missing(folder, "config.json is missing"));
+    }
+    read_config(folder).map(|_| ()).map_err(refused)
 }
 
-fn weight_files(folder: &Path) -> Vec<PathBuf> {
-    let is_weights = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "safetensors");
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.map(|entry| entry.path()).filter(is_weights).collect()
+/// The files that adapters are merged into in `folder`: configuration and weights.
+pub(crate) fn files_of(folder: &Path) -> Result<Vec<PathBuf>> {
+    let weights = ModelWeights::open(folder).map_err(refused)?;
+    Ok(std::iter::once(config_path(folder)).chain(weights.paths().map(Path::to_path_buf)).collect())
+}
+
+fn missing(folder: &Path, reason: &str) -> WorkbenchError {
+    WorkbenchError::BaseModelMissing { path: folder.to_owned(), reason: reason.to_owned() }
+}
+
+fn refused(error: ModelFolderError) -> WorkbenchError {
+    match error {
+        ModelFolderError::Config { path, error } => WorkbenchError::BaseModelConfig { path, error },
+        ModelFolderError::NoWeights { folder } => missing(&folder, "there is no *.safetensors file"),
+        error => WorkbenchError::reported(error),
+    }
+}
+
+fn is_safetensors(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "safetensors")
 }
 
 fn has_chat_template(folder: &Path) -> bool {

@@ -4,7 +4,7 @@
 //! (`monitor_command`, `command_examples`, `next_steps`, the card's recipe), and on the command line itself, it is
 //! worded here. That each command is one is tested against the command line's own parser.
 
-use greentune_core_config::Suggestion;
+use greentune_core_config::{Problem, Suggestion};
 use serde_json::Value;
 
 /// How an argument is written.
@@ -14,7 +14,7 @@ enum Form {
     Word,
     /// A list after `--`.
     Rest,
-    /// `--flag VALUE`.
+    /// `--flag VALUE`, the values of a list separated by commas.
     Flag(&'static str),
     /// `--flag`, when the argument is this.
     Switch(bool, &'static str),
@@ -50,8 +50,9 @@ const COMMANDS: &[Command] = {
             "new",
             &[
                 ("project_name", Word),
+                ("base_model_config/local_path", Flag("--base-model")),
                 ("description", Flag("--description")),
-                ("output_dir", Flag("--output-dir")),
+                ("output_dir", Flag("--to")),
             ],
         ),
         command_of(
@@ -59,7 +60,7 @@ const COMMANDS: &[Command] = {
             "data prepare",
             &[
                 ("datasets", Word),
-                ("output_dir", Flag("--out")),
+                ("output_dir", Flag("--to")),
                 ("seed", Flag("--seed")),
                 ("train_split", Flag("--train")),
                 ("validation_split", Flag("--validation")),
@@ -88,6 +89,16 @@ const COMMANDS: &[Command] = {
             ],
         ),
         command_of("plan_training", "runs plan", &[RUN, ("measure", Switch(true, "--measure"))]),
+        command_of(
+            "tune_training",
+            "runs tune",
+            &[
+                RUN,
+                ("steps", Flag("--steps")),
+                ("learning_rates", Flag("--learning-rate")),
+                ("batch_sizes", Flag("--batch-size")),
+            ],
+        ),
         command_of("list_runs", "runs list", &[]),
         command_of("show_run", "runs show", &[RUN]),
         command_of("sync_tracking", "runs sync", &[RUN]),
@@ -99,6 +110,10 @@ const COMMANDS: &[Command] = {
                 ("model", Flag("--model")),
                 ("dataset", Flag("--dataset")),
                 ("ast_config", Presence("--ast")),
+                ("ast_config/target_activation_rate", Flag("--target-activation-rate")),
+                ("ast_config/entropy_weight", Flag("--entropy-weight")),
+                ("ast_config/policy", Flag("--policy")),
+                ("ast_config/warmup_epochs", Flag("--warmup-epochs")),
                 ("baseline", Switch(true, "--baseline")),
                 ("epochs", Flag("--epochs")),
                 ("seed", Flag("--seed")),
@@ -106,6 +121,7 @@ const COMMANDS: &[Command] = {
                 ("learning_rate", Flag("--learning-rate")),
                 ("override_params/ast.warmup_epochs", Flag("--warmup-epochs")),
                 ("override_params", Settings),
+                ("idempotency_key", Flag("--idempotency-key")),
             ],
         ),
         command_of(
@@ -118,13 +134,21 @@ const COMMANDS: &[Command] = {
                 ("model", Flag("--model")),
                 ("dataset", Flag("--dataset")),
                 ("ast_config", Presence("--ast")),
+                ("ast_config/target_activation_rate", Flag("--target-activation-rate")),
+                ("ast_config/entropy_weight", Flag("--entropy-weight")),
+                ("ast_config/policy", Flag("--policy")),
+                ("ast_config/warmup_epochs", Flag("--warmup-epochs")),
                 ("baseline", Switch(true, "--baseline")),
                 ("epochs", Flag("--epochs")),
                 ("seed", Flag("--seed")),
                 ("batch_size", Flag("--batch-size")),
                 ("learning_rate", Flag("--learning-rate")),
+                ("override_params/ast.warmup_epochs", Flag("--warmup-epochs")),
+                ("override_params", Settings),
+                ("idempotency_key", Flag("--idempotency-key")),
                 ("async_mode", Switch(true, "--detach")),
                 ("memory_check", Switch(false, "--no-memory-check")),
+                ("accept_changed_inputs", Switch(true, "--accept-changed-inputs")),
             ],
         ),
         command_of(
@@ -134,6 +158,7 @@ const COMMANDS: &[Command] = {
                 RUN,
                 ("async_mode", Switch(true, "--detach")),
                 ("memory_check", Switch(false, "--no-memory-check")),
+                ("accept_changed_inputs", Switch(true, "--accept-changed-inputs")),
                 ("budget_kg", Flag("--budget-kg")),
                 ("budget_kwh", Flag("--budget-kwh")),
             ],
@@ -181,7 +206,7 @@ const COMMANDS: &[Command] = {
                 ("template", Flag("--template")),
                 ("baseline_run_id", Flag("--baseline")),
                 ("output_path", Flag("--to")),
-                ("overwrite", Switch(true, "--overwrite")),
+                ("overwrite", Switch(true, "--force")),
             ],
         ),
         command_of("get_emissions_summary", "emissions summary", &[RUN]),
@@ -193,7 +218,7 @@ const COMMANDS: &[Command] = {
             "track_emissions",
             "emissions track",
             &[
-                ("output_file", Flag("--output-file")),
+                ("output_file", Flag("--to")),
                 ("project_name", Flag("--project-name")),
                 ("country_iso_code", Flag("--country")),
                 ("region", Flag("--region")),
@@ -247,6 +272,57 @@ pub fn command(suggestion: &Suggestion) -> String {
     parts.join(" ")
 }
 
+/// How the command that performs `operation` calls `argument`, a field of the request such as `output_path` or
+/// `training_data.train_dataset`: `--to`, or `RUN` for a word without a flag.
+pub fn flag_of(operation: &str, argument: &str) -> Option<String> {
+    let path = argument.replace('.', "/");
+    let (_, form) = find(operation)?.arguments.iter().find(|(name, _)| *name == path)?;
+    Some(match form {
+        Form::Flag(flag) | Form::Switch(_, flag) | Form::Presence(flag) => (*flag).to_owned(),
+        Form::Settings => String::from("--set"),
+        Form::Word if argument.starts_with("dataset") => String::from("FILE"),
+        Form::Word | Form::Rest => argument.trim_end_matches("_id").to_uppercase(),
+    })
+}
+
+/// `problem` of `operation` as the command line says it: flags instead of the request's fields.
+#[must_use]
+pub fn in_flags(operation: &str, mut problem: Problem) -> Problem {
+    problem.message = text_in_flags(operation, &problem.message);
+    problem.hint = problem.hint.map(|hint| text_in_flags(operation, &hint));
+    for suggestion in &mut problem.suggestions {
+        suggestion.purpose = text_in_flags(&suggestion.operation, &suggestion.purpose);
+    }
+    let key = problem.location.as_mut().and_then(|location| location.key.as_mut());
+    if let Some(key) = key
+        && let Some(flag) = flag_of(operation, key)
+    {
+        *key = flag;
+    }
+    problem.problems = problem.problems.into_iter().map(|single| in_flags(operation, single)).collect();
+    problem
+}
+
+/// Fields in `text` as flags, where they cannot be words of English: those with `_`, and those that are set to true.
+fn text_in_flags(operation: &str, text: &str) -> String {
+    let is_of_name = |c: char| c.is_ascii_alphanumeric() || "_./-".contains(c);
+    let mut written = String::new();
+    let mut rest = text;
+    while let Some(begin) = rest.find(is_of_name) {
+        let end = rest[begin..].find(|c| !is_of_name(c)).map_or(rest.len(), |length| begin + length);
+        let (name, after) = (rest[begin..end].trim_end_matches('.'), &rest[end..]);
+        let is_set = after.strip_prefix(" = true");
+        let flag = flag_of(operation, name).filter(|_| name.contains('_') || is_set.is_some());
+        written.push_str(&rest[..begin]);
+        match flag {
+            Some(flag) => written.push_str(&(flag + &rest[begin + name.len()..end])),
+            None => written.push_str(&rest[begin..end]),
+        }
+        rest = is_set.filter(|_| flag_of(operation, name).is_some()).unwrap_or(after);
+    }
+    written + rest
+}
+
 fn find(operation: &str) -> Option<&'static Command> {
     COMMANDS.iter().find(|command| command.operation == operation)
 }
@@ -257,7 +333,7 @@ fn written(form: Form, value: &Value, has_flag: &dyn Fn(&str) -> bool) -> Vec<St
         Form::Rest => {
             [String::from("--")].into_iter().chain(texts(value).iter().map(|text| word(text))).collect()
         }
-        Form::Flag(flag) => vec![flag.to_owned(), word(&text(value))],
+        Form::Flag(flag) => vec![flag.to_owned(), word(&texts(value).join(","))],
         Form::Switch(when, flag) if *value == Value::Bool(when) => vec![flag.to_owned()],
         Form::Presence(flag) => vec![flag.to_owned()],
         Form::Switch(..) => Vec::new(),
@@ -280,7 +356,7 @@ fn text(value: &Value) -> String {
 }
 
 /// `text` as one word of a POSIX shell.
-fn word(text: &str) -> String {
+pub fn word(text: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,".contains(c);
     if !text.is_empty() && text.chars().all(is_plain) {
         return text.to_owned();
@@ -299,6 +375,25 @@ mod tests {
         assert_eq!(word("data/a.jsonl"), "data/a.jsonl");
         assert_eq!(word("it's $HOME"), r"'it'\''s $HOME'");
         assert_eq!(word(""), "''");
+    }
+
+    #[test]
+    fn problems_name_flags_instead_of_fields() {
+        let of = |operation: &str, text: &str| text_in_flags(operation, text);
+        assert_eq!(
+            of("create_model_card", "a path where nothing is, or any file with overwrite = true"),
+            "a path where nothing is, or any file with --force"
+        );
+        assert_eq!(of("create_model_card", "baseline_run_id: found x"), "--baseline: found x");
+        assert_eq!(of("create_model_card", "the template of run_id."), "the template of RUN.");
+        assert_eq!(of("prepare_dataset", "replace it with --force"), "replace it with --force");
+        assert_eq!(of("export_model", "/data/export_path/x stays"), "/data/export_path/x stays");
+        let flag = flag_of("configure_training_run", "training_data.stage2_train_dataset");
+        assert_eq!(flag.as_deref(), Some("--stage2-train"));
+        let problem = Problem::new(greentune_core_config::ProblemKind::InvalidInput, "x", "no file")
+            .at_key("test_dataset");
+        let key = in_flags("evaluate_model", problem).location.and_then(|location| location.key);
+        assert_eq!(key.as_deref(), Some("--test"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
-use greentune_carbon::Surroundings;
+use greentune_carbon::MeterEnvironment;
 use greentune_core_config::resolve::Argument;
 
 use crate::{HubSettings, TrackingConfig};
@@ -31,7 +31,7 @@ pub struct WorkbenchConfig {
     /// The Hugging Face Hub, its cache and who asks; without more the public Hub and a cache in `home`.
     pub hub: HubSettings,
     /// What surrounds a meter; by default no live figures of carbon intensity are had, and all GPUs count.
-    pub meter: Surroundings,
+    pub meter: MeterEnvironment,
     /// Trackers as the environment names them.
     pub tracking: TrackingConfig,
 }
@@ -51,7 +51,7 @@ impl WorkbenchConfig {
             arguments: Vec::new(),
             allowed_roots: None,
             user_home: None,
-            meter: Surroundings::default(),
+            meter: MeterEnvironment::default(),
             tracking: TrackingConfig::default(),
         }
     }

@@ -55,15 +55,17 @@ pub enum WorkbenchError {
         roots: Vec<PathBuf>,
     },
     /// A file that a request names does not exist or is not a file.
-    #[error("{key}: no file at {}", path.display())]
+    #[error("no file at {}", path.display())]
     MissingFile {
         /// The request's field.
         key: String,
         /// The path as resolved.
         path: PathBuf,
+        /// Whether it was given relative to the project.
+        of_project: bool,
     },
     /// A request field with a value that is not allowed.
-    #[error("{key}: found {found}, allowed: {allowed}")]
+    #[error("found {found}, allowed: {allowed}")]
     InvalidValue {
         /// The request's field.
         key: &'static str,
@@ -81,7 +83,7 @@ pub enum WorkbenchError {
         reason: String,
     },
     /// A base model that cannot be trained, or whose `config.json` is wrong.
-    #[error("{}: {}", path.display(), error.message)]
+    #[error("{}", error.message)]
     BaseModelConfig {
         /// The model's `config.json`.
         path: PathBuf,
@@ -97,6 +99,12 @@ pub enum WorkbenchError {
         found: &'static str,
         /// What the settings say.
         family: ModelType,
+    },
+    /// A base model that is not the one that a run was trained on.
+    #[error("{} is not what the run was trained on: its SHA-256 is not the one that the run recorded", path.display())]
+    BaseModelChanged {
+        /// The file of the base model.
+        path: PathBuf,
     },
     /// Something that this version cannot do.
     #[error("{what} is not available yet")]
@@ -122,12 +130,28 @@ pub enum WorkbenchError {
         /// The projects.
         projects: Vec<PathBuf>,
     },
+    /// A name, or the beginning of one, that several runs have.
+    #[error("{named:?} names several runs: {}", some_of(candidates))]
+    AmbiguousName {
+        /// The name as given.
+        named: String,
+        /// Ids of the runs, the newest first.
+        candidates: Vec<String>,
+    },
     /// The run's work is done.
     #[error("the run {0} is completed")]
     AlreadyCompleted(String),
     /// The run must be completed for what was asked.
     #[error("the run {run_id} is {}, not completed", status.to_string().replace('_', " "))]
     NotCompleted {
+        /// The run.
+        run_id: String,
+        /// Where it stands.
+        status: RunStatus,
+    },
+    /// The run was started, and must not have been for what was asked.
+    #[error("the run {run_id} was started and is {}", status.to_string().replace('_', " "))]
+    AlreadyStarted {
         /// The run.
         run_id: String,
         /// Where it stands.
@@ -264,11 +288,13 @@ impl WorkbenchError {
             Self::BaseModelConfig { error, .. } if error.is_unsupported() => (Unsupported, error.code),
             Self::BaseModelConfig { error, .. } => (InvalidInput, error.code),
             Self::BaseModelFamily { .. } => (InvalidInput, "model.family"),
+            Self::BaseModelChanged { .. } => (Conflict, "model.changed"),
             Self::NotAvailableYet { .. } => (Unsupported, "feature.unavailable"),
             Self::UnknownRun { .. } => (NotFound, "run.unknown"),
-            Self::AmbiguousRun { .. } => (Conflict, "run.ambiguous"),
+            Self::AmbiguousRun { .. } | Self::AmbiguousName { .. } => (Conflict, "run.ambiguous"),
             Self::AlreadyCompleted(_) => (Conflict, "run.completed"),
             Self::NotCompleted { .. } => (Conflict, "run.not_completed"),
+            Self::AlreadyStarted { .. } => (Conflict, "run.started"),
             Self::NotStarted(_) => (Conflict, "run.not_started"),
             Self::CannotCompare { .. } => (InvalidInput, "compare.not_comparable"),
             Self::BudgetSpent { .. } => (Conflict, "carbon.budget_spent"),
@@ -296,7 +322,9 @@ impl WorkbenchError {
             Self::OutsideAllowedRoots { .. } => {
                 "use a path in one of these folders, or start the server with another root"
             }
-            Self::MissingFile { .. } => "relative paths are taken from the project's folder",
+            Self::MissingFile { of_project: true, .. } => {
+                "relative paths are taken from the project's folder"
+            }
             Self::BaseModelMissing { .. } => {
                 "set base_model.local_path to a folder with config.json, *.safetensors and tokenizer.json, or \
                  base_model.model_id alone to a model of the Hugging Face Hub"
@@ -305,9 +333,17 @@ impl WorkbenchError {
                 "choose a base model of a supported architecture, with its unchanged config.json"
             }
             Self::BaseModelFamily { .. } => "set base_model.type to its family, or to custom",
+            Self::BaseModelChanged { .. } => {
+                "put the base model back as it was, or export the adapters alone; merged into another base they \
+                 would be another model"
+            }
             Self::NotAvailableYet { instead, .. } | Self::CannotCompare { instead, .. } => instead,
             Self::AmbiguousRun { .. } => "say which project is meant",
+            Self::AmbiguousName { .. } => "give the id of the one that is meant; the newest is first",
             Self::AlreadyCompleted(_) => "evaluate or export it, or configure a new run to train again",
+            Self::AlreadyStarted { .. } => {
+                "its settings are those that it trains with: configure a new run and tune that"
+            }
             Self::Store { .. } => "the index can be deleted: it is rebuilt from the run folders",
             Self::BudgetSpent { .. } => "nothing is lost",
             Self::NoLiveSource => {
@@ -365,6 +401,14 @@ fn place(path: &std::path::Path) -> String {
 
 fn list(paths: &[PathBuf]) -> String {
     paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// The first ten of `ids`.
+fn some_of(ids: &[String]) -> String {
+    const MOST: usize = 10;
+    let first = ids.iter().take(MOST).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let more = ids.len().saturating_sub(MOST);
+    if more > 0 { format!("{first} and {more} more") } else { first }
 }
 
 fn nearest_words(nearest: &[String]) -> String {

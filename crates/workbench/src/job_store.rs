@@ -100,23 +100,6 @@ impl JobStore {
         self.insert(run, &manifest::read(run)?)
     }
 
-    /// The run `run_id`, wherever it lies. Rows whose folder is gone are dropped.
-    ///
-    /// Errors: the id is unknown (with the nearest ones), or several projects have it.
-    pub(crate) fn find(&self, run_id: &str) -> Result<RunLayout> {
-        ids::check_run_id(run_id)?;
-        let known = self.all()?;
-        let found: Vec<_> = known.iter().filter(|run| run.run_id() == run_id).collect();
-        match found.as_slice() {
-            [] => Err(unknown_run(run_id, &known)),
-            [run] => Ok((*run).clone()),
-            several => {
-                let projects = several.iter().map(|run| run.project().root().to_owned()).collect();
-                Err(WorkbenchError::AmbiguousRun { run_id: run_id.to_owned(), projects })
-            }
-        }
-    }
-
     /// Every run whose folder is still there, newest first. Other rows are dropped.
     pub(crate) fn all(&self) -> Result<Vec<RunLayout>> {
         let mut statement = self

@@ -21,9 +21,10 @@ use greentune_run_folder::{
 };
 
 use crate::{
-    Result, Workbench, WorkbenchError, carbon_watch, out_of_memory,
+    Result, Workbench, WorkbenchError, carbon_watch, inputs, out_of_memory,
     platform::Platforms,
     run::{Run, explain_end},
+    sent_before::{Kept, SentRequest, key_of},
 };
 
 /// Time between two looks at the files of a run on this machine.
@@ -55,6 +56,8 @@ pub(crate) struct Overrides {
     pub budget_kwh: Option<f64>,
     /// Where it trains from now on; where it did when absent.
     pub platform: Option<PlatformKind>,
+    /// Train although inputs are not what the run was configured with.
+    pub accept_changed_inputs: bool,
 }
 
 impl Overrides {
@@ -89,6 +92,8 @@ pub(crate) struct Launched {
     pub job: Job,
     /// Whether it was trained before.
     pub resumed: bool,
+    /// Whether an earlier request of the same key launched it.
+    pub repeated: bool,
     /// Seconds it will take, when something comparable was trained.
     pub estimated_seconds: Option<f64>,
     platform: Arc<dyn Platform>,
@@ -143,11 +148,63 @@ impl Workbench {
         let estimated = || platform.quote(&run.layout, &queued).ok()?.seconds;
         Ok(Launched {
             job,
+            repeated: false,
             resumed: !run.events.is_empty(),
             estimated_seconds: own_pace.or_else(estimated),
             after_seq: run.events.last().map(|event| event.seq),
             layout: run.layout,
             platform,
+        })
+    }
+
+    /// The same for a request with `key`: one that has launched the run before is answered with that, whatever became of
+    /// it.
+    pub(crate) fn launch_once(
+        &self,
+        project: Option<&Path>,
+        run_id: &str,
+        demand: Demand,
+        overrides: Overrides,
+        key: &str,
+    ) -> Result<Launched> {
+        let layout = self.find_run(project, run_id)?;
+        let _lock = self.lock_requests()?;
+        let is_of_key = || key_of(&layout).as_deref() == Some(key);
+        if is_of_key() && self.status_of(&layout)? != RunStatus::NotStarted {
+            return self.launched_before(layout);
+        }
+        // Kept before the worker begins, which tidies the folder up.
+        let before = Kept::of(&layout);
+        let is_new = !is_of_key() && !self.status_of(&layout)?.is_active();
+        if is_new {
+            SentRequest::new(Some(key), &layout.run_id())?.keep(&layout)?;
+        }
+        match self.launch(project, run_id, demand, overrides) {
+            // Somebody with the same key was a moment faster.
+            Err(WorkbenchError::RunFolder(RunFolderError::AlreadyRunning { .. })) if is_of_key() => {
+                self.launched_before(layout)
+            }
+            launched => {
+                if launched.is_err() && is_new {
+                    before.restore(&layout)?;
+                }
+                launched
+            }
+        }
+    }
+
+    /// The run at `layout`, as an earlier request launched it.
+    fn launched_before(&self, layout: RunLayout) -> Result<Launched> {
+        let (manifest, estimated_seconds) =
+            self.look(&layout, |view| (view.manifest().clone(), view.remaining_seconds()))?;
+        Ok(Launched {
+            platform: Arc::clone(self.platforms().get(manifest.platform.kind)?),
+            job: manifest.platform,
+            repeated: true,
+            resumed: false,
+            estimated_seconds,
+            after_seq: None,
+            layout,
         })
     }
 
@@ -161,6 +218,11 @@ impl Workbench {
         overrides.apply(&mut queued);
         self.platforms().get(queued.platform.kind)?;
         carbon_watch::refuse_spent(&queued)?;
+        let changed = inputs::changed(&queued)?;
+        if !changed.is_empty() && !overrides.accept_changed_inputs {
+            return Err(inputs::refusal(&queued.run_id, demand == Demand::Again, &changed));
+        }
+        inputs::accept(&mut queued, changed);
         out_of_memory::refuse_too_large(&queued)?;
         Ok(queued)
     }
@@ -194,7 +256,7 @@ impl Launched {
                 return Ok(status);
             }
             if !status.is_active() {
-                return Err(self.died(workbench).await?);
+                return Err(self.unexpected_end(workbench).await?);
             }
             tokio::time::sleep(self.pause()).await;
         }
@@ -218,10 +280,10 @@ impl Launched {
         match status {
             RunStatus::Failed => match self.manifest(workbench).await?.problem {
                 Some(problem) => Err(problem.into()),
-                None => Err(self.died(workbench).await?),
+                None => Err(self.unexpected_end(workbench).await?),
             },
             RunStatus::Cancelled => Err(carbon_watch::end_of(&self.manifest(workbench).await?)),
-            RunStatus::Interrupted => Err(self.died(workbench).await?),
+            RunStatus::Interrupted => Err(self.unexpected_end(workbench).await?),
             status => Ok(status),
         }
     }
@@ -248,7 +310,7 @@ impl Launched {
     }
 
     /// The error for a worker that ended without a terminal event: the likely cause when memory is it.
-    async fn died(&self, workbench: &Workbench) -> Result<WorkbenchError> {
+    async fn unexpected_end(&self, workbench: &Workbench) -> Result<WorkbenchError> {
         let mut manifest = self.manifest(workbench).await?;
         let words = self.platform.last_words(&self.layout, &manifest);
         let is_local = manifest.platform.kind == PlatformKind::Local;
@@ -277,14 +339,19 @@ fn requested_stages(run: &Run, demand: Demand) -> Result<Vec<u8>> {
         Demand::Again => run.manifest.requested_stages.clone(),
     };
     let is_trained = |stage: u8| run.trained_stage(stage).is_ok();
-    let stages = run.manifest.stages.iter().map(|stage| stage.stage);
+    let stages = || run.manifest.stages.iter().map(|stage| stage.stage);
     let mut pending =
-        stages.filter(|stage| (requested.is_empty() || requested.contains(stage)) && !is_trained(*stage));
+        stages().filter(|stage| (requested.is_empty() || requested.contains(stage)) && !is_trained(*stage));
     match pending.next() {
         None => Err(WorkbenchError::AlreadyCompleted(run_id.clone())),
-        Some(stage) if stage > 1 && !is_trained(stage - 1) => {
-            Err(RunFolderError::StageNotTrained { run_id: run_id.clone(), stage: stage - 1 }.into())
-        }
-        Some(_) => Ok(requested),
+        // An image classifier without a warm-up has no stage 1.
+        Some(stage) => match stages().rfind(|before| *before < stage) {
+            Some(before) if !is_trained(before) => {
+                let status = run.stage(before)?.status;
+                let run_id = run_id.clone();
+                Err(RunFolderError::StageNotTrained { run_id, stage: before, status }.into())
+            }
+            _ => Ok(requested),
+        },
     }
 }

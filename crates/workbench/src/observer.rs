@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use greentune_core_config::port::{Silent, TransferReporter};
+use greentune_core_config::port::{NoReporter, TransferReporter};
 
 /// Who is told what an operation does while it is awaited; a front end implements it.
 pub trait Observer: TransferReporter {
@@ -13,7 +13,7 @@ pub trait Observer: TransferReporter {
     fn started_program(&self, _pid: u32) {}
 }
 
-impl Observer for Silent {}
+impl Observer for NoReporter {}
 
 /// A run whose end an operation waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,6 +7,7 @@
 mod arguments;
 mod definition;
 mod in_words;
+mod meant;
 mod registry;
 mod schema;
 pub mod section;
@@ -40,12 +41,13 @@ pub mod show_run;
 pub mod start_training;
 pub mod sync_tracking;
 pub mod track_emissions;
+pub mod tune_training;
 
 pub use calibrate_meter::{CalibrateMeter, CalibrateMeterResponse};
 pub use cancel_training::{CancelTraining, CancelTrainingResponse};
 pub use compare_emissions::CompareEmissions;
 pub use compare_runs::{CompareRuns, CompareRunsResponse, ComparisonFormat};
-pub use configure_image_run::{AstConfig, ConfigureImageRun, ConfigureImageRunResponse};
+pub use configure_image_run::{AstConfig, ChosenSetting, ConfigureImageRun, ConfigureImageRunResponse};
 pub use configure_training_run::{
     ConfigurationSummary, ConfigureTrainingRun, ConfigureTrainingRunResponse, StageSummary, TrainingData,
 };
@@ -80,3 +82,4 @@ pub use show_run::{ShowRun, ShowRunResponse};
 pub use start_training::{StartTraining, StartTrainingResponse};
 pub use sync_tracking::SyncTracking;
 pub use track_emissions::{TrackEmissions, TrackEmissionsResponse};
+pub use tune_training::{TuneTraining, TuneTrainingResponse};

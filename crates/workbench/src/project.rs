@@ -31,6 +31,7 @@ pub(crate) type Overrides = Map<String, Value>;
 impl Workbench {
     /// The project at `path`, which must hold a configuration file and lie in the allowed roots.
     pub(crate) fn open_project(&self, path: &Path) -> Result<ProjectLayout> {
+        let path = &self.given_path(path)?;
         let root = match fs::canonicalize(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(WorkbenchError::NotAProject(path.to_owned()));
@@ -144,20 +145,20 @@ impl Workbench {
     }
 
     /// Refuses a folder outside the allowed roots; the cache of the Hub is no request's choice.
-    fn check_base_folder(&self, folder: &Path) -> Result<()> {
+    pub(crate) fn check_base_folder(&self, folder: &Path) -> Result<()> {
         fs::canonicalize(folder).map_or(Ok(()), |resolved| self.check_roots(&resolved, folder))
     }
 
     /// The existing file that the request field `key` names, absolute and without links.
     pub(crate) fn input_file(&self, project: &ProjectLayout, key: &str, path: &Path) -> Result<PathBuf> {
         let resolved = self.input_path(project, key, path)?;
-        if resolved.is_file() { Ok(resolved) } else { Err(missing(key, resolved)) }
+        if resolved.is_file() { Ok(resolved) } else { Err(missing(key, resolved, &self.given_path(path)?)) }
     }
 
     /// The same of a file or a folder.
     pub(crate) fn input_path(&self, project: &ProjectLayout, key: &str, path: &Path) -> Result<PathBuf> {
         let resolved = self.path_in(project, path)?;
-        if resolved.exists() { Ok(resolved) } else { Err(missing(key, resolved)) }
+        if resolved.exists() { Ok(resolved) } else { Err(missing(key, resolved, &self.given_path(path)?)) }
     }
 
     /// The path that a request names, absolute and without links; it need not exist.
@@ -165,7 +166,7 @@ impl Workbench {
     /// A relative path, or one spelled as inside the project, must stay in the project; any other must lie in the
     /// allowed roots.
     pub(crate) fn path_in(&self, project: &ProjectLayout, path: &Path) -> Result<PathBuf> {
-        let joined = project.root().join(path);
+        let joined = project.root().join(self.given_path(path)?);
         let resolved = without_links(&joined)?;
         if resolved.starts_with(project.root()) {
             return Ok(resolved);
@@ -226,7 +227,9 @@ pub(crate) fn run_in(project: &ProjectLayout, run_id: &str) -> Result<Option<Run
 }
 
 /// `path` with the links of its existing part followed and its `..` taken out.
-pub(crate) fn without_links(path: &Path) -> Result<PathBuf> {
+///
+/// Errors: a part of it cannot be looked at.
+pub fn without_links(path: &Path) -> Result<PathBuf> {
     let mut missing = Vec::new();
     let mut existing = path;
     loop {
@@ -256,8 +259,8 @@ pub(crate) fn without_links(path: &Path) -> Result<PathBuf> {
     }
 }
 
-fn missing(key: &str, path: PathBuf) -> WorkbenchError {
-    WorkbenchError::MissingFile { key: key.to_owned(), path }
+fn missing(key: &str, path: PathBuf, given: &Path) -> WorkbenchError {
+    WorkbenchError::MissingFile { key: key.to_owned(), path, of_project: given.is_relative() }
 }
 
 fn config_text(path: &Path) -> Result<ConfigText> {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use greentune_core_config::{
+    ids,
     layout::RunLayout,
     manifest::{RunManifest, RunStatus},
     platform::PlatformKind,
@@ -14,22 +15,40 @@ use greentune_run_folder::{RunView, lock, manifest, read_after};
 use crate::{
     Result, Workbench, WorkbenchError,
     job_store::{JobStore, runs_of, unknown_run},
+    named_run::named_run,
     out_of_memory,
     project::run_in,
 };
 
 impl Workbench {
-    /// The run `run_id`, in the project at `project_path` or wherever the index says.
+    /// The run that `run_id` means (an id, a name or the beginning of either), in the project at `project_path` or
+    /// wherever the index says.
     pub(crate) fn find_run(&self, project_path: Option<&Path>, run_id: &str) -> Result<RunLayout> {
         let Some(path) = project_path else {
-            let run = JobStore::open(self.config())?.find(run_id)?;
-            self.check_roots(run.folder(), run.folder())?;
-            return Ok(run);
+            return self.find_in_index(run_id);
         };
         let project = self.open_project(path)?;
-        let run = run_in(&project, run_id)?.ok_or_else(|| unknown_run(run_id, &runs_of(&project)))?;
+        let run = match run_in(&project, run_id)? {
+            Some(run) => run,
+            None => {
+                let run_id = named_run(&runs_of(&project), run_id)?.run_id();
+                run_in(&project, &run_id)?.ok_or_else(|| unknown_run(&run_id, &[]))?
+            }
+        };
         // A project that was copied or moved here makes itself known; without an index it is still found by its path.
         let _ = JobStore::open(self.config()).and_then(|store| store.note(&run));
+        Ok(run)
+    }
+
+    /// Only runs in the allowed roots can be meant by less than their id.
+    fn find_in_index(&self, run_id: &str) -> Result<RunLayout> {
+        ids::check_run_id(run_id)?;
+        let known = JobStore::open(self.config())?.all()?;
+        let roots = self.allowed_roots();
+        let may_be_meant = |run: &RunLayout| run.run_id() == run_id || roots.contain(run.folder());
+        let known: Vec<_> = known.into_iter().filter(may_be_meant).collect();
+        let run = named_run(&known, run_id)?;
+        self.check_roots(run.folder(), run.folder())?;
         Ok(run)
     }
 
@@ -53,6 +72,17 @@ impl Workbench {
     /// Finds a run and reads it with all of its events.
     pub(crate) fn read_run(&self, project_path: Option<&Path>, run_id: &str) -> Result<Run> {
         self.read_whole(self.find_run(project_path, run_id)?)
+    }
+
+    /// The same for what reads the files that a worker left: those of a run that ended elsewhere are brought here first.
+    ///
+    /// Errors: also when they are not here and its platform cannot be reached.
+    pub(crate) fn read_run_with_files(&self, project_path: Option<&Path>, run_id: &str) -> Result<Run> {
+        let run = self.read_run(project_path, run_id)?;
+        if are_files_elsewhere(&run) {
+            self.fetch(&run.layout)?;
+        }
+        Ok(run)
     }
 
     /// Reads the run at `layout` with all of its events.
@@ -87,6 +117,16 @@ impl Workbench {
     }
 }
 
+/// Whether a stage of `run` was completed on another platform, and nobody has brought its files yet.
+fn are_files_elsewhere(run: &Run) -> bool {
+    let manifest = &run.manifest;
+    let is_missing = |stage: u8| !run.layout.stage(stage).is_dir();
+    let mut completed = manifest.stages.iter().filter(|stage| stage.status == RunStatus::Completed);
+    manifest.platform.kind != PlatformKind::Local
+        && !manifest.status.is_active()
+        && completed.any(|stage| is_missing(stage.stage))
+}
+
 /// Notes in the manifest here how a run ended that was trained elsewhere.
 fn note_end(layout: &RunLayout, mut ended: RunManifest) -> Result<()> {
     let lock = lock::take(layout)?;
@@ -112,7 +152,7 @@ pub(crate) fn explain_end(layout: &RunLayout, manifest: &mut RunManifest) {
 }
 
 /// `run`, when it trains a language model: `what` is not available yet for image classifiers.
-pub(crate) fn of_language_model(run: Run, what: &str, instead: &str) -> Result<Run> {
+pub(crate) fn require_language_model(run: Run, what: &str, instead: &str) -> Result<Run> {
     if run.manifest.settings.task() == Task::LanguageModel {
         return Ok(run);
     }

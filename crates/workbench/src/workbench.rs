@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use greentune_core_config::port::{Platform, Silent, TransferReporter};
+use greentune_core_config::port::{NoReporter, Platform, TransferReporter};
 
 use crate::{Result, WorkbenchConfig, WorkbenchError, observer::Observer, platform::Platforms, views::Views};
 
@@ -23,7 +23,7 @@ impl Workbench {
         Self {
             platforms: Arc::new(Platforms::local(Arc::clone(&config))),
             config,
-            observer: Arc::new(Silent),
+            observer: Arc::new(NoReporter),
             views: Arc::default(),
         }
     }

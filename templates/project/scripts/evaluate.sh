@@ -1,5 +1,4 @@
 #!/bin/sh
 # Evaluates a stage of a run and the base model beside it: scripts/evaluate.sh RUN --test FILE --stage N
 set -eu
-cd "$(dirname "$0")/.."
-exec greentune evaluate "$@"
+exec greentune --project "$(dirname "$0")/.." evaluate "$@"

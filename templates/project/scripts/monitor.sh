@@ -1,5 +1,4 @@
 #!/bin/sh
 # Follows a run: scripts/monitor.sh RUN
 set -eu
-cd "$(dirname "$0")/.."
-exec greentune monitor "$@" --follow
+exec greentune --project "$(dirname "$0")/.." monitor "$@" --follow

@@ -3,5 +3,4 @@
 # Configure a run first:
 #   greentune runs new --name NAME --train data/processed/train.jsonl --validation data/processed/validation.jsonl
 set -eu
-cd "$(dirname "$0")/.."
-exec greentune train "$@"
+exec greentune --project "$(dirname "$0")/.." train "$@"

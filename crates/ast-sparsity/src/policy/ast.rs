@@ -7,15 +7,15 @@ use crate::{Observation, Score, SelectionError, Settings, Snapshot};
 /// Scores above this quantile count as it: persistently high losses are often wrong labels.
 const CLIP_QUANTILE: f64 = 0.95;
 /// Least frequency of a sample, as a share of the rate.
-const LEAST_FREQUENCY: f64 = 0.25;
+const MIN_FREQUENCY: f64 = 0.25;
 /// What is added to every score, as a share of the mean.
-const RAISE: f32 = 0.01;
+const SCORE_OFFSET: f32 = 0.01;
 /// Most chance in the order of credits, as a share of the rate: so that not always the same samples meet.
 const JITTER: f64 = 0.3;
 /// Share of full epochs at the end: weights of correction 1 leave nothing to make up for.
 const ANNEALING_SHARE: f64 = 0.0;
 /// No weight is above it.
-const MOST_WEIGHT: f64 = 4.0;
+const MAX_WEIGHT: f64 = 4.0;
 /// The score of a sample that has none.
 const UNKNOWN: f32 = -1.0;
 
@@ -79,7 +79,7 @@ impl Ast {
 
     fn choose(&mut self, count: usize) {
         let rate = count as f64 / self.scores.len() as f64;
-        let least = LEAST_FREQUENCY * rate;
+        let least = MIN_FREQUENCY * rate;
         let scores = self.clipped();
         let factor = solve(&scores, least, count as f64);
         self.threshold = Some(1.0 / factor);
@@ -103,17 +103,17 @@ impl Ast {
             others.select_nth_unstable_by(left, |a, b| b.0.total_cmp(&a.0));
             others.truncate(left);
         }
-        self.admit(&due, &others, weights / count as f64);
+        self.add_selected(&due, &others, weights / count as f64);
     }
 
     /// Puts samples into the plan, those that were due and those of the highest credit; `mean` is the expected one of
     /// their ages to the power of the correction. That of the epoch would make rare samples weigh less together.
-    fn admit(&mut self, due: &[(f32, u32)], others: &[(f32, u32)], mean: f64) {
+    fn add_selected(&mut self, due: &[(f32, u32)], others: &[(f32, u32)], mean: f64) {
         let forced = due.iter().map(|&(_, id)| (id, true));
         for (id, forced) in forced.chain(others.iter().map(|&(_, id)| (id, false))) {
             let index = id as usize;
             let weight = (self.age(id) as f64).powf(self.correction) / mean;
-            self.plan.add(index, weight.min(MOST_WEIGHT) as f32, forced);
+            self.plan.add(index, weight.min(MAX_WEIGHT) as f32, forced);
             self.credits[index] = (self.credits[index] - 1.0).max(-1.0);
             self.selected[index] = self.epoch as u32 + 1;
         }
@@ -134,7 +134,7 @@ impl Ast {
         let clip = *known.select_nth_unstable_by(at, f32::total_cmp).1;
         let total: f64 = known.iter().map(|score| f64::from(score.min(clip))).sum();
         let mean = (total / known.len() as f64) as f32;
-        let raise = (RAISE * mean).max(f32::MIN_POSITIVE);
+        let raise = (SCORE_OFFSET * mean).max(f32::MIN_POSITIVE);
         let own = |score: f32| if score < 0.0 { mean } else { score.min(clip) };
         self.scores.iter().map(|&score| own(score) + raise).collect()
     }

@@ -3,7 +3,7 @@ use std::collections::VecDeque;
 use super::{Needs, Policy, Progress, Selected};
 use crate::control::PiController;
 use crate::draws::Draws;
-use crate::snapshot::misfit;
+use crate::snapshot::snapshot_error;
 use crate::{Observation, Score, SelectionError, Settings, Snapshot};
 
 /// Scores that the quantile is of; more where a chunk has more.
@@ -33,7 +33,7 @@ pub struct Quantile {
     control: PiController,
     level: f64,
     /// Samples still to be selected; negative if too many were selected.
-    owed: f64,
+    shortfall: f64,
     epoch: usize,
     /// Draws made in this epoch.
     drawn: u64,
@@ -58,7 +58,7 @@ impl Quantile {
                 (-settings.target_activation_rate, 1.0 - settings.target_activation_rate),
             ),
             level: settings.target_activation_rate,
-            owed: 0.0,
+            shortfall: 0.0,
             epoch: 0,
             drawn: 0,
             window: VecDeque::new(),
@@ -76,10 +76,10 @@ impl Quantile {
         let running = self.highest(window, (self.level * window as f64).round() as usize);
         let chunk = self.window.range(window - size..);
         let above = running.map_or(0, |cut| chunk.filter(|rank| by_score(**rank, cut).is_ge()).count());
-        let due = self.owed + self.target * size as f64;
+        let due = self.shortfall + self.target * size as f64;
         let slack = size as f64;
         let count = (above as f64).clamp((due - slack).ceil(), (due + slack).floor()).clamp(0.0, slack);
-        self.owed = due - count;
+        self.shortfall = due - count;
         // The error of the quantile alone: that of the mended count is none, and the level would stay where it is.
         let error = self.target - above as f64 / slack;
         self.level = (self.target + self.control.update(error)).clamp(0.0, 1.0);
@@ -143,7 +143,7 @@ impl Policy for Quantile {
         snapshot.put("epoch", self.epoch as f64);
         snapshot.put("drawn", self.drawn as f64);
         snapshot.put("level", self.level);
-        snapshot.put("owed", self.owed);
+        snapshot.put("owed", self.shortfall);
         snapshot.put("integral", self.control.integral);
         if let Some(threshold) = self.threshold {
             snapshot.put("threshold", threshold);
@@ -155,16 +155,16 @@ impl Policy for Quantile {
     fn restore(&mut self, snapshot: &Snapshot) -> Result<(), SelectionError> {
         let (scores, ties) = (snapshot.window("window")?, snapshot.window("ties")?);
         if scores.len() != ties.len() {
-            return Err(misfit(&format!("{} ties", ties.len()), &scores.len().to_string()));
+            return Err(snapshot_error(&format!("{} ties", ties.len()), &scores.len().to_string()));
         }
         self.window = scores.iter().copied().zip(ties.iter().copied()).collect();
         self.epoch = snapshot.number("epoch")? as usize;
         self.drawn = snapshot.number("drawn")? as u64;
         self.level = snapshot.number("level")?;
         if !(0.0..=1.0).contains(&self.level) {
-            return Err(misfit(&format!("level = {}", self.level), "a number from 0 to 1"));
+            return Err(snapshot_error(&format!("level = {}", self.level), "a number from 0 to 1"));
         }
-        self.owed = snapshot.number("owed")?;
+        self.shortfall = snapshot.number("owed")?;
         self.control.integral = snapshot.number("integral")?;
         self.threshold = snapshot.number("threshold").ok();
         Ok(())

@@ -4,7 +4,7 @@
 //! one write at the file's end, which no other writer can come between.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     path::{Path, PathBuf},
     sync::LazyLock,
 };
@@ -91,18 +91,20 @@ pub fn append(path: &Path, record: &EmissionsRecord) -> Result<Option<PathBuf>, 
     Ok(aside)
 }
 
-/// Puts `record` in the place of the row with its `run_id`, or appends it: CodeCarbon's `on_csv_write="update"`, for
-/// programs that share one file and are each one row of it.
+/// Puts `record` in the place of the rows with its `run_id`, or appends it: CodeCarbon's `on_csv_write="update"`, so that
+/// whoever adds up the rows of a file counts each run once.
 ///
-/// As [`append`] otherwise. Rows of others are kept; only one that CodeCarbon, which takes no lock, appends in the very
-/// moment of the replacement could be lost.
+/// The file is replaced in one step, so that a program that is killed leaves either the old row or the new one. As
+/// [`append`] otherwise. Rows of others are kept byte for byte; only one that CodeCarbon, which takes no lock, appends in
+/// the very moment of the replacement could be lost.
 pub fn update(path: &Path, record: &EmissionsRecord) -> Result<Option<PathBuf>, CarbonError> {
     let lock = durable::lock(path)?;
-    if let file::State::Ours(_) = file::state(path)? {
-        let mut records = read(path)?;
-        if let Some(own) = records.iter_mut().rfind(|known| known.run_id == record.run_id) {
-            own.clone_from(record);
-            write_locked(path, &records, &lock)?;
+    if let file::State::Ours(columns) = file::state(path)? {
+        let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+        let own = row(path, fields(path, record, &columns)?)?;
+        let text = fs::read(path).map_err(CarbonError::file("read", path))?;
+        if let Some(replaced) = rows::with_row_of(&text, &record.run_id, &own) {
+            durable::replace(path, &replaced)?;
             return Ok(None);
         }
     }
@@ -128,6 +130,69 @@ pub fn last(path: &Path) -> Result<Option<EmissionsRecord>, CarbonError> {
     match file::contents(path, file::END_BYTES)? {
         Some(text) => rows::last(path, &text.header, &text.rows),
         None => Ok(None),
+    }
+}
+
+/// What one file says of the runs in it.
+#[derive(Debug, Default)]
+pub struct FileRuns {
+    /// The last row of every run, because rows are cumulative, in the order in which the runs first appear. A run whose
+    /// time went back (it was metered anew under the same id) has several.
+    pub rows: Vec<EmissionsRecord>,
+    /// Runs whose last row cannot be counted, by id, and why: a figure that is missing or below 0.
+    pub refused: Vec<(String, CarbonError)>,
+}
+
+/// The last row of every run in `path`: programs may share one file, and each may write several cumulative rows.
+///
+/// # Errors
+/// The file cannot be read, or is not CodeCarbon's. A row that is wrong is in [`FileRuns::refused`].
+pub fn runs(path: &Path) -> Result<FileRuns, CarbonError> {
+    match file::contents(path, u64::MAX)? {
+        Some(text) => rows::of_runs(path, &text.header, &text.rows),
+        None => Ok(FileRuns::default()),
+    }
+}
+
+/// What `path`, a file of the run `run_id` alone, says of it: its last row. Where no row has this id (another program
+/// wrote the file), all rows are the run's, and those of several measurements are added up.
+///
+/// # Errors
+/// As [`runs`]; a row that cannot be counted is one too.
+pub fn of_run(path: &Path, run_id: &str) -> Result<Option<EmissionsRecord>, CarbonError> {
+    let FileRuns { mut rows, refused } = runs(path)?;
+    if let Some((_, error)) = refused.into_iter().next() {
+        return Err(error);
+    }
+    if rows.iter().any(|row| row.run_id == run_id) {
+        rows.retain(|row| row.run_id == run_id);
+    }
+    Ok(rows.into_iter().reduce(|sum, row| added(&sum, row)))
+}
+
+/// Two measurements as one row: sums, means over time, and the rest from the later one.
+fn added(a: &EmissionsRecord, b: EmissionsRecord) -> EmissionsRecord {
+    let duration = a.duration + b.duration;
+    let mean = |a_mean: f64, b_mean: f64| {
+        if duration > 0.0 { (a_mean * a.duration + b_mean * b.duration) / duration } else { b_mean }
+    };
+    EmissionsRecord {
+        duration,
+        emissions: a.emissions + b.emissions,
+        emissions_rate: mean(a.emissions_rate, b.emissions_rate),
+        cpu_power: mean(a.cpu_power, b.cpu_power),
+        gpu_power: mean(a.gpu_power, b.gpu_power),
+        ram_power: mean(a.ram_power, b.ram_power),
+        cpu_energy: a.cpu_energy + b.cpu_energy,
+        gpu_energy: a.gpu_energy + b.gpu_energy,
+        ram_energy: a.ram_energy + b.ram_energy,
+        energy_consumed: a.energy_consumed + b.energy_consumed,
+        water_consumed: a.water_consumed + b.water_consumed,
+        cpu_utilization_percent: mean(a.cpu_utilization_percent, b.cpu_utilization_percent),
+        gpu_utilization_percent: mean(a.gpu_utilization_percent, b.gpu_utilization_percent),
+        ram_utilization_percent: mean(a.ram_utilization_percent, b.ram_utilization_percent),
+        ram_used_gb: mean(a.ram_used_gb, b.ram_used_gb),
+        ..b
     }
 }
 

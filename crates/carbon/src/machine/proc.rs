@@ -133,7 +133,7 @@ impl Machine {
         Some(Tree {
             pids: found.iter().map(|stat| stat.pid).collect(),
             ticks: found.iter().fold(0, |sum: u64, stat| sum.saturating_add(stat.ticks)),
-            resident_gb: found.iter().map(|stat| stat.resident_pages as f64).sum::<f64>() * page_gb,
+            resident_gb: found.iter().fold(0.0, |sum, stat| sum + stat.resident_pages as f64) * page_gb,
         })
     }
 

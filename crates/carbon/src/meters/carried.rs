@@ -28,7 +28,9 @@ impl Carried {
     /// A sidecar that is missing (the attempt ended between the two files) does not lose the energy: it is carried with
     /// the widest uncertainty and a note.
     pub fn read(csv: &Path, provenance: &Path) -> Result<Option<Self>, CarbonError> {
-        let Some(record) = codecarbon::last(csv)? else { return Ok(None) };
+        let name = csv.file_name().unwrap_or_default().to_string_lossy();
+        let run_id = name.rsplit_once("_stage").map_or("", |(run_id, _)| run_id);
+        let Some(record) = codecarbon::of_run(csv, run_id)? else { return Ok(None) };
         let provenance = match sidecar::read(provenance)? {
             Some(found) => found,
             None => without_sidecar(&record),

@@ -43,7 +43,7 @@ pub struct MeterConfig {
 
 /// What a meter's settings do not say: what the edge of a program reads from its environment.
 #[derive(Clone, Debug, Default)]
-pub struct Surroundings {
+pub struct MeterEnvironment {
     /// Access to live figures of carbon intensity.
     pub live: LiveAccess,
     /// `CUDA_VISIBLE_DEVICES`; all GPUs count when absent.
@@ -57,7 +57,7 @@ impl MeterConfig {
     /// The calibration file cannot be read.
     pub fn of(
         settings: &CarbonSettings,
-        surroundings: &Surroundings,
+        surroundings: &MeterEnvironment,
         project_name: impl Into<String>,
         run_id: impl Into<String>,
     ) -> Result<Self, CarbonError> {

@@ -173,6 +173,9 @@ impl Reporter {
             pue: self.config.pue,
             notes: self.notes(ledger, more_notes),
             attempts: earlier.map_or(0, |carried| carried.provenance.attempts) + 1,
+            attempt_seconds: Some(ledger.totals().seconds),
+            takes_turns: self.config.host_lock.is_some()
+                && self.config.tracking_mode == TrackingMode::Machine,
             energy_range_kwh: Some(add(energy_range, earlier.map(Carried::energy_range_kwh))),
             emissions_range_kg: Some(add(emissions_range, earlier.map(Carried::emissions_range_kg))),
             carbon_intensity_range_g_per_kwh: self.emitted.range_g_per_kwh,

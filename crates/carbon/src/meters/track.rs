@@ -17,8 +17,11 @@ use crate::{
     files::{codecarbon, sidecar},
 };
 
+/// Time to the second row; the time between rows doubles from there.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
 /// What a program used, and how it ended.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Tracked {
     /// How the program ended.
     pub status: ExitStatus,
@@ -26,8 +29,10 @@ pub struct Tracked {
     pub record: EmissionsRecord,
     /// How the figures are got.
     pub provenance: EmissionsProvenance,
-    /// What went wrong with the files while it ran, such as a full disk; the row is then in `record` alone.
-    pub trouble: Option<String>,
+    /// Why the row or its provenance could not be written at the end, such as a full disk; it is then in `record` alone.
+    pub trouble: Option<CarbonError>,
+    /// A file with other columns that had the CSV's name, and is called so now.
+    pub set_aside: Option<PathBuf>,
 }
 
 /// How a program is metered, and where its row goes.
@@ -48,8 +53,9 @@ impl TrackConfig {
     }
 }
 
-/// Runs `command` to its end and meters it meanwhile: one row of the CSV, brought up to date every
-/// [`TrackConfig::write_every`] and at the end, so that a tracker that is killed leaves what it knew. `on_start` is told the program's process id.
+/// Runs `command` to its end and meters it meanwhile: one row of the CSV, written at once and brought up to date after 1, 3, 7
+/// and 15 seconds, then every [`TrackConfig::write_every`], and at the end, so that a tracker that is killed leaves what it
+/// knew. `on_start` is told the program's process id.
 ///
 /// In mode process the program counts with all that it starts (and this process, which waits).
 ///
@@ -68,16 +74,20 @@ pub fn track(
     let program = command.get_program().to_string_lossy().into_owned();
     let existed = csv.exists();
     fs::OpenOptions::new().append(true).create(true).open(&csv).map_err(CarbonError::file("write", &csv))?;
-    let child = command.spawn().map_err(|source| {
-        if !existed {
-            // Empty; it is created only to check that it can be.
+    // Empty; it is created only to check that it can be.
+    let remove_empty = || {
+        if !existed && fs::metadata(&csv).is_ok_and(|file| file.len() == 0) {
             let _ = fs::remove_file(&csv);
         }
+    };
+    let child = command.spawn().map_err(|source| {
+        remove_empty();
         CarbonError::Program { program: program.clone(), source }
     })?;
     on_start(child.id());
-    let write = |record: &EmissionsRecord, provenance: &EmissionsProvenance| {
-        codecarbon::update(&csv, record)?;
+    let mut set_aside = None;
+    let mut write = |record: &EmissionsRecord, provenance: &EmissionsProvenance| {
+        set_aside = codecarbon::update(&csv, record)?.or(set_aside.take());
         sidecar::write(&provenance_file(&csv, &run_id), provenance)
     };
     let status = wait(child, write_every, || {
@@ -86,11 +96,12 @@ pub fn track(
     });
     let status = status.map_err(|source| CarbonError::Program { program, source })?;
     let (record, provenance) = meter.finish();
-    let trouble = write(&record, &provenance).err().map(|error| error.to_string());
-    Ok(Tracked { status, record, provenance, trouble })
+    let trouble = write(&record, &provenance).err();
+    remove_empty();
+    Ok(Tracked { status, record, provenance, trouble, set_aside })
 }
 
-/// Waits for `child`, and calls `now_and_then` meanwhile: every `every`.
+/// Waits for `child`, and calls `now_and_then` meanwhile: at once, soon, and then every `every`.
 fn wait(mut child: Child, every: Duration, mut now_and_then: impl FnMut()) -> io::Result<ExitStatus> {
     let (tell, ended) = mpsc::channel();
     let waiter = thread::Builder::new().name("tracked-program".into()).spawn(move || {
@@ -99,8 +110,11 @@ fn wait(mut child: Child, every: Duration, mut now_and_then: impl FnMut()) -> io
         let _ = tell.send(());
         status
     })?;
-    while ended.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
+    let mut pause = FIRST_PAUSE.min(every);
+    now_and_then();
+    while ended.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
         now_and_then();
+        pause = (2 * pause).min(every);
     }
     waiter.join().unwrap_or_else(|_| Err(io::Error::other("the thread that waits for it broke off")))
 }

@@ -1,5 +1,7 @@
 //! Runs beside each other: what differs, and whether the meters could tell.
 
+use std::{collections::HashSet, path::PathBuf, slice};
+
 use greentune_core_config::{
     Basis,
     emissions::{MeteredProperty, basis_of},
@@ -10,7 +12,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     CarbonError,
-    reports::summary::{self, StageRow, SummaryTotals},
+    reports::{
+        overlap,
+        rows::{self, RunRow},
+        summary::{self, StageRow, SummaryTotals},
+    },
 };
 
 /// Runs beside the first of them.
@@ -69,21 +75,81 @@ pub struct Difference {
 
 /// Compares `runs` with the first of them.
 pub fn compare(runs: &[RunLayout]) -> Result<EmissionsComparison, CarbonError> {
-    let mut compared: Vec<ComparedRun> = Vec::new();
-    let mut first_rows = Vec::new();
-    for run in runs {
-        let rows = summary::stage_rows(run)?;
-        let mut this = compared_run(run, &rows);
-        match compared.first() {
-            Some(first) => this.difference = Some(difference(&this, first, &rows, &first_rows)),
-            None => first_rows = rows,
-        }
-        compared.push(this);
-    }
-    Ok(EmissionsComparison { runs: compared })
+    let side = |run: &RunLayout| {
+        let shared = overlap::beside(run)?.map(|beside| beside.message);
+        Ok(Side { name: run.run_id(), rows: summary::stage_rows(run)?, shared })
+    };
+    let sides: Result<Vec<_>, CarbonError> = runs.iter().map(side).collect();
+    Ok(compared(sides?))
 }
 
-fn compared_run(run: &RunLayout, rows: &[StageRow]) -> ComparedRun {
+/// The same of files and folders, each of which is a side; of a single one, the runs in it are.
+///
+/// # Errors
+/// A path is missing or has no run; a single file has one run only.
+pub fn compare_paths(paths: &[PathBuf]) -> Result<EmissionsComparison, CarbonError> {
+    let found = rows::of_paths(paths)?.rows;
+    let sides: Vec<Side> = if let [only] = paths {
+        let mut ids: Vec<&str> = found.iter().map(|row| row.run_id.as_str()).collect();
+        let mut seen = HashSet::new();
+        ids.retain(|id| seen.insert(*id));
+        if ids.len() < 2 {
+            let reasons = vec![format!("runs in it: {}; two are needed to compare", ids.len())];
+            return Err(CarbonError::NoRuns { paths: vec![only.clone()], reasons });
+        }
+        let of_id =
+            |id: &str| -> Vec<RunRow> { found.iter().filter(|row| row.run_id == id).cloned().collect() };
+        ids.into_iter().map(|id| Side::of(id.to_owned(), &of_id(id), &found)).collect()
+    } else {
+        let mut sides = Vec::new();
+        for path in paths {
+            let own = rows::of_paths(slice::from_ref(path))?;
+            if own.rows.is_empty() {
+                let reasons = own.skipped.into_iter().map(|one| one.reason).collect();
+                return Err(CarbonError::NoRuns { paths: vec![path.clone()], reasons });
+            }
+            sides.push(Side::of(path.display().to_string(), &own.rows, &found));
+        }
+        sides
+    };
+    Ok(compared(sides))
+}
+
+/// A run, or what stands in its place.
+struct Side {
+    name: String,
+    rows: Vec<StageRow>,
+    /// What was metered on its machine at the same time, in a sentence.
+    shared: Option<String>,
+}
+
+impl Side {
+    fn of(name: String, own: &[RunRow], all: &[RunRow]) -> Self {
+        let rows = own.iter().map(|row| StageRow {
+            stage: row.stage.unwrap_or_default(),
+            file: PathBuf::from(&row.file),
+            record: row.record.clone(),
+            provenance: row.provenance.clone(),
+        });
+        let shared =
+            own.iter().find_map(|row| overlap::beside_in(&row.run_id, all)).map(|beside| beside.message);
+        Self { name, rows: rows.collect(), shared }
+    }
+}
+
+fn compared(sides: Vec<Side>) -> EmissionsComparison {
+    let mut runs: Vec<ComparedRun> = Vec::with_capacity(sides.len());
+    for side in &sides {
+        let mut this = compared_run(side);
+        if let (Some(first), [first_side, ..]) = (runs.first(), &sides[..]) {
+            this.difference = Some(difference(&this, first, side, first_side));
+        }
+        runs.push(this);
+    }
+    EmissionsComparison { runs }
+}
+
+fn compared_run(side: &Side) -> ComparedRun {
     let SummaryTotals {
         total_emissions_kg_co2: kg,
         total_energy_kwh: kwh,
@@ -91,25 +157,20 @@ fn compared_run(run: &RunLayout, rows: &[StageRow]) -> ComparedRun {
         energy_range_kwh,
         emissions_range_kg,
         ..
-    } = summary::totals(rows);
+    } = summary::totals(&side.rows);
     ComparedRun {
-        run_id: run.run_id(),
+        run_id: side.name.clone(),
         energy_kwh: kwh,
         energy_range_kwh,
         emissions_kg: kg,
         emissions_range_kg,
         duration_hours: total_duration_hours,
-        basis: basis(rows),
+        basis: basis(&side.rows),
         difference: None,
     }
 }
 
-fn difference(
-    this: &ComparedRun,
-    first: &ComparedRun,
-    rows: &[StageRow],
-    first_rows: &[StageRow],
-) -> Difference {
+fn difference(this: &ComparedRun, first: &ComparedRun, side: &Side, first_side: &Side) -> Difference {
     let energy_kwh = this.energy_kwh - first.energy_kwh;
     let energy_percent = (first.energy_kwh > 0.0).then(|| 100.0 * energy_kwh / first.energy_kwh);
     let ranges = this.energy_range_kwh.zip(first.energy_range_kwh);
@@ -129,16 +190,12 @@ fn difference(
         energy_percent,
         distinguishable,
         verdict,
-        caveats: caveats(this, first, rows, first_rows),
+        caveats: caveats(this, first, side, first_side),
     }
 }
 
-fn caveats(
-    this: &ComparedRun,
-    first: &ComparedRun,
-    rows: &[StageRow],
-    first_rows: &[StageRow],
-) -> Vec<String> {
+fn caveats(this: &ComparedRun, first: &ComparedRun, side: &Side, first_side: &Side) -> Vec<String> {
+    let (rows, first_rows) = (&side.rows[..], &first_side.rows[..]);
     let words = |property: &MeteredProperty, rows: &[StageRow]| match property
         .over(rows.iter().map(|row| &row.record))
     {
@@ -154,7 +211,8 @@ fn caveats(
     let stages = (rows.len() != first_rows.len())
         .then(|| format!("stages: {} here, {} in the first run", rows.len(), first_rows.len()));
     let metered = MeteredProperty::ALL.iter().filter_map(differs);
-    stages.into_iter().chain(metered).chain(basis).collect()
+    let shared = [first_side, side].into_iter().filter_map(|side| side.shared.clone());
+    shared.chain(stages).chain(metered).chain(basis).collect()
 }
 
 fn basis(rows: &[StageRow]) -> Basis {

@@ -7,7 +7,8 @@ use std::{
 
 use greentune_core_config::{
     emissions::{EmissionsProvenance, EmissionsRecord},
-    layout::RunLayout,
+    layout::{ProjectLayout, RunLayout},
+    quantities,
 };
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -17,8 +18,10 @@ use crate::{
     CarbonError,
     files::{codecarbon, sidecar},
     reports::{
-        aggregate::AggregateEmissions,
+        aggregate::{self, AggregateEmissions, RunEmissions},
         equivalence::{EquivalenceTable, Equivalencies},
+        overlap,
+        rows::{self, Rows, RunRow},
         sci::{Embodied, FunctionalUnit, Sci, sci},
     },
 };
@@ -130,6 +133,12 @@ pub struct EmissionsSummary {
     pub carbon_offset_cost_usd: f64,
     /// The same at both ends.
     pub carbon_offset_cost_range_usd: [f64; 2],
+    /// Of files: the runs in them, those that emitted most first.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub runs: Vec<RunEmissions>,
+    /// What limits the figures, such as another run that was metered on the same machine at the same time.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub caveats: Vec<String>,
 }
 
 /// Totals over the stages of a run.
@@ -171,11 +180,26 @@ pub struct StageEmissions {
     pub provenance: Option<EmissionsProvenance>,
 }
 
-/// The latest figures of a run that is being trained.
+/// The latest figures of a run that is being trained: of the stage that was metered last, and of the run so far.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CurrentEmissions {
     /// The run.
     pub run_id: String,
+    /// The stage that was metered last, from 1; the figures without `run_` are its own.
+    #[serde(default)]
+    pub stage: u8,
+    /// Stages of the run that were metered so far.
+    #[serde(default)]
+    pub metered_stages: usize,
+    /// kg CO2-equivalent of all stages so far.
+    #[serde(default)]
+    pub run_emissions_kg_co2: f64,
+    /// Metered seconds of all stages.
+    #[serde(default)]
+    pub run_duration_seconds: f64,
+    /// kWh of all stages so far.
+    #[serde(default)]
+    pub run_energy_consumed_kwh: f64,
     /// kg CO2-equivalent of the stage so far.
     pub current_emissions_kg_co2: f64,
     /// Metered seconds of the stage.
@@ -198,7 +222,7 @@ pub struct CurrentEmissions {
     pub emissions_file: PathBuf,
 }
 
-/// The last row of a stage and where it is from.
+/// The row of a stage and where it is from.
 pub(crate) struct StageRow {
     pub stage: u8,
     pub file: PathBuf,
@@ -206,7 +230,8 @@ pub(crate) struct StageRow {
     pub provenance: Option<EmissionsProvenance>,
 }
 
-/// What the run used so far: the last row of each stage's file, because rows are cumulative.
+/// What the run used so far: the row of each stage's file, the last one of an older file with several, because rows are
+/// cumulative.
 pub fn summarize(run: &RunLayout, factors: &EquivalenceTable) -> Result<EmissionsSummary, CarbonError> {
     summarize_with(run, factors, &RunFacts::default())
 }
@@ -218,6 +243,7 @@ pub fn summarize_with(
     facts: &RunFacts,
 ) -> Result<EmissionsSummary, CarbonError> {
     let rows = stage_rows(run)?;
+    let caveats = overlap::beside(run)?.map(|beside| beside.message);
     let summary = totals(&rows);
     let SummaryTotals { total_emissions_kg_co2: kg, total_energy_kwh: kwh, .. } = summary;
     let details = recommendations::of(&rows, factors, facts);
@@ -234,15 +260,96 @@ pub fn summarize_with(
         stages: rows.into_iter().map(StageEmissions::from).collect(),
         carbon_offset_cost_usd: offset_usd[1],
         carbon_offset_cost_range_usd: offset_usd,
+        runs: Vec::new(),
+        caveats: caveats.into_iter().collect(),
     })
 }
 
-/// The figures of the stage that was metered last.
+/// What the runs in `paths` used together: files of any name, and folders.
+///
+/// # Errors
+/// A path is missing; no run is in any of them.
+pub fn summarize_paths(
+    paths: &[PathBuf],
+    factors: &EquivalenceTable,
+) -> Result<EmissionsSummary, CarbonError> {
+    summary_of(rows::of_paths(paths)?, paths, factors)
+}
+
+/// The same of `run_id` in the files of `project`: a program that was metered there.
+///
+/// # Errors
+/// No file of the project has the run.
+pub fn summarize_in(
+    project: &ProjectLayout,
+    run_id: &str,
+    factors: &EquivalenceTable,
+) -> Result<EmissionsSummary, CarbonError> {
+    let mut found = rows::of_project(project)?;
+    found.rows.retain(|row| row.run_id == run_id || row.record.run_id == run_id);
+    found.skipped.clear();
+    found.notes.clear();
+    if found.rows.is_empty() {
+        return Err(CarbonError::NoEmissions { run_id: run_id.to_owned(), folder: project.emissions() });
+    }
+    summary_of(found, &[project.emissions()], factors)
+}
+
+fn summary_of(
+    rows: Rows,
+    paths: &[PathBuf],
+    factors: &EquivalenceTable,
+) -> Result<EmissionsSummary, CarbonError> {
+    let Rows { rows, skipped, notes } = rows;
+    let left_out = skipped.into_iter().map(|one| format!("left out: {}: {}", one.file, one.reason));
+    let mut caveats: Vec<String> = notes.into_iter().chain(left_out).collect();
+    if rows.is_empty() {
+        return Err(CarbonError::NoRuns { paths: paths.to_vec(), reasons: caveats });
+    }
+    caveats.extend(overlap::shared_machines(&rows).into_iter().map(|shared| shared.message));
+    let mut runs = aggregate::runs(&rows);
+    runs.sort_by(|a, b| b.emissions_kg.total_cmp(&a.emissions_kg));
+    let sum = |of: fn(&RunRow) -> f64| quantities::sum(rows.iter().map(of));
+    let (kg, hours) = (sum(RunRow::emissions_kg), sum(RunRow::machine_hours));
+    let offset_usd = factors.offset_usd(kg);
+    let names = paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
+    Ok(EmissionsSummary {
+        run_id: if let [only] = &runs[..] { only.run_id.clone() } else { names },
+        summary: SummaryTotals {
+            total_emissions_kg_co2: kg,
+            total_duration_hours: hours,
+            emissions_per_hour_kg: if hours > 0.0 { kg / hours } else { 0.0 },
+            num_stages: rows.iter().filter(|row| row.stage.is_some()).count(),
+            total_energy_kwh: sum(RunRow::energy_kwh),
+            energy_range_kwh: added(rows.iter().map(RunRow::range_kwh)),
+            emissions_range_kg: added(rows.iter().map(RunRow::range_kg)),
+        },
+        equivalencies: factors.of(kg),
+        equivalence_factors: factors.clone(),
+        recommendations: Vec::new(),
+        recommendation_details: Vec::new(),
+        sci: None,
+        stages: Vec::new(),
+        carbon_offset_cost_usd: offset_usd[1],
+        carbon_offset_cost_range_usd: offset_usd,
+        runs,
+        caveats,
+    })
+}
+
+/// The figures of the stage that was metered last, and of the run so far.
 pub fn current(run: &RunLayout) -> Result<CurrentEmissions, CarbonError> {
-    let latest = stage_rows(run)?.into_iter().max_by(|a, b| a.record.timestamp.cmp(&b.record.timestamp));
-    let StageRow { file, record, .. } = latest.ok_or_else(|| none(run))?;
+    let rows = stage_rows(run)?;
+    let so_far = totals(&rows);
+    let latest = rows.into_iter().max_by(|a, b| a.record.timestamp.cmp(&b.record.timestamp));
+    let StageRow { stage, file, record, .. } = latest.ok_or_else(|| none(run))?;
     Ok(CurrentEmissions {
         run_id: run.run_id(),
+        stage,
+        metered_stages: so_far.num_stages,
+        run_emissions_kg_co2: so_far.total_emissions_kg_co2,
+        run_duration_seconds: 3600.0 * so_far.total_duration_hours,
+        run_energy_consumed_kwh: so_far.total_energy_kwh,
         current_emissions_kg_co2: record.emissions,
         duration_seconds: record.duration,
         energy_consumed_kwh: record.energy_consumed,
@@ -257,7 +364,7 @@ pub fn current(run: &RunLayout) -> Result<CurrentEmissions, CarbonError> {
 }
 
 pub(crate) fn totals(rows: &[StageRow]) -> SummaryTotals {
-    let sum = |of: fn(&EmissionsRecord) -> f64| rows.iter().map(|row| of(&row.record)).sum::<f64>();
+    let sum = |of: fn(&EmissionsRecord) -> f64| quantities::sum(rows.iter().map(|row| of(&row.record)));
     let kg = sum(|record| record.emissions);
     let hours = sum(|record| record.duration) / 3600.0;
     SummaryTotals {
@@ -271,11 +378,11 @@ pub(crate) fn totals(rows: &[StageRow]) -> SummaryTotals {
     }
 }
 
-/// The last row of every stage that has one, in the stages' order.
+/// The row of every stage that has one, in the stages' order.
 pub(crate) fn stage_rows(run: &RunLayout) -> Result<Vec<StageRow>, CarbonError> {
     let mut rows = Vec::new();
     for (stage, file) in stage_files(run)? {
-        let Some(record) = codecarbon::last(&file)? else { continue };
+        let Some(record) = codecarbon::of_run(&file, &run.run_id())? else { continue };
         rows.push(StageRow { stage, record, provenance: sidecar::read(&run.provenance(stage))?, file });
     }
     if rows.is_empty() { Err(none(run)) } else { Ok(rows) }
@@ -310,8 +417,12 @@ fn none(run: &RunLayout) -> CarbonError {
 
 /// The sum of the stages' intervals (their errors may well go the same way); `None` when a stage has no provenance.
 fn range(rows: &[StageRow], of: fn(&EmissionsProvenance) -> [f64; 2]) -> Option<[f64; 2]> {
-    let add = |[low, high]: [f64; 2], [less, more]: [f64; 2]| [low + less, high + more];
-    rows.iter().try_fold([0.0, 0.0], |range, row| Some(add(range, of(row.provenance.as_ref()?))))
+    added(rows.iter().map(|row| Some(of(row.provenance.as_ref()?))))
+}
+
+/// The sum of intervals; `None` when one is not known.
+fn added(mut ranges: impl Iterator<Item = Option<[f64; 2]>>) -> Option<[f64; 2]> {
+    ranges.try_fold([0.0, 0.0], |[low, high], range| range.map(|[less, more]| [low + less, high + more]))
 }
 
 impl From<StageRow> for StageEmissions {

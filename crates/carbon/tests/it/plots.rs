@@ -146,3 +146,55 @@ fn what_cannot_be_drawn_is_said() {
     let error = nothing.write(&folder.path().join("chart.jpg")).unwrap_err();
     assert!(error.to_string().contains(".svg nor .png"), "{error}");
 }
+
+/// The whole course: from the stage's beginning to its end, which is later than its last event.
+#[test]
+fn power_reaches_to_the_end_of_the_stage() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = run(folder.path());
+    let so_far = |seconds, kwh| EmissionsSoFar {
+        stage: 1,
+        duration_seconds: seconds,
+        energy_kwh: kwh,
+        emissions_kg_co2: 0.0,
+        power_w: 36.0,
+        basis: "modelled".into(),
+    };
+    let event = |kind| Event { seq: 0, at: "2026-01-02T03:04:05Z".parse().unwrap(), kind };
+    let events = [
+        event(EventKind::Emissions(so_far(10.0, 1e-4))),
+        event(EventKind::StageFinished {
+            stage: 1,
+            duration_seconds: 9.0,
+            final_train_loss: 1.0,
+            emissions: Some(so_far(60.0, 6e-4)),
+            peak_memory_bytes: None,
+        }),
+    ];
+    let text: String = events.iter().map(|event| serde_json::to_string(event).unwrap() + "\n").collect();
+    fs::create_dir_all(run.folder()).unwrap();
+    fs::write(run.events(), text).unwrap();
+    let ends = |svg: &str| {
+        let points = svg.split("points=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+        let x = |point: &str| point.split(',').next().unwrap().parse::<f64>().unwrap();
+        let all: Vec<f64> = points.split(' ').map(x).collect();
+        (all[0], *all.last().unwrap())
+    };
+    // The axis reaches from 0 to 60 s over the chart's width, from 76 to 768.
+    assert_eq!(ends(plots::power_over_time(&run).unwrap().svg()), (76.0, 768.0));
+    // A cancelled stage has no such event; its row says how long it was metered.
+    let first = serde_json::to_string(&events[0]).unwrap() + "\n";
+    fs::write(run.events(), first).unwrap();
+    let record = EmissionsRecord { duration: 60.0, energy_consumed: 6e-4, pue: 1.0, ..Default::default() };
+    codecarbon::write(&run.emissions_csv(1), &[record]).unwrap();
+    assert_eq!(ends(plots::power_over_time(&run).unwrap().svg()), (76.0, 768.0));
+}
+
+#[test]
+fn a_chart_without_anything_to_see_is_not_drawn() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = run(folder.path());
+    codecarbon::write(&run.emissions_csv(1), &[EmissionsRecord::default()]).unwrap();
+    assert!(plots::energy_by_component(&run).is_err());
+    assert!(plots::energy_of_paths(&[run.emissions_csv(1)]).is_err());
+}

@@ -61,6 +61,8 @@ fn totals_come_from_the_last_row_of_each_stage() {
     assert_eq!((current.current_emissions_kg_co2, current.timestamp.as_str()), (0.09, late));
     assert_eq!(current.carbon_intensity_gco2_kwh, Some(500.0));
     assert_eq!(current.emissions_file, run.emissions_csv(2));
+    assert_eq!((current.stage, current.metered_stages), (2, 2));
+    assert!((current.run_emissions_kg_co2 - 0.39).abs() < 1e-12, "the run so far: {current:?}");
 }
 
 #[test]
@@ -184,4 +186,63 @@ fn a_sidecar_of_a_later_format_or_broken_is_refused() {
         assert!(problem.message.contains(expected), "{}", problem.message);
         assert_eq!(problem.location.and_then(|location| location.file), Some(run.provenance(1)));
     }
+}
+
+#[test]
+fn files_are_summed_up_by_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("emissions.csv");
+    let of = |run: &str, kg| EmissionsRecord { run_id: run.into(), ..row("now", kg, 1.0) };
+    codecarbon::write(&file, &[of("a", 0.1), of("b", 0.5)]).unwrap();
+    let summary = summary::summarize_paths(&[file.clone()], &EquivalenceTable::default()).unwrap();
+    assert!((summary.summary.total_emissions_kg_co2 - 0.6).abs() < 1e-12);
+    assert_eq!(summary.runs.iter().map(|run| run.run_id.as_str()).collect::<Vec<_>>(), ["b", "a"]);
+    assert!(summary.caveats.is_empty(), "{:?}", summary.caveats);
+    codecarbon::write(&file, &[]).unwrap();
+    let problem = summary::summarize_paths(&[file], &EquivalenceTable::default()).unwrap_err().problem();
+    assert_eq!((problem.kind, problem.code.as_str()), (ProblemKind::NotFound, "carbon.no_emissions"));
+}
+
+#[test]
+fn a_run_beside_another_one_is_no_figure_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let project = ProjectLayout::new(folder.path());
+    for id in ["v1", "copy"] {
+        let row = EmissionsRecord {
+            tracking_mode: "machine".into(),
+            cpu_count: 8,
+            ram_total_size: 16.0,
+            run_id: id.into(),
+            ..row("2026-01-02T03:04:05", 0.3, 1.0)
+        };
+        codecarbon::write(&project.run(id).emissions_csv(1), &[row]).unwrap();
+    }
+    let summary = summary::summarize(&project.run("v1"), &EquivalenceTable::default()).unwrap();
+    let [caveat] = &summary.caveats[..] else { panic!("{summary:?}") };
+    assert!(caveat.contains("beside copy on the same machine") && caveat.contains("59 min 59 s"), "{caveat}");
+    let compared = greentune_carbon::compare::compare(&[project.run("v1"), project.run("copy")]).unwrap();
+    let caveats = &compared.runs[1].difference.as_ref().unwrap().caveats;
+    assert_eq!(caveats.len(), 2, "{caveats:?}");
+}
+
+#[test]
+fn a_stage_file_of_another_writer_is_added_up_and_the_runs_own_row_goes_before_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = run(&folder);
+    let of = |id: &str, kg| EmissionsRecord { run_id: id.into(), ..row("now", kg, 1.0) };
+    let total = || {
+        let summary = summary::summarize(&run, &EquivalenceTable::default()).unwrap();
+        summary.summary.total_emissions_kg_co2
+    };
+    codecarbon::write(&run.emissions_csv(1), &[of("uuid-1", 0.1), of("uuid-2", 0.2)]).unwrap();
+    assert!((total() - 0.3).abs() < 1e-12);
+    codecarbon::write(&run.emissions_csv(1), &[of("v1", 0.1), of("v1", 0.4), of("uuid-2", 0.2)]).unwrap();
+    assert!((total() - 0.4).abs() < 1e-12);
+    codecarbon::write(&run.emissions_csv(1), &[of("v1", -0.1)]).unwrap();
+    let problem = summary::summarize(&run, &EquivalenceTable::default()).unwrap_err().problem();
+    assert!(
+        problem.message.contains("-0.1") && problem.location.unwrap().line == Some(2),
+        "{}",
+        problem.message
+    );
 }

@@ -101,3 +101,54 @@ fn a_row_is_brought_up_to_date_and_others_stay() {
     assert_eq!(rows.iter().map(|row| row.run_id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
     assert!((rows[0].energy_consumed - 3.0).abs() < 1e-12, "{rows:?}");
 }
+
+#[test]
+fn a_row_takes_the_place_of_all_rows_of_its_run_and_others_stay_byte_for_byte() {
+    let folder = tempfile::tempdir().unwrap();
+    let csv = folder.path().join("emissions.csv");
+    let of = |run_id: &str, energy_consumed| EmissionsRecord {
+        run_id: run_id.into(),
+        project_name: "two\nlines, \"quoted\"".into(),
+        energy_consumed,
+        ..EmissionsRecord::default()
+    };
+    // An older stage file: several cumulative rows.
+    codecarbon::write(&csv, &[of("a", 1.0), of("b", 2.0), of("a", 3.0)]).unwrap();
+    let odd = format!("now,{}", "odd,".repeat(36));
+    let before = fs::read_to_string(&csv).unwrap() + &odd + "x\n" + "a row that a crash";
+    fs::write(&csv, before).unwrap();
+    codecarbon::update(&csv, &of("a", 4.0)).unwrap();
+    let text = fs::read_to_string(&csv).unwrap();
+    assert!(text.contains(&odd) && !text.contains("a crash"), "{text}");
+    let rows = codecarbon::runs(&csv).unwrap();
+    let known: Vec<_> = rows.rows.iter().map(|row| (row.run_id.as_str(), row.energy_consumed)).collect();
+    assert_eq!(known, [("a", 4.0), ("b", 2.0)]);
+    assert_eq!(rows.refused.len(), 1, "the odd row is named");
+}
+
+/// What a tracker leaves when it is killed at once.
+#[cfg(unix)]
+#[test]
+fn the_first_row_is_there_before_the_first_interval_is_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let csv = folder.path().join("emissions.csv");
+    let seen = folder.path().join("seen");
+    let script = format!("sleep 0.7; cp {} {}", csv.display(), seen.display());
+    assert_eq!(run("early", &script, &csv), 0);
+    assert_eq!(codecarbon::read(&seen).unwrap().len(), 1, "after 0.7 s, where rows are 15 s apart");
+}
+
+/// A limit on the size of files stops a write as a full disk does; the disk is full from the start here.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_row_that_cannot_be_written_is_said_and_leaves_no_empty_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let csv = folder.path().join("emissions.csv");
+    // A folder that takes no new files: the CSV can be opened, and never be replaced.
+    fs::write(&csv, "").unwrap();
+    fs::create_dir(folder.path().join(".emissions.lock")).unwrap();
+    let mut command = Command::new("true");
+    let tracked = track(&mut command, TrackConfig::new(config("none"), &csv), |_| ()).unwrap();
+    assert!(tracked.status.success());
+    assert!(tracked.trouble.is_some_and(|trouble| matches!(trouble, CarbonError::File { .. })));
+}

@@ -8,7 +8,7 @@ use crate::{advice::advice, failure::Failure, session::Session};
 /// Arguments of `cancel`.
 #[derive(Args, Debug)]
 pub struct Cancel {
-    /// Id of the run
+    /// The run: its id, its name or the beginning of one
     run: String,
     /// Seconds to wait for the run to stop
     #[arg(long, value_name = "SECONDS")]

@@ -10,21 +10,22 @@ use crate::{failure::Failure, session::Session};
 /// Arguments of `card`.
 #[derive(Args, Debug)]
 pub struct Card {
-    /// Id of the run
+    /// The run: its id, its name or the beginning of one
     run: String,
     /// Template of the card
     #[arg(long, value_name = "NAME", default_value = "standard")]
     #[arg(value_parser = PossibleValuesParser::new(CardTemplate::ALL.map(CardTemplate::as_str)))]
     template: String,
-    /// Run of full training to compare with; without it the card states no saving
+    /// Run of full training to compare with [default: its completed twin in the project; without one the card states
+    /// no saving]
     #[arg(long, value_name = "RUN")]
     baseline: Option<String>,
     /// File to write it to [default: standard output]
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, aliases = ["output", "out"], value_name = "PATH")]
     to: Option<PathBuf>,
     /// Replace an existing file
-    #[arg(long, requires = "to")]
-    overwrite: bool,
+    #[arg(long, alias = "overwrite", requires = "to")]
+    force: bool,
 }
 
 impl Card {
@@ -37,7 +38,7 @@ impl Card {
                 template: CardTemplate::named(&self.template),
                 baseline_run_id: self.baseline,
                 output_path: self.to.map(|path| session.here(&path)),
-                overwrite: Some(self.overwrite),
+                overwrite: Some(self.force),
             })
             .await?;
         session.output.answer(&response, |_| match &response.path {

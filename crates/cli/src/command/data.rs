@@ -18,6 +18,13 @@ pub enum Data {
 }
 
 impl Data {
+    pub(super) fn operation(&self) -> &'static str {
+        match self {
+            Self::Prepare(_) => "prepare_dataset",
+            Self::Inspect(_) => "inspect_dataset",
+        }
+    }
+
     pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
         match self {
             Self::Prepare(prepare) => prepare.run(session).await,

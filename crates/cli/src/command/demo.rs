@@ -23,8 +23,8 @@ use crate::{bundle, failure::Failure, progress::Follower, session::Session};
 #[derive(Args, Debug)]
 pub struct Demo {
     /// Folder of the project; absent or empty [default: greentune-demo, or the next free greentune-demo-N]
-    #[arg(long, value_name = "DIR")]
-    dir: Option<PathBuf>,
+    #[arg(long, alias = "dir", value_name = "DIR")]
+    to: Option<PathBuf>,
 }
 
 /// What the demo made.
@@ -42,7 +42,7 @@ impl Demo {
         let began = Instant::now();
         let output = session.output;
         let workbench = session.workbench()?;
-        let folder = self.dir.map_or_else(|| free_folder(session), |dir| session.here(&dir));
+        let folder = self.to.map_or_else(|| free_folder(session), |dir| session.here(&dir));
         output.say(story::opening)?;
 
         let project = workbench.generate_fine_tuning_project(plan::project(&folder)).await?.project_path;
@@ -90,7 +90,7 @@ async fn train(
     session.output.say(story::training)?;
     let (workbench, project) = (workbench.clone(), Some(project.to_owned()));
     let mut follower = Follower::new(workbench.clone(), project, run_id.to_owned(), session.output).await?;
-    follower.during(workbench.start_training(request)).await?;
+    follower.during(|workbench| async move { workbench.start_training(request).await }).await?;
     Ok(())
 }
 

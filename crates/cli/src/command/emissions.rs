@@ -9,7 +9,7 @@ mod plot;
 mod summary;
 mod track;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use greentune_core_config::manifest::RunStatus;
@@ -21,15 +21,15 @@ use crate::{failure::Failure, session::Session};
 /// Commands of `emissions`.
 #[derive(Debug, Subcommand)]
 pub enum Emissions {
-    /// Show a run's energy and emissions, their basis, and equivalents
+    /// Show the energy and emissions of a run or a file, their basis, and equivalents
     Summary(summary::Summary),
     /// The latest figures of a run that is being trained
     Current(current::Current),
-    /// Add up the energy and emissions of all runs of the project
+    /// Add up the energy and emissions of all runs of the project, or in files
     Aggregate(aggregate::Aggregate),
-    /// Compare runs, and say whether the meters can distinguish them
+    /// Compare runs or files, and say whether the meters can distinguish them
     Compare(compare::Compare),
-    /// Charts as SVG and PNG: power and energy of a run, or emissions by run
+    /// Charts as SVG and PNG: loss, power and energy of a run, or emissions and energy by run
     Plot(plot::Plot),
     /// Meter any program while it runs
     Track(track::Track),
@@ -40,6 +40,19 @@ pub enum Emissions {
 }
 
 impl Emissions {
+    pub(super) fn operation(&self) -> &'static str {
+        match self {
+            Self::Summary(_) => "get_emissions_summary",
+            Self::Current(_) => "get_current_emissions",
+            Self::Aggregate(_) => "get_aggregate_emissions",
+            Self::Compare(_) => "compare_emissions",
+            Self::Plot(_) => "plot_emissions",
+            Self::Track(_) => "track_emissions",
+            Self::Calibrate(_) => "calibrate_meter",
+            Self::Forecast(_) => "forecast_carbon_intensity",
+        }
+    }
+
     pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
         match self {
             Self::Summary(summary) => summary.run(session).await,
@@ -54,14 +67,28 @@ impl Emissions {
     }
 }
 
+/// `name` as the workbench takes it: a file or folder by its whole path, so that it is taken from the current folder; else
+/// the id of a run.
+fn run_or_path(name: &str, session: &Session) -> String {
+    let path = session.here(Path::new(name));
+    let is_csv = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
+    let is_other_folder = path.is_dir() && !path.join("run-manifest.json").is_file();
+    if is_csv || name.contains(['/', '\\']) || path.is_file() || is_other_folder {
+        path.to_string_lossy().into_owned()
+    } else {
+        name.to_owned()
+    }
+}
+
 /// The project to look in, and `run` or the newest run that was started.
 async fn run_of(run: Option<String>, session: &Session) -> Result<(Option<PathBuf>, String), Failure> {
     let project_path = if run.is_some() { session.project() } else { Some(session.project_or_here()) };
+    let run = run.map(|run| run_or_path(&run, session));
     let run_id = session.run_or_newest(run, |status| status != RunStatus::NotStarted, "started").await?;
     Ok((project_path, run_id))
 }
 
 /// ` (LEAST to MOST)` in words, or nothing.
-fn between(range: Option<[f64; 2]>, words: fn(f64) -> String) -> String {
+fn between(range: Option<[f64; 2]>, words: impl Fn(f64) -> String) -> String {
     range.map(|[least, most]| format!(" ({} to {})", words(least), words(most))).unwrap_or_default()
 }

@@ -11,7 +11,7 @@ use crate::{comparison, failure::Failure, output::Paint, session::Session};
 /// Arguments of `evaluate`.
 #[derive(Args, Debug)]
 pub struct Evaluate {
-    /// Id of the run
+    /// The run: its id, its name or the beginning of one
     run: String,
     /// Records or images to evaluate on; of a data set with parts, its test part is used
     #[arg(long, value_name = "PATH")]
@@ -29,7 +29,7 @@ impl Evaluate {
         let request = EvaluateModel {
             project_path: session.project(),
             run_id: self.run,
-            test_dataset: session.input(&self.test),
+            test_dataset: session.input(&self.test)?,
             stage: self.stage,
             generate_records: self.generate,
         };

@@ -14,7 +14,7 @@ use crate::{failure::Failure, session::Session};
 /// Arguments of `export`.
 #[derive(Args, Debug)]
 pub struct Export {
-    /// Id of the run
+    /// The run: its id, its name or the beginning of one
     run: String,
     /// Stage to export
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=2))]
@@ -22,7 +22,7 @@ pub struct Export {
     #[arg(long, help = ExportFormat::help())]
     format: String,
     /// Folder to write; absent or empty
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, aliases = ["output-dir", "out"], value_name = "DIR")]
     to: PathBuf,
     /// Merge the adapters into the base model
     #[arg(long)]

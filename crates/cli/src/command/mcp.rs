@@ -10,7 +10,7 @@ use crate::{failure::Failure, session::Session};
 #[derive(Args, Debug)]
 pub struct Mcp {
     /// A folder outside of which no path may lie; can be given several times [default: any path]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, alias = "allow-dir", value_name = "DIR")]
     root: Vec<PathBuf>,
 }
 

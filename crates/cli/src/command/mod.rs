@@ -19,7 +19,10 @@ mod runs;
 mod train;
 mod worker;
 
+pub use runs::new_run;
+
 use clap::Subcommand;
+use greentune_workbench::command_line::in_flags;
 
 use crate::{failure::Failure, session::Session};
 
@@ -69,8 +72,41 @@ pub enum Command {
 }
 
 impl Command {
+    /// The operation whose arguments the flags of the command are.
+    fn operation(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::New(_) => "generate_fine_tuning_project",
+            Self::Data(data) => data.operation(),
+            Self::Runs(runs) => runs.operation(),
+            Self::Train(_) => "start_training",
+            Self::Monitor(_) => "monitor_training_progress",
+            Self::Cancel(_) => "cancel_training",
+            Self::Resume(_) => "resume_training",
+            Self::Evaluate(_) => "evaluate_model",
+            Self::Export(_) => "export_model",
+            Self::Compare(_) => "compare_runs",
+            Self::Card(_) => "create_model_card",
+            Self::Emissions(emissions) => emissions.operation(),
+            Self::Config(_) => "show_config",
+            Self::Demo(_) | Self::Doctor(_) | Self::Completions(_) | Self::Mcp(_) | Self::Worker(_) => {
+                return None;
+            }
+        })
+    }
+
     /// Runs the command; `command_line` is all of greentune's.
     pub async fn run(self, session: &Session, command_line: clap::Command) -> Result<(), Failure> {
+        let operation = self.operation();
+        let ended = self.perform(session, command_line).await;
+        ended.map_err(|Failure(problem)| {
+            Failure(match operation {
+                Some(operation) => in_flags(operation, problem),
+                None => problem,
+            })
+        })
+    }
+
+    async fn perform(self, session: &Session, command_line: clap::Command) -> Result<(), Failure> {
         match self {
             Self::Demo(demo) => demo.run(session).await,
             Self::New(new) => new.run(session).await,

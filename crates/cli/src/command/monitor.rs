@@ -9,7 +9,7 @@ use crate::{advice::advice, failure::Failure, output::Paint, progress::Follower,
 /// Arguments of `monitor`.
 #[derive(Args, Debug)]
 pub struct Monitor {
-    /// Id of the run
+    /// The run: its id, its name or the beginning of one
     run: String,
     /// Show progress live until no worker trains the run
     #[arg(short, long)]

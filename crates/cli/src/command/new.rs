@@ -4,8 +4,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use greentune_core_config::settings::ModelType;
-use greentune_workbench::operation::{
-    BaseModelConfig, GenerateFineTuningProject, GenerateFineTuningProjectResponse,
+use greentune_workbench::{
+    command_line,
+    operation::{
+        BaseModelConfig, Entry, GenerateFineTuningProject, GenerateFineTuningProjectResponse, OPERATIONS,
+    },
 };
 
 use crate::{failure::Failure, output::Paint, session::Session};
@@ -22,8 +25,8 @@ pub struct New {
     #[arg(long)]
     description: Option<String>,
     /// Folder in which the project's folder is made [default: the current folder]
-    #[arg(long, visible_alias = "dir", value_name = "DIR", default_value = ".", hide_default_value = true)]
-    output_dir: PathBuf,
+    #[arg(long, aliases = ["output-dir", "dir"], value_name = "DIR", default_value = ".", hide_default_value = true)]
+    to: PathBuf,
 }
 
 impl New {
@@ -31,7 +34,7 @@ impl New {
         let request = GenerateFineTuningProject {
             base_model_config: base_model(session, self.base_model),
             project_name: self.name,
-            output_dir: session.here(&self.output_dir),
+            output_dir: session.here(&self.to),
             description: self.description,
             ..GenerateFineTuningProject::default()
         };
@@ -46,15 +49,22 @@ fn base_model(session: &Session, given: Option<String>) -> BaseModelConfig {
     let path = Path::new(&given);
     let folder = session.here(path);
     let is_path = !given.is_empty() && (folder.is_dir() || path.is_absolute() || given.starts_with('.'));
-    let name = || path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    // A folder has no id: its name would be that of another model on the Hub.
     let mut settings = BaseModelConfig::from([
         ("type", ModelType::Custom.as_str().into()),
-        ("model_id", if is_path { name() } else { given.clone() }.into()),
+        ("model_id", if is_path { "" } else { &given }.into()),
     ]);
     if is_path {
         settings.0.insert(String::from("local_path"), folder.to_string_lossy().into());
     }
     settings
+}
+
+/// A step that names an operation and its command, by its command alone.
+fn as_commands(step: &str) -> String {
+    let by_command =
+        |step: String, operation: &Entry| step.replace(&format!(" {}, or `", operation.name), " `");
+    OPERATIONS.iter().fold(step.to_owned(), by_command)
 }
 
 fn page(response: &GenerateFineTuningProjectResponse, paint: Paint) -> String {
@@ -64,6 +74,8 @@ fn page(response: &GenerateFineTuningProjectResponse, paint: Paint) -> String {
         response.not_available_yet.iter().map(|what| paint.doubtful(format!("not available yet: {what}"))),
     );
     lines.push(paint.heading("next"));
-    lines.extend(response.next_steps.iter().map(|step| format!("  {step}")));
+    let folder = command_line::word(&response.project_path.to_string_lossy());
+    lines.push(format!("  go there: `cd {folder}`"));
+    lines.extend(response.next_steps.iter().map(|step| format!("  {}", as_commands(step))));
     lines.join("\n")
 }

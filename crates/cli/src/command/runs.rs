@@ -1,10 +1,13 @@
-//! `greentune runs`: configures, plans, lists and shows runs.
+//! `greentune runs`: configures, plans, tunes, lists and shows runs.
 
 mod list;
 mod new;
 mod plan;
 mod show;
 mod sync;
+mod tune;
+
+pub use list::new_run;
 
 use clap::Subcommand;
 
@@ -17,6 +20,8 @@ pub enum Runs {
     New(new::NewRun),
     /// Say what a run will need: memory, time, energy, carbon, cost
     Plan(plan::Plan),
+    /// Choose a run's learning rates by short trials, before it starts
+    Tune(tune::Tune),
     /// List the runs of the project; outside of a project, all runs
     List(list::List),
     /// Show everything about a run
@@ -26,10 +31,22 @@ pub enum Runs {
 }
 
 impl Runs {
+    pub(super) fn operation(&self) -> &'static str {
+        match self {
+            Self::New(_) => "configure_training_run",
+            Self::Plan(_) => "plan_training",
+            Self::Tune(_) => "tune_training",
+            Self::List(_) => "list_runs",
+            Self::Show(_) => "show_run",
+            Self::Sync(_) => "sync_tracking",
+        }
+    }
+
     pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
         match self {
             Self::New(new) => new.run(session).await,
             Self::Plan(plan) => plan.run(session).await,
+            Self::Tune(tune) => tune.run(session).await,
             Self::List(list) => list.run(session).await,
             Self::Show(show) => show.run(session).await,
             Self::Sync(sync) => sync.run(session).await,

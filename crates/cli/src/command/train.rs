@@ -2,22 +2,19 @@
 
 use std::{path::PathBuf, sync::LazyLock};
 
-use clap::{
-    Args, ValueEnum,
-    builder::{PossibleValue, PossibleValuesParser},
-};
+use clap::{Args, ValueEnum, builder::PossibleValue};
 use greentune_core_config::{
     Suggestion,
     manifest::RunStatus,
     platform::PlatformKind,
-    quantities::{count, duration},
+    quantities::{count, duration, sum},
     settings::{AstPolicy, VISION_MODELS},
 };
 use greentune_workbench::{
     Result as WorkbenchResult, Workbench,
     command_line::command,
     operation::{
-        AstConfig, ConfigureImageRun, ConfigureImageRunResponse, ShowRun, StartTraining,
+        AstConfig, ChosenSetting, ConfigureImageRun, ConfigureImageRunResponse, ShowRun, StartTraining,
         StartTrainingResponse,
     },
 };
@@ -29,7 +26,7 @@ use crate::{comparison, failure::Failure, output::Paint, progress::Follower, ses
 /// Arguments of `train`.
 #[derive(Args, Debug)]
 pub struct Train {
-    /// Id of the run [default: the newest one that is not completed]
+    /// The run: its id, its name or the beginning of one [default: the newest that is not completed]
     #[arg(conflicts_with = "dataset")]
     run: Option<String>,
     /// Train only this stage
@@ -41,10 +38,12 @@ pub struct Train {
     /// Train even if the run does not seem to fit into memory
     #[arg(long)]
     no_memory_check: bool,
+    /// Train although data or base model have changed since the run was configured
+    #[arg(long)]
+    accept_changed_inputs: bool,
     /// Where to train: local, the only platform of this version [default: where the run trained before]
-    #[arg(long, value_name = "NAME", hide_possible_values = true)]
-    #[arg(value_parser = PossibleValuesParser::new(PlatformKind::ALL.map(PlatformKind::as_str)))]
-    platform: Option<String>,
+    #[arg(long, value_name = "NAME", value_parser = platform)]
+    platform: Option<PlatformKind>,
     #[command(flatten)]
     image: ImageArguments,
 }
@@ -90,12 +89,20 @@ struct ImageArguments {
     /// Seed of all random choices
     #[arg(long, value_name = "S", requires = "dataset")]
     seed: Option<u64>,
+    /// Name of this job: sent again with the same key it starts nothing more [default: derived from the arguments]
+    #[arg(long, value_name = "KEY", requires = "dataset")]
+    idempotency_key: Option<String>,
     /// Upload the model when it is trained
     #[arg(long, requires = "dataset")]
     auto_upload: bool,
     /// Any other setting of the run, such as vision.augmentation=crop
     #[arg(long = "set", value_name = "KEY=VALUE", requires = "dataset")]
     set: Vec<String>,
+}
+
+/// A platform by its name; of an unknown name what is allowed now.
+fn platform(name: &str) -> Result<PlatformKind, String> {
+    name.parse().map_err(|_| format!("allowed: {}", PlatformKind::Local))
 }
 
 /// A policy, by its name in settings.
@@ -141,6 +148,7 @@ impl ImageArguments {
             learning_rate: self.learning_rate,
             seed: self.seed,
             auto_upload_hf: Some(self.auto_upload),
+            idempotency_key: self.idempotency_key,
             run_name: None,
             override_params: Some(warmup.into_iter().collect()),
         })
@@ -150,7 +158,7 @@ impl ImageArguments {
 impl Train {
     pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
         let memory_check = self.no_memory_check.then_some(false);
-        let platform = self.platform.as_deref().and_then(|name| name.parse::<PlatformKind>().ok());
+        let platform = self.platform;
         let settings = self.image.set.clone();
         if let Some(request) = self.image.request(session, platform) {
             let workbench = session.workbench_with(&settings)?;
@@ -163,11 +171,16 @@ impl Train {
                 async_mode: Some(self.detach),
                 platform,
                 memory_check,
+                idempotency_key: Some(made.idempotency_key.clone()),
                 ..StartTraining::of(&made.run_id)
             };
-            let training = workbench.start_training(request);
-            return answer(session, &workbench, Some(made.project_path), made.run_id, self.detach, training)
-                .await;
+            let training = |workbench: Workbench| async move { workbench.start_training(request).await };
+            let (project, run_id) = (Some(made.project_path.clone()), made.run_id.clone());
+            let answered = answer(session, &workbench, project, run_id, self.detach, training).await;
+            if answered.is_err() {
+                workbench.discard_unstarted(&made).await?;
+            }
+            return answered;
         }
         let open = |status| status != RunStatus::Completed;
         let project_path =
@@ -175,6 +188,7 @@ impl Train {
         let run_id = session.run_or_newest(self.run, open, "not completed").await?;
         let request = StartTraining {
             project_path,
+            accept_changed_inputs: self.accept_changed_inputs.then_some(true),
             stage: self.stage,
             async_mode: Some(self.detach),
             platform,
@@ -182,31 +196,31 @@ impl Train {
             ..StartTraining::of(&run_id)
         };
         let workbench = session.workbench()?;
-        let training = workbench.start_training(request);
+        let training = |workbench: Workbench| async move { workbench.start_training(request).await };
         answer(session, &workbench, session.project(), run_id, self.detach, training).await
     }
 }
 
 /// Answers for `training` on the run `run_id`: once it has begun when `detach`, else at its end with live progress.
-pub async fn answer(
+pub async fn answer<F: Future<Output = WorkbenchResult<StartTrainingResponse>>>(
     session: &Session,
     workbench: &Workbench,
     project: Option<PathBuf>,
     run_id: String,
     detach: bool,
-    training: impl Future<Output = WorkbenchResult<StartTrainingResponse>>,
+    training: impl FnOnce(Workbench) -> F,
 ) -> Result<(), Failure> {
     if detach {
-        let response = training.await?;
+        let response = training(workbench.clone()).await?;
         return session.output.answer(&response, |_| begun(&response));
     }
-    let mut follower =
-        Follower::new(workbench.clone(), project.clone(), run_id.clone(), session.output).await?;
+    let mut follower = Follower::new(workbench.clone(), project.clone(), run_id, session.output).await?;
     let response = follower.during(training).await?;
+    let run_id = follower.run_id().to_owned();
     let run = workbench.show_run(ShowRun { project_path: project, run_id }).await?;
     session.output.answer(&response, |paint| {
         let stages = &run.manifest.stages;
-        let seconds = stages.iter().filter_map(|stage| stage.duration_seconds).sum();
+        let seconds = sum(stages.iter().filter_map(|stage| stage.duration_seconds));
         let done =
             format!("the run {} is {}, trained for {}", response.run_id, response.status, duration(seconds));
         let folder = format!("its files are in {}", run.run_directory.display());
@@ -220,7 +234,12 @@ pub async fn answer(
 
 fn made_in_words(made: &ConfigureImageRunResponse, paint: Paint) -> String {
     let data = &made.dataset;
-    let mut lines = vec![paint.heading(format!("made the run {}", made.run_id))];
+    let heading = if made.repeated {
+        format!("the same job was sent before: its run is {}", made.run_id)
+    } else {
+        format!("made the run {}", made.run_id)
+    };
+    let mut lines = vec![paint.heading(heading)];
     lines.push(format!("  project  {}", made.project_path.display()));
     lines.push(format!(
         "  images   {} to train, {} to validate, {} classes",
@@ -228,6 +247,16 @@ fn made_in_words(made: &ConfigureImageRunResponse, paint: Paint) -> String {
         count(data.validation),
         data.classes.len()
     ));
+    let chosen = |setting: &ChosenSetting| {
+        let key = setting.key.trim_start_matches("vision.").replace('_', " ");
+        format!("{key} {}", setting.value.to_string().trim_matches('"'))
+    };
+    if !made.chosen.is_empty() {
+        let chosen = made.chosen.iter().map(chosen).collect::<Vec<_>>().join(", ");
+        lines.push(format!("  chosen   {chosen}"));
+        let show = Suggestion::new("see why", "show_run").with("run_id", made.run_id.as_str());
+        lines.push(format!("           why: {}", command(&show)));
+    }
     lines.extend(made.warnings.iter().map(|warning| paint.doubtful(format!("  note     {warning}"))));
     lines.join("\n")
 }
@@ -235,10 +264,13 @@ fn made_in_words(made: &ConfigureImageRunResponse, paint: Paint) -> String {
 fn begun(response: &StartTrainingResponse) -> String {
     let estimate = response.estimated_duration_minutes.map(|minutes| duration(minutes * 60.0));
     let estimate = estimate.map(|time| format!(", about {time} to go")).unwrap_or_default();
+    let before =
+        if response.repeated { "the same job was sent before, so nothing more was started\n" } else { "" };
     let stop = Suggestion::new("stop it", "cancel_training").with("run_id", response.run_id.as_str());
     format!(
-        "the run {} is training{estimate}\n  follow  {}\n  stop    {}\n  log     {}",
+        "{before}the run {} is {}{estimate}\n  follow  {}\n  stop    {}\n  log     {}",
         response.run_id,
+        if response.status == RunStatus::Running { "training" } else { response.status.as_str() },
         response.monitor_command,
         command(&stop),
         response.log_file.display(),

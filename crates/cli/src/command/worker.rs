@@ -38,7 +38,7 @@ impl Worker {
                 leave_terminal();
                 train(&run_folder, session)
             }
-            Self { task: Some(task), answer: Some(answer), .. } => do_task(&task, &answer),
+            Self { task: Some(task), answer: Some(answer), .. } => do_task(&task, &answer, session),
             _ => Ok(()), // clap asks for one of the two
         }
     }
@@ -67,9 +67,10 @@ fn train(run_folder: &Path, surroundings: &Session) -> Result<(), Failure> {
     failure.map_or(Ok(()), |problem| Err(Failure(problem)))
 }
 
-fn do_task(task: &Path, answer: &Path) -> Result<(), Failure> {
+fn do_task(task: &Path, answer: &Path, surroundings: &Session) -> Result<(), Failure> {
     let task = read_task(task)?;
-    let answered = guarded(|| Ok(trainer::answer(&task, &read_run)));
+    let meter = surroundings.environment().meter();
+    let answered = guarded(|| Ok(trainer::answer(&task, &read_run, &meter)));
     write_answer(answer, &answered.unwrap_or_else(|problem| WorkerAnswer::Failed { problem }))?;
     Ok(())
 }

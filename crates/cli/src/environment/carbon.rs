@@ -1,7 +1,7 @@
 //! What surrounds a meter: the token of Electricity Maps, the cache of live figures, the GPUs that may be seen.
 
 use greentune_carbon::{
-    Surroundings,
+    MeterEnvironment,
     intensity::{LiveAccess, Secret},
 };
 
@@ -14,9 +14,9 @@ const VISIBLE_GPUS: &str = "CUDA_VISIBLE_DEVICES";
 
 impl Environment {
     /// What a meter's settings do not say. Live figures are kept for all runs of this user.
-    pub fn meter(&self) -> Surroundings {
+    pub fn meter(&self) -> MeterEnvironment {
         let cache = self.base_folder("XDG_CACHE_HOME", "LOCALAPPDATA", ".cache");
-        Surroundings {
+        MeterEnvironment {
             live: LiveAccess {
                 token: self.variable(TOKEN).and_then(Secret::new),
                 cache: cache.map(|folder| folder.join("carbon-intensity.json")),

@@ -4,11 +4,23 @@ mod screen;
 mod tracker;
 mod transfer;
 
-use std::{path::PathBuf, pin::pin, time::Duration};
+use std::{
+    path::PathBuf,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-use greentune_core_config::{ProblemKind, Suggestion, manifest::RunStatus};
+use greentune_core_config::{
+    Diagnostic, ProblemKind, Suggestion,
+    manifest::RunStatus,
+    port::{TransferProgress, TransferReporter},
+};
 use greentune_workbench::{
-    Result as WorkbenchResult, Workbench,
+    AwaitedRun, Observer, Result as WorkbenchResult, Workbench, WorkbenchError,
     operation::{CancelTraining, FollowEvents, FollowEventsResponse},
 };
 use tokio::sync::mpsc::{self, UnboundedReceiver};
@@ -29,6 +41,21 @@ pub struct Follower {
     last_seq: Option<u64>,
     tracker: Tracker,
     screen: Screen,
+    begun: Arc<Begun>,
+}
+
+/// Whether the training that is awaited has begun. Until then the events of its run are somebody else's.
+#[derive(Debug, Default)]
+struct Begun(AtomicBool);
+
+impl TransferReporter for Begun {
+    fn report(&self, _: &TransferProgress) {}
+}
+
+impl Observer for Begun {
+    fn awaits_run(&self, _: &AwaitedRun) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Follower {
@@ -39,11 +66,20 @@ impl Follower {
         run_id: String,
         output: Output,
     ) -> Result<Self, Failure> {
-        let tracker = Tracker::default();
-        let mut follower =
-            Self { workbench, project_path, run_id, last_seq: None, tracker, screen: Screen::new(output) };
+        let begun = Arc::<Begun>::default();
+        let mut follower = Self {
+            workbench: workbench.reporting(Arc::clone(&begun) as Arc<dyn Observer>),
+            project_path,
+            run_id,
+            last_seq: None,
+            tracker: Tracker::default(),
+            screen: Screen::new(output),
+            begun,
+        };
         loop {
             let news = follower.news(0.0).await?;
+            // A name may come to mean several runs while this one is followed.
+            follower.run_id.clone_from(&news.run_id);
             if news.events.is_empty() {
                 return Ok(follower);
             }
@@ -51,20 +87,29 @@ impl Follower {
         }
     }
 
-    /// Shows the run's progress while `training` is under way.
+    /// Id of the run.
+    pub fn run_id(&self) -> &str {
+        &self.run_id
+    }
+
+    /// Shows the run's progress while `training`, an operation of the workbench that it is given, is under way.
     ///
     /// The first Ctrl-C asks the run to end; the second leaves at once.
-    pub async fn during<T>(
+    pub async fn during<T, F: Future<Output = WorkbenchResult<T>>>(
         &mut self,
-        training: impl Future<Output = WorkbenchResult<T>>,
+        training: impl FnOnce(Workbench) -> F,
     ) -> Result<T, Failure> {
-        let mut training = pin!(training);
+        let mut training = pin!(training(self.workbench.clone()));
         let mut interrupts = interrupts();
         let mut is_ending = false;
         loop {
             tokio::select! {
                 result = &mut training => {
-                    self.look(0.0).await?;
+                    // A run that somebody else trains is refused, and what it did meanwhile was not asked for.
+                    let is_refused = |error: &WorkbenchError| error.problem().kind == ProblemKind::Conflict;
+                    if self.has_begun() || !result.as_ref().err().is_some_and(is_refused) {
+                        self.look(0.0).await?;
+                    }
                     self.screen.close();
                     return Ok(result?);
                 }
@@ -76,7 +121,11 @@ impl Follower {
                     is_ending = true;
                     self.ask_to_end().await;
                 }
-                () = tokio::time::sleep(LOOK) => self.look(0.0).await?,
+                () = tokio::time::sleep(LOOK) => {
+                    if self.has_begun() {
+                        self.look(0.0).await?;
+                    }
+                }
             }
         }
     }
@@ -90,6 +139,10 @@ impl Follower {
                 return Ok(news.status);
             }
         }
+    }
+
+    fn has_begun(&self) -> bool {
+        self.begun.0.load(Ordering::Relaxed)
     }
 
     async fn look(&mut self, wait_seconds: f64) -> Result<(), Failure> {

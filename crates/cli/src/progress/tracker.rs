@@ -43,28 +43,33 @@ impl Tracker {
 
     /// Loss, pace, time left, power and emissions now.
     pub fn gauge(&self) -> String {
-        let mut parts = Vec::new();
-        if let Some(step) = &self.last_step {
-            parts.push(format!("loss {:.3}", step.train_loss));
-            parts.push(match step.samples.as_ref().filter(|_| step.tokens == 0) {
+        let Parts { loss, pace, selection, left, power, emissions } = self.parts();
+        joined([loss, pace, selection, left, power, emissions])
+    }
+
+    /// The same for a line that may be cut off: what is missed most comes first.
+    pub fn gauge_by_need(&self) -> String {
+        let Parts { loss, pace, selection, left, power, emissions } = self.parts();
+        joined([loss, power, emissions, left, pace, selection])
+    }
+
+    fn parts(&self) -> Parts {
+        let step = self.last_step.as_ref();
+        let selection = step.and_then(|step| step.samples.as_ref()?.selection.as_ref());
+        let is_at_its_end = self.total_steps > 0 && self.step == self.total_steps;
+        let left = self.seconds_left.map(|seconds| format!("{} left", duration(seconds)));
+        let used: f64 = self.emissions.values().map(|stage| stage.emissions_kg_co2).sum();
+        Parts {
+            loss: step.map(|step| format!("loss {:.3}", step.train_loss)),
+            pace: step.map(|step| match step.samples.as_ref().filter(|_| step.tokens == 0) {
                 Some(samples) => format!("{} samples/s", count(samples.per_second.round() as u64)),
                 None => format!("{} tokens/s", count(step.tokens_per_second.round() as u64)),
-            });
-            let selection = step.samples.as_ref().and_then(|samples| samples.selection.as_ref());
-            parts.extend(selection.map(|so_far| format!("trains on {}", percent(so_far.activation_rate()))));
+            }),
+            selection: selection.map(|so_far| format!("trains on {}", percent(so_far.activation_rate()))),
+            left: if is_at_its_end { Some(String::from("evaluating")) } else { left },
+            power: self.emissions.get(&self.stage).map(|now| format!("{} W", number(now.power_w))),
+            emissions: (!self.emissions.is_empty()).then(|| emissions(used)),
         }
-        if self.total_steps > 0 && self.step == self.total_steps {
-            parts.push(String::from("evaluating"));
-        } else if let Some(seconds) = self.seconds_left {
-            parts.push(format!("{} left", duration(seconds)));
-        }
-        if let Some(now) = self.emissions.get(&self.stage) {
-            parts.push(format!("{} W", number(now.power_w)));
-        }
-        if !self.emissions.is_empty() {
-            parts.push(emissions(self.emissions.values().map(|stage| stage.emissions_kg_co2).sum()));
-        }
-        parts.join(", ")
     }
 
     /// Whether the last step went over another tenth of its stage.
@@ -77,6 +82,20 @@ impl Tracker {
     pub fn step_in_words(&self) -> String {
         format!("stage {}: step {}/{}, {}", self.stage, self.step, self.total_steps, self.gauge())
     }
+}
+
+/// What the gauge shows, as far as it is known.
+struct Parts {
+    loss: Option<String>,
+    pace: Option<String>,
+    selection: Option<String>,
+    left: Option<String>,
+    power: Option<String>,
+    emissions: Option<String>,
+}
+
+fn joined(parts: [Option<String>; 6]) -> String {
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// `event` in words; `None` for events that only move the gauge, and for the last one, which the command reports.
@@ -188,6 +207,18 @@ mod tests {
         assert_eq!(tracker.gauge(), "loss 2.500, 2,140 tokens/s, 38 s left, 9.25 W, 0.0400 g CO2e");
         tracker.absorb(&step(140, 20));
         assert_eq!(tracker.gauge(), "loss 2.500, 2,140 tokens/s, evaluating, 9.25 W, 0.0400 g CO2e");
+    }
+
+    #[test]
+    fn a_narrow_gauge_keeps_power_grams_and_time_left() {
+        let mut tracker = begun();
+        tracker.absorb(&step(102, 1));
+        tracker.seconds_left = Some(754.0);
+        tracker.absorb(&event(102, EventKind::Emissions(used(1))));
+        let gauge = tracker.gauge_by_need();
+        assert_eq!(gauge, "loss 2.500, 9.25 W, 0.0400 g CO2e, 12 min 34 s left, 2,140 tokens/s");
+        let bar = "stage 1  1234/1500 ".len() + super::super::screen::BAR_COLUMNS;
+        assert!(gauge.find("left").unwrap() + "left".len() + bar <= 80, "shown at 80 columns");
     }
 
     #[test]

@@ -30,7 +30,11 @@ impl Transfers {
     /// A display of downloads, which is visible where `output` shows progress, and `workbench` reporting to it.
     pub fn of(workbench: &Workbench, output: Output) -> (Self, Workbench) {
         let has_bar = output.shows_progress() && io::stderr().is_terminal();
-        let screen = Arc::new(Screen { output, bar: has_bar.then(bar), tenths: AtomicU64::new(0) });
+        let screen = Arc::new(Screen {
+            output,
+            bar: has_bar.then(bar).filter(|bar| !bar.is_hidden()),
+            tenths: AtomicU64::new(0),
+        });
         let workbench = workbench.reporting(Arc::clone(&screen) as _);
         (Self { screen }, workbench)
     }
@@ -53,6 +57,9 @@ impl Transfers {
         }
     }
 }
+
+/// From this size on a download is told of where there is no bar, so that nobody wonders what is going on.
+const WORTH_A_LINE: u64 = 100_000_000;
 
 #[derive(Debug)]
 struct Screen {
@@ -82,7 +89,7 @@ impl TransferReporter for Screen {
                 bar.set_prefix(what.clone());
             }
             bar.set_message(file.clone());
-        } else if self.output.is_verbose() {
+        } else if self.output.is_verbose() || *bytes_total >= WORTH_A_LINE {
             let tenths = bytes_done * 10 / (*bytes_total).max(1);
             if self.tenths.swap(tenths, Ordering::Relaxed) != tenths {
                 let share = percent(*bytes_done as f64 / (*bytes_total).max(1) as f64);

@@ -38,7 +38,7 @@ fn runs_are_configured_listed_and_shown() {
     let sandbox = Sandbox::new();
     let project = sandbox.project();
     std::fs::write(project.join("train.jsonl"), "{\"instruction\":\"a\",\"output\":\"b\"}\n").unwrap();
-    // From the current folder when it is there, else as meant in the project.
+    // Both from the current folder, inside of the project or not.
     sandbox.write("validation.jsonl", "{\"instruction\":\"c\",\"output\":\"d\"}\n");
     let new = [
         "--project",
@@ -48,7 +48,7 @@ fn runs_are_configured_listed_and_shown() {
         "--name",
         "first",
         "--train",
-        "train.jsonl",
+        "p/train.jsonl",
         "--validation",
         "validation.jsonl",
         "--set",

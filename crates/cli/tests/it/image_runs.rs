@@ -1,6 +1,11 @@
 //! Whole runs of image classifiers through the binary: trained, killed and resumed, compared, described, refused.
 
-use std::{fs, path::Path, process::Command, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
 
 use serde_json::Value;
 
@@ -18,6 +23,10 @@ fn train(folder: &Path, more: &[&str]) -> Command {
     command.args(["--epochs", "4", "--batch-size", "64", "--seed", "3", "--warmup-epochs", "1"]);
     command.args(["--set", "vision.augmentation=crop"]).args(more);
     command
+}
+
+fn spawned(mut command: Command) -> Child {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
 fn answer(command: &mut Command) -> Value {
@@ -45,7 +54,7 @@ fn a_sparse_run_and_its_baseline_are_trained_compared_and_described() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let sparse = answer(&mut train(folder, &["--ast", "--target-activation-rate", "0.4"]));
-    let dense = answer(&mut train(folder, &["--ast", "--baseline"]));
+    let dense = answer(&mut train(folder, &["--baseline"]));
     let [sparse, dense] = [&sparse, &dense].map(|run| run["run_id"].as_str().unwrap().to_owned());
 
     let stages = manifest(folder, &sparse)["stages"].clone();
@@ -72,6 +81,11 @@ fn a_sparse_run_and_its_baseline_are_trained_compared_and_described() {
     assert!(monitored["metrics"]["accuracy"].as_f64().unwrap() > 0.1);
     let card = answer(greentune(&project).args(["card", &sparse, "--baseline", &dense]));
     assert!(card["badges"].as_array().unwrap().contains(&Value::from("ast-trained")), "{}", card["badges"]);
+    let found = answer(greentune(&project).args(["card", &sparse]));
+    assert!(found["markdown"].as_str().unwrap().contains(&dense), "the card finds the twin as compare does");
+    let alone = answer(greentune(&project).args(["compare", &dense]));
+    let caveat = alone["caveats"][0]["message"].as_str().unwrap();
+    assert!(caveat.contains(&format!("greentune compare {sparse} {dense}")), "{caveat}");
     // The test part of the data set was the run's validation part, there being no other.
     let evaluated = answer(greentune(&project).args(["evaluate", &sparse, "--test", DIGITS, "--stage", "2"]));
     let at_the_end = &manifest(folder, &sparse)["stages"][1]["classification"];
@@ -84,6 +98,43 @@ fn a_sparse_run_and_its_baseline_are_trained_compared_and_described() {
     // What is for language models alone says so.
     let refused = problem(greentune(&project).args(["runs", "plan", &sparse]));
     assert!(refused.contains("image classifier"), "{refused}");
+}
+
+#[test]
+fn a_run_and_its_twin_are_two_commands() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut both = train(folder.path(), &["--ast", "--target-activation-rate", "0.4", "--baseline"]);
+    let refused = problem(&mut both);
+    let refused: Value = serde_json::from_str(&refused).unwrap();
+    assert_eq!(refused["location"]["key"], "--baseline");
+    let hint = refused["hint"].as_str().unwrap();
+    assert!(hint.contains("--ast --target-activation-rate 0.4 "), "{hint}");
+    assert!(hint.contains(" --baseline ") && !hint.contains("--ast --baseline"), "{hint}");
+    assert!(!folder.path().join("digits-training").exists(), "nothing is written");
+}
+
+/// The same job sent twice at once makes one run, and the second says so.
+#[test]
+fn a_job_that_is_sent_twice_makes_one_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let sent = [(), ()].map(|()| spawned(train(folder, &["--baseline"])));
+    let [first, second] = sent.map(|child| {
+        let out = child.wait_with_output().unwrap();
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        serde_json::from_slice::<Value>(&out.stdout).unwrap()
+    });
+    assert_eq!(first["run_id"], second["run_id"]);
+    let repeated = [&first, &second].map(|answer| answer["repeated"] == true);
+    assert!(repeated[0] != repeated[1], "one made the run, the other was told of it: {first} {second}");
+    assert_eq!(fs::read_dir(folder.join("digits-training/runs")).unwrap().count(), 1);
+    // A run that has ended is no reason not to train again, but for a key of the caller's.
+    let again = answer(&mut train(folder, &["--baseline", "--idempotency-key", "k"]));
+    assert_ne!(again["run_id"], first["run_id"]);
+    let same = answer(&mut train(folder, &["--baseline", "--idempotency-key", "k"]));
+    assert_eq!((&same["run_id"], &same["repeated"]), (&again["run_id"], &Value::from(true)));
+    let refused = problem(&mut train(folder, &["--ast", "--idempotency-key", "k"]));
+    assert!(refused.contains("request.key_used"), "{refused}");
 }
 
 /// A worker that is killed goes on from its checkpoint and ends with the same bits.
@@ -151,4 +202,83 @@ fn what_cannot_be_learnt_from_is_refused_before_anything_is_written() {
     assert!(said.contains("kaggle"), "{said}");
     let left: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(left.iter().all(|name| name == "pictures" || name == "home"), "{left:?}");
+}
+
+/// Runs without a warm-up, in every mode, and the totals that their steps announce.
+#[test]
+fn one_epoch_and_no_warm_up_are_trained() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let train = |more: &[&str]| {
+        let mut command = greentune(folder);
+        command.args(["train", "--platform", "local", "--model", "simplecnn", "--dataset", DIGITS]);
+        answer(command.args(["--batch-size", "128"]).args(more))["run_id"].as_str().unwrap().to_owned()
+    };
+    for (more, epochs) in [
+        (["--epochs", "1", "--baseline"].as_slice(), 1),
+        (&["--epochs", "1", "--ast"], 1),
+        (&["--epochs", "2", "--warmup-epochs", "0", "--baseline"], 2),
+        (&["--epochs", "2", "--warmup-epochs", "0", "--ast"], 2),
+        (&["--epochs", "1", "--ast", "--policy", "quantile"], 1),
+    ] {
+        let run = train(more);
+        let manifest = manifest(folder, &run);
+        assert_eq!(manifest["status"], "completed", "{more:?}");
+        assert_eq!(manifest["stages"].as_array().unwrap().len(), 1, "{more:?}");
+        assert_eq!(manifest["stages"][0]["epochs"].as_array().unwrap().len(), epochs, "{more:?}");
+        if more.contains(&"--baseline") {
+            // 1437 images: eleven whole batches and one of 29 in each epoch.
+            let events = fs::read_to_string(run_of(folder, &run).join("events.jsonl")).unwrap();
+            let totals: Vec<u64> = events
+                .lines()
+                .filter_map(|line| serde_json::from_str::<Value>(line).ok()?["total_steps"].as_u64())
+                .collect();
+            assert!(
+                totals.len() > 1 && totals.iter().all(|total| *total == 12 * epochs as u64),
+                "{totals:?}"
+            );
+        }
+    }
+}
+
+/// What is chosen where nobody set it is said with its reason, and suits digits.
+#[test]
+fn defaults_suit_architecture_and_data() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let mut command = greentune(folder);
+    command.args(["train", "--model", "simplecnn", "--dataset", DIGITS, "--baseline", "--epochs", "6"]);
+    let run = answer(&mut command)["run_id"].as_str().unwrap().to_owned();
+    let manifest = manifest(folder, &run);
+    let vision = &manifest["settings"]["vision"];
+    assert_eq!(vision["batch_size"], 16, "few images and epochs leave enough steps with small batches alone");
+    assert!(!vision["augmentation"].as_str().unwrap().contains("flip"), "digits are not mirrored");
+    let why = manifest["sources"]["vision.augmentation"].as_str().unwrap();
+    assert!(why.contains("digits or letters"), "{why}");
+    let accuracy = manifest["stages"][1]["classification"]["accuracy"].as_f64().unwrap();
+    assert!(accuracy > 0.93, "{accuracy}");
+}
+
+/// A job in one line that is refused leaves neither a run nor the project that it would have had.
+#[test]
+fn a_refused_job_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let mut command = greentune(folder);
+    command.args(["train", "--model", "simplecnn", "--dataset", DIGITS, "--epochs", "1", "--stage", "1"]);
+    let said = problem(&mut command);
+    assert!(said.contains("2, the run's only stage"), "{said}");
+    assert!(!folder.join("digits-training").exists());
+    // In a project that was there before, the project stays.
+    let out = greentune(folder)
+        .args(["train", "--model", "simplecnn", "--dataset", DIGITS, "--epochs", "1", "--baseline"])
+        .output()
+        .unwrap();
+    assert!(out.status.success());
+    let runs = || fs::read_dir(folder.join("digits-training/runs")).unwrap().count();
+    let before = runs();
+    command = greentune(folder);
+    command.args(["train", "--model", "simplecnn", "--dataset", DIGITS, "--epochs", "1", "--stage", "1"]);
+    problem(&mut command);
+    assert_eq!(runs(), before);
 }

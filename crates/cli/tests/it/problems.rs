@@ -94,8 +94,17 @@ fn an_unknown_run_suggests_the_nearest() {
     let project = sandbox.project();
     std::fs::write(project.join("data.jsonl"), "{\"instruction\":\"a\",\"output\":\"b\"}\n").unwrap();
     let at = ["--project", "p"];
-    let new =
-        ["runs", "new", "--json", "--name", "health", "--train", "data.jsonl", "--validation", "data.jsonl"];
+    let new = [
+        "runs",
+        "new",
+        "--json",
+        "--name",
+        "health",
+        "--train",
+        "p/data.jsonl",
+        "--validation",
+        "p/data.jsonl",
+    ];
     let run_id = sandbox.run(new.iter().chain(&at)).json()["run_id"].as_str().unwrap().to_owned();
     let wrong = run_id.replace("health", "helth");
     for arguments in [
@@ -106,7 +115,7 @@ fn an_unknown_run_suggests_the_nearest() {
         vec!["cancel"],
         vec!["emissions", "summary"],
         vec!["export", "--stage", "1", "--format", "huggingface", "--to", "out"],
-        vec!["evaluate", "--stage", "1", "--test", "data.jsonl"],
+        vec!["evaluate", "--stage", "1", "--test", "p/data.jsonl"],
     ] {
         let refused = sandbox.run(arguments.iter().chain(&at).chain(&[wrong.as_str()]));
         assert_eq!((refused.code, refused.stdout.as_str()), (1, ""), "{arguments:?}: {refused:?}");

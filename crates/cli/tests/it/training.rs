@@ -287,7 +287,10 @@ fn a_run_that_fails_says_why_with_the_exit_code_of_the_problem() {
     let fixture = Fixture::new(6);
     // Everything was fine when the run was configured.
     std::fs::write(fixture.project.join("general.jsonl"), "").unwrap();
-    let failed = ran(fixture.command(&["train", &fixture.run_id]).arg("--json"));
+    let changed = ran(fixture.command(&["train", &fixture.run_id]).arg("--json")).problem();
+    assert_eq!((&changed["kind"], &changed["code"]), (&json!("conflict"), &json!("run.inputs_changed")));
+    let accepting = ["train", &fixture.run_id, "--accept-changed-inputs", "--json"];
+    let failed = ran(&mut fixture.command(&accepting));
     assert_eq!((failed.code, &failed.problem()["kind"]), (2, &json!("invalid_input")));
     assert_eq!(fixture.status(), "failed");
     let log = fixture.project.join(format!("logs/{}.log", fixture.run_id));

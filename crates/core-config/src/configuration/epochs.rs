@@ -23,7 +23,9 @@ impl Settings {
     pub fn image_steps_per_epoch(&self, stage: u8, images: u64) -> u64 {
         let selects = stage > 1 && self.ast.enabled;
         let rate = if selects { self.ast.target_activation_rate } else { 1.0 };
-        (images as f64 * rate / self.vision.batch_size as f64).ceil() as u64
+        let trained = (images as f64 * rate).ceil() as u64;
+        // A last batch of a single image makes no step: norms have no variance over it.
+        (trained + self.vision.batch_size.saturating_sub(2)) / self.vision.batch_size
     }
 }
 
@@ -57,5 +59,6 @@ mod tests {
         settings.ast.enabled = true;
         settings.ast.target_activation_rate = 0.4;
         assert_eq!([1, 2].map(|stage| settings.image_steps_per_epoch(stage, 1437)), [23, 9]);
+        assert_eq!([64, 65, 66].map(|images| settings.image_steps_per_epoch(1, images)), [1, 1, 2]);
     }
 }

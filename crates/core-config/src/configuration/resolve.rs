@@ -19,6 +19,7 @@ use serde_json::{Map, Value};
 use self::reading::Reading;
 pub use self::{
     key::{KeyDoc, KeyType},
+    paths::is_path,
     registry::registry,
 };
 use crate::{Location, Problem, ProblemKind, settings::Settings};
@@ -34,6 +35,11 @@ pub enum Source {
     Lowered {
         /// The setting that it fits.
         to_fit: String,
+    },
+    /// The default for this architecture and data set.
+    Chosen {
+        /// What it suits.
+        to_suit: String,
     },
     /// The user's own file, for all projects.
     UserFile {
@@ -88,6 +94,7 @@ impl fmt::Display for Source {
         match self {
             Self::BuiltIn => f.write_str("built in"),
             Self::Lowered { to_fit } => write!(f, "built in, lowered to fit {to_fit}"),
+            Self::Chosen { to_suit } => write!(f, "built in, to suit {to_suit}"),
             Self::UserFile { path, line } | Self::ProjectFile { path, line } => {
                 write!(f, "{}:{line}", path.display())
             }

@@ -315,6 +315,15 @@ pub const LORA_WORDS: &[&str] =
 /// Projections of a decoder that can get an adapter.
 pub const LORA_TARGETS: &[&str] = LORA_WORDS.split_at(LORA_WORDS.len() - 1).0;
 
+impl BaseModelSettings {
+    /// The base model's id on the Hugging Face Hub. Beside a folder `model_id` is one only with an organisation: a bare
+    /// word is what somebody calls the folder, and on the Hub it would be another model.
+    pub fn hub_id(&self) -> Option<&str> {
+        let id = Some(self.model_id.as_str()).filter(|id| crate::ids::check_model_id(id).is_ok());
+        id.filter(|id| self.local_path.is_none() || id.contains('/'))
+    }
+}
+
 impl LoraSettings {
     /// The projections that get an adapter, each by its name.
     pub fn targets(&self) -> Vec<String> {
@@ -462,6 +471,9 @@ choice! {
 
 section! {
     /// `[vision]`: training of an image classifier, in place of a language model.
+    ///
+    /// Epochs, batch, optimizer, learning rate, weight decay, schedule and augmentation that nobody set are chosen for
+    /// each run by architecture and data ([`crate::image_defaults`]); the values here stand where neither is known.
     VisionSettings {
         /// Architecture, such as `simplecnn`, `resnet18`, `efficientnet_b0`, `vit_tiny`; a language model is fine-tuned
         /// when absent.
@@ -684,5 +696,34 @@ section! {
         sequential_threshold: f64 = 0.6,
         /// Records for which a response is generated, at most.
         generate_records: u64 = 16,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_no_repository() {
+        let hub_id = |id: &str, folder: Option<&str>| {
+            let base = BaseModelSettings {
+                model_id: id.to_owned(),
+                local_path: folder.map(PathBuf::from),
+                ..BaseModelSettings::default()
+            };
+            base.hub_id().map(str::to_owned)
+        };
+        assert_eq!(hub_id("allenai/OLMo-2-0425-1B", None).as_deref(), Some("allenai/OLMo-2-0425-1B"));
+        assert_eq!(hub_id("gpt2", None).as_deref(), Some("gpt2"));
+        assert_eq!(
+            hub_id("allenai/OLMo-2-0425-1B", Some("/models/olmo")).as_deref(),
+            Some("allenai/OLMo-2-0425-1B")
+        );
+        for (id, folder) in
+            [("hf", "/models/hf"), ("My Base (v2)", "/models/My Base (v2)"), ("", "/models/hf")]
+        {
+            assert_eq!(hub_id(id, Some(folder)), None);
+        }
+        assert_eq!(hub_id("", None), None);
     }
 }

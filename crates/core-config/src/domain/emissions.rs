@@ -155,6 +155,12 @@ pub struct EmissionsProvenance {
     pub notes: Vec<String>,
     /// Attempts (worker starts) that the figures cover.
     pub attempts: u32,
+    /// Seconds that the last attempt was metered; absent before greentune wrote it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub attempt_seconds: Option<f64>,
+    /// Whether meters of one machine took turns at a lock, so that its energy is counted once among them.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub takes_turns: bool,
     /// Interval in which the true energy of all components is believed to lie, in kWh; absent in format 1.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub energy_range_kwh: Option<[f64; 2]>,

@@ -95,6 +95,21 @@ pub fn run_id(name: &str, at: Timestamp) -> String {
     format!("{name}-{}", at.to_zoned(TimeZone::UTC).strftime("%Y%m%d-%H%M%S"))
 }
 
+/// The name in a run's id: what stands before the moment of its configuration; the whole id when it has none.
+pub fn name_of_run(run_id: &str) -> &str {
+    let Some(length) = run_id.len().checked_sub("-YYYYMMDD-HHMMSS".len()) else { return run_id };
+    let is_moment = |moment: &str| {
+        moment.bytes().enumerate().all(|(at, byte)| match at {
+            0 | 9 => byte == b'-',
+            _ => byte.is_ascii_digit(),
+        })
+    };
+    match run_id.split_at_checked(length) {
+        Some((name, moment)) if is_moment(moment) => name,
+        _ => run_id,
+    }
+}
+
 /// Up to three of `names` that somebody who wrote `wanted` may have meant, the nearest first.
 ///
 /// A name that contains `wanted` is nearest of all; else the normalised Damerau-Levenshtein similarity decides.
@@ -207,7 +222,7 @@ mod tests {
             prop_assume!(check_run_name(&name).is_ok());
             let id = run_id(&name, Timestamp::from_second(second).unwrap());
             prop_assert_eq!(check_run_id(&id), Ok(()));
-            prop_assert_eq!(&id[..name.len()], name);
+            prop_assert_eq!(name_of_run(&id), name);
         }
 
         #[test]

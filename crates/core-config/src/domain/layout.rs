@@ -143,6 +143,14 @@ impl RunLayout {
     pub fn emissions_csv(&self, stage: u8) -> PathBuf {
         self.project.emissions().join(format!("{}_stage{stage}_emissions.csv", self.run_id()))
     }
+    /// `emissions/{run_id}_tune_emissions.csv` in the project: the trials before the run, which are none of its stages.
+    pub fn tuning_emissions_csv(&self) -> PathBuf {
+        self.project.emissions().join(format!("{}_tune_emissions.csv", self.run_id()))
+    }
+    /// `emissions/{run_id}_tune_provenance.json` in the project.
+    pub fn tuning_provenance(&self) -> PathBuf {
+        self.project.emissions().join(format!("{}_tune_provenance.json", self.run_id()))
+    }
     /// `emissions/{run_id}_stage{N}_provenance.json` in the project.
     pub fn provenance(&self, stage: u8) -> PathBuf {
         self.project.emissions().join(format!("{}_stage{stage}_provenance.json", self.run_id()))

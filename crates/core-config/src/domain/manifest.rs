@@ -13,6 +13,7 @@ use crate::{
     problem::Problem,
     selection::SelectionSoFar,
     settings::Settings,
+    tuning::TuningRecord,
 };
 
 /// The status of a run.
@@ -110,16 +111,36 @@ pub struct RunManifest {
     /// Folder of the base model; of an image classifier the file of weights that it starts from, empty when
     /// they are drawn.
     pub base_model_path: PathBuf,
-    /// SHA-256 of the inputs by path: data sets and the base model's `config.json`.
+    /// SHA-256 of the inputs by path: data sets, and of the base model configuration, weights and tokenizer.
     pub input_hashes: BTreeMap<String, String>,
+    /// Inputs that had changed when training was started or resumed, and were accepted, in that order.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub changed_inputs: Vec<ChangedInput>,
     /// Git revision of the project, when it is under git.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub git_revision: Option<String>,
+    /// The trials that chose its learning rates, when it was tuned.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub tuning: Option<TuningRecord>,
     /// The stages.
     pub stages: Vec<StageRecord>,
     /// Files that the run made, by role, relative to the project.
     #[serde(default)]
     pub artifacts: BTreeMap<String, PathBuf>,
+}
+
+/// An input that was not what the run was configured with any more, and that training went on with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ChangedInput {
+    /// When it was accepted.
+    #[schemars(with = "String")]
+    pub accepted_at: Timestamp,
+    /// The file or folder.
+    pub path: PathBuf,
+    /// Its SHA-256 until then.
+    pub before: String,
+    /// Its SHA-256 from then on.
+    pub after: String,
 }
 
 /// The data sets of a run.
@@ -141,6 +162,15 @@ pub struct RunData {
 }
 
 impl RunManifest {
+    /// The base model as PEFT opens it: its id on the Hugging Face Hub, or the absolute path of its folder.
+    pub fn base_model_name(&self) -> String {
+        let base = &self.settings.base_model;
+        if base.local_path.is_none() && !base.model_id.is_empty() {
+            return base.model_id.clone();
+        }
+        self.base_model_path.display().to_string()
+    }
+
     /// Calls `change` on every path of the manifest. An empty path stands for none and is left out.
     pub fn change_paths(&mut self, mut change: impl FnMut(&mut PathBuf)) {
         let Settings { base_model, vision, carbon, .. } = &mut self.settings;
@@ -164,6 +194,7 @@ impl RunManifest {
             .chain([train, validation, &mut self.base_model_path])
             .chain(reports)
             .chain(problem)
+            .chain(self.changed_inputs.iter_mut().map(|input| &mut input.path))
             .filter(|path| !path.as_os_str().is_empty())
             .for_each(&mut change);
         let hashes = std::mem::take(&mut self.input_hashes).into_iter().map(|(path, hash)| {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
+#[schemars(extend("x-not-available-yet" = ["kaggle", "huggingface", "ray"]))]
 pub enum PlatformKind {
     /// A worker process on this machine.
     #[default]

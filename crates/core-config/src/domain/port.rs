@@ -39,9 +39,9 @@ pub trait TransferReporter: std::fmt::Debug + Send + Sync {
 
 /// Discards all progress.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Silent;
+pub struct NoReporter;
 
-impl TransferReporter for Silent {
+impl TransferReporter for NoReporter {
     fn report(&self, _: &TransferProgress) {}
 }
 

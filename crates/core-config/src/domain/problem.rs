@@ -108,6 +108,12 @@ impl Problem {
         self
     }
 
+    /// Whether the message begins with `key`, as a word of its own.
+    pub fn begins_with(&self, key: &str) -> bool {
+        let rest = self.message.strip_prefix(key);
+        rest.is_some_and(|rest| !rest.starts_with(|next: char| next.is_alphanumeric() || "._".contains(next)))
+    }
+
     /// Adds where it is.
     #[must_use]
     pub fn at(mut self, location: Location) -> Self {
@@ -133,7 +139,8 @@ impl std::fmt::Display for Problem {
                 }
                 write!(f, ": ")?;
             }
-            if let Some(key) = &location.key {
+            // Many messages begin with the key; it is not said twice.
+            if let Some(key) = location.key.as_ref().filter(|key| !self.begins_with(key)) {
                 write!(f, "{key}: ")?;
             }
         }

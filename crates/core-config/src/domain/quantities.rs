@@ -15,6 +15,11 @@ impl Unit {
     pub fn text(&self, value: f64) -> String {
         format!("{} {}", number(value * self.per_base), self.symbol)
     }
+
+    /// The same of kg CO2-equivalent: `0.412 g CO2e`.
+    pub fn text_co2e(&self, kg: f64) -> String {
+        format!("{} CO2e", self.text(kg))
+    }
 }
 
 /// The unit for energies up to `kwh`: kWh from 1 kWh on, Wh from 1 mWh on, else mWh.
@@ -33,6 +38,11 @@ pub fn mass_unit(kg: f64) -> Unit {
         tiny if tiny < 1e-6 && tiny > 0.0 => Unit { symbol: "mg", per_base: 1e6 },
         _ => Unit { symbol: "g", per_base: 1e3 },
     }
+}
+
+/// The sum of `values`; 0 of none. (`Iterator::sum` has −0.0 for no values, which shows in JSON.)
+pub fn sum(values: impl IntoIterator<Item = f64>) -> f64 {
+    values.into_iter().fold(0.0, |sum, value| sum + value)
 }
 
 /// kWh in words, such as `0.412 Wh` or `2.50 kWh`.
@@ -151,6 +161,8 @@ mod tests {
         assert_eq!([0.0, 0.712, 1.0, -0.0001].map(percent), ["0.0 %", "71.2 %", "100.0 %", "0.0 %"]);
         assert_eq!(range([0.0009, 0.0011], energy), "0.900 Wh to 1.10 Wh");
         assert_eq!(percent_to(0.912_34, 2), "91.23 %");
+        assert_eq!(mass_unit(2.5).text_co2e(0.01), "0.0100 kg CO2e");
+        assert!(sum([]).is_sign_positive() && sum([-0.0]).is_sign_positive());
     }
 
     #[test]

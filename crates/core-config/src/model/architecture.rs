@@ -21,6 +21,12 @@ pub struct Architecture {
     pub(super) bias: Bias,
     /// Which layers see a window alone.
     pub(super) window: Window,
+    /// Base of the rotary frequencies where `config.json` does not say it.
+    pub(super) rope_theta: u32,
+    /// Key and value heads where `config.json` does not say it; as many as query heads when `None`, or for null.
+    pub(super) num_key_value_heads: Option<usize>,
+    /// Size of a head where `config.json` does not say it; `hidden_size / num_attention_heads` when `None`.
+    pub(super) head_dim: Option<usize>,
 }
 
 /// How a decoder normalises.
@@ -69,8 +75,10 @@ pub(super) enum Bias {
     Never,
     /// Queries, keys and values, always (Qwen2).
     QueryKeyValue,
-    /// The four of attention if `attention_bias` says so, the three of the MLP if `mlp_bias` does.
-    Configured,
+    /// The four of attention if `attention_bias` says so.
+    Attention,
+    /// As [`Bias::Attention`], and the three of the MLP if `mlp_bias` says so (Llama).
+    AttentionAndMlp,
 }
 
 /// Which layers see a window alone.
@@ -93,8 +101,8 @@ const OLMO2: Architecture = Architecture {
     norm: Norm::Rms,
     placement: NormPlacement::BlockOutput,
     query_key_norm: QueryKeyNorm::Width,
-    bias: Bias::Configured,
-    window: Window::Never,
+    bias: Bias::Attention,
+    ..LLAMA
 };
 
 const LLAMA: Architecture = Architecture {
@@ -104,8 +112,11 @@ const LLAMA: Architecture = Architecture {
     norm: Norm::Rms,
     placement: NormPlacement::BlockInput,
     query_key_norm: QueryKeyNorm::Absent,
-    bias: Bias::Configured,
+    bias: Bias::AttentionAndMlp,
     window: Window::Never,
+    rope_theta: 10_000,
+    num_key_value_heads: None,
+    head_dim: None,
 };
 
 /// The architectures that can be trained.
@@ -115,10 +126,17 @@ pub const ARCHITECTURES: &[Architecture] = &[
         class: "OlmoForCausalLM",
         family: ModelType::Olmo,
         norm: Norm::Layer,
+        bias: Bias::Attention,
         ..LLAMA
     },
     OLMO2,
-    Architecture { model_type: "olmo3", class: "Olmo3ForCausalLM", window: Window::ThreeOfFour, ..OLMO2 },
+    Architecture {
+        model_type: "olmo3",
+        class: "Olmo3ForCausalLM",
+        window: Window::ThreeOfFour,
+        rope_theta: 500_000,
+        ..OLMO2
+    },
     LLAMA,
     Architecture {
         model_type: "mistral",
@@ -126,6 +144,7 @@ pub const ARCHITECTURES: &[Architecture] = &[
         family: ModelType::Mistral,
         bias: Bias::Never,
         window: Window::AllLayers,
+        num_key_value_heads: Some(8),
         ..LLAMA
     },
     Architecture {
@@ -134,6 +153,7 @@ pub const ARCHITECTURES: &[Architecture] = &[
         family: ModelType::Custom,
         bias: Bias::QueryKeyValue,
         window: Window::FromLayer,
+        num_key_value_heads: Some(32),
         ..LLAMA
     },
     Architecture {
@@ -141,7 +161,10 @@ pub const ARCHITECTURES: &[Architecture] = &[
         class: "Qwen3ForCausalLM",
         family: ModelType::Custom,
         query_key_norm: QueryKeyNorm::Head,
+        bias: Bias::Attention,
         window: Window::FromLayer,
+        num_key_value_heads: Some(32),
+        head_dim: Some(128),
         ..LLAMA
     },
 ];

@@ -4,8 +4,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{
-    ModelConfig, ModelConfigError, Norm, RopeScaling, Rotary, TensorShape,
+    ModelConfig, ModelConfigError, Norm, TensorShape,
     architecture::{ARCHITECTURES, Architecture, Bias, Window},
+    quantisation, rope_keys,
 };
 use crate::settings::{LORA_TARGETS, ModelType};
 
@@ -30,6 +31,10 @@ const ALTERING: &[(&str, f64)] = &[
     ("scale_emb", 1.0),
 ];
 
+/// Architectures with the tensors of a supported one that compute something else with them: an offset in the norms and
+/// scaled embeddings (Gemma), rotated pairs beside each other (Helium, ERNIE), layers without positions (SmolLM3).
+const SAME_TENSORS_ALONE: &[&str] = &["ernie4_5", "gemma", "helium", "smollm3"];
+
 #[derive(Deserialize)]
 struct Raw {
     vocab_size: usize,
@@ -41,10 +46,6 @@ struct Raw {
     head_dim: Option<usize>,
     max_position_embeddings: usize,
     rms_norm_eps: Option<f32>,
-    rope_theta: Option<f64>,
-    rope_parameters: Option<Value>,
-    rope_scaling: Option<Value>,
-    original_max_position_embeddings: Option<f64>,
     tie_word_embeddings: Option<bool>,
     #[serde(default)]
     attention_bias: bool,
@@ -66,31 +67,13 @@ fn default_window() -> Option<usize> {
     Some(4096)
 }
 
-/// The keys of `rope_parameters` (transformers 5) or `rope_scaling` (before).
-#[derive(Default, Deserialize)]
-struct RawRope {
-    rope_theta: Option<f64>,
-    #[serde(alias = "type")]
-    rope_type: Option<String>,
-    factor: Option<f64>,
-    low_freq_factor: Option<f64>,
-    high_freq_factor: Option<f64>,
-    original_max_position_embeddings: Option<f64>,
-    beta_fast: Option<f64>,
-    beta_slow: Option<f64>,
-    attention_factor: Option<f64>,
-    mscale: Option<f64>,
-    mscale_all_dim: Option<f64>,
-    truncate: Option<bool>,
-    partial_rotary_factor: Option<f64>,
-}
-
 /// See [`ModelConfig::parse`].
 pub(super) fn read(text: &str, tensors: Option<&[TensorShape]>) -> Result<ModelConfig> {
     let json: Map<String, Value> = serde_json::from_str(text)
         .map_err(|error| ModelConfigError::invalid(format!("not a JSON object: {error}")))?;
     let model_type = json.get("model_type").and_then(Value::as_str);
     let class = json.get("architectures").and_then(|classes| classes.get(0)).and_then(Value::as_str);
+    quantisation::refuse(&json)?;
     let known = match model_type {
         Some(model_type) => Architecture::of_model_type(model_type),
         None => class.and_then(Architecture::of_class),
@@ -108,6 +91,9 @@ pub(super) fn read(text: &str, tensors: Option<&[TensorShape]>) -> Result<ModelC
             "architecture {found} is not supported; supported: {supported}, and what has the same tensors as one of them"
         ))
     };
+    if model_type.is_some_and(|model_type| SAME_TENSORS_ALONE.contains(&model_type)) {
+        return Err(unsupported());
+    }
     recognise(&json, tensors.ok_or_else(unsupported)?).ok_or_else(unsupported)
 }
 
@@ -120,7 +106,7 @@ fn recognise(json: &Map<String, Value>, tensors: &[TensorShape]) -> Option<Model
     let explains = |config: &ModelConfig| {
         let mut expected = config.tensors();
         expected.sort();
-        expected.iter().eq(found.iter().copied())
+        expected.iter().eq(found.iter().copied()) && has_windows_of(config, json)
     };
     // Architectures with and without a window differ by no tensor: `sliding_window` decides between them.
     let has_window = json.get("sliding_window").is_some_and(|window| !window.is_null());
@@ -128,6 +114,13 @@ fn recognise(json: &Map<String, Value>, tensors: &[TensorShape]) -> Option<Model
     let mut fitting: Vec<_> = candidates.filter(explains).collect();
     fitting.sort_by_key(|config| config.windows.iter().any(Option::is_some) != has_window);
     fitting.into_iter().next().map(|config| ModelConfig { recognised_by_tensors: true, ..config })
+}
+
+/// Whether the windows of `config` lie where `layer_types` says, when it says something.
+fn has_windows_of(config: &ModelConfig, json: &Map<String, Value>) -> bool {
+    let Some(types) = json.get("layer_types").and_then(Value::as_array) else { return true };
+    let windows = config.windows.iter().map(Option::is_some);
+    windows.eq(types.iter().map(|kind| kind.as_str() == Some("sliding_attention")))
 }
 
 fn build(architecture: &'static Architecture, json: &Map<String, Value>) -> Result<ModelConfig> {
@@ -140,7 +133,13 @@ fn build(architecture: &'static Architecture, json: &Map<String, Value>) -> Resu
             "hidden_act `{other}` is not supported; supported: silu"
         )));
     }
-    let (rotary, window_rotary) = rotary(architecture.window, &raw)?;
+    refuse_absurd(&raw)?;
+    let (rotary, window_rotary) = rope_keys::read(architecture, json, raw.max_position_embeddings)?;
+    let key_value_heads = match raw.num_key_value_heads {
+        None if !json.contains_key("num_key_value_heads") => architecture.num_key_value_heads,
+        given => given,
+    };
+    let head_dim = raw.head_dim.or(architecture.head_dim);
     let config = ModelConfig {
         architecture,
         recognised_by_tensors: false,
@@ -149,8 +148,8 @@ fn build(architecture: &'static Architecture, json: &Map<String, Value>) -> Resu
         intermediate_size: raw.intermediate_size,
         num_hidden_layers: raw.num_hidden_layers,
         num_attention_heads: raw.num_attention_heads,
-        num_key_value_heads: raw.num_key_value_heads.unwrap_or(raw.num_attention_heads),
-        head_dim: raw.head_dim.unwrap_or(raw.hidden_size / raw.num_attention_heads.max(1)),
+        num_key_value_heads: key_value_heads.unwrap_or(raw.num_attention_heads),
+        head_dim: head_dim.unwrap_or(raw.hidden_size / raw.num_attention_heads.max(1)),
         max_position_embeddings: raw.max_position_embeddings,
         norm_eps: match (architecture.norm, architecture.family) {
             // Fixed in OLMo's layer norm; the others' are transformers' defaults.
@@ -161,12 +160,32 @@ fn build(architecture: &'static Architecture, json: &Map<String, Value>) -> Resu
         rotary,
         window_rotary,
         windows: windows(architecture.window, &raw)?,
-        clip_qkv: raw.clip_qkv,
+        // transformers clamps in OLMo alone.
+        clip_qkv: raw.clip_qkv.filter(|_| architecture.norm == Norm::Layer),
         biased: biased(architecture.bias, &raw),
         tie_word_embeddings: raw.tie_word_embeddings.unwrap_or(false),
     };
     check_sizes(&config)?;
     Ok(config)
+}
+
+/// Refuses sizes that no model has, before anything is laid out by them.
+fn refuse_absurd(raw: &Raw) -> Result<()> {
+    let sizes = [
+        ("num_hidden_layers", raw.num_hidden_layers, 1 << 14),
+        ("vocab_size", raw.vocab_size, 1 << 30),
+        ("hidden_size", raw.hidden_size, 1 << 30),
+        ("intermediate_size", raw.intermediate_size, 1 << 30),
+        ("num_attention_heads", raw.num_attention_heads, 1 << 16),
+        ("num_key_value_heads", raw.num_key_value_heads.unwrap_or(0), 1 << 16),
+        ("head_dim", raw.head_dim.unwrap_or(0), 1 << 16),
+    ];
+    match sizes.into_iter().find(|(_, size, most)| size > most) {
+        Some((key, size, most)) => {
+            Err(ModelConfigError::invalid(format!("{key} is {size}; it can be {most} at most")))
+        }
+        None => Ok(()),
+    }
 }
 
 fn refuse_altering(json: &Map<String, Value>) -> Result<()> {
@@ -183,12 +202,13 @@ fn refuse_altering(json: &Map<String, Value>) -> Result<()> {
 }
 
 fn biased(bias: Bias, raw: &Raw) -> &'static [&'static str] {
-    match (bias, raw.attention_bias, raw.mlp_bias) {
-        (Bias::Never, ..) | (Bias::Configured, false, false) => &[],
+    let of_mlp = raw.mlp_bias && bias == Bias::AttentionAndMlp;
+    match (bias, raw.attention_bias, of_mlp) {
         (Bias::QueryKeyValue, ..) => &["q_proj", "k_proj", "v_proj"],
-        (Bias::Configured, true, false) => &["q_proj", "k_proj", "v_proj", "o_proj"],
-        (Bias::Configured, false, true) => &["gate_proj", "up_proj", "down_proj"],
-        (Bias::Configured, true, true) => LORA_TARGETS,
+        (Bias::Never, ..) | (_, false, false) => &[],
+        (_, true, false) => &["q_proj", "k_proj", "v_proj", "o_proj"],
+        (_, false, true) => &["gate_proj", "up_proj", "down_proj"],
+        (_, true, true) => LORA_TARGETS,
     }
 }
 
@@ -206,7 +226,8 @@ fn windows(window: Window, raw: &Raw) -> Result<Vec<Option<usize>>> {
         types
             .iter()
             .map(|kind| match kind.as_str() {
-                "full_attention" => Ok(None),
+                // transformers' name of old is `attention`.
+                "full_attention" | "attention" => Ok(None),
                 "sliding_attention" => raw.sliding_window.map(Some).ok_or_else(|| {
                     ModelConfigError::invalid("layer_types has sliding_attention; sliding_window is missing")
                 }),
@@ -221,84 +242,11 @@ fn windows(window: Window, raw: &Raw) -> Result<Vec<Option<usize>>> {
         Window::AllLayers => Ok(vec![raw.sliding_window; layers]),
         Window::FromLayer if raw.use_sliding_window != Some(true) => Ok(vec![None; layers]),
         Window::FromLayer => {
-            let first = raw.max_window_layers.unwrap_or(0);
+            // 28 is transformers' default.
+            let first = raw.max_window_layers.unwrap_or(28);
             by_type(&|layer| layer >= first)
         }
         Window::ThreeOfFour => by_type(&|layer| (layer + 1) % 4 != 0),
-    }
-}
-
-/// Rotary positions of layers that see everything, and of those that see a window.
-fn rotary(window: Window, raw: &Raw) -> Result<(Rotary, Rotary)> {
-    let present = |value: &Option<Value>| value.clone().filter(|value| !value.is_null());
-    let (parameters, scaling) = (present(&raw.rope_parameters), present(&raw.rope_scaling));
-    // transformers 5 gives parameters by the type of layer where they differ.
-    if let Some(Value::Object(by_type)) = &parameters
-        && by_type.contains_key("full_attention")
-    {
-        let of = |kind: &str| one_rotary(by_type.get(kind).cloned(), None, raw);
-        return Ok((of("full_attention")?, of("sliding_attention")?));
-    }
-    let full = one_rotary(parameters, scaling, raw)?;
-    let unscaled = Rotary { theta: full.theta, scaling: RopeScaling::Unscaled };
-    let of_windows = if window == Window::ThreeOfFour { unscaled } else { full.clone() };
-    Ok((full, of_windows))
-}
-
-fn one_rotary(parameters: Option<Value>, scaling: Option<Value>, raw: &Raw) -> Result<Rotary> {
-    let read = |value: Option<Value>| -> Result<Option<RawRope>> {
-        let value = value.map(serde_json::from_value).transpose();
-        value.map_err(|error| ModelConfigError::invalid(format!("rope_parameters: {error}")))
-    };
-    let (parameters, scaling) = (read(parameters)?, read(scaling)?);
-    let theta = parameters.as_ref().and_then(|rope| rope.rope_theta).or(raw.rope_theta).unwrap_or(10_000.0);
-    let rope = scaling.or(parameters).unwrap_or_default();
-    if rope.partial_rotary_factor.is_some_and(|factor| (factor - 1.0).abs() > f64::EPSILON) {
-        return Err(ModelConfigError::unsupported("partial_rotary_factor is not supported"));
-    }
-    Ok(Rotary { theta, scaling: rope_scaling(&rope, raw)? })
-}
-
-fn rope_scaling(rope: &RawRope, raw: &Raw) -> Result<RopeScaling> {
-    let kind = rope.rope_type.as_deref().unwrap_or("default");
-    let needed = |value: Option<f64>, key: &str| {
-        let missing = || ModelConfigError::invalid(format!("rope_type `{kind}` needs {key}"));
-        value.filter(|value| value.is_finite() && *value > 0.0).ok_or_else(missing)
-    };
-    let original = rope.original_max_position_embeddings.or(raw.original_max_position_embeddings);
-    match kind {
-        "default" => Ok(RopeScaling::Unscaled),
-        "linear" => Ok(RopeScaling::Linear { factor: needed(rope.factor, "factor")? }),
-        "llama3" => Ok(RopeScaling::Llama3 {
-            factor: needed(rope.factor, "factor")?,
-            low_freq_factor: needed(rope.low_freq_factor, "low_freq_factor")?,
-            high_freq_factor: needed(rope.high_freq_factor, "high_freq_factor")?,
-            original: needed(original, "original_max_position_embeddings")?,
-        }),
-        "yarn" => {
-            let context = raw.max_position_embeddings as f64;
-            let original = original.unwrap_or(context);
-            let factor = needed(rope.factor.or(Some(context / original)), "factor")?;
-            let attention_factor = match (rope.attention_factor, rope.mscale, rope.mscale_all_dim) {
-                (Some(given), ..) => given,
-                (None, Some(mscale), Some(all)) if mscale != 0.0 && all != 0.0 => {
-                    RopeScaling::yarn_attention_factor(factor, mscale)
-                        / RopeScaling::yarn_attention_factor(factor, all)
-                }
-                _ => RopeScaling::yarn_attention_factor(factor, 1.0),
-            };
-            Ok(RopeScaling::Yarn {
-                factor,
-                original,
-                beta_fast: rope.beta_fast.unwrap_or(32.0),
-                beta_slow: rope.beta_slow.unwrap_or(1.0),
-                attention_factor,
-                truncate: rope.truncate.unwrap_or(true),
-            })
-        }
-        other => Err(ModelConfigError::unsupported(format!(
-            "rope_type `{other}` is not supported; supported: default, linear, llama3, yarn"
-        ))),
     }
 }
 
@@ -391,10 +339,46 @@ mod tests {
     }
 
     #[test]
+    fn sizes_that_no_model_has_are_refused_before_they_take_memory() {
+        for key in ["num_hidden_layers", "hidden_size", "num_attention_heads", "head_dim"] {
+            let message = refusal("olmo3", &json!({key: 1u64 << 40}));
+            assert!(message.contains(key) && message.contains("at most"), "{message}");
+        }
+    }
+
+    #[test]
+    fn what_the_architecture_leaves_out_is_its_default_in_transformers() {
+        let heads = |model_type, further: &Value| {
+            let mut config: Value = serde_json::from_str(&small(model_type, further)).unwrap();
+            config["num_attention_heads"] = 64.into();
+            config["hidden_size"] = 256.into();
+            config.as_object_mut().unwrap().remove("num_key_value_heads");
+            config.as_object_mut().unwrap().extend(further.as_object().unwrap().clone());
+            let config = ModelConfig::parse(&config.to_string(), None).unwrap();
+            (config.num_key_value_heads, config.head_dim)
+        };
+        assert_eq!(heads("llama", &json!({})), (64, 4));
+        assert_eq!(heads("mistral", &json!({})), (8, 4));
+        assert_eq!(heads("mistral", &json!({"num_key_value_heads": null})), (64, 4));
+        assert_eq!(heads("qwen2", &json!({})), (32, 4));
+        assert_eq!(heads("qwen3", &json!({})), (32, 128));
+        // 28 layers see everything.
+        let windowed = json!({"sliding_window": 8, "use_sliding_window": true});
+        assert_eq!(parse("qwen2", &windowed).windows, [None; 4]);
+        let biased = json!({"attention_bias": true, "mlp_bias": true, "clip_qkv": 8.0});
+        assert_eq!(parse("llama", &biased).biased.len(), 7);
+        assert_eq!(parse("olmo2", &biased).biased.len(), 4);
+        assert_eq!(parse("mistral", &biased).biased.len(), 0);
+        assert_eq!(parse("olmo2", &biased).clip_qkv, None);
+        assert!(parse("olmo", &biased).clip_qkv.is_some());
+    }
+
+    #[test]
     fn an_unnamed_architecture_is_recognised_by_every_one_of_its_tensors() {
         for architecture in ["olmo", "olmo2", "llama", "qwen2", "qwen3"] {
-            let named = parse(architecture, &json!({}));
+            let named = parse(architecture, &json!({"head_dim": 4}));
             let tensors = named.tensors();
+            let small = |model_type, _: &Value| small(model_type, &json!({"head_dim": 4}));
             let found = ModelConfig::parse(&small("my_model", &json!({})), Some(&tensors)).unwrap();
             assert!(found.recognised_by_tensors);
             assert_eq!(found.architecture.model_type, architecture);
@@ -425,9 +409,10 @@ mod tests {
 
     #[test]
     fn yarn_scales_attention_by_its_own_formula_when_no_factor_is_given() {
-        let rope = json!({"rope_parameters": {"rope_type": "yarn", "rope_theta": 5e5, "factor": 8.0,
+        let rope = json!({"rope_theta": 5e5, "rope_scaling": {"rope_type": "yarn", "factor": 8.0,
             "original_max_position_embeddings": 8192}});
-        let RopeScaling::Yarn { attention_factor, beta_fast, .. } = parse("olmo3", &rope).rotary.scaling
+        let crate::model::RopeScaling::Yarn { attention_factor, beta_fast, .. } =
+            parse("olmo3", &rope).rotary.scaling
         else {
             panic!("not yarn");
         };

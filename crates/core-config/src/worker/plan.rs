@@ -143,14 +143,18 @@ pub struct StageTime {
 pub struct EnergyPlan {
     /// kWh.
     pub energy_kwh: f64,
-    /// Bounds of it: those of the time, widened by the meter's uncertainty.
+    /// Bounds of it. Time and power err independently, so the distances of their bounds add up as squares, on a
+    /// logarithmic scale.
     pub range_kwh: [f64; 2],
     /// Mean power, in W.
     pub power_w: f64,
     /// How the power was got: `measured`, `modelled` or `mixed`.
     pub basis: String,
-    /// Half-width of the meter's own interval, as a fraction.
+    /// Distance of the farther end of the meter's own interval, as a fraction.
     pub uncertainty: f64,
+    /// Bounds of the power as the meter has them, in W; not symmetric where the meter's are not.
+    #[serde(default)]
+    pub power_range_w: [f64; 2],
 }
 
 /// Emissions.

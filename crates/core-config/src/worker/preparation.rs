@@ -13,8 +13,12 @@ use crate::settings::{DatasetSchema, Settings};
 pub struct PrepareTask {
     /// Resolved settings of the project; `dataset.*_split` are the shares.
     pub settings: Settings,
-    /// Absolute folder of the base model (its tokenizer and chat template are used).
-    pub base_model_path: PathBuf,
+    /// Absolute folder of the base model (its tokenizer and chat template are used); without one the records are split,
+    /// and their tokens are not counted.
+    pub base_model_path: Option<PathBuf>,
+    /// Why there is no base model.
+    #[serde(default)]
+    pub no_base_model: Option<String>,
     /// The files, all of one schema.
     pub datasets: Vec<PathBuf>,
     /// Folder that gets a file per split.
@@ -48,6 +52,9 @@ pub struct DatasetPreparation {
     pub splits: Vec<PreparedSplit>,
     /// What the splits have in common.
     pub leaks: LeakReport,
+    /// Whether tokens were counted, which needs a base model; without one every figure of tokens is 0.
+    #[serde(default = "yes")]
+    pub tokens_counted: bool,
     /// Tokens per record.
     pub tokens: Histogram,
     /// Share of a record's tokens that the loss is computed on.
@@ -62,6 +69,10 @@ pub struct DatasetPreparation {
     pub report: PathBuf,
     /// The files of the report, its histograms among them.
     pub report_files: Vec<PathBuf>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// A split and its file.

@@ -12,6 +12,7 @@ use crate::{
     preparation::{DatasetPreparation, PrepareTask},
     problem::Problem,
     settings::{DatasetFormat, DatasetSchema, Settings},
+    tuning::{TuneFindings, TuneTask},
 };
 
 /// A task for `greentune worker --task FILE`; the answer is written to `--answer FILE`.
@@ -28,6 +29,8 @@ pub enum WorkerTask {
     Prepare(Box<PrepareTask>),
     /// Find out what training a run will need.
     Plan(PlanTask),
+    /// Try learning rates.
+    Tune(TuneTask),
     /// Say which devices this binary can train on here.
     ProbeDevices,
 }
@@ -57,6 +60,8 @@ pub enum WorkerAnswer {
     Prepared(Box<DatasetPreparation>),
     /// To [`WorkerTask::Plan`].
     Planned(Box<PlanFindings>),
+    /// To [`WorkerTask::Tune`].
+    Tuned(Box<TuneFindings>),
     /// To [`WorkerTask::ProbeDevices`].
     Devices {
         /// Every device kind of greentune.
@@ -146,8 +151,11 @@ pub struct PlanMeasurement {
     pub power_w: Option<f64>,
     /// How the power was got: `measured`, `modelled` or `mixed`.
     pub power_basis: String,
-    /// Half-width of the meter's interval, as a fraction.
+    /// Distance of the farther end of the meter's interval, as a fraction.
     pub power_uncertainty: f64,
+    /// Ends of the meter's interval as factors of the power, such as `[0.5, 3.0]`; symmetric when absent.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub power_factors: Option<[f64; 2]>,
 }
 
 /// Show what the model will see of `dataset` under `settings`.

@@ -291,19 +291,21 @@ fn sections_may_be_written_inline_or_dotted() {
 }
 
 #[test]
-fn a_default_that_does_not_fit_is_lowered_and_says_so() {
+fn a_default_warm_up_is_a_tenth_of_few_steps_and_says_so() {
     let of = |text: &str| {
         let project_file = Some(file("project.toml", text));
         resolve(&Layers { project_file, ..Layers::default() })
     };
-    let lowered = of("[training]\nstage1.iterations = 5\nstage2.iterations = 1\n").unwrap();
+    let lowered = of("[training]\nstage1.iterations = 39\nstage2.iterations = 9\n").unwrap();
     let training = &lowered.settings.training;
-    assert_eq!((training.stage1.warmup_steps, training.stage2.warmup_steps), (2, 0));
+    assert_eq!((training.stage1.warmup_steps, training.stage2.warmup_steps), (3, 0));
     let source = lowered.source("training.stage1.warmup_steps").to_string();
     assert_eq!(source, "built in, lowered to fit training.stage1.iterations");
-    // Where it fits, and where somebody set it, it is left alone.
-    let fits = of("[training.stage1]\niterations = 11\n").unwrap();
+    // Where it is a tenth at most, and where somebody set it, it is left alone.
+    let fits = of("[training.stage1]\niterations = 100\n").unwrap();
     assert_eq!(fits.settings.training.stage1.warmup_steps, 10);
     assert_eq!(fits.source("training.stage1.warmup_steps"), Source::BuiltIn);
     assert!(of("[training.stage1]\niterations = 5\nwarmup_steps = 10\n").is_err());
+    let named = of("[training.stage1]\niterations = 20\nwarmup_steps = 10\n").unwrap();
+    assert_eq!(named.settings.training.stage1.warmup_steps, 10);
 }

@@ -7,8 +7,8 @@ use crate::{
     error::ExportError,
     peft::Adapters,
     request::{ExportFormat, ExportRequest},
-    weights::ModelWeights,
 };
+use greentune_model_folder::ModelWeights;
 
 mod folder;
 mod huggingface;
@@ -124,7 +124,8 @@ impl FromStr for ExportFormat {
 
     fn from_str(word: &str) -> Result<Self, ExportError> {
         let known = Self::ALL.into_iter().find(|format| format.as_str() == word);
-        known.ok_or_else(|| ExportError::UnknownFormat { word: word.into(), allowed: Self::WORDS })
+        known
+            .ok_or_else(|| ExportError::UnknownFormat { word: word.into(), allowed: Self::available_words() })
     }
 }
 

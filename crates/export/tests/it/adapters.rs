@@ -5,7 +5,7 @@ use std::fs;
 use greentune_export::{ExportFormat, export};
 use safetensors::Dtype;
 
-use crate::fixture::{Sandbox, names_in};
+use crate::fixture::{Sandbox, json_of, names_in};
 
 #[test]
 fn adapters_are_copied_byte_for_byte() {
@@ -27,5 +27,18 @@ fn adapters_are_copied_byte_for_byte() {
         assert_eq!((verification.adapter_tensors, verification.copied_files), (6, 2));
         assert_eq!((verification.merged_tensors, verification.untouched_tensors), (0, 0));
         assert!(report.usage_instructions.contains("PeftModel"));
+    }
+}
+
+#[test]
+fn adapters_name_the_base_model_that_the_request_names() {
+    for format in [ExportFormat::Huggingface, ExportFormat::Safetensors] {
+        let sandbox = Sandbox::new(Dtype::F32, false);
+        let mut request = sandbox.request(format, false);
+        request.base_model_name = Some(String::from("/models/My Base (v2)"));
+        export(&request).unwrap();
+        let mut expected = json_of(&request.adapters.join("adapter_config.json"));
+        expected["base_model_name_or_path"] = "/models/My Base (v2)".into();
+        assert_eq!(json_of(&request.destination.join("adapter_config.json")), expected);
     }
 }

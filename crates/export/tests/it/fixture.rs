@@ -60,12 +60,31 @@ impl Sandbox {
     pub fn request(&self, format: ExportFormat, merge: bool) -> ExportRequest {
         ExportRequest {
             base_model: self.base(),
+            base_model_name: None,
             adapters: self.adapters(),
             format,
             destination: self.dir.path().join("exports/new"),
             merge,
             model_card: Some("# A card\n".into()),
         }
+    }
+
+    /// Makes the head's values those of the embedding.
+    pub fn store_the_embedding_as_head(&self) {
+        let path = self.base().join("model.safetensors");
+        let bytes = fs::read(&path).unwrap();
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        let tensors: Vec<(String, Vec<usize>, Vec<u8>)> = file
+            .tensors()
+            .into_iter()
+            .map(|(name, view)| {
+                let stored =
+                    if name == "lm_head.weight" { "model.embed_tokens.weight" } else { name.as_str() };
+                let values = file.tensor(stored).unwrap().data().to_vec();
+                (name, view.shape().to_vec(), values)
+            })
+            .collect();
+        write_safetensors(&path, Dtype::F32, &tensors);
     }
 
     fn write_weights(&self, dtype: Dtype, sharded: bool) {

@@ -117,10 +117,34 @@ fn config_becomes_explicit_and_otherwise_stays() {
 
     let explicit = b"{ \"tie_word_embeddings\":true,  \"rope_theta\": 1e4}";
     sandbox.write_base_file("config.json", explicit);
+    sandbox.store_the_embedding_as_head();
     let mut request = request;
     request.destination = sandbox.dir.path().join("second");
     export(&request).unwrap();
     assert_eq!(fs::read(request.destination.join("config.json")).unwrap(), explicit);
+}
+
+#[test]
+fn a_head_of_its_own_is_kept_though_the_config_says_that_it_is_tied() {
+    let sandbox = Sandbox::new(Dtype::F32, false);
+    sandbox.write_base_file("config.json", b"{\"tie_word_embeddings\": true, \"rope_theta\": 1e4}");
+    let request = sandbox.request(ExportFormat::Huggingface, true);
+    export(&request).unwrap();
+    assert_merged(&request, Dtype::F32, 3, 0.5, 2.0);
+    let expected = json!({"tie_word_embeddings": false, "rope_theta": 1e4});
+    assert_eq!(json_of(&request.destination.join("config.json")), expected);
+}
+
+#[test]
+fn a_single_file_goes_before_an_index_that_is_left_over() {
+    let sandbox = Sandbox::new(Dtype::F32, false);
+    let index = json!({"weight_map": {"lm_head.weight": "gone.safetensors"}});
+    sandbox.write_base_file("model.safetensors.index.json", index.to_string().as_bytes());
+    let request = sandbox.request(ExportFormat::Huggingface, true);
+    export(&request).unwrap();
+    assert_merged(&request, Dtype::F32, 3, 0.5, 2.0);
+    let names = names_in(&request.destination);
+    assert!(!names.iter().any(|name| name.ends_with("index.json")), "{names:?}");
 }
 
 #[test]

@@ -1,23 +1,42 @@
 //! A folder of pictures per class, by the rules of torchvision's `ImageFolder`: classes are the sub-folders, sorted by
-//! name; pictures may lie in folders further below.
+//! name; pictures may lie in folders further below. Parts may lie above the classes.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::Read,
     path::{Path, PathBuf},
 };
 
-use super::{Found, Kind, Listing, Root, Store, file_name};
+use super::{
+    Found, Kind, Listing, Root, Store, file_name,
+    splits::Split,
+    tree::{self, Tree},
+};
 use crate::{
     decode::{Header, Image, decode, header},
     error::ImageDataError,
     part::Part,
 };
 
-const EXTENSIONS: [&str; 8] = ["jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff"];
-const VALIDATION: [&str; 3] = ["val", "valid", "validation"];
+/// Endings of pictures, as torchvision has them, and further ones for the same formats. What a file holds is told from
+/// its bytes.
+const EXTENSIONS: [&str; 13] =
+    ["jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "gif", "tif", "tiff", "ppm", "pgm", "pbm"];
 /// A file of a picture is not larger.
 const MAX_FILE_BYTES: u64 = 1 << 30;
+/// Endings of ignored files that are named in a warning.
+const NAMED_ENDINGS: usize = 4;
+
+/// Whether the name of `file` is that of a picture.
+pub(super) fn is_picture(file: &Path) -> bool {
+    EXTENSIONS.contains(&ending(file).as_str())
+}
+
+/// The extension in lower case.
+fn ending(file: &Path) -> String {
+    file.extension().unwrap_or_default().to_string_lossy().to_lowercase()
+}
 
 /// Paths of pictures below a folder.
 struct Files {
@@ -27,49 +46,36 @@ struct Files {
 
 pub(super) fn find(folder: &Path) -> Result<Found, ImageDataError> {
     let root = Root::of(folder)?;
-    let listing = Listing::of(folder, &root)?;
-    if listing.folders.is_empty() {
-        let reason = "it has neither a sub-folder per class nor CIFAR, IDX or Parquet files".to_owned();
-        return Err(ImageDataError::NotRecognised { path: folder.to_owned(), reason });
-    }
-    let split = |names: &[&str]| {
-        let is_named = |path: &&PathBuf| names.contains(&file_name(path).as_str());
-        let mut named = listing.folders.iter().filter(is_named);
-        match (named.next(), named.next()) {
-            (Some(first), Some(second)) => Err(ImageDataError::NotRecognised {
-                path: folder.to_owned(),
-                reason: format!("{} and {} are both there", file_name(first), file_name(second)),
-            }),
-            (first, _) => Ok(first),
-        }
-    };
-    let mut walk = Walk { root: &root, ignored: 0 };
-    let (classes, train, validation, test) = match split(&["train"])? {
-        None => {
-            let classes = names(&listing.folders);
-            let train = walk.part(folder, &listing.folders, &classes)?;
-            (classes, train, None, None)
-        }
-        Some(train) => {
-            let folders = Listing::of(train, &root)?.folders;
-            let classes = names(&folders);
-            let train = walk.part(folder, &folders, &classes)?;
-            let mut other = |path: Option<&PathBuf>| match path {
-                None => Ok(None),
-                Some(path) => walk.part(folder, &Listing::of(path, &root)?.folders, &classes).map(Some),
-            };
-            let (validation, test) = (other(split(&VALIDATION)?)?, other(split(&["test"])?)?);
-            (classes, train, validation, test.filter(|test| !test.is_empty()))
-        }
-    };
     let mut warnings = Vec::new();
-    if walk.ignored > 0 {
-        warnings.push(format!(
-            "{} files are ignored: only those ending in {} are images",
-            walk.ignored,
-            EXTENSIONS.join(", ")
-        ));
-    }
+    let mut walk =
+        Walk { root: &root, ignored: BTreeMap::new(), of_systems: Listing::of(folder, &root)?.of_systems };
+    let (mut train, mut validation, mut test) = (None, None, None);
+    let classes = match tree::of(folder, &root, &mut warnings)? {
+        Tree::Classes(folders) => {
+            let classes = names(&folders);
+            train = Some(walk.part(folder, &folders, &classes)?);
+            classes
+        }
+        Tree::Parts(parts) => {
+            let of_training = parts.iter().find(|(split, ..)| *split == Split::Train);
+            // Without a training part there is only something to test on, with its own classes.
+            let classes =
+                of_training.or(parts.first()).map_or_else(Vec::new, |(_, _, folders)| names(folders));
+            for (split, path, folders) in &parts {
+                walk.of_systems += Listing::of(path, &root)?.of_systems;
+                let part = Some(walk.part(folder, folders, &classes)?);
+                match split {
+                    Split::Train => train = part,
+                    Split::Validation => validation = part,
+                    Split::Test => test = part.filter(|test| !test.is_empty()),
+                }
+            }
+            classes
+        }
+    };
+    let train = train
+        .unwrap_or_else(|| Part::new(Files { folder: folder.to_owned(), paths: Vec::new() }, Vec::new()));
+    warnings.splice(0..0, walk.warning());
     Ok(Found { kind: Kind::ImageFolder, classes, train, validation, test, warnings })
 }
 
@@ -80,7 +86,10 @@ fn names(folders: &[PathBuf]) -> Vec<String> {
 /// Looks for pictures and counts what is none.
 struct Walk<'a> {
     root: &'a Root,
-    ignored: usize,
+    /// Files that are no pictures, by ending.
+    ignored: BTreeMap<String, usize>,
+    /// Hidden entries and those that systems leave behind.
+    of_systems: usize,
 }
 
 impl Walk<'_> {
@@ -115,15 +124,43 @@ impl Walk<'_> {
         paths: &mut Vec<PathBuf>,
     ) -> Result<(), ImageDataError> {
         let listing = Listing::of(below, self.root)?;
+        self.of_systems += listing.of_systems;
         for path in listing.files {
-            let extension = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-            if EXTENSIONS.contains(&extension.as_str()) {
+            if is_picture(&path) {
                 paths.push(path.strip_prefix(folder).unwrap_or(&path).to_owned());
             } else {
-                self.ignored += 1;
+                *self.ignored.entry(ending(&path)).or_default() += 1;
             }
         }
         listing.folders.iter().try_for_each(|below| self.pictures(below, folder, paths))
+    }
+
+    /// What was left out, in a sentence; nothing where all files are pictures and nothing is hidden.
+    fn warning(&self) -> Option<String> {
+        let count: usize = self.ignored.values().sum();
+        let shown = |(ending, count): (&String, &usize)| match ending.as_str() {
+            "" => format!("{count} without an ending"),
+            ending => format!("{count} .{ending}"),
+        };
+        let mut endings: Vec<String> = self.ignored.iter().take(NAMED_ENDINGS).map(shown).collect();
+        if self.ignored.len() > NAMED_ENDINGS {
+            endings.push(String::from("…"));
+        }
+        let files = (count > 0).then(|| {
+            format!(
+                "{count} files are ignored ({}): only those ending in {} are images",
+                endings.join(", "),
+                EXTENSIONS.join(", ")
+            )
+        });
+        let of_systems = (self.of_systems > 0).then(|| {
+            format!(
+                "{} hidden or system entries are ignored (such as .DS_Store, Thumbs.db, __MACOSX)",
+                self.of_systems
+            )
+        });
+        let both: Vec<String> = files.into_iter().chain(of_systems).collect();
+        (!both.is_empty()).then(|| both.join("; "))
     }
 }
 

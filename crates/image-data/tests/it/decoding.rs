@@ -63,6 +63,38 @@ fn the_orientation_of_exif_is_ignored() {
     assert_eq!(decode(&turned).unwrap(), decode(&plain).unwrap());
 }
 
+/// A motion photo: what follows the picture's end holds bytes that look like markers.
+#[test]
+fn what_phones_append_to_a_jpeg_is_ignored() {
+    let plain = encoded(picture(64, 48, 1), ImageFormat::Jpeg);
+    let film = b"\0\0\0\x18ftypmp42\xff\xda\0\x08\xff\xd8\xff\xe1\xff\xda";
+    let appended = [&plain[..], film, &[7; 3000], b"\xff\xda", &[9; 100]].concat();
+    assert_eq!(decode(&appended).unwrap(), decode(&plain).unwrap());
+    // Another picture after the first, as MPO files and panoramas have it: the first counts, though the second is cut.
+    let second = encoded(picture(16, 16, 2), ImageFormat::Jpeg);
+    let two = [&plain[..], &second[..second.len() / 2]].concat();
+    assert_eq!(decode(&two).unwrap(), decode(&plain).unwrap());
+    // A whole thumbnail within a segment ends nothing.
+    let thumbnail = [b"\xff\xe1".as_slice(), &(second.len() as u16 + 2).to_be_bytes(), &second].concat();
+    let with_thumbnail = [&plain[..2], &thumbnail, &plain[2..]].concat();
+    assert_eq!(decode(&with_thumbnail).unwrap(), decode(&plain).unwrap());
+    let cut = &with_thumbnail[..with_thumbnail.len() - plain.len() / 2];
+    assert_eq!(decode(cut).unwrap_err(), "the JPEG is truncated");
+    // Cut within the film only.
+    assert!(decode(&appended[..plain.len() + 20]).is_ok());
+}
+
+#[test]
+fn portable_maps_are_read() {
+    let image = decode(b"P5\n# made by hand\n2 1\n255\n\x07\xc8").unwrap();
+    assert_eq!((image.width, image.channels, &*image.pixels), (2, 1, &[7, 200][..]));
+    let image = decode(b"P6 1 1 255\n\x01\x02\x03").unwrap();
+    assert_eq!((image.channels, &*image.pixels), (3, &[1, 2, 3][..]));
+    let image = decode(b"P2\n2 2\n255\n0 10\n20 255\n").unwrap();
+    assert_eq!(&*image.pixels, [0, 10, 20, 255]);
+    decode(b"P6 9 9 255\n\x01\x02\x03").unwrap_err();
+}
+
 #[test]
 fn what_is_no_picture_says_why() {
     let reason = |bytes: &[u8]| decode(bytes).unwrap_err();

@@ -2,7 +2,9 @@
 
 mod data;
 mod decoding;
+mod layouts;
 mod loading;
+mod mirroring;
 mod rendering;
 mod reports;
 mod sources;

@@ -2,6 +2,7 @@
 #![cfg(unix)]
 #![allow(clippy::disallowed_methods, reason = "tests start programs and read what they were told")]
 
+mod arguments;
 mod downloads;
 mod listing;
 mod refusals;

@@ -13,7 +13,7 @@ use super::{
     error::{HubError, Result},
     refusal::Refusal,
     settings::HubSettings,
-    watch::Watch,
+    watch::DownloadControl,
 };
 
 /// Repetitions after a failure that may pass.
@@ -119,9 +119,9 @@ impl<'a> Client<'a> {
     }
 
     /// Does `attempt`, again after a pause when its failure may pass, `repetitions` times at most.
-    pub(super) fn patiently<T>(
+    pub(super) fn with_retries<T>(
         &self,
-        watch: &Watch,
+        watch: &DownloadControl,
         repetitions: u32,
         mut attempt: impl FnMut(&Self) -> Result<T>,
     ) -> Result<T> {
@@ -192,7 +192,7 @@ impl<'a> Client<'a> {
         if answer.status() < 400 {
             return Ok(answer);
         }
-        Err(Refusal::read(answer).means(self.settings, self.id, self.repo.revision(), file))
+        Err(Refusal::read(answer).into_error(self.settings, self.id, self.repo.revision(), file))
     }
 }
 

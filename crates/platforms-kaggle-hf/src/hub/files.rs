@@ -56,10 +56,10 @@ pub(super) fn needed(id: &str, listing: &[String], parts: Parts) -> Result<Vec<S
     Ok(files)
 }
 
-/// The index or the one file of weights.
+/// The one file of weights, or the index. Where both are there transformers takes the one file.
 fn weights(id: &str, listing: &[String]) -> Result<Option<String>> {
     let has = |name: &str| listing.iter().any(|listed| listed == name);
-    if let Some(name) = [INDEX, SINGLE].into_iter().find(|name| has(name)) {
+    if let Some(name) = [SINGLE, INDEX].into_iter().find(|name| has(name)) {
         return Ok(Some(name.to_owned()));
     }
     let is_other = |name: &&String| OTHER_WEIGHTS.iter().any(|ending| name.ends_with(ending));
@@ -101,11 +101,9 @@ pub(super) fn is_plain(name: &str) -> bool {
 pub(super) fn is_complete(folder: &Path, parts: Parts) -> bool {
     let has = |name: &str| folder.join(name).is_file();
     let has_weights = || {
-        if has(INDEX) {
-            shards(&folder.join(INDEX)).is_ok_and(|shards| shards.iter().all(|name| has(name)))
-        } else {
-            has(SINGLE)
-        }
+        has(SINGLE)
+            || has(INDEX)
+                && shards(&folder.join(INDEX)).is_ok_and(|shards| shards.iter().all(|name| has(name)))
     };
     has(CONFIG) && has(TOKENIZER) && (parts == Parts::Tokenizer || has_weights())
 }
@@ -119,8 +117,8 @@ mod tests {
     }
 
     #[test]
-    fn weights_are_the_index_or_the_single_file_and_never_pickles() {
-        let all = listing(&[
+    fn weights_are_the_single_file_or_the_index_and_never_pickles() {
+        let mut all = listing(&[
             "README.md",
             "config.json",
             "tokenizer.json",
@@ -131,6 +129,9 @@ mod tests {
             "model.gguf",
             "original/consolidated.pth",
         ]);
+        let files = needed("a/b", &all, Parts::All).unwrap();
+        assert_eq!(files, ["tokenizer.json", "chat_template.jinja", "model.safetensors"]);
+        all.retain(|name| name != "model.safetensors");
         let files = needed("a/b", &all, Parts::All).unwrap();
         assert_eq!(files, ["tokenizer.json", "chat_template.jinja", "model.safetensors.index.json"]);
         let files = needed("a/b", &all, Parts::Tokenizer).unwrap();

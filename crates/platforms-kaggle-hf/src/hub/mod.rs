@@ -18,5 +18,5 @@ pub use self::{
     files::Parts,
     model::{FetchModel, Snapshot, cached, fetch_model},
     settings::{DEFAULT_ENDPOINT, HubSettings, Token},
-    watch::Watch,
+    watch::DownloadControl,
 };

@@ -14,7 +14,7 @@ use super::{
     error::{HubError, Result},
     files::{self, CONFIG, INDEX, Parts},
     settings::HubSettings,
-    watch::{ProgressSum, Watch},
+    watch::{DownloadControl, ProgressSum},
 };
 
 /// Which model is wanted.
@@ -57,7 +57,7 @@ pub fn cached(settings: &HubSettings, wanted: FetchModel) -> Option<Snapshot> {
 pub fn fetch_model<E: From<HubError>>(
     settings: &HubSettings,
     wanted: FetchModel,
-    watch: &Watch,
+    watch: &DownloadControl,
     check: impl FnOnce(&Path) -> Result<(), E>,
 ) -> Result<Snapshot, E> {
     let FetchModel { id, revision, parts } = wanted;
@@ -100,7 +100,12 @@ enum RevisionLookup {
     Failed(HubError),
 }
 
-fn ask(settings: &HubSettings, wanted: FetchModel, model: &CachedModel, watch: &Watch) -> RevisionLookup {
+fn ask(
+    settings: &HubSettings,
+    wanted: FetchModel,
+    model: &CachedModel,
+    watch: &DownloadControl,
+) -> RevisionLookup {
     let is_here = in_cache(model, wanted.parts).is_some();
     if settings.offline || (is_here && is_commit(wanted.revision)) {
         return RevisionLookup::Needless;
@@ -111,7 +116,7 @@ fn ask(settings: &HubSettings, wanted: FetchModel, model: &CachedModel, watch: &
     };
     // If the model is in the cache, do not wait for a Hub that does not answer.
     let repetitions = if is_here { 0 } else { REPETITIONS };
-    match client.patiently(watch, repetitions, Client::model_info) {
+    match client.with_retries(watch, repetitions, Client::model_info) {
         Ok(info) => RevisionLookup::Answered { commit: info.sha.clone(), listing: info.into_listing() },
         Err(error) => RevisionLookup::Failed(error),
     }
@@ -130,7 +135,7 @@ struct Fetching<'a> {
     model: CachedModel,
     id: &'a str,
     commit: String,
-    watch: &'a Watch<'a>,
+    watch: &'a DownloadControl<'a>,
     /// Bytes of the files that are done, so that what is told only grows.
     done: Cell<u64>,
 }
@@ -152,7 +157,7 @@ impl Fetching<'_> {
         let folder = self.model.snapshot(&self.commit);
         let missing = names.iter().filter(|name| !folder.join(name).is_file());
         let ask = |name: &String| {
-            let info = self.client.patiently(self.watch, REPETITIONS, |client| client.file_info(name))?;
+            let info = self.client.with_retries(self.watch, REPETITIONS, |client| client.file_info(name))?;
             Ok((name.clone(), info))
         };
         let missing: Vec<(String, FileInfo)> = missing.map(ask).collect::<Result<_>>()?;

@@ -30,7 +30,7 @@ impl Refusal {
     }
 
     /// What the refusal means for a request of the model `id` at `revision`, or of its `file`.
-    pub(super) fn means(
+    pub(super) fn into_error(
         self,
         settings: &HubSettings,
         id: &str,

@@ -12,7 +12,7 @@ use super::error::{HubError, Result};
 
 /// Receives the progress of a download, and can stop it.
 #[derive(Clone, Copy, Debug)]
-pub struct Watch<'a> {
+pub struct DownloadControl<'a> {
     /// What is fetched, for messages.
     pub what: &'a str,
     /// Who is told.
@@ -21,7 +21,7 @@ pub struct Watch<'a> {
     pub cancelled: &'a AtomicBool,
 }
 
-impl Watch<'_> {
+impl DownloadControl<'_> {
     /// An error when the download is to stop.
     pub(super) fn check(&self) -> Result<()> {
         if self.cancelled.load(Ordering::Relaxed) {
@@ -47,7 +47,7 @@ impl Watch<'_> {
 
 /// Adds up what several files report.
 pub(super) struct ProgressSum<'a> {
-    pub(super) watch: &'a Watch<'a>,
+    pub(super) watch: &'a DownloadControl<'a>,
     /// Bytes of the files before this one.
     pub(super) before: u64,
     /// Bytes in all.

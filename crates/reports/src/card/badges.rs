@@ -53,7 +53,7 @@ const RULES: &[Rule] = &[
     },
     Rule {
         name: "reproducible",
-        needs: "Seed, settings and the SHA-256 of every input are recorded, and the project's git revision, without changes since where that is recorded.",
+        needs: "Seed, settings and the SHA-256 of every input are recorded, no input was changed after the run was configured, and the project's git revision, without changes since where that is recorded.",
         earned: reproducible,
     },
 ];
@@ -108,7 +108,9 @@ fn reproducible(subject: &Subject) -> Option<String> {
     let manifest = subject.manifest();
     let revision = manifest.git_revision.as_deref().filter(|revision| !revision.ends_with("-dirty"))?;
     let inputs = super::inputs::inputs(manifest);
-    let complete = !inputs.is_empty() && inputs.iter().all(|input| input.sha256.is_some());
+    let complete = !inputs.is_empty()
+        && manifest.changed_inputs.is_empty()
+        && inputs.iter().all(|input| input.sha256.is_some());
     complete.then(|| {
         format!(
             "seed {}, settings, SHA-256 of inputs, git revision {revision}",

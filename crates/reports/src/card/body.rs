@@ -17,7 +17,7 @@ use super::{
     Subject, Weights,
     badges::Badge,
     figures::{devices, trained_parameters},
-    inputs::{Input, data_name, inputs},
+    inputs::{Input, changed_inputs, data_name, inputs},
     loading::{Loading, loading},
     references::references,
     results::{
@@ -53,6 +53,7 @@ pub(super) struct Body {
     limits: Vec<String>,
     reproducing: Reproducing,
     inputs: Vec<Input>,
+    changed_inputs: Vec<String>,
     loading: Loading,
     submission: Vec<String>,
     epochs: Vec<EpochLine>,
@@ -106,6 +107,7 @@ pub(super) fn body(subject: &Subject, template: CardTemplate, badges: &[Badge]) 
         limits: limits(subject),
         reproducing: reproducing(subject, template)?,
         // What has no hash is named by the commands alone.
+        changed_inputs: changed_inputs(manifest),
         inputs: inputs(manifest).into_iter().filter(|input| input.sha256.is_some()).collect(),
         loading: loading(subject),
         submission: submission(subject),
@@ -364,15 +366,21 @@ fn commands(subject: &Subject) -> String {
     if let [only] = manifest.requested_stages.as_slice() {
         train = train.with("stage", *only);
     }
-    let new = call("generate_fine_tuning_project").with("project_name", "PROJECT");
-    [new, configure, train].map(|step| (subject.command)(&step)).join("\n")
+    let mut new = call("generate_fine_tuning_project").with("project_name", "PROJECT");
+    if let Some(folder) = &manifest.settings.base_model.local_path {
+        new = new.with("base_model_config", json!({ "local_path": path(folder) }));
+    }
+    let [new, configure, train] = [new, configure, train].map(|step| (subject.command)(&step));
+    [new, String::from("cd PROJECT"), configure, train].join("\n")
 }
 
 /// The settings that make the model, and how it was metered; all of them or those that are no defaults. Trackers,
 /// accounts, endpoints and folders are nobody else's.
 fn shared_settings(settings: &Settings, all: bool) -> Value {
-    const PRIVATE: &[&str] = &["emissions_endpoint", "calibration_file", "equivalences_file", "project_name"];
-    const PATHS: &[&str] = &["local_path", "pretrained"];
+    // The base model's folder is an argument of the first command.
+    const PRIVATE: &[&str] =
+        &["emissions_endpoint", "calibration_file", "equivalences_file", "project_name", "local_path"];
+    const PATHS: &[&str] = &["pretrained"];
     let is_classifier = settings.vision.model.is_some();
     let sections: &[&str] = if is_classifier {
         &["training", "vision", "ast", "carbon"]
@@ -461,7 +469,7 @@ mod tests {
         for all in [false, true] {
             let shared = shared_settings(&settings, all).to_string();
             assert!(!shared.contains("lovelace") && !shared.contains("secret"), "{shared}");
-            assert!(shared.contains(r#""local_path":"base""#) && shared.contains(r#""seed":42"#), "{shared}");
+            assert!(!shared.contains("local_path") && shared.contains(r#""seed":42"#), "{shared}");
         }
     }
 }

@@ -30,6 +30,8 @@ pub struct BaselineFigures {
     pub accuracy: Option<f64>,
     /// Seconds of training.
     pub duration_seconds: Option<f64>,
+    /// Seconds of all that was metered: loading, training, scoring and evaluation; absent where not all of it was.
+    pub metered_seconds: Option<f64>,
     /// kg CO2-equivalent of all of its training.
     pub emissions_kg: Option<f64>,
 }
@@ -64,11 +66,13 @@ pub struct Comparison {
 pub fn compare(run: &Run, baseline: &Run) -> Result<Comparison> {
     check(run, baseline)?;
     let theirs = trained_up_to(&baseline.manifest, u8::MAX);
+    let whole = RunEnergy::read(&baseline.layout, &theirs)?.whole();
     let figures = BaselineFigures {
         run_id: baseline.manifest.run_id.clone(),
         accuracy: theirs.last().and_then(|stage| accuracy(stage)).map(|(accuracy, _)| accuracy),
         duration_seconds: training_seconds(&theirs),
-        emissions_kg: RunEnergy::read(&baseline.layout, &theirs)?.whole().map(|total| total.kg),
+        metered_seconds: whole.as_ref().map(|total| total.seconds),
+        emissions_kg: whole.map(|total| total.kg),
     };
     let differences = differences(&run.manifest, &baseline.manifest);
     let (own, theirs) = (RunFigures::read(run)?, RunFigures::read(baseline)?);
@@ -149,6 +153,8 @@ fn caveats(own: &RunFigures, theirs: &RunFigures) -> Vec<String> {
         let words = |place: &str| if place.is_empty() { String::from("not known") } else { place.to_owned() };
         caveats.push(differs(MeteredProperty::GRID.name, &words(&own.place), &words(&theirs.place)));
     }
+    let shared = [own, theirs].into_iter().filter_map(|run| run.meter.as_ref()?.shared.clone());
+    caveats.extend(shared);
     let seeds = (own.seed != theirs.seed).then(|| (own.seed.to_string(), theirs.seed.to_string()));
     caveats.extend(seeds.map(|(own, theirs)| differs("seed", &own, &theirs)));
     caveats

@@ -9,7 +9,7 @@ use greentune_run_folder::Run;
 
 /// Seconds of training over the stages; `None` when one does not say.
 pub(super) fn training_seconds(stages: &[&StageRecord]) -> Option<f64> {
-    stages.iter().map(|stage| stage.duration_seconds).sum()
+    stages.iter().try_fold(0.0, |sum, stage| Some(sum + stage.duration_seconds?))
 }
 
 /// Share of right answers at a stage's end, and of how many: images of a classifier, tokens of a language model.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use greentune_core_config::manifest::RunManifest;
+use greentune_core_config::manifest::{ChangedInput, RunManifest};
 use serde::Serialize;
 
 /// What the run was made from, in the manifest's order: data sets, then the weights or configuration that it began with.
@@ -29,6 +29,20 @@ pub(super) fn inputs(manifest: &RunManifest) -> Vec<Input> {
             sha256: manifest.input_hashes.get(&*path.to_string_lossy()).cloned(),
         })
         .collect()
+}
+
+/// The inputs that were changed after the run was configured, a sentence each.
+pub(super) fn changed_inputs(manifest: &RunManifest) -> Vec<String> {
+    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let sentence = |input: &ChangedInput| {
+        let day = input.accepted_at.strftime("%Y-%m-%d");
+        let ChangedInput { path, before, .. } = input;
+        format!(
+            "{} was changed before {day}, when training went on with it; its SHA-256 was {before}.",
+            name(path)
+        )
+    };
+    manifest.changed_inputs.iter().map(sentence).collect()
 }
 
 /// Something that the run was made from.

@@ -20,10 +20,7 @@ pub(super) fn loading(subject: &Subject) -> Loading {
 
 fn of_language_model(subject: &Subject) -> Loading {
     let manifest = subject.manifest();
-    let base = match manifest.settings.base_model.model_id.as_str() {
-        "" => "BASE_MODEL",
-        id => id,
-    };
+    let base = manifest.settings.base_model.hub_id().unwrap_or("BASE_MODEL");
     let (run, stage) = (&manifest.run_id, subject.stage.stage);
     if subject.weights == Weights::Merged {
         return Loading {

@@ -17,8 +17,7 @@ use super::{Subject, Weights, badges::Badge, body::title, figures::own_evaluatio
 /// The metadata, an object.
 pub(super) fn metadata(subject: &Subject, badges: &[Badge]) -> Value {
     let settings = &subject.manifest().settings;
-    let base_model =
-        Some(&settings.base_model.model_id).filter(|id| !subject.is_classifier() && !id.is_empty());
+    let base_model = settings.base_model.hub_id().filter(|_| !subject.is_classifier());
     let data = subject.manifest().data.train_of(subject.stage.stage);
     let results = results(subject);
     let mut metrics: Vec<&Value> = Vec::new();

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use greentune_core_config::{
     Basis,
     emissions::EmissionsRecord,
-    quantities::{duration, energy, mass, number, percent, percent_to, range},
+    memory::bytes_in_words,
+    quantities::{Unit, duration, energy, energy_unit, mass, mass_unit, number, percent, percent_to, range},
     selection::SelectionSoFar,
 };
 use serde::Serialize;
@@ -16,6 +17,9 @@ use super::{
     row::{Row, row},
 };
 use crate::run_energy::Total;
+
+/// Bytes in the unit of CodeCarbon's `ram_total_size`.
+const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
 
 /// What a stage cost.
 #[derive(Debug, Serialize)]
@@ -44,7 +48,7 @@ pub(super) fn energy_sentence(subject: &Subject) -> Option<String> {
     let Total { kwh, kg, seconds, basis, .. } = subject.energy.total()?;
     let made = if subject.is_classifier() { "data or hardware" } else { "the base model" };
     Some(format!(
-        "{} CO2-equivalent from {} over {}{}; energy {basis}. Training alone is counted, not the making of {made}.",
+        "{} CO2-equivalent from {} over {}{}; energy {basis}. Training with its evaluation is counted, not the making of {made}.",
         mass(kg),
         energy(kwh),
         duration(seconds),
@@ -59,14 +63,22 @@ fn unmetered(subject: &Subject) -> Option<String> {
 
 pub(super) fn sustainability(subject: &Subject) -> Vec<Row> {
     let total = subject.energy.total();
-    let seconds = training_seconds(&subject.trained);
     let baseline = subject.comparison.map(|comparison| &comparison.baseline);
     let beside =
         |figure: Option<String>| figure.map_or(String::new(), |figure| format!(" (baseline: {figure})"));
-    let time = seconds.map(|seconds| {
-        let theirs = baseline.and_then(|baseline| baseline.duration_seconds).map(duration);
-        format!("{}{}", duration(seconds), beside(theirs))
-    });
+    // Time and energy stand in one table, so both are of the same work.
+    let metered = total.as_ref().filter(|_| subject.energy.unmetered.is_empty()).map(|total| total.seconds);
+    let (label, seconds, theirs) = match metered {
+        Some(seconds) => {
+            ("time, with evaluation", Some(seconds), baseline.and_then(|known| known.metered_seconds))
+        }
+        None => (
+            "training time",
+            training_seconds(&subject.trained),
+            baseline.and_then(|known| known.duration_seconds),
+        ),
+    };
+    let time = seconds.map(|seconds| format!("{}{}", duration(seconds), beside(theirs.map(duration))));
     // Without a baseline it stands among the results.
     let right = baseline.and_then(|baseline| {
         let (own, _) = accuracy(subject.stage)?;
@@ -102,7 +114,7 @@ pub(super) fn sustainability(subject: &Subject) -> Vec<Row> {
     let mut rows = vec![
         row("energy savings", saving(subject)),
         avoided(subject, total.as_ref()),
-        row("training time", time),
+        row(label, time),
         row("accuracy", right),
         row("arithmetic spared", arithmetic),
     ];
@@ -143,31 +155,35 @@ fn avoided(subject: &Subject, total: Option<&Total>) -> Option<Row> {
 }
 
 pub(super) fn stage_costs(subject: &Subject) -> Vec<StageCost> {
-    let time = |stage: u8| {
-        let record = subject.trained.iter().find(|record| record.stage == stage);
-        record.and_then(|record| record.duration_seconds).map_or(String::from("–"), duration)
-    };
+    let (kwh, kg) = units(subject);
     let stages = subject.energy.stages.iter();
     stages
         .map(|stage| StageCost {
             stage: stage.stage,
-            time: time(stage.stage),
-            energy: energy(stage.kwh),
-            emissions: mass(stage.kg),
+            time: duration(stage.seconds),
+            energy: kwh.text(stage.kwh),
+            emissions: kg.text(stage.kg),
             basis: stage.basis,
         })
         .collect()
 }
 
+/// The units of all energies and masses of a card's tables.
+fn units(subject: &Subject) -> (Unit, Unit) {
+    let total = subject.energy.total();
+    total.map_or((energy_unit(0.0), mass_unit(0.0)), |total| (energy_unit(total.kwh), mass_unit(total.kg)))
+}
+
 pub(super) fn components(subject: &Subject) -> Vec<ComponentLine> {
+    let (kwh, _) = units(subject);
     let mut rows = Vec::new();
     for stage in &subject.energy.stages {
         for component in stage.provenance.iter().flat_map(|known| &known.components) {
             rows.push(ComponentLine {
                 stage: stage.stage,
                 component: component.component.clone(),
-                energy: energy(component.energy_kwh),
-                interval: range(component.interval_kwh(), energy),
+                energy: kwh.text(component.energy_kwh),
+                interval: range(component.interval_kwh(), |bound| kwh.text(bound)),
                 basis: component.basis,
                 method: component.method.clone(),
                 source: component.source.clone(),
@@ -189,8 +205,8 @@ pub(super) fn hardware(subject: &Subject) -> Vec<Row> {
     let rows = [
         row("processor", (!cpu_model.is_empty()).then(|| format!("{cpu_model}, {cpu_count} threads"))),
         row("GPU", (*gpu_count > 0).then(|| format!("{gpu_count} × {gpu_model}"))),
-        row("memory", (*ram_total_size > 0.0).then(|| format!("{} GiB", number(*ram_total_size)))),
-        row("largest memory of training", peak.map(|bytes| format!("{} MB", number(bytes as f64 / 1e6)))),
+        row("memory", (*ram_total_size > 0.0).then(|| bytes_in_words((*ram_total_size * GIB) as u64))),
+        row("largest memory of training", peak.map(bytes_in_words)),
         row("system", Some(os.as_str())),
         row("metered", Some(tracking_mode.as_str())),
     ];
@@ -287,6 +303,7 @@ fn metering(subject: &Subject) -> Vec<String> {
             "Power supply, fans, disks and board are seen by no counter and by none of these models.",
         ));
     }
+    limits.extend(subject.energy.shared.iter().map(|shared| format!("{shared}.")));
     let notes: BTreeSet<_> = provenances.iter().flat_map(|known| &known.notes).collect();
     limits.extend(notes.into_iter().map(|note| format!("Meter: {note}")));
     limits

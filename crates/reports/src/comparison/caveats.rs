@@ -13,7 +13,7 @@ use super::{
     differences::{Difference, PROPERTIES, Property, differences, differing_keys, distinct, listed, metered},
     figures::RunFigures,
     rows::{Metric, is_comparable},
-    savings::{Quantities, meter_interval, metered_ratio},
+    savings::{Quantities, Quantity, meter_interval, metered_ratio},
 };
 use crate::statistics::{CONFIDENCE, IntervalSource, mean, paired};
 
@@ -238,7 +238,27 @@ fn accuracy(ast: &[RunFigures], baseline: &[RunFigures], quantities: &Quantities
             format!("the difference in accuracy cannot be distinguished from 0 with {with}"),
         ));
     }
+    all.extend(worse(difference, quantities));
     all
+}
+
+/// AST that is certainly less accurate, with what that bought.
+fn worse(difference: &Quantity, quantities: &Quantities) -> Option<Caveat> {
+    let is_certain = difference.interval.is_none_or(|[_, high]| high < 0.0);
+    if difference.value >= 0.0 || !is_certain {
+        return None;
+    }
+    let saved = quantities.energy_savings.as_ref().map(|saved| match saved.value {
+        value if value > 0.0 => format!(", for {} less energy", quantities::percent(value)),
+        _ => String::from(", and saved no energy"),
+    });
+    let message = format!(
+        "the AST side is {} points less accurate{}; a baseline of fewer epochs may lose less at the same cost, and more \
+         epochs or a higher ast.target_activation_rate lose less too",
+        number(-100.0 * difference.value),
+        saved.unwrap_or_default()
+    );
+    Some(caveat("accuracy.below_baseline", message))
 }
 
 fn energy(
@@ -263,6 +283,9 @@ fn energy(
         );
         all.push(caveat("energy.no_provenance", message));
     }
+    let mut shared: Vec<&String> = runs().filter_map(|run| run.meter.as_ref()?.shared.as_ref()).collect();
+    shared.dedup();
+    all.extend(shared.into_iter().map(|message| caveat("energy.shared_machine", message.clone())));
     match basis {
         Some(Basis::Compute) => all.push(caveat(
             "energy.compute_only",
@@ -315,6 +338,10 @@ fn runs(ast: &[RunFigures], baseline: &[RunFigures]) -> Vec<Caveat> {
             "{which} was interrupted and resumed: work that was done twice is in its time and energy, and not in its samples"
         );
         all.push(caveat("run.resumed", message));
+    }
+    if let Some(which) = ids(runs().filter(|run| run.has_changed_inputs)) {
+        let message = format!("data or base model of {which} were changed after the run was configured");
+        all.push(caveat("run.inputs_changed", message));
     }
     if let Some(which) = ids(runs().filter(|run| run.meter.as_ref().is_some_and(|meter| meter.has_slept))) {
         let message = format!(

@@ -11,6 +11,7 @@ use greentune_core_config::{
     evaluation::EvaluatedModel,
     event::{EpochMetrics, EventKind},
     manifest::{RunData, RunManifest, StageRecord},
+    quantities::sum,
     selection::SelectionSoFar,
     settings::{AstSettings, Settings, Task},
 };
@@ -62,6 +63,7 @@ pub struct RunFigures {
     pub(crate) git_revision: String,
     pub(crate) device: String,
     pub(crate) is_resumed: bool,
+    pub(crate) has_changed_inputs: bool,
     /// Share of validation images (of tokens, for a language model) that are right after the last stage. Trials of a
     /// language model are records: the tokens of one record err together.
     pub(crate) accuracy: Option<Proportion>,
@@ -70,6 +72,8 @@ pub struct RunFigures {
     pub(crate) validation_loss: Option<f64>,
     /// Validation images or records behind them.
     pub(crate) evaluated: Option<u64>,
+    /// Seconds of training, without the evaluations of a language model; of all that was metered, once a comparison has
+    /// found that all of its runs know that.
     pub(crate) seconds: Option<f64>,
     pub(crate) samples_trained: Option<u64>,
     /// Share of candidates that was trained on while samples were selected; 1 where none were.
@@ -86,6 +90,10 @@ pub struct RunFigures {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Metered {
     pub energy_kwh: f64,
+    /// Seconds of all that the energy is of: loading, training, scoring and evaluation.
+    pub seconds: f64,
+    /// What else was metered on its machine at the same time, in a sentence.
+    pub shared: Option<String>,
     /// `None` when a stage has no provenance.
     pub energy_interval: Option<[f64; 2]>,
     pub emissions_g: f64,
@@ -157,11 +165,12 @@ impl RunFigures {
                 .events
                 .iter()
                 .any(|event| matches!(event.kind, EventKind::Started { resumed: true, .. })),
+            has_changed_inputs: !manifest.changed_inputs.is_empty(),
             accuracy: evaluation.accuracy,
             top5_accuracy: evaluation.top5_accuracy,
             validation_loss: evaluation.loss,
             evaluated: evaluation.accuracy.map(|accuracy| accuracy.trials),
-            seconds: manifest.stages.iter().map(|stage| stage.duration_seconds).sum(),
+            seconds: manifest.stages.iter().try_fold(0.0, |sum, stage| Some(sum + stage.duration_seconds?)),
             samples_trained: manifest.stages.iter().map(|stage| Some(run.samples_of(stage)?.selected)).sum(),
             activation_rate: selections.last().map_or(1.0, |selection| selection.activation_rate()),
             compute_savings: run.compute_savings(),
@@ -327,6 +336,8 @@ fn metered(energy: &RunEnergy, total: &Total) -> Metered {
     let mut notes = sidecars.iter().flat_map(|sidecar| &sidecar.notes);
     Metered {
         energy_kwh: total.kwh,
+        seconds: total.seconds,
+        shared: energy.shared.clone(),
         energy_interval: total.range_kwh,
         emissions_g: 1000.0 * total.kg,
         emissions_interval: total.range_kg.map(|range| range.map(|kg| 1000.0 * kg)),
@@ -384,7 +395,7 @@ fn evaluations(run: &Run) -> Vec<CurvePoint> {
                 let point = CurvePoint {
                     at: (steps_before(*stage) + step) as f64,
                     accuracy: *token_accuracy,
-                    energy_kwh: (!energy.is_empty()).then(|| energy.values().sum()),
+                    energy_kwh: (!energy.is_empty()).then(|| sum(energy.values().copied())),
                     activation_rate: selection.map(SelectionSoFar::activation_rate),
                     threshold: selection.and_then(|selection| selection.threshold),
                 };
@@ -415,6 +426,7 @@ impl RunFigures {
             git_revision: String::new(),
             device: String::from("cpu"),
             is_resumed: false,
+            has_changed_inputs: false,
             accuracy: Some(Proportion { share: 0.9, trials: 1000 }),
             top5_accuracy: None,
             validation_loss: Some(0.3),

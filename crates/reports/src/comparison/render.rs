@@ -110,8 +110,18 @@ impl Comparison {
                 row.basis
             ));
         }
+        if has(Metric::Time).is_some() {
+            notes.push(String::from(if self.is_time_metered {
+                "Time: all that the energy is of, so that energy over time is the mean power."
+            } else {
+                "Time: training, without the evaluations of a language model; not the time of the energy, because a run was \
+                 not metered throughout."
+            }));
+        }
         if has(Metric::Cost).is_some() {
             notes.push(String::from("Cost: energy times carbon.electricity_price_per_kwh."));
+        } else if let Some(lack) = self.cost_lacks() {
+            notes.push(format!("Cost is not known for want of {lack}."));
         }
         if let Some(row) = has(Metric::ActivationRate)
             && row.ast.as_ref().is_some_and(|figure| figure.mean < 1.0)

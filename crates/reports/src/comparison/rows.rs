@@ -21,7 +21,7 @@ pub enum Metric {
     Energy,
     /// Emissions of all stages in g CO2-equivalent.
     Emissions,
-    /// Training seconds of all stages: training, scoring and evaluation.
+    /// Seconds of all stages: of everything that the energy is of where all runs were metered, else of training alone.
     Time,
     /// Energy times the price in the run's settings.
     Cost,

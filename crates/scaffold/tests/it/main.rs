@@ -1,6 +1,6 @@
 //! Projects on disk: complete, valid, and never over something that is there.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use greentune_core_config::{
     Diagnostic,
@@ -17,7 +17,12 @@ fn resolved(overrides: Value) -> Resolved {
 
 fn generated(folder: &Path, overrides: Value) -> Resolved {
     let resolved = resolved(overrides);
-    generate_project(&ProjectSpec { folder: folder.to_owned(), resolved: resolved.clone() }).unwrap();
+    generate_project(&ProjectSpec {
+        folder: folder.to_owned(),
+        resolved: resolved.clone(),
+        reasons: BTreeMap::new(),
+    })
+    .unwrap();
     resolved
 }
 
@@ -33,7 +38,8 @@ fn read_back(folder: &Path) -> Resolved {
 fn everything_that_is_listed_is_there() {
     let parent = tempfile::tempdir().unwrap();
     let folder = parent.path().join("deeper/health");
-    let spec = ProjectSpec { folder: folder.clone(), resolved: resolved(json!({})) };
+    let spec =
+        ProjectSpec { folder: folder.clone(), resolved: resolved(json!({})), reasons: BTreeMap::new() };
     let project = generate_project(&spec).unwrap();
     for entry in &project.entries {
         assert!(folder.join(entry).exists(), "{entry}");
@@ -103,7 +109,8 @@ fn something_that_is_there_stays_untouched() {
     let folder = parent.path().join("p");
     fs::create_dir(&folder).unwrap();
     fs::write(folder.join("mine.txt"), "mine").unwrap();
-    let spec = ProjectSpec { folder: folder.clone(), resolved: resolved(json!({})) };
+    let spec =
+        ProjectSpec { folder: folder.clone(), resolved: resolved(json!({})), reasons: BTreeMap::new() };
     let error = generate_project(&spec).unwrap_err();
     assert!(matches!(error, ScaffoldError::Exists(_)));
     assert_eq!(error.problem().code, "project.exists");
@@ -154,7 +161,7 @@ proptest! {
         let Value::Object(run_overrides) = overrides else { unreachable!() };
         let Ok(resolved) = resolve(&Layers { run_overrides, ..Layers::default() }) else { return Ok(()) };
         let folder = parent.path().join("p");
-        generate_project(&ProjectSpec { folder: folder.clone(), resolved: resolved.clone() }).unwrap();
+        generate_project(&ProjectSpec { folder: folder.clone(), resolved: resolved.clone(), reasons: BTreeMap::new() }).unwrap();
         prop_assert_eq!(read_back(&folder).settings, resolved.settings);
         let heading = fs::read_to_string(folder.join("README.md")).unwrap();
         prop_assert_eq!(heading.lines().next(), Some("# fine-tuning"));

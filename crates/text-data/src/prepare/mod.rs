@@ -10,7 +10,10 @@ mod output;
 mod report;
 mod split;
 
-use std::{collections::HashSet, path::Path};
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+};
 
 use greentune_core_config::{
     preparation::{DatasetPreparation, LeakReport, PrepareTask, PreparedSplit, WordCount},
@@ -62,8 +65,9 @@ struct Survey {
 /// would be replaced without `force`; [`DataError::WritesInput`]; [`DataError::Unwritable`].
 pub fn prepare(task: &PrepareTask) -> Result<DatasetPreparation, DataError> {
     let output = Output::plan(task)?;
-    let encoder = Encoder::new(&task.base_model_path, &task.settings, Timestamp::now())?;
-    let mut survey = survey(task, &encoder)?;
+    let encoder = |folder: &PathBuf| Encoder::new(folder, &task.settings, Timestamp::now());
+    let encoder = task.base_model_path.as_ref().map(encoder).transpose()?;
+    let mut survey = survey(task, encoder.as_ref())?;
     dataset::not_empty(task.datasets.first().map_or(Path::new(""), |path| path), &survey.counts)?;
     survey.leave_out_duplicates(task.deduplicate);
     let splits = assign(&survey.entries, task);
@@ -79,7 +83,7 @@ pub fn prepare(task: &PrepareTask) -> Result<DatasetPreparation, DataError> {
 }
 
 /// Reads every record as training would.
-fn survey(task: &PrepareTask, encoder: &Encoder) -> Result<Survey, DataError> {
+fn survey(task: &PrepareTask, encoder: Option<&Encoder>) -> Result<Survey, DataError> {
     let mut survey = Survey::default();
     for (file, path) in task.datasets.iter().enumerate() {
         let mut counts = std::mem::take(&mut survey.counts);
@@ -122,7 +126,7 @@ impl Survey {
         &mut self,
         file: usize,
         found: DatasetSchema,
-        files: &[std::path::PathBuf],
+        files: &[PathBuf],
     ) -> Result<(), DataError> {
         match self.schema {
             _ if found == DatasetSchema::Auto => Ok(()), // a file without rows
@@ -190,6 +194,7 @@ fn describe(
         deduplicated: task.deduplicate,
         splits: described,
         leaks,
+        tokens_counted: task.base_model_path.is_some(),
         tokens: histogram::histogram(values(|entry| f64::from(entry.tokens)), 20),
         label_share: histogram::histogram(
             values(|entry| f64::from(entry.labelled_tokens) / f64::from(entry.tokens.max(1))),
@@ -199,10 +204,13 @@ fn describe(
         quality_words,
         warnings: Vec::new(),
         report: output.report(),
-        report_files: output.report_files(has_numbers),
+        report_files: output.report_files(task.base_model_path.is_some(), has_numbers),
         counts,
     };
     preparation.warnings = warnings(&preparation, &task.settings.dataset);
+    preparation.warnings.extend(
+        task.no_base_model.iter().map(|why| format!("the records were split without counting tokens: {why}")),
+    );
     preparation
 }
 

@@ -27,7 +27,7 @@ impl Output {
             reports: task.reports.clone(),
             name: name(&task.datasets),
         };
-        let written = output.splits.iter().cloned().chain(output.report_files(true));
+        let written = output.splits.iter().cloned().chain(output.report_files(true, true));
         for path in written {
             let is_input = |input: &PathBuf| match (fs::canonicalize(input), fs::canonicalize(&path)) {
                 (Ok(input), Ok(path)) => input == path,
@@ -52,10 +52,12 @@ impl Output {
         self.file(".md")
     }
 
-    /// Every file of the report, the histogram of the quality only where there is one.
-    pub(super) fn report_files(&self, has_quality: bool) -> Vec<PathBuf> {
-        let mut files =
-            vec![self.file(".md"), self.file(".json"), self.file("-tokens.svg"), self.file("-labels.svg")];
+    /// Every file of the report, the histograms of tokens and quality only where there are some.
+    pub(super) fn report_files(&self, has_tokens: bool, has_quality: bool) -> Vec<PathBuf> {
+        let mut files = vec![self.file(".md"), self.file(".json")];
+        if has_tokens {
+            files.extend([self.file("-tokens.svg"), self.file("-labels.svg")]);
+        }
         if has_quality {
             files.push(self.file("-quality.svg"));
         }
@@ -103,15 +105,14 @@ impl Output {
 
     pub(super) fn write_report(&self, preparation: &DatasetPreparation) -> Result<(), DataError> {
         let json = serde_json::to_value(preparation).unwrap_or_default();
-        let mut files = vec![
-            (".json", format!("{json:#}\n")),
-            (".md", report::markdown(preparation, &self.name)),
-            ("-tokens.svg", svg(&preparation.tokens, "Tokens per record", "tokens")),
-            (
-                "-labels.svg",
-                svg(&preparation.label_share, "Share of tokens that is learnt", "share of a record's tokens"),
-            ),
-        ];
+        let mut files =
+            vec![(".json", format!("{json:#}\n")), (".md", report::markdown(preparation, &self.name))];
+        if preparation.tokens_counted {
+            let labels =
+                svg(&preparation.label_share, "Share of tokens that is learnt", "share of a record's tokens");
+            files.push(("-tokens.svg", svg(&preparation.tokens, "Tokens per record", "tokens")));
+            files.push(("-labels.svg", labels));
+        }
         if let Some(quality) = &preparation.quality {
             files.push(("-quality.svg", svg(quality, "Quality", "value of the quality field")));
         }

@@ -28,8 +28,8 @@ pub(super) fn markdown(preparation: &DatasetPreparation, name: &str) -> String {
     leaks(&mut page, preparation);
     page += "## Distributions\n\n| | least | median | 95th percentile | most |\n|---|--:|--:|--:|--:|\n";
     let histograms = [
-        ("tokens per record", Some(&preparation.tokens)),
-        ("share that is learnt", Some(&preparation.label_share)),
+        ("tokens per record", Some(&preparation.tokens).filter(|_| preparation.tokens_counted)),
+        ("share that is learnt", Some(&preparation.label_share).filter(|_| preparation.tokens_counted)),
         ("quality", preparation.quality.as_ref()),
     ];
     for (what, histogram) in histograms {
@@ -38,10 +38,13 @@ pub(super) fn markdown(preparation: &DatasetPreparation, name: &str) -> String {
             let _ = writeln!(page, "| {what} | {least} | {median} | {p95} | {most} |");
         }
     }
-    let _ = writeln!(
-        page,
-        "\n![Tokens per record](<{name}-tokens.svg>)\n![Share that is learnt](<{name}-labels.svg>)"
-    );
+    page.push('\n');
+    if preparation.tokens_counted {
+        let _ = writeln!(
+            page,
+            "![Tokens per record](<{name}-tokens.svg>)\n![Share that is learnt](<{name}-labels.svg>)"
+        );
+    }
     if preparation.quality.is_some() {
         let _ = writeln!(page, "![Quality](<{name}-quality.svg>)");
     }

@@ -18,7 +18,8 @@ impl Desk {
     fn task(&self, names: &[&str]) -> PrepareTask {
         PrepareTask {
             settings: Settings::default(),
-            base_model_path: self.0.path().to_owned(),
+            base_model_path: Some(self.0.path().to_owned()),
+            no_base_model: None,
             datasets: names.iter().map(|name| self.0.path().join(name)).collect(),
             out: self.0.path().join("processed"),
             reports: self.0.path().join("quality_reports"),
@@ -45,6 +46,24 @@ fn records(numbers: std::ops::Range<usize>) -> String {
         json!({"instruction": format!("Say {n}."), "output": format!("{n} it is"), "quality": quality, "source": [n]})
     };
     numbers.map(|n| record(n).to_string() + "\n").collect()
+}
+
+#[test]
+fn records_are_split_without_a_base_model() {
+    let desk = Desk::new("raw.jsonl", &(records(0..100) + "{broken\n"));
+    let with = prepare(&desk.task(&["raw.jsonl"])).unwrap();
+    let split = |name: &str| desk.lines(name);
+    let before = ["train", "validation", "test"].map(split);
+    let why = Some(String::from("base_model.model_id is not set"));
+    let task =
+        PrepareTask { base_model_path: None, no_base_model: why, force: true, ..desk.task(&["raw.jsonl"]) };
+    let without = prepare(&task).unwrap();
+    assert_eq!(["train", "validation", "test"].map(split), before, "the same split");
+    assert_eq!((with.tokens_counted, without.tokens_counted), (true, false));
+    assert_eq!(without.counts.broken_lines, 1);
+    let warning = "the records were split without counting tokens: base_model.model_id is not set";
+    assert!(without.warnings.iter().any(|given| given == warning), "{:?}", without.warnings);
+    assert!(!desk.report(".md").contains("okens per record"), "no empty picture");
 }
 
 #[test]

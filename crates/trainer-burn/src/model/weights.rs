@@ -1,14 +1,16 @@
-//! Weights in safetensors files, memory-mapped: one file or several behind an index; f32, f16, bf16.
+//! Weights in safetensors files, memory-mapped; f32, f16, bf16. Which file holds which tensor of a base model, its
+//! folder's reader says (`greentune_model_folder`).
 #![allow(unsafe_code)] // memory maps
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, btree_map::Entry},
     fs::File,
     path::{Path, PathBuf},
 };
 
 use burn::tensor::backend::Backend;
-use greentune_core_config::model::{ModelConfig, TensorShape};
+use greentune_core_config::model::ModelConfig;
+use greentune_model_folder::ModelWeights;
 use half::{bf16, f16};
 use memmap2::Mmap;
 use rayon::prelude::*;
@@ -31,17 +33,16 @@ pub fn load<B: Backend>(
     packing: Option<Packing>,
     device: &B::Device,
 ) -> Result<Weights<B>, TrainError> {
-    let files = files_of(folder)?;
+    let stored = ModelWeights::open(folder)?;
+    let mut files: BTreeMap<PathBuf, WeightFile> = BTreeMap::new();
     let mut weights = Weights::from(Parameters::default());
     for (name, shape) in config.tensors() {
-        let path = files.path_of(&name).ok_or_else(|| files.missing(&name, config))?;
-        let file = files.open.get(path).ok_or_else(|| files.missing(&name, config))?;
-        let found = file.dimensions(&name)?;
-        if found != shape {
-            return Err(
-                file.broken(format!("tensor `{name}` has shape {found:?}; config.json says {shape:?}"))
-            );
-        }
+        let tensor = stored.tensor(&name)?;
+        tensor.expect_shape(&shape)?;
+        let file = match files.entry(tensor.path().to_path_buf()) {
+            Entry::Occupied(open) => open.into_mut(),
+            Entry::Vacant(closed) => closed.insert(WeightFile::open(tensor.path())?),
+        };
         match packing {
             Some(format) if shape.len() == 2 => {
                 weights.packed.insert(name.clone(), file.packed(&name, format, device)?);
@@ -50,92 +51,6 @@ pub fn load<B: Backend>(
         }
     }
     Ok(weights)
-}
-
-/// Names and shapes of all tensors in a model's folder.
-pub fn shapes(folder: &Path) -> Result<Vec<TensorShape>, TrainError> {
-    let files = files_of(folder)?;
-    let mut all = Vec::new();
-    for file in files.open.values() {
-        for name in file.names() {
-            all.push((name.clone(), file.dimensions(&name)?));
-        }
-    }
-    Ok(all)
-}
-
-/// The weight files of a model's folder and which tensor lies where.
-struct Files {
-    folder: PathBuf,
-    open: BTreeMap<PathBuf, WeightFile>,
-    of_tensor: BTreeMap<String, PathBuf>,
-}
-
-impl Files {
-    fn path_of(&self, tensor: &str) -> Option<&PathBuf> {
-        self.of_tensor.get(tensor)
-    }
-
-    fn missing(&self, tensor: &str, config: &ModelConfig) -> TrainError {
-        TrainError::Model {
-            code: "model.tensor_missing",
-            path: self.folder.clone(),
-            message: format!(
-                "tensor `{tensor}` is in none of its safetensors files; {} needs it",
-                config.architecture.model_type
-            ),
-            hint: "Check that config.json belongs to these weights and that the download is complete.",
-        }
-    }
-}
-
-fn files_of(folder: &Path) -> Result<Files, TrainError> {
-    let (single, index) = (folder.join("model.safetensors"), folder.join("model.safetensors.index.json"));
-    let names: BTreeMap<String, PathBuf> = if index.is_file() {
-        weight_map(&index)?.into_iter().map(|(tensor, file)| (tensor, folder.join(file))).collect()
-    } else if single.is_file() {
-        BTreeMap::new()
-    } else {
-        return Err(TrainError::Model {
-            code: "model.no_weights",
-            path: folder.to_path_buf(),
-            message: String::from("neither model.safetensors nor model.safetensors.index.json is there"),
-            hint: "Convert the weights to safetensors, or complete the download.",
-        });
-    };
-    let paths: BTreeSet<PathBuf> =
-        if names.is_empty() { [single].into() } else { names.values().cloned().collect() };
-    let mut open = BTreeMap::new();
-    for path in paths {
-        open.insert(path.clone(), WeightFile::open(&path)?);
-    }
-    let of_tensor = if names.is_empty() {
-        open.iter()
-            .flat_map(|(path, file)| file.names().into_iter().map(|name| (name, path.clone())))
-            .collect()
-    } else {
-        names
-    };
-    Ok(Files { folder: folder.to_path_buf(), open, of_tensor })
-}
-
-/// Tensor to file name, from an index. File names must stay in the folder.
-fn weight_map(index: &Path) -> Result<BTreeMap<String, String>, TrainError> {
-    let broken = |message: String| TrainError::Model {
-        code: "model.index_invalid",
-        path: index.to_path_buf(),
-        message,
-        hint: "Download the index again.",
-    };
-    let text = std::fs::read_to_string(index).map_err(TrainError::io(index))?;
-    let json: serde_json::Value =
-        serde_json::from_str(&text).map_err(|error| broken(format!("not valid JSON: {error}")))?;
-    let map: BTreeMap<String, String> = serde_json::from_value(json["weight_map"].clone())
-        .map_err(|error| broken(format!("`weight_map`: {error}")))?;
-    match map.values().find(|file| file.contains(['/', '\\']) || file.as_str() == "..") {
-        Some(file) => Err(broken(format!("file name `{file}` leaves the model's folder"))),
-        None => Ok(map),
-    }
 }
 
 /// One memory-mapped safetensors file.

@@ -1,6 +1,6 @@
 use std::{fs, path::Path};
 
-use greentune_carbon::{Host, Surroundings, memory};
+use greentune_carbon::{Host, MeterEnvironment, memory};
 use greentune_core_config::{
     event::{EmissionsSoFar, EventKind},
     layout::RunLayout,
@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::{
     checkpoint::write_folder,
+    learning::{Chance, LearningWatch, Probe},
     metering::{Reading, StageMeter},
     pace::Pace,
 };
@@ -29,6 +30,12 @@ pub(crate) trait Stage {
 
     /// Evaluates between two steps ([`Cadence::evaluation_steps`]).
     fn evaluate(&mut self, host: &mut StageHost) -> Result<(), TrainError>;
+
+    /// Where the loss stands, for a stage that scores the same validation records again and again; none where the ends
+    /// of epochs say it.
+    fn probe(&mut self) -> Result<Option<Probe>, TrainError> {
+        Ok(None)
+    }
 
     /// Writes all that training goes on from into the folder of a checkpoint.
     fn save(&mut self, folder: &Path) -> Result<(), TrainError>;
@@ -67,6 +74,7 @@ pub(crate) struct StageHost<'a> {
     meter: StageMeter,
     /// What the pace of the next report counts from; the stage starts it.
     pub pace: Pace,
+    watch: LearningWatch,
     /// Step of the newest checkpoint, or from which the stage goes on.
     saved_step: u64,
 }
@@ -81,11 +89,22 @@ impl<'a> StageHost<'a> {
         reporter: &'a mut dyn RunReporter,
     ) -> Self {
         let meter = StageMeter::off(layout, stage);
-        Self { stage, settings, layout, cadence, reporter, meter, pace: Pace::start(0), saved_step: 0 }
+        let watch = LearningWatch::new(stage, settings);
+        Self { stage, settings, layout, cadence, reporter, meter, pace: Pace::start(0), watch, saved_step: 0 }
+    }
+
+    /// Names `rate` where a stage of adapters learns too little or breaks what it learnt.
+    pub fn suggest_rate(&mut self, rate: f64) {
+        self.watch.set_usual_rate(rate);
+    }
+
+    /// Compares the course of the loss with guessing.
+    pub fn expect_more_than(&mut self, chance: Chance) {
+        self.watch.set_chance(chance);
     }
 
     /// Begins to meter, adding to what earlier attempts recorded. Without a meter training goes on, with a warning.
-    pub fn start_meter(&mut self, surroundings: &Surroundings) -> Result<(), TrainError> {
+    pub fn start_meter(&mut self, surroundings: &MeterEnvironment) -> Result<(), TrainError> {
         let (meter, problem) = StageMeter::start(self.settings, self.layout, self.stage, surroundings);
         self.meter = meter;
         match problem {
@@ -95,15 +114,34 @@ impl<'a> StageHost<'a> {
     }
 
     /// Takes all steps that are left and closes the stage; the step at which it was cancelled, if it was.
-    pub fn run(mut self, mut stage: impl Stage) -> Result<Option<u64>, TrainError> {
+    ///
+    /// However the stage ends, its last figures are in its emissions file and in an event alike.
+    pub fn run(mut self, stage: impl Stage) -> Result<Option<u64>, TrainError> {
+        let ended = self.train(stage);
+        if !matches!(ended, Ok(None)) {
+            let reading = self.meter.finish();
+            let reported = match self.figures(reading) {
+                Ok(Some(so_far)) => self.report(EventKind::Emissions(so_far)),
+                other => other.map(|_| ()),
+            };
+            // Why the stage failed matters more than that this cannot be reported.
+            return ended.and_then(|ended| reported.map(|()| ended));
+        }
+        ended
+    }
+
+    fn train(&mut self, mut stage: impl Stage) -> Result<Option<u64>, TrainError> {
         self.saved_step = stage.steps_done();
-        while stage.is_left(&mut self)? {
+        if self.saved_step == 0 && self.watch.probes() {
+            self.watch.begin(stage.probe()?);
+        }
+        while stage.is_left(self)? {
             if self.reporter.cancel_requested() {
                 self.checkpoint(&mut stage)?;
                 return Ok(Some(stage.steps_done()));
             }
             let before = stage.steps_done();
-            stage.advance(&mut self)?;
+            stage.advance(self)?;
             if stage.steps_done() > before {
                 self.after_step(&mut stage)?;
             }
@@ -111,19 +149,25 @@ impl<'a> StageHost<'a> {
         if stage.steps_done() > self.saved_step {
             self.checkpoint(&mut stage)?;
         }
-        let end = stage.finish(&mut self)?;
+        let end = stage.finish(self)?;
         self.close(end)?;
         Ok(None)
     }
 
     /// Reports an event.
     pub fn report(&mut self, event: EventKind) -> Result<(), TrainError> {
-        self.reporter.report(event).map_err(TrainError::Reporter)
+        let warning = self.watch.note(&event);
+        self.reporter.report(event).map_err(TrainError::Reporter)?;
+        self.warn_of(warning)
     }
 
     /// Reports something that the user should know.
     pub fn warn(&mut self, code: impl Into<String>, message: String) -> Result<(), TrainError> {
         self.report(EventKind::Warning { code: code.into(), message })
+    }
+
+    fn warn_of(&mut self, warning: Option<(&'static str, String)>) -> Result<(), TrainError> {
+        warning.map_or(Ok(()), |(code, message)| self.warn(code, message))
     }
 
     /// Saves a checkpoint now, and removes those beyond the number that is kept.
@@ -155,6 +199,12 @@ impl<'a> StageHost<'a> {
 
     fn after_step(&mut self, stage: &mut impl Stage) -> Result<(), TrainError> {
         let step = stage.steps_done();
+        if self.watch.is_due()
+            && let Some(probe) = stage.probe()?
+        {
+            let warning = self.watch.judge(probe);
+            self.warn_of(warning)?;
+        }
         let is_due = |every: Option<u64>| every.is_some_and(|every| step.is_multiple_of(every));
         if is_due(self.cadence.evaluation_steps) {
             stage.evaluate(self)?;

@@ -2,9 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use greentune_carbon::{CarbonError, Carried, Meter, MeterConfig, Surroundings, codecarbon, sidecar};
+use greentune_carbon::{CarbonError, Carried, Meter, MeterConfig, MeterEnvironment, codecarbon, sidecar};
 use greentune_core_config::{
-    Diagnostic, Problem, emissions::ROW_INTERVAL, event::EmissionsSoFar, layout::RunLayout,
+    Diagnostic, Problem,
+    emissions::{EmissionsProvenance, EmissionsRecord, ROW_INTERVAL},
+    event::EmissionsSoFar,
+    layout::RunLayout,
     settings::Settings,
 };
 
@@ -34,7 +37,7 @@ impl StageMeter {
         settings: &Settings,
         layout: &RunLayout,
         stage: u8,
-        surroundings: &Surroundings,
+        surroundings: &MeterEnvironment,
     ) -> (Self, Option<Problem>) {
         let meter = if settings.carbon.enabled {
             start(settings, layout, stage, surroundings).map(Some)
@@ -62,12 +65,13 @@ impl StageMeter {
     /// Writes a row and the sidecar now; the figures.
     pub fn write(&mut self) -> Reading {
         self.written = Instant::now();
-        let mut reading = self.look();
-        // Reported once: the next row includes what cannot be written now, because rows are cumulative.
-        let problem = self.save().err().map(|error| error.problem());
-        reading.problem = problem.filter(|_| !self.is_troubled);
-        self.is_troubled |= reading.problem.is_some();
-        reading
+        let Some(meter) = &self.meter else { return Reading::default() };
+        let snapshot = meter.so_far();
+        // Reported once: the row is cumulative, so the next one includes what cannot be written now.
+        let problem = self.save(&snapshot.record, &meter.provenance()).err().map(|error| error.problem());
+        let problem = problem.filter(|_| !self.is_troubled);
+        self.is_troubled |= problem.is_some();
+        Reading { so_far: Some(snapshot.so_far(self.stage)), problem }
     }
 
     /// Writes the last row; nothing is metered any more.
@@ -82,18 +86,21 @@ impl StageMeter {
         Reading { so_far, problem: None }
     }
 
-    fn save(&self) -> Result<(), CarbonError> {
-        let Some(meter) = &self.meter else { return Ok(()) };
-        codecarbon::append(&self.layout.emissions_csv(self.stage), &meter.so_far().record)?;
-        sidecar::write(&self.layout.provenance(self.stage), &meter.provenance())
+    /// The row takes the place of the one before it, so that whoever adds up a file counts the stage once.
+    fn save(&self, record: &EmissionsRecord, provenance: &EmissionsProvenance) -> Result<(), CarbonError> {
+        codecarbon::update(&self.layout.emissions_csv(self.stage), record)?;
+        sidecar::write(&self.layout.provenance(self.stage), provenance)
     }
 }
 
 impl Drop for StageMeter {
     /// A stage that fails still records the energy that it used up to then.
     fn drop(&mut self) {
-        // Nobody is left to report it to.
-        let _ = self.save();
+        if let Some(meter) = self.meter.take() {
+            let (record, provenance) = meter.finish();
+            // Nobody is left to report it to.
+            let _ = self.save(&record, &provenance);
+        }
     }
 }
 
@@ -110,7 +117,7 @@ fn start(
     settings: &Settings,
     layout: &RunLayout,
     stage: u8,
-    surroundings: &Surroundings,
+    surroundings: &MeterEnvironment,
 ) -> Result<Meter, CarbonError> {
     let carbon = &settings.carbon;
     let name = carbon.project_name.as_ref().unwrap_or(&settings.project.name);

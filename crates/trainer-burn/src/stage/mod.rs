@@ -6,6 +6,7 @@
 
 pub(crate) mod checkpoint;
 mod host;
+pub(crate) mod learning;
 mod metering;
 mod pace;
 pub(crate) mod selection;

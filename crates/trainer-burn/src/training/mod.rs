@@ -8,11 +8,12 @@ pub mod schedule;
 mod stage;
 mod stage_data;
 pub mod step;
+pub mod tune;
 
 use std::path::Path;
 
 use burn::tensor::backend::AutodiffBackend;
-use greentune_carbon::Surroundings;
+use greentune_carbon::MeterEnvironment;
 use greentune_core_config::{
     layout::RunLayout, manifest::RunManifest, port::RunReporter, settings::Settings,
 };
@@ -29,7 +30,7 @@ use crate::{
 struct Run<'a, A: AutodiffBackend<InnerBackend: Ops>> {
     manifest: &'a RunManifest,
     layout: &'a RunLayout,
-    surroundings: &'a Surroundings,
+    surroundings: &'a MeterEnvironment,
     encoder: Encoder,
     decoder: Decoder<A::InnerBackend>,
     lora: LoraSettings,
@@ -41,7 +42,7 @@ pub fn run<A>(
     manifest: &RunManifest,
     layout: &RunLayout,
     stages: &[u8],
-    surroundings: &Surroundings,
+    surroundings: &MeterEnvironment,
     reporter: &mut dyn RunReporter,
     device: A::Device,
     device_name: &str,
@@ -78,15 +79,5 @@ impl<A: AutodiffBackend<InnerBackend: Ops>> Run<'_, A> {
     /// The adapters that `stage` left.
     fn adapters_of(&self, stage: u8) -> Result<Adapters<A::InnerBackend>, TrainError> {
         Adapters::load(&self.layout.adapters(stage), &self.decoder, &self.device)
-    }
-
-    /// Name of the base model as adapters state it.
-    fn base_model_name(&self) -> String {
-        let base = &self.manifest.settings.base_model;
-        if base.model_id.is_empty() {
-            self.manifest.base_model_path.display().to_string()
-        } else {
-            base.model_id.clone()
-        }
     }
 }

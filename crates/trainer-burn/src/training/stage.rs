@@ -7,6 +7,7 @@ use greentune_ast_sparsity::Observation;
 use greentune_core_config::{
     evaluation::{EvaluatedModel, EvaluationReport, FOLLOWED_RECORDS},
     event::{EventKind, SampleMetrics, StepMetrics},
+    lora_rate::lora_learning_rate,
     port::RunReporter,
     settings::{AstPolicy, AstUnit, Stage2Settings, TrainingSettings},
 };
@@ -28,7 +29,11 @@ use crate::{
     evaluate::{self, Plan},
     model::Adapters,
     ops::Ops,
-    stage::{Cadence, Pace, Stage, StageEnd, StageHost, selection},
+    stage::{
+        Cadence, Pace, Stage, StageEnd, StageHost,
+        learning::{Chance, PROBED_RECORDS, Probe},
+        selection,
+    },
 };
 
 impl<A: Ops + AutodiffBackend<InnerBackend: Ops>> Run<'_, A> {
@@ -55,6 +60,10 @@ impl<A: Ops + AutodiffBackend<InnerBackend: Ops>> Run<'_, A> {
             train_records: run.data.train.examples.len() as u64,
             trainable_parameters: run.state.adapters.parameters.count(),
         })?;
+        let model = self.decoder.config();
+        host.expect_more_than(Chance::among(model.vocab_size as u64));
+        let width = Some(model.hidden_size as u64);
+        host.suggest_rate(lora_learning_rate(stage, &all.training, &all.lora, width));
         host.start_meter(self.surroundings)?;
         host.run(run)
     }
@@ -259,13 +268,22 @@ impl<A: Ops + AutodiffBackend<InnerBackend: Ops>> Stage for StageRun<'_, '_, A> 
         })
     }
 
+    fn probe(&mut self) -> Result<Option<Probe>, TrainError> {
+        let examples = self.data.validation.examples.first(PROBED_RECORDS)?;
+        let loss = evaluate::score(&self.run.decoder, Some(&self.state.adapters), &examples).loss;
+        let up_to = |steps: u64| (0..steps).map(|step| learning_rate(&self.settings, step)).sum::<f64>();
+        let all = up_to(self.settings.iterations);
+        let share = if all > 0.0 { up_to(self.dense_steps()) / all } else { 0.0 };
+        Ok(Some(Probe { loss, share }))
+    }
+
     fn save(&mut self, folder: &Path) -> Result<(), TrainError> {
-        checkpoint::write(folder, &self.state, &self.feed, &self.run.base_model_name())
+        checkpoint::write(folder, &self.state, &self.feed, &self.run.manifest.base_model_name())
     }
 
     /// Saves the adapters and compares the models.
     fn finish(&mut self, host: &mut StageHost) -> Result<StageEnd, TrainError> {
-        let (layout, base) = (self.run.layout, self.run.base_model_name());
+        let (layout, base) = (self.run.layout, self.run.manifest.base_model_name());
         self.state.adapters.save(&layout.adapters(self.stage), &base)?;
         self.state.adapters.save(&layout.final_model(), &base)?;
         let reports = self.reports()?;
@@ -274,7 +292,8 @@ impl<A: Ops + AutodiffBackend<InnerBackend: Ops>> Stage for StageRun<'_, '_, A> 
         let Progress { duration_seconds, recent_losses, .. } = &self.state.progress;
         Ok(StageEnd {
             duration_seconds: *duration_seconds,
-            final_train_loss: recent_losses.iter().sum::<f64>() / recent_losses.len().max(1) as f64,
+            final_train_loss: recent_losses.iter().fold(0.0, |sum, loss| sum + loss)
+                / recent_losses.len().max(1) as f64,
         })
     }
 }
@@ -353,7 +372,7 @@ fn scored<A: AutodiffBackend<InnerBackend: Ops>>(
 }
 
 /// A seed for one step of one stage (SplitMix64's finaliser over the three numbers).
-fn mix(seed: u64, stage: u64, step: u64) -> u64 {
+pub(super) fn mix(seed: u64, stage: u64, step: u64) -> u64 {
     let mut z = seed ^ stage.rotate_left(48) ^ step.wrapping_mul(0x9E37_79B9_7F4A_7C15);
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);

@@ -16,8 +16,7 @@ use crate::error::TrainError;
 pub(super) const AHEAD: usize = 2;
 /// Images whose headers say how large and how coloured a data set is.
 const LOOKED_AT: u32 = 64;
-/// Side of images where a data set has many sizes: that of ImageNet's networks.
-const USUAL_SIDE: u32 = 224;
+const USUAL_SIDE: u32 = Pipeline::USUAL_SIDE;
 
 /// The data set of a run and what becomes of its images.
 pub struct Images {
@@ -32,17 +31,24 @@ pub struct Images {
 pub struct ClassifierConfig {
     /// Architecture, such as `resnet18`.
     pub architecture: String,
+    /// In which revision it is drawn ([`Architecture::of_revision`]); the first where the file does not say.
+    #[serde(default = "first_revision")]
+    pub revision: u32,
     /// Names of the classes, in the order of the logits.
     pub classes: Vec<String>,
     /// What becomes of a picture.
     pub pipeline: Pipeline,
 }
 
+const fn first_revision() -> u32 {
+    1
+}
+
 impl ClassifierConfig {
     /// The network whose weights lie beside it; none of an architecture that is not known.
     pub fn shape(&self) -> Option<Shape> {
         Some(Shape {
-            architecture: Architecture::named(&self.architecture)?,
+            architecture: Architecture::of_revision(&self.architecture, self.revision)?,
             classes: self.classes.len(),
             channels: self.pipeline.channels,
             image_size: self.pipeline.height as usize,
@@ -101,8 +107,10 @@ impl Images {
 
     /// What stands beside the weights.
     pub fn config(&self, settings: &VisionSettings) -> ClassifierConfig {
+        let architecture = settings.model.clone().unwrap_or_default();
         ClassifierConfig {
-            architecture: settings.model.clone().unwrap_or_default(),
+            revision: Architecture::named(&architecture).map_or_else(first_revision, Architecture::revision),
+            architecture,
             classes: self.dataset.classes.clone(),
             pipeline: self.pipeline.clone(),
         }

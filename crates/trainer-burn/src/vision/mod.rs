@@ -18,7 +18,7 @@ pub mod step;
 pub mod weights;
 
 use burn::tensor::backend::AutodiffBackend;
-use greentune_carbon::Surroundings;
+use greentune_carbon::MeterEnvironment;
 use greentune_core_config::{event::EventKind, layout::RunLayout, manifest::RunManifest, port::RunReporter};
 
 use self::{data::Images, model::Shape};
@@ -32,7 +32,7 @@ use crate::{
 struct Run<'a, A: AutodiffBackend> {
     manifest: &'a RunManifest,
     layout: &'a RunLayout,
-    surroundings: &'a Surroundings,
+    surroundings: &'a MeterEnvironment,
     images: Images,
     shape: Shape,
     device: A::Device,
@@ -43,7 +43,7 @@ pub fn run<A>(
     manifest: &RunManifest,
     layout: &RunLayout,
     stages: &[u8],
-    surroundings: &Surroundings,
+    surroundings: &MeterEnvironment,
     reporter: &mut dyn RunReporter,
     device: A::Device,
     device_name: &str,

@@ -30,7 +30,7 @@ use crate::{
     durable,
     error::TrainError,
     ops::image::ImageOps,
-    stage::{Cadence, Pace, Stage, StageEnd, StageHost, selection},
+    stage::{Cadence, Pace, Stage, StageEnd, StageHost, learning::Chance, selection},
 };
 
 /// How often steps are reported: those of small networks take a few milliseconds.
@@ -50,6 +50,7 @@ impl<A: ImageOps + AutodiffBackend<InnerBackend: ImageOps>> Run<'_, A> {
         let state = self.starting_point(stage, &mut selector, &mut host)?;
         let validation = self.images.loader(&dataset.validation, &settings.vision)?;
         host.start_meter(self.surroundings)?;
+        host.expect_more_than(Chance::of_classes(&dataset.train.counts(dataset.classes.len())));
         let run = StageRun {
             run: self,
             stage,
@@ -190,15 +191,15 @@ impl<A: ImageOps + AutodiffBackend<InnerBackend: ImageOps>> StageRun<'_, '_, A> 
         self.stage > 1 && self.run.manifest.settings.ast.enabled
     }
 
-    /// Steps of the stage: those that are done, and those still to come at the target rate.
+    /// Steps of the stage: those of the epochs that are done, and those of the others at the target rate.
     fn total_steps(&self) -> u64 {
-        let images = self.run.images.dataset.train.len();
-        let per_epoch = self.run.manifest.settings.image_steps_per_epoch(self.stage, images as u64);
+        let settings = &self.run.manifest.settings;
+        let images = self.run.images.dataset.train.len() as u64;
+        let per_epoch = settings.image_steps_per_epoch(self.stage, images);
         let progress = &self.state.progress;
+        let within_epoch = progress.epoch_images.div_ceil(settings.vision.batch_size);
         let epochs_left = self.run.epochs(self.stage).saturating_sub(progress.epoch);
-        let left =
-            epochs_left as f64 - progress.offered.map_or(0.0, |offered| offered as f64 / images as f64);
-        progress.step + (per_epoch as f64 * left.max(0.0)).round() as u64
+        progress.step.saturating_sub(within_epoch) + per_epoch * epochs_left
     }
 
     /// The epoch that is next, from where a checkpoint within it stands.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use burn::tensor::backend::Backend;
 
-use super::model::{Network, Shape, TensorSpec};
+use super::model::{Architecture, Network, Shape, TensorSpec};
 use crate::{
     error::TrainError,
     model::{HostTensor, weights},
@@ -14,6 +14,14 @@ use crate::{
 /// Reads the network `shape` from the file at `path`, every tensor of it.
 pub fn load<B: ImageOps>(path: &Path, shape: Shape, device: &B::Device) -> Result<Network<B>, TrainError> {
     let file = weights::WeightFile::open(path)?;
+    if shape.architecture == Architecture::SIMPLE_CNN && file.dimensions("bn1.weight").is_err() {
+        return Err(TrainError::Model {
+            code: "model.earlier_revision",
+            path: path.to_path_buf(),
+            message: String::from("it holds a simplecnn of the first revision, which had no norms"),
+            hint: "Make the run anew. A final model of the first revision can be evaluated, and be vision.pretrained.",
+        });
+    }
     let mut network = Network::empty(shape);
     for spec in shape.tensors() {
         network.put(&spec, read(&file, path, &spec)?.on(device));
@@ -50,6 +58,10 @@ pub fn load_pretrained<B: ImageOps>(
         all.has_timms_names |= timms.is_some();
         let name = timms.unwrap_or_else(|| spec.name.clone());
         let fits = file.dimensions(&name).is_ok_and(|found| found == spec.shape);
+        // A simplecnn of the first revision has no norms; they begin as fresh ones do.
+        if shape.architecture == Architecture::SIMPLE_CNN && spec.name.starts_with("bn") && !is_there(&name) {
+            continue;
+        }
         if !fits && spec.name.starts_with(&head) && is_there(&name) {
             all.has_new_head = true;
             continue;

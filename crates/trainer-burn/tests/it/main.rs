@@ -9,4 +9,6 @@ mod plan;
 mod reference;
 mod run;
 mod sparse_runs;
+mod spellings;
+mod tune;
 mod vision_reference;

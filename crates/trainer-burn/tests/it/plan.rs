@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
+use greentune_carbon::MeterEnvironment;
 use greentune_core_config::{
     Diagnostic,
     event::EventKind,
@@ -16,7 +17,8 @@ use crate::run::Fixture;
 fn findings(fixture: &Fixture, measure: bool) -> PlanFindings {
     let run_folder = fixture.layout.folder().to_owned();
     let read_run = |_: &Path| Ok((fixture.manifest.clone(), fixture.layout.clone()));
-    match answer(&WorkerTask::Plan(PlanTask { run_folder, measure }), &read_run) {
+    match answer(&WorkerTask::Plan(PlanTask { run_folder, measure }), &read_run, &MeterEnvironment::default())
+    {
         WorkerAnswer::Planned(findings) => *findings,
         other => panic!("{other:?}"),
     }

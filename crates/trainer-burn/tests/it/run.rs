@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use greentune_carbon::Surroundings;
+use greentune_carbon::MeterEnvironment;
 use greentune_core_config::{
     Problem, ProblemKind,
     evaluation::EvaluatedModel,
@@ -96,7 +96,9 @@ impl Fixture {
             base_model_path: PathBuf::from(env!("CARGO_MANIFEST_DIR"))
                 .join("../../fixtures/reference/olmo2-tiny"),
             input_hashes: BTreeMap::new(),
+            changed_inputs: Vec::new(),
             git_revision: None,
+            tuning: None,
             stages: Vec::new(),
             artifacts: BTreeMap::new(),
         };
@@ -105,7 +107,15 @@ impl Fixture {
 
     pub fn train(&self, cancel_after: Option<usize>) -> (Result<Outcome, TrainError>, Vec<EventKind>) {
         let mut recorder = Recorder { cancel_after, ..Recorder::default() };
-        let outcome = train(&self.manifest, &self.layout, &[1, 2], &Surroundings::default(), &mut recorder);
+        let outcome =
+            train(&self.manifest, &self.layout, &[1, 2], &MeterEnvironment::default(), &mut recorder);
+        (outcome, recorder.events)
+    }
+
+    pub fn train_stages(&self, stages: &[u8]) -> (Result<Outcome, TrainError>, Vec<EventKind>) {
+        let mut recorder = Recorder::default();
+        let outcome =
+            train(&self.manifest, &self.layout, stages, &MeterEnvironment::default(), &mut recorder);
         (outcome, recorder.events)
     }
 
@@ -210,7 +220,7 @@ fn a_worker_that_dies_between_checkpoints_ends_bit_identical() {
     let killed = Fixture::new();
     for steps in [2, 5, 4, 3, 6] {
         let error =
-            train(&killed.manifest, &killed.layout, &[1, 2], &Surroundings::default(), &mut Dies(steps));
+            train(&killed.manifest, &killed.layout, &[1, 2], &MeterEnvironment::default(), &mut Dies(steps));
         assert!(error.is_err() || steps > 3);
     }
     killed.train(None).0.unwrap();
@@ -265,7 +275,8 @@ fn a_meter_that_cannot_write_warns_once_and_training_goes_on() {
 #[test]
 fn a_stage_that_fails_leaves_what_it_used() {
     let fixture = Fixture::new();
-    let outcome = train(&fixture.manifest, &fixture.layout, &[1, 2], &Surroundings::default(), &mut Dies(2));
+    let outcome =
+        train(&fixture.manifest, &fixture.layout, &[1, 2], &MeterEnvironment::default(), &mut Dies(2));
     outcome.unwrap_err();
     let row = greentune_carbon::codecarbon::last(&fixture.layout.emissions_csv(1)).unwrap();
     assert!(row.is_some_and(|row| row.energy_consumed > 0.0), "no checkpoint was reached");

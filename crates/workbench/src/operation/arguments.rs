@@ -5,14 +5,17 @@ use greentune_core_config::{Problem, ProblemKind, ids::nearest};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::{meant, schema::NOT_AVAILABLE_YET};
+
 const CODE: &str = "arguments.invalid";
 const HINT: &str = "correct the arguments and call it again";
 
-/// Reads a request from `arguments`; those that are unknown, missing or of a wrong type are found by its `schema`.
+/// Reads a request from `arguments`, each taken for what it means; those that are unknown, missing or of a wrong type are found by its `schema`.
 pub(super) fn read<T: DeserializeOwned>(
     arguments: Map<String, Value>,
     schema: &Map<String, Value>,
 ) -> Result<T, Problem> {
+    let arguments = meant::arguments(arguments, schema, schema);
     let mut check = Check { root: schema, problems: Vec::new() };
     check.object(&arguments, schema, "");
     let mut problems = check.problems;
@@ -50,7 +53,7 @@ impl<'s> Check<'s> {
     }
 
     fn value(&mut self, value: &Value, schema: &'s Value, path: &str) {
-        let Some(schema) = self.resolve(schema) else { return };
+        let Some(schema) = resolve(schema, self.root) else { return };
         // Null stands for an argument that is left out.
         if value.is_null() {
             return;
@@ -70,18 +73,24 @@ impl<'s> Check<'s> {
             _ => {}
         }
     }
+}
 
-    fn resolve(&self, schema: &'s Value) -> Option<&'s Map<String, Value>> {
-        let Some(reference) = schema.get("$ref").and_then(Value::as_str) else { return schema.as_object() };
-        self.root.get("$defs")?.get(reference.strip_prefix("#/$defs/")?)?.as_object()
-    }
+/// `schema`, or what it refers to in `root`.
+pub(super) fn resolve<'s>(schema: &'s Value, root: &'s Map<String, Value>) -> Option<&'s Map<String, Value>> {
+    let Some(reference) = schema.get("$ref").and_then(Value::as_str) else { return schema.as_object() };
+    root.get("$defs")?.get(reference.strip_prefix("#/$defs/")?)?.as_object()
 }
 
 /// What `schema` allows, when that is not `value`.
 fn allowed(value: &Value, schema: &Map<String, Value>) -> Option<String> {
     if let Some(Value::Array(words)) = schema.get("enum") {
         let is_one = words.contains(value);
-        let words = words.iter().map(|word| word.as_str().map_or_else(|| word.to_string(), str::to_owned));
+        let later = schema.get(NOT_AVAILABLE_YET).and_then(Value::as_array);
+        let is_now = |word: &&Value| later.is_none_or(|later| !later.contains(word));
+        let words = words
+            .iter()
+            .filter(is_now)
+            .map(|word| word.as_str().map_or_else(|| word.to_string(), str::to_owned));
         return (!is_one).then(|| words.collect::<Vec<_>>().join(", "));
     }
     let types: Vec<&str> = match schema.get("type")? {

@@ -77,6 +77,9 @@ pub struct CompareRunsResponse {
     /// `quantities`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub cost_savings_usd: Option<f64>,
+    /// What `cost_savings_usd` lacks, where it is absent: a price, its currency, or a baseline.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cost_savings_lack: Option<String>,
     /// g CO2-equivalent that were emitted less.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub emissions_avoided_g: Option<f64>,
@@ -122,7 +125,7 @@ impl Workbench {
             |runs: &[Run]| runs.iter().map(RunFigures::read).collect::<greentune_reports::Result<Vec<_>>>();
         let mut comparison = compare(figures(&ast)?, figures(&baseline)?);
         if baseline.is_empty() {
-            comparison.caveats.insert(0, without_baseline(&ast[0].manifest));
+            comparison.caveats.insert(0, without_other(&ast[0]));
         }
         Ok(comparison)
     }
@@ -137,7 +140,7 @@ impl Workbench {
         }
         ids.iter()
             .map(|id| {
-                let run = self.read_run(project, id)?;
+                let run = self.read_run_with_files(project, id)?;
                 let manifest = &run.manifest;
                 let is_whole = manifest.stages.iter().all(|stage| stage.status == RunStatus::Completed);
                 if manifest.status == RunStatus::Completed && is_whole && !manifest.stages.is_empty() {
@@ -233,10 +236,17 @@ fn completed_like(run: &Run) -> Vec<Run> {
     others
 }
 
+/// The completed twin of a run that selects samples: the same on all of them.
+pub(super) fn twin_of(run: &Run) -> Option<Run> {
+    let is_sparse = run.manifest.settings.ast.enabled;
+    let run = Run::read(run.layout.clone(), &LocalLiveness).ok().filter(|_| is_sparse)?;
+    twins(&[run]).pop()
+}
+
 /// The baselines of `ast` in their projects: for each run the one with the fewest other settings, the newest of those.
 fn twins(ast: &[Run]) -> Vec<Run> {
     let mut found: Vec<Run> = Vec::new();
-    for run in ast {
+    for run in ast.iter().filter(|run| run.manifest.settings.ast.enabled) {
         let own = &run.manifest;
         let is_twin = |other: &RunManifest| {
             !other.settings.ast.enabled
@@ -262,6 +272,39 @@ fn same_data(a: &RunManifest, b: &RunManifest) -> bool {
         })
     };
     data(a) == data(b)
+}
+
+/// What a comparison of `run` lacks, and how to get it.
+fn without_other(run: &Run) -> Caveat {
+    if run.manifest.settings.ast.enabled { without_baseline(&run.manifest) } else { is_baseline(run) }
+}
+
+/// A run on all samples has no baseline: it is one.
+fn is_baseline(run: &Run) -> Caveat {
+    let manifest = &run.manifest;
+    let id = &manifest.run_id;
+    let is = format!("{id} trains on all samples, so it is the baseline of a comparison");
+    let sparse = completed_like(run).into_iter().map(|other| other.manifest).find(|other| {
+        other.settings.ast.enabled
+            && other.settings.training.seed == manifest.settings.training.seed
+            && length_of(other) == length_of(manifest)
+            && same_data(other, manifest)
+    });
+    let message = match (sparse, &manifest.settings.vision.model) {
+        (Some(sparse), _) => {
+            let compare = Suggestion::new("compare", "compare_runs")
+                .with("ast_run_id", sparse.run_id.as_str())
+                .with("baseline_run_id", id.as_str());
+            format!("{is}: `{}`", command(&compare))
+        }
+        (None, Some(model)) => {
+            let mut train = twin(manifest, model).with("ast_config", Map::new());
+            train.arguments.remove("baseline");
+            format!("{is}; train a run on selected samples to compare with it: `{}`", command(&train))
+        }
+        (None, None) => format!("{is}; configure a run like it with ast.enabled = true, and train that"),
+    };
+    Caveat { code: String::from("ast.absent"), message }
 }
 
 /// How to train what is missing.
@@ -317,14 +360,16 @@ fn response(comparison: Comparison, format: ComparisonFormat) -> Result<CompareR
     let value = |quantity: &Option<Quantity>| quantity.as_ref().map(|quantity| quantity.value);
     let Quantities { accuracy_diff, energy_savings, time_savings_hours, cost_savings, emissions_avoided_g } =
         &comparison.quantities;
+    let in_usd = cost_savings.as_ref().filter(|cost| cost.unit == "USD").map(|cost| cost.value);
     Ok(CompareRunsResponse {
+        cost_savings_lack: comparison.cost_lacks().filter(|_| in_usd.is_none()),
         ast_run_ids: ids(&comparison.ast),
         baseline_run_ids: ids(&comparison.baseline),
         accuracy_diff: value(accuracy_diff),
         energy_savings: value(energy_savings),
         energy_savings_basis: comparison.energy_savings_basis,
         time_savings_hours: value(time_savings_hours),
-        cost_savings_usd: cost_savings.as_ref().filter(|cost| cost.unit == "USD").map(|cost| cost.value),
+        cost_savings_usd: in_usd,
         emissions_avoided_g: value(emissions_avoided_g),
         quantities: comparison.quantities,
         rows: comparison.rows,

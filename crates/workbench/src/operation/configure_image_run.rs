@@ -7,13 +7,15 @@ use std::{
 };
 
 use greentune_core_config::{
-    Suggestion, ids,
-    layout::ProjectLayout,
-    manifest::{RunData, StageRecord},
+    Problem, ProblemKind, Suggestion, ids,
+    image_defaults::ImageFacts,
+    layout::{ProjectLayout, RunLayout},
+    manifest::{RunData, RunStatus, StageRecord},
     platform::PlatformKind,
+    resolve::{Resolved, SettingRow, Source},
     settings::{AstPolicy, Settings, VISION_MODELS},
 };
-use greentune_image_data::{OpenOptions, Report, inspect};
+use greentune_image_data::{ImageDataset, OpenOptions, Pipeline, Report, inspect, reason_against_mirroring};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -21,8 +23,8 @@ use serde_json::{Map, Value};
 use greentune_run_folder::new_record;
 
 use crate::{
-    Result, Workbench, WorkbenchError, command_line::command, input_hash, new_run::NewRun,
-    project::without_links,
+    Result, Workbench, WorkbenchError, command_line::command, inputs, new_run::NewRun,
+    project::without_links, sent_before::SentRequest,
 };
 
 /// Configure a run of an image classifier.
@@ -38,7 +40,7 @@ pub struct ConfigureImageRun {
     pub model: String,
     /// Adaptive sparse training, with these settings; its defaults when empty. When absent as the project has it.
     pub ast_config: Option<AstConfig>,
-    /// Train the twin to compare with: everything as with `ast_config`, but on all samples.
+    /// Train the twin to compare with: the same run on all samples, without `ast_config`.
     pub baseline: Option<bool>,
     /// Passes over the training images.
     pub epochs: Option<u64>,
@@ -52,6 +54,8 @@ pub struct ConfigureImageRun {
     pub auto_upload_hf: Option<bool>,
     /// Name of the run; made of model, policy and seed when absent.
     pub run_name: Option<String>,
+    /// Tells this request from others: sent again with the same key, it makes no other run. Derived when absent.
+    pub idempotency_key: Option<String>,
     /// Further settings for this run alone, by dotted key.
     pub override_params: Option<Map<String, Value>>,
 }
@@ -78,10 +82,32 @@ pub struct ConfigureImageRunResponse {
     pub project_path: PathBuf,
     /// The run's folder.
     pub run_directory: PathBuf,
+    /// Whether the same request was sent before: then this is the run that it made.
+    #[serde(default)]
+    pub repeated: bool,
+    /// Key of the request.
+    pub idempotency_key: String,
     /// What lies in the data set.
     pub dataset: Report,
-    /// What is odd about it.
+    /// What is odd about it, and about the settings for it.
     pub warnings: Vec<String>,
+    /// Settings that nobody set, chosen to suit architecture and data set.
+    #[serde(default)]
+    pub chosen: Vec<ChosenSetting>,
+    /// Whether the project was made for the run.
+    #[serde(skip)]
+    made_project: bool,
+}
+
+/// A setting that was chosen.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ChosenSetting {
+    /// Dotted key.
+    pub key: String,
+    /// Its value.
+    pub value: Value,
+    /// What it suits.
+    pub to_suit: String,
 }
 
 impl Workbench {
@@ -99,28 +125,37 @@ impl Workbench {
             self.platforms().get(kind)?;
         }
         // Before anything is written: what the data set is.
-        let dataset = without_links(&request.dataset)?;
+        let dataset = without_links(&self.given_path(&request.dataset)?)?;
         if !dataset.exists() {
             let key = String::from("dataset");
-            return Err(WorkbenchError::MissingFile { key, path: dataset });
+            return Err(WorkbenchError::MissingFile { key, path: dataset, of_project: false });
         }
         self.check_roots(&dataset, &request.dataset)?;
         let options = OpenOptions { seed: request.seed.unwrap_or_default(), ..OpenOptions::default() };
         let report = inspect(&dataset, &options).map_err(WorkbenchError::reported)?;
         let folder = match &request.project_path {
-            Some(path) => without_links(path)?,
+            Some(path) => without_links(&self.given_path(path)?)?,
             None => self.config().home.join("projects").join(project_name(&dataset)),
         };
         self.check_roots(&folder, &folder)?;
         let project = ProjectLayout::new(&folder);
+        let sent = self.sent(request, &dataset, &folder)?;
+        let _lock = self.lock_requests()?;
+        if let Some(run) = self.made_before(&project, &sent)? {
+            return Ok(made(&project, &run, report, sent.key, true));
+        }
         let is_new = !project.config().is_file();
-        let resolved = self.usable_settings_or_new(&project, is_new, overrides(request))?;
+        let mut resolved = self.usable_settings_or_new(&project, is_new, overrides(request))?;
+        let facts = image_facts(&report, &resolved.settings, &options)?;
+        let mut warnings = report.warnings.clone();
+        warnings.extend(resolved.suit_images(&facts));
+        let chosen = chosen(&resolved);
         let pretrained = resolved.settings.vision.pretrained.as_deref();
         let base_model_path =
             pretrained.map(|path| self.input_file(&project, "vision.pretrained", path)).transpose()?;
         let mut input_hashes = BTreeMap::new();
         for path in [Some(&dataset), base_model_path.as_ref()].into_iter().flatten() {
-            input_hashes.insert(path.to_string_lossy().into_owned(), input_hash::sha256_of_all(path)?);
+            input_hashes.insert(path.to_string_lossy().into_owned(), inputs::sha256(path)?);
         }
         if is_new {
             make_project(&project, &project_name(&dataset), request)?;
@@ -145,17 +180,106 @@ impl Workbench {
                 resolved,
             },
         )?;
+        sent.keep(&run)?;
         Ok(ConfigureImageRunResponse {
-            run_id: run.run_id(),
-            project_path: project.root().to_owned(),
-            run_directory: run.folder().to_owned(),
-            warnings: report.warnings.clone(),
-            dataset: report,
+            warnings,
+            chosen,
+            made_project: is_new,
+            ..made(&project, &run, report, sent.key, false)
         })
+    }
+
+    /// What is asked for: the request with its paths as they are resolved, and the settings given beside it.
+    fn sent(&self, request: &ConfigureImageRun, dataset: &Path, project: &Path) -> Result<SentRequest> {
+        let arguments = self.config().arguments.iter().map(|argument| (&argument.key, &argument.text));
+        let content = ConfigureImageRun {
+            dataset: dataset.to_owned(),
+            project_path: Some(project.to_owned()),
+            idempotency_key: None,
+            ..request.clone()
+        };
+        let content = (content, arguments.collect::<Vec<_>>());
+        SentRequest::new(request.idempotency_key.as_deref(), &content)
+    }
+
+    /// Removes a run that was made and never began, and the project if it was made for it: a job that is refused leaves
+    /// nothing behind. A run that has begun is left alone.
+    pub async fn discard_unstarted(&self, made: &ConfigureImageRunResponse) -> Result<()> {
+        let made = made.clone();
+        self.blocking(move |workbench| workbench.discard(&made)).await
+    }
+
+    fn discard(&self, made: &ConfigureImageRunResponse) -> Result<()> {
+        let run = self.find_run(Some(&made.project_path), &made.run_id)?;
+        let is_untouched = self.status_of(&run)? == RunStatus::NotStarted && !run.events().exists();
+        // A run that an earlier request made is that request's.
+        if made.repeated || !is_untouched {
+            return Ok(());
+        }
+        fs::remove_dir_all(run.folder()).map_err(WorkbenchError::file("remove", run.folder()))?;
+        if made.made_project {
+            let project = run.project();
+            let config = project.config();
+            let _ = fs::remove_file(&config);
+            let _ = fs::remove_file(project.root().join(".gitignore"));
+            // Folders that hold something else stay.
+            for folder in
+                [Some(project.runs().as_path()), config.parent(), Some(project.root())].into_iter().flatten()
+            {
+                let _ = fs::remove_dir(folder);
+            }
+        }
+        Ok(())
     }
 }
 
+fn made(
+    project: &ProjectLayout,
+    run: &RunLayout,
+    report: Report,
+    idempotency_key: String,
+    repeated: bool,
+) -> ConfigureImageRunResponse {
+    ConfigureImageRunResponse {
+        run_id: run.run_id(),
+        project_path: project.root().to_owned(),
+        run_directory: run.folder().to_owned(),
+        repeated,
+        idempotency_key,
+        warnings: report.warnings.clone(),
+        dataset: report,
+        chosen: Vec::new(),
+        made_project: false,
+    }
+}
+
+/// What the defaults of the run's settings depend on.
+fn image_facts(report: &Report, settings: &Settings, options: &OpenOptions) -> Result<ImageFacts> {
+    let dataset = ImageDataset::open(&report.path, options).map_err(WorkbenchError::reported)?;
+    let sizes = report.sizes;
+    let is_square = sizes.is_uniform() && sizes.max_width == sizes.max_height;
+    let side = if is_square { sizes.max_width } else { Pipeline::USUAL_SIDE };
+    Ok(ImageFacts {
+        images: report.train,
+        side: settings.vision.image_size.map_or(side, |side| side as u32),
+        against_mirroring: reason_against_mirroring(&dataset, options.seed)
+            .map_err(WorkbenchError::reported)?,
+    })
+}
+
+/// The settings of `resolved` that were chosen.
+fn chosen(resolved: &Resolved) -> Vec<ChosenSetting> {
+    let of = |row: SettingRow| match row.source {
+        Source::Chosen { to_suit } => Some(ChosenSetting { key: row.key, value: row.value, to_suit }),
+        _ => None,
+    };
+    resolved.rows().into_iter().filter_map(of).collect()
+}
+
 fn check_request(request: &ConfigureImageRun) -> Result<()> {
+    if request.baseline == Some(true) && request.ast_config.is_some() {
+        return Err(two_runs(request));
+    }
     if request.auto_upload_hf == Some(true) {
         return Err(WorkbenchError::NotAvailableYet {
             what: String::from("uploading a model when it is trained"),
@@ -173,6 +297,27 @@ fn check_request(request: &ConfigureImageRun) -> Result<()> {
         });
     }
     Ok(())
+}
+
+/// The error for a request that asks for a run and its twin, with the requests for each.
+fn two_runs(request: &ConfigureImageRun) -> WorkbenchError {
+    let arguments = |request: ConfigureImageRun| match serde_json::to_value(request) {
+        Ok(Value::Object(given)) => given.into_iter().filter(|(_, value)| !value.is_null()).collect(),
+        _ => Map::new(),
+    };
+    let train = |purpose: &str, request: ConfigureImageRun| Suggestion {
+        arguments: arguments(ConfigureImageRun { idempotency_key: None, project_path: None, ..request }),
+        ..Suggestion::new(purpose, "start_training")
+    };
+    let sparse = ConfigureImageRun { baseline: None, ..request.clone() };
+    let dense = ConfigureImageRun { ast_config: None, ..request.clone() };
+    let message = "a run on selected samples and its twin on all samples are two runs";
+    Problem::new(ProblemKind::InvalidInput, "request.value", message)
+        .at_key("baseline")
+        .suggesting(train("train the first", sparse))
+        .suggesting(train("then its twin", dense))
+        .with_hint("a comparison finds the twin by itself")
+        .into()
 }
 
 /// The request as settings of the run.

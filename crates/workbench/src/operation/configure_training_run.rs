@@ -7,9 +7,11 @@ use std::{
 };
 
 use greentune_core_config::{
-    Diagnostic, ids,
+    Diagnostic, Suggestion, ids,
     layout::ProjectLayout,
+    lora_rate::{learns_little, lora_learning_rate},
     manifest::{RunData, RunManifest, StageRecord},
+    quantities::{counted, plain},
     resolve::Resolved,
     settings::{AstSettings, Settings},
 };
@@ -18,8 +20,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Result, Workbench, WorkbenchError, base_model::BaseModel, hub::CancelOnDrop, input_hash::sha256,
-    new_run::NewRun,
+    Result, Workbench, WorkbenchError, base_model::BaseModel, command_line::command, hub::CancelOnDrop,
+    inputs::sha256, new_run::NewRun,
 };
 
 /// Configure a run of a project.
@@ -212,8 +214,8 @@ impl Workbench {
 
 fn input_hashes(data: &RunData, base_model: &BaseModel) -> Result<BTreeMap<String, String>> {
     let optional = [&data.test, &data.stage2_train, &data.stage2_validation].into_iter().flatten().cloned();
-    let files = [data.train.clone(), data.validation.clone(), base_model.config_path()];
-    let files: BTreeSet<_> = files.into_iter().chain(optional).collect();
+    let records = [data.train.clone(), data.validation.clone()].into_iter().chain(optional);
+    let files: BTreeSet<_> = records.chain(base_model.files()).collect();
     files.into_iter().map(|file| Ok((file.to_string_lossy().into_owned(), sha256(&file)?))).collect()
 }
 
@@ -256,11 +258,33 @@ fn stage_summary(manifest: &RunManifest, stage: u8) -> StageSummary {
     }
 }
 
+/// The stages whose learning rates hardly move adapters in their steps.
+fn low_rates(manifest: &RunManifest, base_model: &BaseModel) -> Vec<String> {
+    let settings = &manifest.settings;
+    let training = &settings.training;
+    let low =
+        manifest.stages.iter().map(|record| record.stage).filter(|stage| learns_little(training, *stage));
+    let words = |stage: u8| {
+        let now = training.stage(stage);
+        let usual = lora_learning_rate(stage, training, &settings.lora, base_model.hidden_size());
+        format!(
+            "stage {stage} trains at a learning rate of {}, which hardly moves adapters in {}: about {} suits them \
+             (training.stage{stage}.learning_rate), and tune_training (`{}`) tries a few",
+            plain(now.learning_rate),
+            counted(now.iterations, "step"),
+            plain(usual),
+            command(&Suggestion::new("try", "tune_training").with("run_id", &*manifest.run_id)),
+        )
+    };
+    low.map(words).collect()
+}
+
 fn warnings(manifest: &RunManifest, base_model: &BaseModel) -> Vec<String> {
     let hash = |path: &PathBuf| manifest.input_hashes.get(&*path.to_string_lossy());
     let same = |a: &PathBuf, b: &PathBuf| hash(a).is_some() && hash(a) == hash(b);
     let data = &manifest.data;
-    let mut warnings: Vec<String> = base_model.note.iter().cloned().collect();
+    let mut warnings = base_model.notes.clone();
+    warnings.extend(low_rates(manifest, base_model));
     if base_model.recognised_by_tensors {
         warnings.push(format!(
             "config.json names no supported architecture; the tensors are those of {}, and it is trained as one: \

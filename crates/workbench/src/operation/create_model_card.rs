@@ -11,6 +11,7 @@ use greentune_scaffold::CardTemplate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::compare_runs::twin_of;
 use crate::{Result, Workbench, WorkbenchError, command_line::command, run::Run};
 
 /// Write the model card of a run.
@@ -22,7 +23,7 @@ pub struct CreateModelCard {
     pub run_id: String,
     /// Which card; standard when absent.
     pub template: Option<CardTemplate>,
-    /// Completed run of full training to compare with; without one the card states no saving.
+    /// What to compare with; the completed twin when absent.
     pub baseline_run_id: Option<String>,
     /// File or folder to write, such as README.md; nothing is written when absent.
     pub output_path: Option<PathBuf>,
@@ -56,10 +57,11 @@ impl Workbench {
     fn card_now(&self, request: &CreateModelCard) -> Result<CreateModelCardResponse> {
         let template = request.template.unwrap_or_default();
         let project = request.project_path.as_deref();
-        let run = self.read_run(project, &request.run_id)?;
+        let run = self.read_run_with_files(project, &request.run_id)?;
         let stage = last_stage(&run)?;
-        let baseline = request.baseline_run_id.as_deref();
-        let baseline = baseline.map(|id| completed(self.read_run(project, id)?)).transpose()?;
+        let named = request.baseline_run_id.as_deref();
+        let named = named.map(|id| completed(self.read_run_with_files(project, id)?)).transpose()?;
+        let baseline = named.or_else(|| twin_of(&run));
         let comparison = baseline.map(|baseline| compare(&run, &baseline)).transpose()?;
         // Refused before it is made, not after.
         let path = request.output_path.as_deref();

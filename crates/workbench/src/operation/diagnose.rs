@@ -167,25 +167,30 @@ impl Workbench {
     }
 
     fn check_project(&self, path: &Path) -> Check {
-        let look = || {
+        let look = || -> Result<(String, Vec<String>)> {
             let project = self.open_project(path)?;
             let settings = self.usable_settings(&project, None)?.settings;
             let root = project.root().display();
             Ok(match self.base_model_here(&settings)? {
                 Some(model) => {
-                    format!(
-                        "{root} is valid; base model {} at {}",
-                        model.architecture,
-                        model.folder.display()
-                    )
+                    let (architecture, folder) = (model.architecture, model.folder.display());
+                    (format!("{root} is valid; base model {architecture} at {folder}"), model.notes)
                 }
-                None => format!(
-                    "{root} is valid; base model {} is downloaded when a run is configured",
-                    settings.base_model.model_id
-                ),
+                None => {
+                    let id = &settings.base_model.model_id;
+                    let detail =
+                        format!("{root} is valid; base model {id} is downloaded when a run is configured");
+                    (detail, Vec::new())
+                }
             })
         };
-        Check::of("project", look())
+        match look() {
+            Ok((detail, notes)) if notes.is_empty() => Check::ok("project", detail),
+            Ok((detail, notes)) => {
+                Check::new("project", CheckStatus::Warning, format!("{detail}; {}", notes.join("; ")))
+            }
+            Err(error) => Check::failed("project", &error),
+        }
     }
 }
 

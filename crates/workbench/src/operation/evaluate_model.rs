@@ -94,7 +94,7 @@ impl Workbench {
     }
 
     fn evaluate_task(&self, request: &EvaluateModel) -> Result<(Run, EvaluateTask)> {
-        let run = self.read_run(request.project_path.as_deref(), &request.run_id)?;
+        let run = self.read_run_with_files(request.project_path.as_deref(), &request.run_id)?;
         run.trained_stage(request.stage)?;
         let last = run.manifest.stages.last().map_or(request.stage, |stage| stage.stage);
         let is_classifier = run.manifest.settings.task() == Task::ImageClassification;

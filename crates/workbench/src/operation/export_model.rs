@@ -1,14 +1,18 @@
 //! Writes a stage of a run as a model that other programs read.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use greentune_core_config::manifest::RunManifest;
 use greentune_export::{ExportFormat, ExportRequest, ExportedFile, Verification, export};
 use greentune_reports::card::{CardRequest, Weights, model_card};
 use greentune_scaffold::CardTemplate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Result, Workbench, WorkbenchError, command_line::command, run::of_language_model};
+use crate::{
+    Result, Workbench, WorkbenchError, base_model::files_of, command_line::command, inputs::sha256,
+    run::require_language_model,
+};
 
 /// Export a stage.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -56,7 +60,7 @@ pub struct ExportModelResponse {
 impl Workbench {
     /// Exports the stage's adapters, alone or merged into the base model.
     ///
-    /// Errors: the stage is not trained; the format is unknown or not available yet; the folder is not empty; uploading
+    /// Errors: the stage is not trained; the base model to merge into is not what it was trained on; the format is unknown or not available yet; the folder is not empty; uploading
     /// is not available yet.
     pub async fn export_model(&self, request: ExportModel) -> Result<ExportModelResponse> {
         self.blocking(move |workbench| workbench.export_now(&request)).await
@@ -72,8 +76,8 @@ impl Workbench {
             });
         }
         let format = request.export_format;
-        let run = self.read_run(request.project_path.as_deref(), &request.run_id)?;
-        let run = of_language_model(
+        let run = self.read_run_with_files(request.project_path.as_deref(), &request.run_id)?;
+        let run = require_language_model(
             run,
             "exporting",
             "final-model/model.safetensors of the run has the names and shapes of torchvision (ViT: timm), config.json beside it the rest",
@@ -88,8 +92,12 @@ impl Workbench {
             comparison: None,
             command,
         })?;
+        if merge {
+            check_base_is_unchanged(&run.manifest)?;
+        }
         let report = export(&ExportRequest {
             base_model: run.manifest.base_model_path.clone(),
+            base_model_name: Some(run.manifest.base_model_name()),
             adapters: run.layout.adapters(request.stage),
             format,
             destination: self.path_in(run.layout.project(), &request.export_path)?,
@@ -109,4 +117,26 @@ impl Workbench {
             usage_instructions: report.usage_instructions,
         })
     }
+}
+
+/// Refuses to merge into another base than the run was trained on. Runs from before weights were hashed tell of
+/// `config.json` alone.
+fn check_base_is_unchanged(manifest: &RunManifest) -> Result<()> {
+    let hashes = &manifest.input_hashes;
+    let folder = &manifest.base_model_path;
+    let files = files_of(folder)?;
+    let of_base =
+        |path: &Path| path.starts_with(folder) && path.extension().is_some_and(|end| end == "safetensors");
+    let weights_are_known = hashes.keys().any(|path| of_base(Path::new(path)));
+    for path in files {
+        let changed = match hashes.get(&*path.to_string_lossy()) {
+            Some(hash) => *hash != sha256(&path)?,
+            // Weights that training did not read, where others are known that it read.
+            None => weights_are_known,
+        };
+        if changed {
+            return Err(WorkbenchError::BaseModelChanged { path });
+        }
+    }
+    Ok(())
 }

@@ -1,11 +1,17 @@
 //! Makes a project folder.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use greentune_core_config::{
     Suggestion,
     availability::unavailable,
     ids,
+    lora_rate::lora_learning_rate,
+    memory::ModelShape,
+    quantities::plain,
     resolve::{Layers, resolve},
     settings::{BaseModelSettings, Settings},
 };
@@ -19,6 +25,7 @@ use super::section::{
 };
 use crate::{
     Result, Workbench, WorkbenchError,
+    base_model::check_folder,
     command_line::command,
     project::{check_addresses, without_links},
 };
@@ -126,31 +133,95 @@ impl Workbench {
 
     fn generate(&self, request: &GenerateFineTuningProject) -> Result<GenerateFineTuningProjectResponse> {
         ids::check_project_name(&request.project_name)?;
-        let parent = without_links(&request.output_dir)?;
+        let parent = without_links(&self.given_path(&request.output_dir)?)?;
         self.check_roots(&parent, &request.output_dir)?;
-        let layers = Layers {
+        let mut layers = Layers {
             run_overrides: settings_asked_for(request),
             home: self.config().user_home.clone(),
             ..Layers::default()
         };
-        let resolved = resolve(&layers)?;
+        let mut resolved = resolve(&layers)?;
+        let mut reasons = BTreeMap::new();
+        if request.training_config.is_none() {
+            let choices = choices_that_learn(&resolved.settings, &parent.join(&request.project_name));
+            for Choice { key, value, reason } in choices {
+                layers.run_overrides.insert(key.clone(), json!(value));
+                reasons.insert(key, reason);
+            }
+            resolved = resolve(&layers)?;
+        }
         let settings = resolved.settings.clone();
-        check_model(&settings.base_model)?;
-        check_addresses(&settings)?;
         let folder = parent.join(&request.project_name);
+        self.check_model(&settings.base_model, &folder)?;
+        check_addresses(&settings)?;
         let project =
-            generate_project(&ProjectSpec { folder, resolved }).map_err(WorkbenchError::reported)?;
+            generate_project(&ProjectSpec { folder, resolved, reasons }).map_err(WorkbenchError::reported)?;
         Ok(response(request, &settings, project))
+    }
+
+    /// Refuses a folder that is no base model, and an id or a revision that the Hub cannot have; nothing is asked
+    /// there yet. A folder is relative to the `project`.
+    fn check_model(&self, model: &BaseModelSettings, project: &Path) -> Result<()> {
+        if let Some(path) = &model.local_path {
+            let folder = without_links(&project.join(path))?;
+            // In the project nothing is yet.
+            if !folder.starts_with(project) {
+                self.check_base_folder(&folder)?;
+                check_folder(&folder)?;
+            }
+            return Ok(());
+        }
+        if !model.model_id.is_empty() {
+            ids::check_model_id(&model.model_id)?;
+            ids::check_revision(&model.revision)?;
+        }
+        Ok(())
     }
 }
 
-/// Refuses an id or a revision that the Hub cannot have; nothing is asked there yet.
-fn check_model(model: &BaseModelSettings) -> Result<()> {
-    if model.local_path.is_none() && !model.model_id.is_empty() {
-        ids::check_model_id(&model.model_id)?;
-        ids::check_revision(&model.revision)?;
-    }
-    Ok(())
+/// Share of stage 2's records that are stage 1's; measured in `docs/benchmarks/defaults.md`.
+const REPLAY_RATIO: f64 = 0.3;
+
+/// A setting for a project that asked for no training settings.
+struct Choice {
+    key: String,
+    value: f64,
+    reason: String,
+}
+
+/// Settings with which the adapters of a new project in `folder` learn, and keep what they learnt. The built-in ones are
+/// those of contracts; they hold where training settings are given and name none.
+fn choices_that_learn(settings: &Settings, folder: &Path) -> Vec<Choice> {
+    let local = settings.base_model.local_path.as_ref().map(|path| folder.join(path).join("config.json"));
+    let config = local.and_then(|path| std::fs::read_to_string(path).ok());
+    let width = config.and_then(|text| ModelShape::from_config(&text)).map(|shape| shape.hidden_size);
+    let model = width.map_or_else(
+        || String::from("a large base model, because the size of this one is not known yet"),
+        |width| format!("a base model of width {width}"),
+    );
+    let rate = |stage: u8| {
+        let steps = settings.training.stage(stage).iterations;
+        let goes_on =
+            if stage > 1 { ", lower than stage 1's because the adapters have learnt already" } else { "" };
+        Choice {
+            key: format!("training.stage{stage}.learning_rate"),
+            value: lora_learning_rate(stage, &settings.training, &settings.lora, width),
+            reason: format!(
+                "Chosen so that adapters with alpha {} learn in {steps} steps on {model}{goes_on}; the built-in value \
+                 hardly moves them. `{}` tries others on your data.",
+                plain(settings.lora.alpha),
+                command(&Suggestion::new("tune it", "tune_training").with("run_id", "RUN"))
+            ),
+        }
+    };
+    let replay = Choice {
+        key: String::from("training.stage2.replay_ratio"),
+        value: REPLAY_RATIO,
+        reason: String::from(
+            "Twice the built-in share: where stage 2 has other records, it then keeps most of what stage 1 learnt.",
+        ),
+    };
+    [rate(1), rate(2), replay].into()
 }
 
 /// The settings that `request` asks for; its sections are called as those of the settings are.
@@ -263,11 +334,21 @@ fn next_steps(settings: &Settings, not_available_yet: &[String]) -> Vec<String> 
         steps.push(String::from("look at not_available_yet: a run that needs one of these is refused"));
     }
     let call = |operation: &str| Suggestion::new("go on", operation);
+    let data = |name: &str| format!("data/processed/{name}.jsonl");
     for (what, step) in [
-        ("put records into data/raw (JSONL, CSV or Parquet) and split them", call("prepare_dataset")),
-        ("look at what the model will see of them", call("inspect_dataset")),
-        ("configure a run", call("configure_training_run")),
-        ("train it", call("start_training")),
+        (
+            "put records into data/raw (JSONL, CSV or Parquet) and split them",
+            call("prepare_dataset").with("datasets", "data/raw/FILE"),
+        ),
+        ("look at what the model will see of them", call("inspect_dataset").with("dataset", data("train"))),
+        (
+            "configure a run",
+            call("configure_training_run").with("run_name", "first").with(
+                "training_data",
+                json!({ "train_dataset": data("train"), "validation_dataset": data("validation") }),
+            ),
+        ),
+        ("train it", call("start_training").with("run_id", "first")),
     ] {
         steps.push(format!("{what}: {}, or `{}`", step.operation, command(&step)));
     }

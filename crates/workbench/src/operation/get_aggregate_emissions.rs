@@ -1,35 +1,54 @@
 //! Energy and emissions of all runs of a project.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use greentune_carbon::aggregate::{AggregateEmissions, aggregate};
+use greentune_carbon::aggregate::{AggregateEmissions, aggregate_paths, files_of_project};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::get_emissions_summary::factors;
-use crate::{Result, Workbench, WorkbenchError};
+use crate::{Result, Workbench, WorkbenchError, project::without_links};
 
-/// Ask for the emissions of all runs of a project.
+/// Ask for the emissions of all runs of a project, or in files.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct GetAggregateEmissions {
     /// Path of the project.
-    pub project_path: PathBuf,
+    pub project_path: Option<PathBuf>,
+    /// CodeCarbon files or folders to read instead.
+    #[serde(default)]
+    pub files: Vec<PathBuf>,
 }
 
 impl Workbench {
-    /// Adds up what the runs of the project left in `emissions/`; a file that cannot be read is named and left out.
+    /// Adds up what runs and metered programs left in `emissions/` of the project and in its `emissions.csv`, or in `files`;
+    /// a file that cannot be read is named and left out.
     ///
-    /// Errors: there is no project; its file of equivalents is not one.
+    /// Errors: there is no project; a file is missing; the project's file of equivalents is not one.
     pub async fn get_aggregate_emissions(
         &self,
         request: GetAggregateEmissions,
     ) -> Result<AggregateEmissions> {
         self.blocking(move |workbench| {
-            let project = workbench.open_project(&request.project_path)?;
-            let settings = workbench.resolve_settings(Some(&project), None)?.settings;
-            let factors = factors(settings.carbon.equivalences_file.as_deref())?;
-            aggregate(&project.emissions(), &factors).map_err(WorkbenchError::reported)
+            let project = request.project_path.as_deref();
+            let files = if request.files.is_empty() {
+                let project = workbench.open_project(project.unwrap_or_else(|| Path::new(".")))?;
+                files_of_project(&project)
+            } else {
+                let resolved = request.files.iter().map(|file| workbench.allowed(project, file));
+                resolved.collect::<Result<Vec<_>>>()?
+            };
+            let factors = workbench.factors_of(project)?;
+            aggregate_paths(&files, &factors).map_err(WorkbenchError::reported)
         })
         .await
+    }
+
+    /// `path` of a request, relative to the project if there is one.
+    pub(crate) fn allowed(&self, project: Option<&Path>, path: &Path) -> Result<PathBuf> {
+        let resolved = match project {
+            Some(project) => self.path_in(&self.open_project(project)?, path)?,
+            None => without_links(path)?,
+        };
+        self.check_roots(&resolved, path)?;
+        Ok(resolved)
     }
 }

@@ -1,17 +1,21 @@
 //! Energy and emissions of a run, with equivalents and recommendations.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use greentune_carbon::{
-    aggregate::aggregate,
+    aggregate::{aggregate_paths, files_of_project},
     equivalence::EquivalenceTable,
     intensity::{LiveAccess, Place, live_config},
     sci::FunctionalUnit,
     summary::{
-        CleanerHours, CurrentEmissions, EmissionsSummary, RunFacts, SparseTraining, current, summarize_with,
+        CleanerHours, CurrentEmissions, EmissionsSummary, RunFacts, SparseTraining, current, summarize_in,
+        summarize_paths, summarize_with,
     },
 };
-use greentune_core_config::{event::EventKind, manifest::StageRecord, settings::Task};
+use greentune_core_config::{event::EventKind, manifest::StageRecord, quantities::sum, settings::Task};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -22,11 +26,11 @@ use crate::{Result, Workbench, WorkbenchError, out_of_memory::shape_of, run::Run
 pub struct GetEmissionsSummary {
     /// Path of the project; looked up by the run's id when absent.
     pub project_path: Option<PathBuf>,
-    /// Id of the run.
+    /// Id of the run, or a path: a CodeCarbon file or folder.
     pub run_id: String,
 }
 
-/// Ask for the latest figures of a run's stage.
+/// Ask for the latest figures of a run.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct GetCurrentEmissions {
     /// Path of the project; looked up by the run's id when absent.
@@ -41,10 +45,18 @@ impl Workbench {
     /// Where live figures are set up, the service is asked for its forecast too; without an answer that advice is left
     /// out.
     ///
-    /// Errors: the run is unknown, or nothing was metered yet.
+    /// Errors: the run is unknown, or nothing was metered yet; a file is missing, or no file of emissions.
     pub async fn get_emissions_summary(&self, request: GetEmissionsSummary) -> Result<EmissionsSummary> {
         self.blocking(move |workbench| {
-            let run = workbench.read_run(request.project_path.as_deref(), &request.run_id)?;
+            let project = request.project_path.as_deref();
+            if let Some(file) = workbench.emissions_path(project, &request.run_id)? {
+                let factors = workbench.factors_of(project)?;
+                return summarize_paths(&[file], &factors).map_err(WorkbenchError::reported);
+            }
+            let run = match workbench.read_run_with_files(project, &request.run_id) {
+                Ok(run) => run,
+                Err(unknown) => return workbench.tracked_program(project, &request.run_id).ok_or(unknown),
+            };
             let factors = factors(run.manifest.settings.carbon.equivalences_file.as_deref())?;
             let cleaner_hours = cleaner_hours(&run, &workbench.config().meter.live);
             let facts = RunFacts { cleaner_hours, ..facts(&run, &factors)? };
@@ -53,7 +65,7 @@ impl Workbench {
         .await
     }
 
-    /// The last row of the stage that was metered last.
+    /// The row of the stage that was metered last, and the run so far.
     ///
     /// Errors: the run is unknown, or nothing was metered yet.
     pub async fn get_current_emissions(&self, request: GetCurrentEmissions) -> Result<CurrentEmissions> {
@@ -65,8 +77,40 @@ impl Workbench {
     }
 }
 
+impl Workbench {
+    /// The path that `run_or_path` is: what has a separator or ends in `.csv`.
+    ///
+    /// Errors: it lies outside the allowed roots.
+    pub(crate) fn emissions_path(
+        &self,
+        project: Option<&Path>,
+        run_or_path: &str,
+    ) -> Result<Option<PathBuf>> {
+        let path = Path::new(run_or_path);
+        let is_csv = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
+        if !is_csv && path.components().count() < 2 {
+            return Ok(None);
+        }
+        self.allowed(project, path).map(Some)
+    }
+
+    /// The factors that the settings of the project name, if there is one.
+    pub(crate) fn factors_of(&self, project: Option<&Path>) -> Result<EquivalenceTable> {
+        let project = project.map(|project| self.open_project(project)).transpose()?;
+        let settings = self.resolve_settings(project.as_ref(), None)?.settings;
+        factors(settings.carbon.equivalences_file.as_deref())
+    }
+
+    /// A program that `track_emissions` metered in the project, by the id of its row.
+    fn tracked_program(&self, project: Option<&Path>, id: &str) -> Option<EmissionsSummary> {
+        let project = self.open_project(project?).ok()?;
+        let factors = self.factors_of(Some(project.root())).ok()?;
+        summarize_in(&project, id, &factors).ok()
+    }
+}
+
 /// The factors of the file that the settings name, else the built-in ones.
-pub(crate) fn factors(file: Option<&std::path::Path>) -> Result<EquivalenceTable> {
+pub(crate) fn factors(file: Option<&Path>) -> Result<EquivalenceTable> {
     file.map_or_else(|| Ok(EquivalenceTable::default()), EquivalenceTable::read)
         .map_err(WorkbenchError::reported)
 }
@@ -76,7 +120,7 @@ fn cleaner_hours(run: &Run, access: &LiveAccess) -> Option<CleanerHours> {
     let carbon = &run.manifest.settings.carbon;
     let config = live_config(carbon, access)?;
     let stages = run.manifest.stages.iter().filter_map(|stage| stage.emissions.as_ref());
-    let seconds: f64 = stages.map(|stage| stage.duration_seconds).sum();
+    let seconds = sum(stages.map(|stage| stage.duration_seconds));
     let duration = Duration::try_from_secs_f64(seconds).ok()?;
     CleanerHours::fetch(&Place::from(carbon), &config, duration).ok().flatten()
 }
@@ -85,7 +129,8 @@ fn cleaner_hours(run: &Run, access: &LiveAccess) -> Option<CleanerHours> {
 fn facts(run: &Run, factors: &EquivalenceTable) -> Result<RunFacts> {
     let of_step = |kind: &EventKind| if let EventKind::Step(step) = kind { step.tokens } else { 0 };
     let tokens: u64 = run.events.iter().map(|event| of_step(&event.kind)).sum();
-    let all_runs = aggregate(&run.layout.project().emissions(), factors).map_err(WorkbenchError::reported)?;
+    let all_runs = aggregate_paths(&files_of_project(run.layout.project()), factors)
+        .map_err(WorkbenchError::reported)?;
     Ok(RunFacts {
         parameters: shape_of(&run.manifest.base_model_path).map(|shape| shape.parameters()),
         steps_after_best_validation: after_best_validation(run),

@@ -15,6 +15,7 @@ use super::{
     CancelTrainingResponse, CompareRunsResponse, ConfigureTrainingRunResponse, CreateModelCardResponse,
     EvaluateModelResponse, ExportModelResponse, GenerateFineTuningProjectResponse, ListRunsResponse,
     MonitorTrainingProgressResponse, MonitorTrainingResponse, PlanTrainingResponse, StartTrainingResponse,
+    TuneTrainingResponse,
 };
 
 /// Runs that the text names; the response has them all.
@@ -64,8 +65,13 @@ pub(super) fn start_training(response: &StartTrainingResponse) -> String {
     let estimate = response
         .estimated_duration_minutes
         .map_or_else(String::new, |minutes| format!(", for about {}", duration(60.0 * minutes)));
+    let before = if response.repeated {
+        "The same request was sent before, so nothing more was started. "
+    } else {
+        ""
+    };
     format!(
-        "The run {} is {} on {}{estimate}{}. Log: {}",
+        "{before}The run {} is {} on {}{estimate}{}. Log: {}",
         response.run_id,
         response.status,
         response.platform,
@@ -150,7 +156,9 @@ pub(super) fn export_model(response: &ExportModelResponse) -> String {
 }
 
 pub(super) fn compare_runs(response: &CompareRunsResponse) -> String {
-    response.markdown.clone()
+    // What was asked for, where that is no plain table: Markdown reads better than one.
+    let asked = response.text.as_ref().filter(|text| **text == response.latex || **text == response.csv);
+    asked.unwrap_or(&response.markdown).clone()
 }
 
 pub(super) fn create_model_card(response: &CreateModelCardResponse) -> String {
@@ -182,13 +190,17 @@ pub(super) fn get_emissions_summary(response: &EmissionsSummary) -> String {
     let range = total.energy_range_kwh.map_or_else(String::new, |[least, most]| {
         format!(" (between {} and {})", energy(least), energy(most))
     });
+    let over = match response.runs.len() {
+        0 => counted(total.num_stages as u64, "stage"),
+        runs => counted(runs as u64, "run"),
+    };
+    let caveats: String = response.caveats.iter().map(|caveat| format!(" {caveat}.")).collect();
     format!(
-        "{}: {} from {}{range} in {} over {}, as much as {} miles by car.",
+        "{}: {} from {}{range} in {} over {over}, as much as {} miles by car.{caveats}",
         response.run_id,
         emissions(total.total_emissions_kg_co2),
         energy(total.total_energy_kwh),
         duration(3600.0 * total.total_duration_hours),
-        counted(total.num_stages as u64, "stage"),
         plain(response.equivalencies.miles_driven_equivalent)
     )
 }
@@ -202,8 +214,10 @@ pub(super) fn get_aggregate_emissions(response: &AggregateEmissions) -> String {
         0 => String::new(),
         skipped => format!(" {} could not be read and are left out.", counted(skipped as u64, "file")),
     };
+    let shared: String =
+        response.shared_machines.iter().map(|shared| format!(" {}.", shared.message)).collect();
     format!(
-        "{}: {} from {} over {}.{}{skipped}",
+        "{}: {} from {} over {}.{}{shared}{skipped}",
         counted(response.total_runs as u64, "run"),
         emissions(response.total_emissions_kg_co2),
         energy(response.total_energy_kwh),
@@ -302,6 +316,25 @@ pub(super) fn plan_training(response: &PlanTrainingResponse) -> String {
     let basis = format!("{first}; basis: {}.", plan.basis.as_str());
     let before = response.accuracy.as_ref().or(response.last_plan.as_ref()).map(how_far_off);
     iter::once(basis).chain(before).collect::<Vec<_>>().join("\n")
+}
+
+pub(super) fn tune_training(response: &TuneTrainingResponse) -> String {
+    let chosen = list(&response.changes, |change| {
+        format!("{} {} (was {})", change.key, plain(change.after), plain(change.before))
+    });
+    let trials: usize = response.stages.iter().map(|stage| stage.trials.len()).sum();
+    let used = response.emissions.as_ref().map_or_else(
+        || String::from("not metered"),
+        |used| format!("{}, {}", energy(used.energy_kwh), emissions(used.emissions_kg_co2)),
+    );
+    let tuned = format!(
+        "Tuned the run {} by {} in {} ({used}): {chosen}.",
+        response.run_id,
+        counted(trials as u64, "short trial"),
+        duration(response.duration_seconds)
+    );
+    let warnings = response.warnings.iter().map(|warning| format!("Warning: {warning}"));
+    iter::once(tuned).chain(warnings).collect::<Vec<_>>().join("\n")
 }
 
 fn how_far_off(accuracy: &PlanAccuracy) -> String {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use greentune_core_config::{
+    Diagnostic, Problem, Suggestion,
     manifest::RunStatus,
     plan::{PlanAccuracy, TrainingPlan},
     task::{PlanFindings, PlanTask, WorkerAnswer, WorkerTask},
@@ -12,10 +13,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Result, Workbench,
+    Result, Workbench, WorkbenchError,
     engine::wrong_answer,
     plan::{Past, accuracy_of, comparable_runs, last_accuracy, memory_ratios, past_of, put_together},
-    run::{Run, of_language_model},
+    run::{Run, require_language_model},
 };
 
 /// Plan a run.
@@ -86,7 +87,20 @@ impl Workbench {
 
     fn question(&self, request: &PlanTraining) -> Result<Question> {
         let run = self.read_run(request.project_path.as_deref(), &request.run_id)?;
-        let run = of_language_model(run, "planning", "train one epoch and look at `greentune monitor`")?;
+        let run_id = run.layout.run_id();
+        let pace_of = |purpose: &str, operation: &str| {
+            Suggestion::new(purpose, operation).with("run_id", run_id.as_str())
+        };
+        let run = require_language_model(run, "planning", "a plan would say the same").map_err(|error| {
+            WorkbenchError::from(Problem {
+                hint: None,
+                suggestions: vec![
+                    pace_of("train it", "start_training"),
+                    pace_of("and see its pace and energy", "monitor_training_progress"),
+                ],
+                ..error.problem()
+            })
+        })?;
         let status = run.manifest.status;
         let again = status == RunStatus::Completed && request.measure == Some(true);
         let stands = (status.is_active() || status == RunStatus::Completed) && !again;

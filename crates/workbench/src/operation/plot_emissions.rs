@@ -4,24 +4,25 @@ use std::path::{Path, PathBuf};
 
 use greentune_carbon::{
     CarbonError,
-    aggregate::aggregate,
+    aggregate::{aggregate_paths, files_of_project},
     equivalence::EquivalenceTable,
     plots::{self, Plot},
 };
-use greentune_core_config::layout::RunLayout;
+use greentune_reports::loss_curve;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Result, Workbench, WorkbenchError};
+use crate::{Result, Workbench, WorkbenchError, run::Run};
 
 /// Draw charts of a run, or of all runs of a project.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct PlotEmissions {
-    /// Path of the project.
-    pub project_path: PathBuf,
-    /// Id of the run; all runs of the project when absent.
+    /// Path of the project; needed for a run.
+    pub project_path: Option<PathBuf>,
+    /// Id of the run; all runs of the project when absent. Or a CodeCarbon file or a folder of such files, as a path with a
+    /// separator or an ending `.csv`.
     pub run_id: Option<String>,
-    /// Folder for the charts; `emissions/plots` of the project when absent.
+    /// Folder for the charts; `emissions/plots` of the project when absent, and `plots` beside files.
     pub to: Option<PathBuf>,
 }
 
@@ -35,7 +36,8 @@ pub struct PlotEmissionsResponse {
 }
 
 impl Workbench {
-    /// Power over time and energy by component of a run, or emissions by run of a project; each as SVG and PNG.
+    /// Loss, power over time and energy by component of a run; emissions and energy by run of a project or of files. Each as
+    /// SVG and PNG; what there are no figures for is not drawn.
     ///
     /// Errors: the run is unknown, or nothing was metered of it; the folder lies outside the allowed roots.
     pub async fn plot_emissions(&self, request: PlotEmissions) -> Result<PlotEmissionsResponse> {
@@ -43,13 +45,24 @@ impl Workbench {
     }
 
     fn plot(&self, request: &PlotEmissions) -> Result<PlotEmissionsResponse> {
-        let project = self.open_project(&request.project_path)?;
-        let folder = request.to.clone().unwrap_or_else(|| project.emissions().join("plots"));
-        let folder = self.path_in(&project, &folder)?;
-        let charts = match &request.run_id {
-            Some(run_id) => charts_of(&self.find_run(Some(project.root()), run_id)?),
-            None => aggregate(&project.emissions(), &EquivalenceTable::default())
-                .map(|all| vec![(String::from("emissions_by_run"), plots::emissions_by_run(&all))]),
+        let project = request.project_path.as_deref();
+        let named = request.run_id.as_deref();
+        let file = named.map(|name| self.emissions_path(project, name)).transpose()?.flatten();
+        let (folder, charts) = match (file, named) {
+            (Some(file), _) => {
+                let beside = if file.is_dir() { file.clone() } else { file.with_file_name("") };
+                let folder = request.to.as_deref().map(|to| self.allowed(project, to)).transpose()?;
+                (folder.unwrap_or_else(|| beside.join("plots")), charts_of_files(&[file]))
+            }
+            (None, run_id) => {
+                let project = self.open_project(project.unwrap_or_else(|| Path::new(".")))?;
+                let folder = request.to.clone().unwrap_or_else(|| project.emissions().join("plots"));
+                let charts = match run_id {
+                    Some(run_id) => charts_of(&self.read_run(Some(project.root()), run_id)?),
+                    None => charts_of_files(&files_of_project(&project)),
+                };
+                (self.path_in(&project, &folder)?, charts)
+            }
         };
         let mut files = Vec::new();
         for (name, chart) in charts.map_err(WorkbenchError::reported)? {
@@ -59,14 +72,26 @@ impl Workbench {
     }
 }
 
+type Charts = std::result::Result<Vec<(String, Plot)>, CarbonError>;
+
+fn charts_of_files(files: &[PathBuf]) -> Charts {
+    let all = aggregate_paths(files, &EquivalenceTable::default())?;
+    let energy = plots::energy_of_paths(files)?;
+    let emissions = (all.total_emissions_kg_co2 > 0.0)
+        .then(|| (String::from("emissions_by_run"), plots::emissions_by_run(&all)));
+    Ok(emissions.into_iter().chain([(String::from("energy_by_run"), energy)]).collect())
+}
+
 /// The charts of a run by name. One that was over before its power was reported twice has no power over time.
-fn charts_of(run: &RunLayout) -> std::result::Result<Vec<(String, Plot)>, CarbonError> {
-    let energy = plots::energy_by_component(run)?;
-    let mut charts = vec![(format!("{}_energy", run.run_id()), energy)];
-    match plots::power_over_time(run) {
+fn charts_of(run: &Run) -> Charts {
+    let run_id = run.layout.run_id();
+    let energy = plots::energy_by_component(&run.layout)?;
+    let mut charts = vec![(format!("{run_id}_energy"), energy)];
+    match plots::power_over_time(&run.layout) {
         Err(CarbonError::NoEmissions { .. }) => {}
-        power => charts.push((format!("{}_power", run.run_id()), power?)),
+        power => charts.push((format!("{run_id}_power"), power?)),
     }
+    charts.extend(loss_curve(run).map(|loss| (format!("{run_id}_loss"), loss)));
     Ok(charts)
 }
 

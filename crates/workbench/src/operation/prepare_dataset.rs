@@ -6,7 +6,9 @@ use std::{
 };
 
 use greentune_core_config::{
+    Diagnostic, ProblemKind,
     preparation::{DatasetPreparation, PrepareTask},
+    settings::Settings,
     task::{WorkerAnswer, WorkerTask},
 };
 use schemars::JsonSchema;
@@ -73,8 +75,10 @@ impl Workbench {
             // The folder may be a link that leads elsewhere.
             None => self.path_in(&project, &project.processed_data())?,
         };
+        let (base_model_path, no_base_model) = self.model_to_count_with(&settings, cancelled)?;
         Ok(PrepareTask {
-            base_model_path: self.tokenizer_folder(&settings, cancelled)?,
+            base_model_path,
+            no_base_model,
             datasets: request.datasets.iter().map(input).collect::<Result<_>>()?,
             out,
             reports: self.path_in(&project, &project.quality_reports())?,
@@ -83,6 +87,25 @@ impl Workbench {
             force: request.force.unwrap_or(false),
             settings,
         })
+    }
+}
+
+impl Workbench {
+    /// The folder whose tokenizer counts tokens; where there is none, why: records are split without it too.
+    fn model_to_count_with(
+        &self,
+        settings: &Settings,
+        cancelled: &AtomicBool,
+    ) -> Result<(Option<PathBuf>, Option<String>)> {
+        match self.tokenizer_folder(settings, cancelled) {
+            Ok(folder) => Ok((Some(folder), None)),
+            Err(error) => {
+                use ProblemKind::{Credentials, NotFound, RateLimited, Unavailable};
+                let problem = error.problem();
+                let is_absent = matches!(problem.kind, NotFound | Unavailable | Credentials | RateLimited);
+                if is_absent { Ok((None, Some(problem.to_string()))) } else { Err(error) }
+            }
+        }
     }
 }
 

@@ -19,7 +19,8 @@ use super::{
     MonitorTrainingProgress, MonitorTrainingProgressResponse, MonitorTrainingResponse, PlanTraining,
     PlanTrainingResponse, PlotEmissions, PlotEmissionsResponse, PlotRuns, PlotRunsResponse, PrepareDataset,
     ResumeTraining, ShowConfig, ShowConfigResponse, ShowRun, ShowRunResponse, StartTraining,
-    StartTrainingResponse, SyncTracking, TrackEmissions, TrackEmissionsResponse,
+    StartTrainingResponse, SyncTracking, TrackEmissions, TrackEmissionsResponse, TuneTraining,
+    TuneTrainingResponse,
     definition::{Advice, Effect, Entry, Operation, Reach},
     in_words,
 };
@@ -100,6 +101,8 @@ operations! {
         "Prepare a data set", "Splits JSONL, CSV or Parquet records for training, validation and test, without duplicates; reports on quality and leaks.";
     PlanTraining => PlanTrainingResponse: plan_training, Settles, Local, words: in_words::plan_training,
         "Plan training", "Memory, time, energy, carbon and cost of a configured run before it starts; after it, how far off that was. May try a few steps, up to a minute.";
+    TuneTraining => TuneTrainingResponse: tune_training, Adds, Local, words: in_words::tune_training,
+        "Tune a run", "Short metered trials choose the learning rates (and batch size) of a configured run before it starts. Minutes on a large model.";
     ConfigureImageRun => ConfigureImageRunResponse: configure_image_run, Adds, Local,
         "Configure a run of an image classifier", "Looks at an image data set and makes a run that trains a classifier on it, and its project where there is none.";
     ShowRun => ShowRunResponse: show_run, Reads, Local,

@@ -22,6 +22,8 @@ pub struct ResumeTraining {
     pub async_mode: Option<bool>,
     /// Refuse what does not fit into memory.
     pub memory_check: Option<bool>,
+    /// Train although data or base model have changed.
+    pub accept_changed_inputs: Option<bool>,
     /// New carbon.budget_kg, in kg CO2e over all stages.
     pub budget_kg: Option<f64>,
     /// New carbon.budget_kwh, in kWh over all stages.
@@ -33,7 +35,8 @@ impl Workbench {
     ///
     /// Errors: as [`Workbench::start_training`]; a run that was never started is a conflict.
     pub async fn resume_training(&self, request: ResumeTraining) -> Result<StartTrainingResponse> {
-        let ResumeTraining { project_path, run_id, async_mode, memory_check, budget_kg, budget_kwh } =
+        let accept_changed_inputs = request.accept_changed_inputs.unwrap_or(false);
+        let ResumeTraining { project_path, run_id, async_mode, memory_check, budget_kg, budget_kwh, .. } =
             request;
         for (key, budget) in [("budget_kg", budget_kg), ("budget_kwh", budget_kwh)] {
             if let Some(budget) = budget.filter(|budget| !budget.is_finite() || *budget <= 0.0) {
@@ -44,7 +47,8 @@ impl Workbench {
                 });
             }
         }
-        let overrides = Overrides { memory_check, budget_kg, budget_kwh, ..Overrides::default() };
-        self.train(project_path, run_id, Demand::Again, async_mode, overrides).await
+        let overrides =
+            Overrides { memory_check, budget_kg, budget_kwh, accept_changed_inputs, ..Overrides::default() };
+        self.train(project_path, run_id, Demand::Again, async_mode, overrides, None).await
     }
 }

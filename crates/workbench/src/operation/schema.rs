@@ -8,6 +8,9 @@ use super::section::common_settings;
 /// Levels of records whose fields a response's schema names; what lies deeper is an object.
 const OUTLINED_LEVELS: u8 = 2;
 
+/// Values of an `enum` that are refused by this version; they are not named among what is allowed.
+pub(super) const NOT_AVAILABLE_YET: &str = "x-not-available-yet";
+
 /// Arguments whose names say what they are.
 const EVIDENT: &[&str] = &[
     "base_model_config",
@@ -24,6 +27,7 @@ const EVIDENT: &[&str] = &[
     "features",
     "force",
     "format",
+    "idempotency_key",
     "include_emissions",
     "integrations",
     "learning_rate",
@@ -80,6 +84,7 @@ fn shorten(name: &str, schema: &mut Value) {
     let Some(schema) = schema.as_object_mut() else { return };
     schema.remove("minimum");
     schema.remove("additionalProperties");
+    schema.remove(NOT_AVAILABLE_YET);
     if EVIDENT.contains(&name) {
         schema.remove("description");
     }

@@ -8,7 +8,7 @@ use greentune_core_config::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::configure_image_run::{AstConfig, ConfigureImageRun};
+use super::configure_image_run::{AstConfig, ConfigureImageRun, ConfigureImageRunResponse};
 use crate::{
     Result, Workbench, WorkbenchError,
     command_line::command,
@@ -31,6 +31,8 @@ pub struct StartTraining {
     pub platform: Option<PlatformKind>,
     /// Refuse what does not fit into memory.
     pub memory_check: Option<bool>,
+    /// Train although data or base model have changed.
+    pub accept_changed_inputs: Option<bool>,
     /// Images to learn from: a folder per class, CIFAR, IDX or Parquet.
     pub dataset: Option<PathBuf>,
     /// Image classifier: simplecnn, resnet18, efficientnet_b0, vit_tiny, ...
@@ -49,6 +51,8 @@ pub struct StartTraining {
     pub seed: Option<u64>,
     /// Not available yet.
     pub auto_upload_hf: Option<bool>,
+    /// Tells this request from others: sent again with the same key, it starts nothing more. Derived when absent.
+    pub idempotency_key: Option<String>,
 }
 
 impl StartTraining {
@@ -75,6 +79,7 @@ impl StartTraining {
                 learning_rate: self.learning_rate,
                 seed: self.seed,
                 auto_upload_hf: self.auto_upload_hf,
+                idempotency_key: self.idempotency_key.clone(),
                 ..ConfigureImageRun::default()
             })),
             (run_id, dataset, model) => Err(WorkbenchError::InvalidValue {
@@ -132,6 +137,9 @@ pub struct StartTrainingResponse {
     pub platform: PlatformKind,
     /// Whether a worker took it.
     pub training_started: bool,
+    /// Whether the same request was sent before: then nothing more was started, and this is its run.
+    #[serde(default)]
+    pub repeated: bool,
     /// Whether it goes on from an earlier attempt.
     pub resumed: bool,
     /// Where the run stands: `running`, or `completed` when the end was waited for.
@@ -155,32 +163,56 @@ impl Workbench {
     /// When the end is waited for, a failed run is the error that it failed with, and a cancelled one is an error
     /// of kind `cancelled`.
     pub async fn start_training(&self, request: StartTraining) -> Result<StartTrainingResponse> {
-        let request = self.configured(request).await?;
-        let StartTraining { project_path, run_id, stage, async_mode, platform, memory_check, .. } = request;
+        let (request, made) = self.configured(request).await?;
+        let started = self.start_configured(request).await;
+        if let (Err(_), Some(made)) = (&started, &made) {
+            self.discard_unstarted(made).await?;
+        }
+        started
+    }
+
+    async fn start_configured(&self, request: StartTraining) -> Result<StartTrainingResponse> {
+        let accept_changed_inputs = request.accept_changed_inputs.unwrap_or(false);
+        let StartTraining {
+            project_path,
+            run_id,
+            stage,
+            async_mode,
+            platform,
+            memory_check,
+            idempotency_key,
+            ..
+        } = request;
         let run_id = run_id.unwrap_or_default();
         let demand = stage.map_or(Demand::All, Demand::Stage);
         if let Some(kind) = platform {
             self.platforms().get(kind)?;
         }
-        let overrides = Overrides { memory_check, platform, ..Overrides::default() };
-        self.train(project_path, run_id, demand, async_mode, overrides).await
+        let overrides = Overrides { memory_check, platform, accept_changed_inputs, ..Overrides::default() };
+        self.train(project_path, run_id, demand, async_mode, overrides, idempotency_key).await
     }
 
     /// The request to start a run by its id: one that asks for an image classifier has its run made first.
-    async fn configured(&self, request: StartTraining) -> Result<StartTraining> {
-        let Some(run) = request.to_configure()? else { return Ok(request) };
+    async fn configured(
+        &self,
+        request: StartTraining,
+    ) -> Result<(StartTraining, Option<ConfigureImageRunResponse>)> {
+        let Some(run) = request.to_configure()? else { return Ok((request, None)) };
         let made = self.configure_image_run(run).await?;
-        Ok(StartTraining {
-            project_path: Some(made.project_path),
+        let request = StartTraining {
+            project_path: Some(made.project_path.clone()),
             stage: request.stage,
             async_mode: request.async_mode,
             platform: request.platform,
             memory_check: request.memory_check,
-            ..StartTraining::of(made.run_id)
-        })
+            idempotency_key: Some(made.idempotency_key.clone()),
+            ..StartTraining::of(&made.run_id)
+        };
+        Ok((request, Some(made)))
     }
 
-    /// Launches the run and waits for its beginning, or its end unless `async_mode`.
+    /// Launches the run and waits for its beginning, or its end unless `async_mode`. A request with a key that has been
+    /// launched before is answered with that run.
     pub(super) async fn train(
         &self,
         project_path: Option<PathBuf>,
@@ -188,9 +220,16 @@ impl Workbench {
         demand: Demand,
         async_mode: Option<bool>,
         overrides: Overrides,
+        key: Option<String>,
     ) -> Result<StartTrainingResponse> {
         let launched = self
-            .blocking(move |workbench| workbench.launch(project_path.as_deref(), &run_id, demand, overrides))
+            .blocking(move |workbench| {
+                let project = project_path.as_deref();
+                match key {
+                    Some(key) => workbench.launch_once(project, &run_id, demand, overrides, &key),
+                    None => workbench.launch(project, &run_id, demand, overrides),
+                }
+            })
             .await?;
         let begun = launched.begun(self).await?;
         let status = if async_mode.unwrap_or(true) {
@@ -206,6 +245,7 @@ impl Workbench {
             job_id: launched.job.job_id.clone().unwrap_or_else(|| run_id.clone()),
             platform: launched.job.kind,
             training_started: true,
+            repeated: launched.repeated,
             resumed: launched.resumed,
             status,
             estimated_duration_minutes: launched.estimated_seconds.map(|seconds| seconds / 60.0),

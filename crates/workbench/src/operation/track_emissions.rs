@@ -12,9 +12,12 @@ use std::{
 
 use greentune_carbon::{
     MeterConfig,
+    aggregate::note_file,
+    intensity::alpha3,
     track::{TrackConfig, Tracked, provenance_file, track},
 };
 use greentune_core_config::{
+    Diagnostic, Problem,
     emissions::{EmissionsProvenance, EmissionsRecord},
     resolve::Argument,
     settings::TrackingMode,
@@ -39,7 +42,7 @@ pub struct TrackEmissions {
     pub output_file: PathBuf,
     /// Name of the project in the row; the program's name when absent.
     pub project_name: Option<String>,
-    /// Country whose grid is used; the setting carbon.country_iso_code when absent.
+    /// Country whose grid is used, by its code of two or three letters; the setting carbon.country_iso_code when absent.
     pub country_iso_code: Option<String>,
     /// State, province or zone in that country.
     pub region: Option<String>,
@@ -74,6 +77,12 @@ pub struct TrackEmissionsResponse {
     /// Why the row could not be written.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub trouble: Option<String>,
+    /// The same as a problem, with its code and the way out.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub problem: Option<Problem>,
+    /// What a file with other columns that had the file's name is called now.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub set_aside: Option<PathBuf>,
 }
 
 /// What is run, and how it is metered.
@@ -95,6 +104,8 @@ impl Workbench {
         let pid = Arc::clone(&program.0);
         let response = self
             .blocking(move |workbench| {
+                let project = request.project_path.as_deref();
+                let project = project.and_then(|project| workbench.open_project(project).ok());
                 let Job { mut command, config, run_id } = workbench.tracking_job(request)?;
                 let csv = config.csv.clone();
                 let tracked = track(&mut command, config, |started| {
@@ -103,7 +114,12 @@ impl Workbench {
                 });
                 // It has ended: nobody may be sent a signal in its place.
                 pid.store(0, Ordering::Relaxed);
-                Ok(response(tracked.map_err(WorkbenchError::reported)?, run_id, csv))
+                let tracked = tracked.map_err(WorkbenchError::reported)?;
+                if let (Some(project), None) = (project, &tracked.trouble) {
+                    // The row is there; without the note it is found by its file's name alone.
+                    let _ = without_links(&csv).map(|csv| note_file(&project, &csv));
+                }
+                Ok(response(tracked, run_id, csv))
             })
             .await;
         drop(program);
@@ -140,7 +156,7 @@ impl Workbench {
 fn named_settings(request: &TrackEmissions) -> impl Iterator<Item = Argument> {
     let mode = request.tracking_mode.map(|mode| mode.as_str().to_owned());
     let named = [
-        ("country_iso_code", request.country_iso_code.clone()),
+        ("country_iso_code", request.country_iso_code.as_deref().map(country)),
         ("region", request.region.clone()),
         ("tracking_mode", mode),
     ];
@@ -148,9 +164,20 @@ fn named_settings(request: &TrackEmissions) -> impl Iterator<Item = Argument> {
     named.map(|(name, value)| Argument::new(name, format!("carbon.{name}"), value))
 }
 
+/// The code of three letters that the setting has, also of a country that is named by two.
+fn country(code: &str) -> String {
+    alpha3(code).unwrap_or(code).to_owned()
+}
+
 fn response(tracked: Tracked, run_id: String, csv: PathBuf) -> TrackEmissionsResponse {
-    let Tracked { status, record, provenance, trouble } = tracked;
+    let Tracked { status, record, provenance, trouble, set_aside } = tracked;
     TrackEmissionsResponse {
+        problem: trouble.as_ref().map(|error| {
+            let mut problem = error.problem();
+            problem.message = format!("the row could not be written: {}", problem.message);
+            problem
+        }),
+        set_aside,
         success: trouble.is_none(),
         exit_code: status.code(),
         signal: signal(status),
@@ -159,7 +186,7 @@ fn response(tracked: Tracked, run_id: String, csv: PathBuf) -> TrackEmissionsRes
         run_id,
         record,
         provenance,
-        trouble,
+        trouble: trouble.map(|error| error.to_string()),
     }
 }
 

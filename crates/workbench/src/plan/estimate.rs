@@ -12,6 +12,7 @@ use greentune_core_config::{
         CarbonPlan, CostPlan, EnergyPlan, FORMAT_VERSION, MemoryPlan, PlanBasis, StageTime, TimePlan,
         TrainingPlan,
     },
+    quantities::{number, sum},
     settings::{AstSettings, AstUnit},
     task::{PlanFindings, PlanMeasurement, PlanStage},
 };
@@ -27,6 +28,8 @@ const RUNS_HALF_WIDTH: f64 = 0.15;
 const FORMULA_HALF_WIDTH: f64 = 0.25;
 /// The same once earlier runs have corrected it.
 const CORRECTED_HALF_WIDTH: f64 = 0.15;
+/// Ends of the interval of a power whose meter left no provenance, as factors of it: those of the widest model.
+const UNKNOWN_METER: [f64; 2] = [0.5, 3.0];
 /// Share of the free memory above which a plan names what would lower the need.
 const ROOMY: f64 = 0.8;
 
@@ -110,12 +113,20 @@ struct Paces {
     includes_pue: bool,
 }
 
-/// Power in W, how it was got, and the half-width of its interval as a fraction.
+/// Power in W, how it was got, and the ends of its interval as factors of it.
 #[derive(Clone)]
 struct Power {
     watts: f64,
     basis: String,
-    uncertainty: f64,
+    factors: [f64; 2],
+}
+
+impl Power {
+    /// Distance of the farther end of the interval, as a fraction.
+    fn uncertainty(&self) -> f64 {
+        let [low, high] = self.factors;
+        (1.0 - low).max(high - 1.0)
+    }
 }
 
 impl Paces {
@@ -124,7 +135,7 @@ impl Paces {
         let power = past.power_w.map(|watts| Power {
             watts,
             basis: past.power_basis.clone(),
-            uncertainty: past.power_uncertainty,
+            factors: past.power_factors.unwrap_or(UNKNOWN_METER),
         });
         Self {
             // Stage 0 stands for all.
@@ -146,7 +157,10 @@ impl Paces {
         let power = measured.power_w.map(|watts| Power {
             watts,
             basis: measured.power_basis.clone(),
-            uncertainty: measured.power_uncertainty,
+            factors: measured.power_factors.unwrap_or_else(|| {
+                let half_width = measured.power_uncertainty;
+                [(1.0 - half_width).max(0.0), 1.0 + half_width]
+            }),
         });
         Self {
             steps: steps.iter().map(|(stage, paces)| (*stage, harmonic_mean(paces))).collect(),
@@ -168,7 +182,7 @@ impl Paces {
         let stages: Vec<_> = stages.iter().map(|stage| self.stage_time(stage)).collect();
         let work =
             |stage: &StageTime| stage.training_seconds + stage.evaluation_seconds + stage.generation_seconds;
-        let duration = self.loading_seconds.unwrap_or(0.0) + stages.iter().map(work).sum::<f64>();
+        let duration = self.loading_seconds.unwrap_or(0.0) + sum(stages.iter().map(work));
         TimePlan {
             duration_seconds: duration,
             range_seconds: [duration * (1.0 - self.half_width).max(0.0), duration * (1.0 + self.half_width)],
@@ -200,15 +214,24 @@ impl Paces {
 }
 
 fn energy_plan(time: &TimePlan, power: Power) -> EnergyPlan {
-    let kwh = |seconds: f64| power.watts * seconds / 3.6e6;
-    let [least, most] = time.range_seconds.map(kwh);
+    let energy_kwh = power.watts * time.duration_seconds / 3.6e6;
+    let of_time = time.range_seconds.map(|seconds| seconds / time.duration_seconds);
     EnergyPlan {
-        energy_kwh: kwh(time.duration_seconds),
-        range_kwh: [least * (1.0 - power.uncertainty).max(0.0), most * (1.0 + power.uncertainty)],
+        energy_kwh,
+        range_kwh: of_product(of_time, power.factors).map(|factor| energy_kwh * factor),
         power_w: power.watts,
+        uncertainty: power.uncertainty(),
+        power_range_w: power.factors.map(|factor| power.watts * factor),
         basis: power.basis,
-        uncertainty: power.uncertainty,
     }
+}
+
+/// Ends of the interval of a product whose two factors err independently, each between ends that are factors of it: the
+/// logarithms of the ends add up as squares. An end that is 0 stays 0.
+fn of_product(a: [f64; 2], b: [f64; 2]) -> [f64; 2] {
+    let distance = |end: usize| a[end].ln().hypot(b[end].ln());
+    // Where an end is on the wrong side or not known, the factor is 1.
+    [(-distance(0)).exp().min(1.0), distance(1).exp().max(1.0)]
 }
 
 fn carbon_plan(manifest: &RunManifest, energy: &EnergyPlan) -> CarbonPlan {
@@ -266,10 +289,13 @@ fn assumptions(
         all.push(format!("the time may be off by {:.0} %", 100.0 * paces.half_width));
     }
     if let Some(energy) = energy {
+        let [low, high] = energy.power_range_w;
         all.push(format!(
-            "power stays at its mean; its meter ({}) may be off by {:.0} %",
+            "power stays at its mean of {} W; by its meter ({}) it is between {} and {} W",
+            number(energy.power_w),
             energy.basis,
-            100.0 * energy.uncertainty
+            number(low),
+            number(high),
         ));
     }
     match memory.correction {
@@ -280,7 +306,7 @@ fn assumptions(
 }
 
 fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len().max(1) as f64
+    sum(values.iter().copied()) / values.len().max(1) as f64
 }
 
 /// The pace over steps of which each went at one of `paces` for as many tokens.
@@ -345,6 +371,7 @@ mod tests {
             power_w: Some(36.0),
             power_basis: String::from("measured"),
             power_uncertainty: 0.1,
+            power_factors: None,
         };
         let paces = Paces::of_measurement(&measured);
         let time = paces.time(&[stage()]);
@@ -364,7 +391,29 @@ mod tests {
             (energy.energy_kwh - 36.0 * 15.0 / 3.6e6).abs() < 1e-15,
             "PUE is in the measured power already"
         );
-        assert!((energy.range_kwh[1] - 36.0 * 18.75 * 1.1 / 3.6e6).abs() < 1e-15);
+        // 1.25 and 1.1 err independently: exp(hypot(ln 1.25, ln 1.1)).
+        assert!((energy.range_kwh[1] / energy.energy_kwh - 1.274_617).abs() < 1e-6, "{energy:?}");
+    }
+
+    /// 0 to 6.38 Wh for 2.23 Wh was no plan: the meter said half to three times.
+    #[test]
+    fn energy_is_about_as_certain_as_its_meter_and_as_lopsided() {
+        let measured = PlanMeasurement {
+            loading_seconds: 1.0,
+            step_tokens_per_second: vec![(2, vec![100.0, 100.0])],
+            evaluation_tokens_per_second: 200.0,
+            generation_tokens_per_second: None,
+            power_w: Some(36.0),
+            power_basis: String::from("modelled"),
+            power_uncertainty: 2.0,
+            power_factors: Some([0.5, 3.0]),
+        };
+        let paces = Paces::of_measurement(&measured);
+        let energy = energy_plan(&paces.time(&[stage()]), paces.power(1.0).unwrap());
+        let [low, high] = energy.range_kwh.map(|bound| bound / energy.energy_kwh);
+        assert!((0.45..0.5).contains(&low) && (3.0..3.1).contains(&high), "{low} {high}");
+        assert_eq!((energy.power_range_w, energy.basis.as_str()), ([18.0, 108.0], "modelled"));
+        assert!((energy.uncertainty - 2.0).abs() < 1e-12);
     }
 
     #[test]

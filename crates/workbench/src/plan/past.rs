@@ -8,6 +8,7 @@ use greentune_core_config::{
     layout::RunLayout,
     manifest::{RunManifest, RunStatus},
     plan::TrainingPlan,
+    quantities::sum,
 };
 
 use greentune_run_folder::{json, manifest};
@@ -40,8 +41,8 @@ pub(crate) struct Past {
     pub power_w: Option<f64>,
     /// How it was got: `measured`, `modelled` or `mixed`.
     pub power_basis: String,
-    /// Half-width of the meter's interval, as a fraction.
-    pub power_uncertainty: f64,
+    /// Ends of the meter's interval as factors of the power; absent where a run has no provenance.
+    pub power_factors: Option<[f64; 2]>,
 }
 
 impl Workbench {
@@ -108,12 +109,12 @@ pub(crate) fn past_of(runs: &[Run]) -> Option<Past> {
         ..Past::default()
     };
     let evaluations: Vec<_> = runs.iter().map(|run| evaluation_times(run)).collect();
-    let sum = |of: fn(&EvaluationTimes) -> f64| evaluations.iter().map(of).sum::<f64>();
+    let total = |of: fn(&EvaluationTimes) -> f64| sum(evaluations.iter().map(of));
     past.evaluation_seconds_per_record =
-        quotient(sum(|times| times.followed.0), sum(|times| times.followed.1));
+        quotient(total(|times| times.followed.0), total(|times| times.followed.1));
     let per_record = past.evaluation_seconds_per_record.unwrap_or(0.0);
-    let writing = sum(|times| times.reports) - per_record * sum(|times| times.reported_records);
-    past.generation_seconds_per_record = quotient(writing.max(0.0), sum(|times| times.generated_records));
+    let writing = total(|times| times.reports) - per_record * total(|times| times.reported_records);
+    past.generation_seconds_per_record = quotient(writing.max(0.0), total(|times| times.generated_records));
     set_power(&mut past, &runs);
     (!past.step_tokens_per_second.is_empty()).then_some(past)
 }
@@ -170,9 +171,8 @@ fn evaluation_times(run: &Run) -> EvaluationTimes {
             }
             EventKind::ModelsEvaluated { reports, .. } => {
                 times.reports += seconds;
-                times.reported_records += reports.iter().map(|report| report.records as f64).sum::<f64>();
-                times.generated_records +=
-                    reports.iter().map(|report| report.generated_records as f64).sum::<f64>();
+                times.reported_records += sum(reports.iter().map(|report| report.records as f64));
+                times.generated_records += sum(reports.iter().map(|report| report.generated_records as f64));
             }
             _ => {}
         }
@@ -192,7 +192,9 @@ fn validation_records(run: &Run, stage: u8) -> Option<u64> {
 
 /// Mean power over all metered stages, and how well it is known.
 fn set_power(past: &mut Past, runs: &[&Run]) {
-    let (mut joules, mut seconds, mut half_width) = (0.0, 0.0, 0.0);
+    let (mut joules, mut seconds) = (0.0, 0.0);
+    // The runs' own figures between their bounds, as far as all have them.
+    let mut bounds = Some([0.0, 0.0, 0.0]);
     let mut bases = Vec::new();
     for run in runs {
         let pue = run.manifest.settings.carbon.pue;
@@ -202,15 +204,19 @@ fn set_power(past: &mut Past, runs: &[&Run]) {
             joules += used_joules;
             seconds += used.duration_seconds;
             bases.push(Basis::of_energy(&used.basis));
-            let components = sidecar::read(&run.layout.provenance(stage.stage)).ok().flatten();
-            let components = components.map(|provenance| provenance.components).unwrap_or_default();
-            half_width +=
-                components.iter().map(|part| part.energy_kwh * part.uncertainty).sum::<f64>() * 3.6e6 / pue;
+            let known = sidecar::read(&run.layout.provenance(stage.stage)).ok().flatten();
+            bounds = bounds.zip(known).map(|([energy, low, high], known)| {
+                let own = sum(known.components.iter().map(|part| part.energy_kwh));
+                let [less, more] = known.energy_interval_kwh();
+                [energy + own, low + less, high + more]
+            });
         }
     }
     past.power_basis = Basis::of_sum(bases).map(|basis| basis.to_string()).unwrap_or_default();
     past.power_w = quotient(joules, seconds).filter(|watts| *watts > 0.0);
-    past.power_uncertainty = quotient(half_width, joules).unwrap_or(0.0);
+    past.power_factors = bounds
+        .filter(|[energy, ..]| *energy > 0.0)
+        .map(|[energy, low, high]| [(low / energy).min(1.0), (high / energy).max(1.0)]);
 }
 
 /// Measured peak of memory over the formula's, of the `runs` that were planned.

@@ -243,6 +243,21 @@ fn close(a: Option<f64>, b: f64) {
 }
 
 #[tokio::test]
+async fn selection_that_costs_accuracy_is_said_with_what_it_saved() {
+    let sandbox = sandbox().await;
+    write(&sandbox, &Written { accuracy: DENSE.accuracy - 0.3, ..AST }).await;
+    write(&sandbox, &DENSE).await;
+    let response = compared(&sandbox, AST.id, None).await;
+    let caveat = response.caveats.iter().find(|caveat| caveat.code == "accuracy.below_baseline").unwrap();
+    assert!(
+        caveat.message.contains("30") && caveat.message.contains("points less accurate"),
+        "{}",
+        caveat.message
+    );
+    assert!(caveat.message.contains("40.0 % less energy"), "{}", caveat.message);
+}
+
+#[tokio::test]
 async fn a_run_is_compared_with_its_twin_and_meters_bound_the_saving() {
     let sandbox = sandbox().await;
     write(&sandbox, &AST).await;
@@ -594,7 +609,7 @@ async fn charts_show_what_the_runs_have() {
         write(&sandbox, &Written { id: dense, seed, accuracy: DENSE.accuracy + more, ..DENSE }).await;
     }
     let response = sandbox.workbench.plot_runs(plot(&sandbox)).await.unwrap();
-    assert_eq!(response.files.len(), 6);
+    assert_eq!(response.files.len(), 6, "{:?}", response.files);
     assert!(response.files[0].starts_with(sandbox.project.root().join("comparisons").join(AST.id)));
     let svg = |name: &str| {
         let file = response.files.iter().find(|file| file.ends_with(format!("{name}.svg"))).unwrap();

@@ -124,6 +124,51 @@ async fn adapters_and_merged_models_are_exported_with_a_card() {
 }
 
 #[tokio::test]
+async fn adapters_are_merged_only_into_the_base_that_they_were_trained_on() {
+    let (sandbox, run) = trained().await;
+    let base = sandbox.root().join("base");
+    let weights = base.join("model.safetensors");
+    let original = fs::read(&weights).unwrap();
+    let merged = |name: &str| ExportModel {
+        merge_adapters: Some(true),
+        export_path: name.into(),
+        ..to_huggingface(&run)
+    };
+    let mut other = original.clone();
+    *other.last_mut().unwrap() ^= 1;
+    fs::write(&weights, other).unwrap();
+    let refused = problem(sandbox.workbench.export_model(merged("changed")).await.unwrap_err());
+    assert_eq!((refused.kind, refused.code.as_str()), (ProblemKind::Conflict, "model.changed"));
+    assert!(refused.message.contains("model.safetensors"), "{}", refused.message);
+    // Adapters alone are what they are; they name the folder, for PEFT.
+    let adapters = sandbox.workbench.export_model(to_huggingface(&run)).await.unwrap();
+    let config = fs::read(adapters.export_path.join("adapter_config.json")).unwrap();
+    let config: serde_json::Value = serde_json::from_slice(&config).unwrap();
+    assert_eq!(config["base_model_name_or_path"], base.to_str().unwrap());
+
+    // Other weights that came later would be read first: they are not what was trained on either.
+    fs::write(&weights, &original).unwrap();
+    fs::rename(&weights, base.join("shard.safetensors")).unwrap();
+    let file = safetensors_names(&original);
+    let map: serde_json::Map<String, serde_json::Value> =
+        file.into_iter().map(|name| (name, "shard.safetensors".into())).collect();
+    let index = serde_json::json!({ "weight_map": map }).to_string();
+    fs::write(base.join("model.safetensors.index.json"), index).unwrap();
+    let refused = problem(sandbox.workbench.export_model(merged("sharded")).await.unwrap_err());
+    assert_eq!(refused.code, "model.changed");
+    fs::rename(base.join("shard.safetensors"), &weights).unwrap();
+    sandbox.workbench.export_model(merged("restored")).await.unwrap();
+}
+
+/// The names of the tensors in a safetensors file.
+fn safetensors_names(file: &[u8]) -> Vec<String> {
+    let length = u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
+    let header: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_slice(&file[8..8 + length]).unwrap();
+    header.keys().cloned().collect()
+}
+
+#[tokio::test]
 async fn exports_that_cannot_be_are_refused() {
     let (sandbox, run) = trained().await;
     let refused = async |request| {

@@ -2,6 +2,7 @@
 #![cfg(unix)]
 #![allow(clippy::disallowed_methods, reason = "tests start programs and read what they were told")]
 
+mod changed_inputs;
 mod comparing;
 mod evaluation_and_export;
 mod hub;
@@ -14,6 +15,7 @@ mod registry;
 mod run_index;
 mod sandbox;
 mod training;
+mod tuning;
 mod worker_session;
 
 /// The worker process of these tests.

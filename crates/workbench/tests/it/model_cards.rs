@@ -123,7 +123,9 @@ fn manifest(sandbox: &Sandbox, run_id: &str, settings: Settings) -> RunManifest 
         data,
         base_model_path: "".into(),
         input_hashes: BTreeMap::from(hashes),
+        changed_inputs: Vec::new(),
         git_revision: Some("c8a3eb0d5f1e4b6a7c8d9e0f1a2b3c4d5e6f7a8b".into()),
+        tuning: None,
         stages: Vec::new(),
         artifacts: BTreeMap::new(),
     }
@@ -340,11 +342,14 @@ async fn cards_of_every_kind_of_run_by_every_template() {
 async fn a_saving_needs_a_baseline_of_the_same_task_and_says_how_it_is_known() {
     let sandbox = Sandbox::new("trains").await;
     ast_run(&sandbox).write(&sandbox);
-    dense_run(&sandbox).write(&sandbox);
     let alone = card(&sandbox, request(AST, "standard", None)).await;
     assert!(!alone.markdown.contains("less energy") && !alone.markdown.contains("energy_savings"));
     assert!(alone.markdown.contains("No baseline run was named"));
     assert_eq!(alone.badges, ["ast-trained", "energy-measured", "carbon-reported", "reproducible"]);
+
+    dense_run(&sandbox).write(&sandbox);
+    let found = card(&sandbox, request(AST, "standard", None)).await;
+    assert!(found.markdown.contains(&format!("than the baseline run {DENSE}")), "{}", found.markdown);
 
     // 3 Wh against 6 Wh; the corners of the intervals are 3.3/5.4 and 2.7/6.6.
     let beside = card(&sandbox, request(AST, "standard", Some(DENSE))).await;

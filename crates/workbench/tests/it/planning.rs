@@ -135,20 +135,18 @@ async fn a_model_that_cannot_fit_is_refused_and_the_run_is_left_as_it_was() {
         "intermediate_size": 262_144, "num_hidden_layers": 512, "num_attention_heads": 512,
         "max_position_embeddings": 4096,
     });
-    fs::write(sandbox.root().join("base/config.json"), config.to_string()).unwrap();
     let run = sandbox.configured().await;
-    let refused = problem(sandbox.start(&run, true).await.unwrap_err());
+    // Weights of that size cannot be written here.
+    fs::write(sandbox.root().join("base/config.json"), config.to_string()).unwrap();
+    let start = StartTraining { accept_changed_inputs: Some(true), ..StartTraining::of(run.run_id()) };
+    let refused = problem(sandbox.workbench.start_training(start.clone()).await.unwrap_err());
     assert_eq!(refused.code, "memory.insufficient");
     assert!(refused.message.contains("base weights"), "{}", refused.message);
     assert_eq!(refused.suggestions[0].operation, "start_training");
     assert_eq!(refused.suggestions[0].arguments["memory_check"], false);
     assert_eq!(manifest(&run).status, RunStatus::NotStarted);
 
-    let request = StartTraining {
-        async_mode: Some(false),
-        memory_check: Some(false),
-        ..StartTraining::of(run.run_id())
-    };
+    let request = StartTraining { async_mode: Some(false), memory_check: Some(false), ..start };
     assert_eq!(sandbox.workbench.start_training(request).await.unwrap().status, RunStatus::Completed);
     let manifest = manifest(&run);
     assert!(!manifest.settings.training.memory_check);

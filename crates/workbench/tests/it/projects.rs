@@ -4,7 +4,7 @@ use std::fs;
 
 use greentune_core_config::ProblemKind;
 use greentune_workbench::operation::{
-    ConfigureTrainingRun, LoraConfig, ProjectFeatures, ShowConfig, TrainingConfig,
+    BaseModelConfig, ConfigureTrainingRun, LoraConfig, ProjectFeatures, ShowConfig, TrainingConfig,
 };
 use serde_json::json;
 
@@ -26,7 +26,11 @@ async fn a_project_that_was_made_can_be_configured() {
     let run = sandbox.project.run(&response.run_id);
     let manifest = manifest(&run);
     assert_eq!(manifest.stages.iter().map(|stage| stage.total_steps).collect::<Vec<_>>(), [5, 5]);
-    assert_eq!(manifest.input_hashes.len(), 3, "train, validation (which is test too), config.json");
+    assert_eq!(
+        manifest.input_hashes.len(),
+        5,
+        "train, validation (which is test too), and of the base config, tokenizer, weights"
+    );
     assert!(sandbox.project.model_config().is_file());
 }
 
@@ -191,6 +195,61 @@ async fn base_models_that_cannot_be_trained_are_named() {
 }
 
 #[tokio::test]
+async fn a_base_model_is_looked_at_when_its_project_is_made() {
+    let sandbox = Sandbox::new("trains").await;
+    let make = async |folder: &str| {
+        let mut request = project_request(&sandbox.root(), "second");
+        request.base_model_config = BaseModelConfig::from([
+            ("type", json!("custom")),
+            ("model_id", json!("")),
+            ("local_path", json!(sandbox.root().join(folder))),
+        ]);
+        problem(sandbox.workbench.generate_fine_tuning_project(request).await.unwrap_err())
+    };
+    assert_eq!(make("nowhere").await.code, "model.missing");
+    fs::create_dir(sandbox.root().join("empty")).unwrap();
+    assert!(make("empty").await.message.contains("config.json"));
+    let config = sandbox.root().join("base/config.json");
+    let mut quantised: serde_json::Value = serde_json::from_slice(&fs::read(&config).unwrap()).unwrap();
+    quantised["quantization_config"] = json!({ "quant_method": "bitsandbytes", "load_in_4bit": true });
+    fs::write(&config, quantised.to_string()).unwrap();
+    fs::remove_file(sandbox.root().join("base/model.safetensors")).unwrap();
+    for error in [make("base").await, refused(&sandbox, sandbox.request()).await] {
+        assert_eq!((error.kind, error.code.as_str()), (ProblemKind::Unsupported, "model.quantised"));
+        assert!(error.message.contains("bitsandbytes"), "{}", error.message);
+    }
+    assert!(!sandbox.root().join("second").exists());
+}
+
+#[tokio::test]
+async fn weights_that_do_not_belong_to_the_model_are_refused_before_there_is_a_run() {
+    let sandbox = Sandbox::new("trains").await;
+    let change = |key: &str, value: serde_json::Value| {
+        let path = sandbox.root().join("base/config.json");
+        let mut config: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        config[key] = value;
+        fs::write(path, config.to_string()).unwrap();
+    };
+    change("num_hidden_layers", json!(2));
+    let error = refused(&sandbox, sandbox.request()).await;
+    assert_eq!(error.code, "model.tensor_missing");
+    assert!(error.message.contains("model.layers.1."), "{}", error.message);
+    change("num_hidden_layers", json!(1));
+    change("vocab_size", json!(17));
+    assert_eq!(refused(&sandbox, sandbox.request()).await.code, "model.weights_invalid");
+    change("vocab_size", json!(16));
+    let index = sandbox.root().join("base/model.safetensors.index.json");
+    fs::write(&index, json!({ "weight_map": { "lm_head.weight": "gone.safetensors" } }).to_string()).unwrap();
+    let made = sandbox.workbench.configure_training_run(sandbox.request()).await.unwrap();
+    let [warning] = made.configuration_summary.warnings.as_slice() else { panic!("{made:?}") };
+    assert!(warning.contains("model.safetensors is taken"), "{warning}");
+    fs::remove_file(sandbox.root().join("base/model.safetensors")).unwrap();
+    let error = refused(&sandbox, sandbox.request()).await;
+    assert_eq!(error.code, "model.shard_missing");
+    assert!(error.message.contains("gone.safetensors"), "{}", error.message);
+}
+
+#[tokio::test]
 async fn features_without_an_engine_are_refused_together() {
     let sandbox = Sandbox::new("trains").await;
     let mut request = sandbox.request();
@@ -290,4 +349,33 @@ async fn data_that_cannot_be_trained_on_makes_no_run() {
 
 async fn refused(sandbox: &Sandbox, request: ConfigureTrainingRun) -> greentune_core_config::Problem {
     problem(sandbox.workbench.configure_training_run(request).await.unwrap_err())
+}
+
+#[tokio::test]
+async fn a_project_without_training_settings_learns_and_named_ones_stay_and_are_warned_of() {
+    let sandbox = Sandbox::new("trains").await;
+    let rates = async |request| {
+        let path = sandbox.workbench.generate_fine_tuning_project(request).await.unwrap().project_path;
+        let readme = fs::read_to_string(path.join("README.md")).unwrap();
+        let request = ShowConfig { project_path: Some(path), override_params: None };
+        let training = sandbox.workbench.show_config(request).await.unwrap().settings.training;
+        let rates = [training.stage1.learning_rate, training.stage2.learning_rate];
+        (rates.map(|rate| format!("{rate:e}")), readme.contains("adapters hardly move"))
+    };
+    // The base is very narrow, so that the highest rate holds.
+    let learns = rates(project_request(&sandbox.root(), "learns")).await;
+    assert_eq!(learns, (["5e-3", "5e-3"].map(str::to_owned), false));
+    let mut request = project_request(&sandbox.root(), "seeds");
+    request.training_config = Some(TrainingConfig::from([("save_steps", json!(20))]));
+    assert_eq!(rates(request).await, (["2e-5", "1e-6"].map(str::to_owned), true));
+
+    let mut request = sandbox.request();
+    request.override_params = overrides(json!({ "training.stage1.learning_rate": 2e-5 }));
+    let summary = sandbox.workbench.configure_training_run(request).await.unwrap().configuration_summary;
+    assert_eq!(summary.warnings.len(), 1, "{:?}", summary.warnings);
+    assert!(
+        summary.warnings[0].starts_with("stage 1 trains at a learning rate of 0.00002"),
+        "{:?}",
+        summary.warnings
+    );
 }

@@ -10,6 +10,7 @@ use greentune_core_config::{
     event::{Event, EventKind},
     layout::{ProjectLayout, RunLayout},
     manifest::{RunManifest, RunStatus},
+    model::ModelConfig,
 };
 use greentune_test_support::fake_worker;
 use greentune_workbench::{
@@ -168,7 +169,7 @@ pub fn problem(error: impl Diagnostic) -> Problem {
     error.problem()
 }
 
-/// A base model of one projection, 4 by 4.
+/// A base model of one layer, 4 wide, with zeros for weights.
 pub fn write_base_model(folder: &Path, model_type: &str) {
     fs::create_dir_all(folder).unwrap();
     let config = json!({
@@ -177,13 +178,21 @@ pub fn write_base_model(folder: &Path, model_type: &str) {
     });
     fs::write(folder.join("config.json"), config.to_string()).unwrap();
     fs::write(folder.join("tokenizer.json"), "{}").unwrap();
-    let header = json!({ "model.layers.0.self_attn.q_proj.weight": {
-        "dtype": "F32", "shape": [4, 4], "data_offsets": [0, 64],
-    } })
-    .to_string();
+    let mut trainable = config;
+    trainable["model_type"] = json!("olmo2");
+    let tensors = ModelConfig::parse(&trainable.to_string(), None).unwrap().tensors();
+    // An architecture of its own has a tensor of its own.
+    let further = (model_type != "olmo2").then(|| (String::from("model.further.weight"), vec![4, 4]));
+    let (mut header, mut end) = (Map::new(), 0);
+    for (name, shape) in tensors.into_iter().chain(further) {
+        let start = end;
+        end += 4 * shape.iter().product::<usize>();
+        header.insert(name, json!({ "dtype": "F32", "shape": shape, "data_offsets": [start, end] }));
+    }
+    let header = Value::from(header).to_string();
     let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
     bytes.extend(header.as_bytes());
-    bytes.extend([0; 64]);
+    bytes.resize(bytes.len() + end, 0);
     fs::write(folder.join("model.safetensors"), bytes).unwrap();
 }
 

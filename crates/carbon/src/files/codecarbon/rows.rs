@@ -1,24 +1,23 @@
 //! From the text of a file to records.
 
-use std::{borrow::Cow, path::Path, sync::LazyLock};
+use std::{borrow::Cow, collections::HashMap, path::Path, rc::Rc, sync::LazyLock};
 
 use csv::StringRecord;
 use greentune_core_config::emissions::EmissionsRecord;
 use serde_json::Value;
 
-use super::{COLUMNS, REQUIRED, malformed_csv, values};
+use super::{COLUMNS, FileRuns, REQUIRED, malformed_csv, values};
 use crate::CarbonError;
 
-/// Columns that CodeCarbon 2.3 did not have; its other 31 are in the same order. Its rows may stand under a later header,
-/// and later rows under theirs.
-const SINCE_2_3: [&str; 7] = [
-    "experiment_id",
-    "water_consumed",
-    "cpu_utilization_percent",
-    "gpu_utilization_percent",
-    "ram_utilization_percent",
-    "ram_used_gb",
-    "wue",
+/// Columns that CodeCarbon has had since the version named beside each group; all others it has had since 2.3, in the same
+/// order. Rows of one version may stand under the header of another.
+const ADDED: [&[&str]; 3] = [
+    // 2.5
+    &["experiment_id"],
+    // 3.1
+    &["water_consumed", "wue"],
+    // 3.2
+    &["cpu_utilization_percent", "gpu_utilization_percent", "ram_utilization_percent", "ram_used_gb"],
 ];
 
 /// Every row under `header`. Lines are counted as if `rows` followed the header at once.
@@ -47,6 +46,103 @@ pub(super) fn last(path: &Path, header: &[u8], rows: &[u8]) -> Result<Option<Emi
         Ok(())
     })?;
     last.map(|row| parser.record(&row)).transpose()
+}
+
+/// The last row of every run, in the order in which the runs first appear, and the rows that cannot be counted.
+pub(super) fn of_runs(path: &Path, header: &[u8], rows: &[u8]) -> Result<FileRuns, CarbonError> {
+    let mut parser = Parser::new(path, header)?;
+    let mut groups = Groups::default();
+    if let Some(lines) = plain_lines(rows) {
+        for (at, line) in lines.enumerate().filter(|(_, line)| !line.is_empty()) {
+            let row = line.split(char::from(parser.delimiter)).collect::<Vec<_>>().into();
+            groups.add(&parser, row, at as u64 + 2);
+        }
+    } else {
+        parser.each(rows, |parser, row| {
+            let line = row.position().map_or(0, |position| position.line() + 1);
+            groups.add(parser, row.clone(), line);
+            Ok(())
+        })?;
+    }
+    let mut runs = FileRuns::default();
+    for LastRow { run_id, row, line, header, .. } in groups.rows {
+        parser.header = header;
+        match parser.record_at(&row, Some(line)).and_then(|record| parser.not_negative(record, line)) {
+            Ok(record) => runs.rows.push(record),
+            Err(error) => runs.refused.push((run_id, error)),
+        }
+    }
+    Ok(runs)
+}
+
+/// `text`, a file with CodeCarbon's columns, with `own` in the place of the rows of `run_id`; `None` where it has none. A
+/// last row that a crash cut short is left out.
+pub(super) fn with_row_of(text: &[u8], run_id: &str, own: &[u8]) -> Option<Vec<u8>> {
+    let rows_at = text.iter().position(|byte| *byte == b'\n')? + 1;
+    let (header, rows) = text.split_at(rows_at);
+    let names =
+        csv::ReaderBuilder::new().has_headers(false).from_reader(header).into_byte_records().next()?.ok()?;
+    let column = names.iter().position(|name| name == b"run_id")?;
+    let rows = whole(rows, names.len(), b',');
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(rows);
+    let (mut row, mut kept, mut place, mut begin) = (csv::ByteRecord::new(), header.to_vec(), None, 0);
+    while reader.read_byte_record(&mut row).ok()? {
+        let end = usize::try_from(reader.position().byte()).ok()?;
+        if row.get(column) == Some(run_id.as_bytes()) {
+            place.get_or_insert(kept.len());
+        } else {
+            kept.extend_from_slice(&rows[begin..end]);
+        }
+        begin = end;
+    }
+    let place = place?;
+    if !kept.ends_with(b"\n") {
+        kept.push(b'\n');
+    }
+    kept.splice(place..place, own.iter().copied());
+    Some(kept)
+}
+
+/// The rows of several runs in one file, the last one of each.
+#[derive(Default)]
+struct Groups {
+    rows: Vec<LastRow>,
+    /// Where the newest row of a run stands in `rows`.
+    newest: HashMap<String, usize>,
+}
+
+struct LastRow {
+    run_id: String,
+    row: StringRecord,
+    line: u64,
+    header: Rc<StringRecord>,
+    duration: Option<f64>,
+}
+
+impl Groups {
+    fn add(&mut self, parser: &Parser, row: StringRecord, line: u64) {
+        let run_id = parser.cell(&row, "run_id").unwrap_or_default().trim().to_owned();
+        let duration = parser.cell(&row, "duration").and_then(|text| parser.number(text));
+        let header = Rc::clone(&parser.header);
+        let now = LastRow { run_id: run_id.clone(), row, line, header, duration };
+        // Rows of a run are cumulative. One that is shorter than the row before it is another measurement.
+        let goes_on = |last: &LastRow| last.duration.zip(duration).is_none_or(|(last, now)| now >= last);
+        match self.newest.get(&run_id).filter(|at| goes_on(&self.rows[**at])) {
+            Some(at) => self.rows[*at] = now,
+            None => {
+                self.newest.insert(run_id, self.rows.len());
+                self.rows.push(now);
+            }
+        }
+    }
+}
+
+/// The lines of rows that need no CSV reader: without quotes, all whole and under the first header.
+fn plain_lines(rows: &[u8]) -> Option<impl Iterator<Item = &str>> {
+    let rows = str::from_utf8(rows).ok()?;
+    let is_plain = !rows.contains(['"', '\r']) && !rows.contains(REQUIRED[2]);
+    let lines = rows.strip_suffix('\n').or_else(|| rows.is_empty().then_some(""))?;
+    is_plain.then(|| lines.split('\n'))
 }
 
 /// The last line where it is for sure the last row, whole and under the first header: most files.
@@ -120,7 +216,7 @@ static DEFAULTS: LazyLock<Vec<Column>> = LazyLock::new(|| {
 
 struct Parser<'a> {
     path: &'a Path,
-    header: StringRecord,
+    header: Rc<StringRecord>,
     delimiter: u8,
 }
 
@@ -128,7 +224,7 @@ impl<'a> Parser<'a> {
     fn new(path: &'a Path, header: &[u8]) -> Result<Self, CarbonError> {
         // A CSV reader takes longer to set up than a file of a run takes to read.
         if header.trim_ascii_end() == super::HEADER.as_bytes() {
-            return Ok(Self { path, header: COLUMNS.to_vec().into(), delimiter: b',' });
+            return Ok(Self { path, header: Rc::new(COLUMNS.to_vec().into()), delimiter: b',' });
         }
         let delimiter = delimiter(header);
         let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).from_reader(header);
@@ -137,7 +233,7 @@ impl<'a> Parser<'a> {
             let message = format!("has no column {missing:?}, so it is not an emissions file of CodeCarbon");
             return Err(CarbonError::malformed(path, Some(1), message));
         }
-        Ok(Self { path, header, delimiter })
+        Ok(Self { path, header: Rc::new(header), delimiter })
     }
 
     /// The fields of a line.
@@ -165,7 +261,7 @@ impl<'a> Parser<'a> {
         while reader.read_record(&mut row).map_err(|error| malformed_csv(self.path, &error))? {
             // Files that were joined have their headers between the rows.
             if missing(&row).is_none() {
-                self.header.clone_from(&row);
+                self.header = Rc::new(row.clone());
             } else {
                 row_found(self, &row)?;
             }
@@ -174,11 +270,44 @@ impl<'a> Parser<'a> {
     }
 
     fn record(&self, row: &StringRecord) -> Result<EmissionsRecord, CarbonError> {
-        let line = row.position().map(|position| position.line() + 1);
+        self.record_at(row, row.position().map(|position| position.line() + 1))
+    }
+
+    /// The text of a row in the column `name`.
+    fn cell<'r>(&self, row: &'r StringRecord, name: &str) -> Option<&'r str> {
+        // Most rows are under CodeCarbon's own columns.
+        let usual = COLUMNS.iter().position(|column| *column == name)?;
+        if row.len() == self.header.len() && self.header.get(usual) == Some(name) {
+            return row.get(usual);
+        }
+        row.get(self.names(row.len())?.iter().position(|column| *column == name)?)
+    }
+
+    /// Refuses a row whose energy, emissions or time is below 0, which no meter measures.
+    fn not_negative(&self, record: EmissionsRecord, line: u64) -> Result<EmissionsRecord, CarbonError> {
+        let figures = [
+            ("duration", record.duration),
+            ("emissions", record.emissions),
+            ("energy_consumed", record.energy_consumed),
+            ("cpu_energy", record.cpu_energy),
+            ("gpu_energy", record.gpu_energy),
+            ("ram_energy", record.ram_energy),
+        ];
+        match figures.into_iter().find(|(_, value)| *value < 0.0) {
+            None => Ok(record),
+            Some((column, value)) => {
+                let message = format!("column {column:?} is {value}; allowed is a number from 0");
+                Err(CarbonError::malformed(self.path, Some(line), message))
+            }
+        }
+    }
+
+    fn record_at(&self, row: &StringRecord, line: Option<u64>) -> Result<EmissionsRecord, CarbonError> {
         let malformed = |message: String| CarbonError::malformed(self.path, line, message);
         let names = self.names(row.len()).ok_or_else(|| {
             malformed(format!(
-                "has {} columns where its header has {}; allowed are that many, 31 (CodeCarbon 2.3) and 38 (3.3)",
+                "has {} columns where its header has {}; allowed are that many, and as CodeCarbon writes them 31 (2.3), \
+                 32 (2.5), 34 (3.1) and 38 (3.2)",
                 row.len(),
                 self.header.len()
             ))
@@ -207,9 +336,11 @@ impl<'a> Parser<'a> {
         if columns == self.header.len() {
             return Some(self.header.iter().collect());
         }
-        let of_2_3 = COLUMNS.into_iter().filter(|column| !SINCE_2_3.contains(column));
-        let mut known = [COLUMNS.to_vec(), of_2_3.collect()].into_iter();
-        known.find(|known| known.len() == columns)
+        let layout = |groups: usize| -> Vec<&str> {
+            let later = &ADDED[groups..];
+            COLUMNS.into_iter().filter(|column| !later.iter().any(|added| added.contains(column))).collect()
+        };
+        (0..=ADDED.len()).map(layout).find(|layout| layout.len() == columns)
     }
 
     /// The text of a field as it is read into a record; `None` for what is no finite number where there must be one.
@@ -217,18 +348,32 @@ impl<'a> Parser<'a> {
         if kind == Kind::Text {
             return Some(text.into());
         }
-        let mut number: Cow<str> = text.trim().into();
-        // The decimal comma of the locales whose lists need semicolons.
-        if self.delimiter != b',' && !number.contains('.') {
-            number = number.replacen(',', ".", 1).into();
-        }
-        let value: f64 = number.parse().ok().filter(|value: &f64| value.is_finite())?;
+        let number = self.decimal(text);
+        let value = self.number(text)?;
         match kind {
             Kind::Count if value < 0.0 => None,
             // A count may be written as `8.0`.
             Kind::Count => Some(value.round().to_string().into()),
             _ => Some(number),
         }
+    }
+}
+
+impl Parser<'_> {
+    /// A number as Rust reads it.
+    fn decimal<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let number: Cow<str> = text.trim().into();
+        // The decimal comma of the locales whose lists need semicolons.
+        if self.delimiter != b',' && !number.contains('.') {
+            number.replacen(',', ".", 1).into()
+        } else {
+            number
+        }
+    }
+
+    /// A finite number; `None` for anything else.
+    fn number(&self, text: &str) -> Option<f64> {
+        self.decimal(text).parse().ok().filter(|value: &f64| value.is_finite())
     }
 }
 

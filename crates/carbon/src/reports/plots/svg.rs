@@ -12,8 +12,8 @@ const LEGEND_STEP: f64 = 20.0;
 const LEGEND_WIDTH: f64 = 560.0;
 /// Points of a line that get a mark each.
 const MOST_MARKS: usize = 60;
-/// Longer labels are cut.
-const LABEL_CHARACTERS: usize = 28;
+/// Longer labels lose their middle: the beginning and the end tell runs apart, which end with their time.
+const LABEL_CHARACTERS: usize = 36;
 
 /// One line of a chart.
 pub(super) struct Line {
@@ -44,7 +44,7 @@ impl Bar {
     }
 
     fn sum(&self) -> f64 {
-        self.segments.iter().map(|segment| segment.value).sum()
+        self.segments.iter().fold(0.0, |sum, segment| sum + segment.value)
     }
 }
 
@@ -320,7 +320,11 @@ fn shortened(label: &str) -> String {
     if label.chars().count() <= LABEL_CHARACTERS {
         return label.to_owned();
     }
-    label.chars().take(LABEL_CHARACTERS - 3).collect::<String>() + "..."
+    let end = (LABEL_CHARACTERS - 3) / 2;
+    let begin = LABEL_CHARACTERS - 3 - end;
+    let count = label.chars().count();
+    let kept = |from: usize, to: usize| label.chars().skip(from).take(to - from).collect::<String>();
+    format!("{}...{}", kept(0, begin), kept(count - end, count))
 }
 
 /// Three significant digits.
@@ -417,6 +421,14 @@ mod tests {
                 !span[0].is_finite() || axis.share(span[0]) >= -1e-9 && axis.share(span[1]) <= 1.0 + 1e-9
             );
         }
+    }
+
+    #[test]
+    fn long_names_keep_what_tells_them_apart() {
+        let name = |time: &str| shortened(&format!("a-run-with-a-name-that-is-long-{time}"));
+        assert_ne!(name("20261128-003045"), name("20261128-003046"));
+        assert_eq!(name("20261128-003045").chars().count(), LABEL_CHARACTERS);
+        assert_eq!(shortened("short"), "short");
     }
 
     #[test]

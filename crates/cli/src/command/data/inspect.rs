@@ -29,7 +29,7 @@ impl Inspect {
     pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
         let request = InspectDataset {
             project_path: session.project_or_here(),
-            dataset: session.input(&self.file),
+            dataset: session.input(&self.file)?,
             show: Some(self.show),
             override_params: None,
         };

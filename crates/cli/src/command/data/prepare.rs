@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 use greentune_core_config::{
+    Suggestion,
     preparation::{DatasetPreparation, LeakReport, PreparedSplit},
     quantities::{counted, number, percent},
 };
-use greentune_workbench::operation::PrepareDataset;
+use greentune_workbench::{command_line::command, operation::PrepareDataset};
+use serde_json::Map;
 
 use super::records;
 use crate::{failure::Failure, output::Paint, progress::Transfers, session::Session};
@@ -19,8 +21,8 @@ pub struct Prepare {
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Folder to write train.jsonl, validation.jsonl and test.jsonl to [default: data/processed of the project]
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
+    #[arg(long, alias = "out", value_name = "DIR")]
+    to: Option<PathBuf>,
     /// Seed of the split [default: training.seed]
     #[arg(long)]
     seed: Option<u64>,
@@ -51,8 +53,8 @@ impl Prepare {
     pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
         let request = PrepareDataset {
             project_path: session.project_or_here(),
-            datasets: self.files.iter().map(|file| session.input(file)).collect(),
-            output_dir: self.out.map(|out| session.here(&out)),
+            datasets: self.files.iter().map(|file| session.input(file)).collect::<Result<_, _>>()?,
+            output_dir: self.to.map(|folder| session.here(&folder)),
             seed: self.seed,
             train_split: self.train,
             validation_split: self.validation,
@@ -73,23 +75,30 @@ fn page(preparation: &DatasetPreparation, paint: Paint) -> String {
         format!("records     {}, as {}", records(&preparation.counts), preparation.schema),
         format!("duplicates  {} {what_became}", preparation.duplicates),
     ];
-    lines.extend(preparation.splits.iter().map(|split| line(split, paint)));
+    lines.extend(preparation.splits.iter().map(|split| line(split, preparation.tokens_counted, paint)));
     lines.push(format!("leaks       {}", leaks(&preparation.leaks)));
     lines.extend(preparation.warnings.iter().map(|warning| paint.doubtful(format!("warning: {warning}"))));
     lines.push(format!("report      {}", preparation.report.display()));
     if let [train, validation, ..] = &preparation.splits[..] {
-        let (train, validation) = (train.path.display(), validation.path.display());
-        lines.push(format!("next: greentune runs new --name NAME --train {train} --validation {validation}"));
+        let data = [("train_dataset", train), ("validation_dataset", validation)];
+        let data: Map<_, _> = data
+            .into_iter()
+            .map(|(key, split)| (key.to_owned(), split.path.to_string_lossy().into()))
+            .collect();
+        let next = Suggestion::new("configure a run", "configure_training_run")
+            .with("run_name", "NAME")
+            .with("training_data", data);
+        lines.push(format!("next: {}", command(&next)));
     }
     lines.join("\n")
 }
 
-fn line(split: &PreparedSplit, paint: Paint) -> String {
+fn line(split: &PreparedSplit, has_tokens: bool, paint: Paint) -> String {
+    let tokens = if has_tokens { format!(", {} on average", counted_tokens(split)) } else { String::new() };
     format!(
-        "{}  {}, {} on average, {} of high quality ({} of draws)",
+        "{}  {}{tokens}, {} of high quality ({} of draws)",
         paint.heading(format!("{:<10}", split.name)),
         counted(split.records, "record"),
-        counted_tokens(split),
         split.high_quality_records,
         percent(split.high_quality_draws),
     )

@@ -8,7 +8,10 @@ use greentune_core_config::{
     manifest::RunManifest,
     quantities::{counted, duration, number},
 };
-use greentune_workbench::operation::{ConfigureTrainingRunResponse, ExportModelResponse};
+use greentune_workbench::{
+    command_line::word,
+    operation::{ConfigureTrainingRunResponse, ExportModelResponse},
+};
 
 use super::super::emissions::{basis, total};
 use crate::{
@@ -99,7 +102,7 @@ pub fn emissions(summary: Option<&EmissionsSummary>, paint: Paint) -> String {
 /// 7: what to try next.
 pub fn next(project: &Path, run_id: &str, seconds: f64, paint: Paint) -> String {
     let lines = [
-        format!("cd {}", project.display()),
+        format!("cd {}", word(&project.to_string_lossy())),
         format!("greentune runs show {run_id}"),
         String::from("greentune data inspect data/processed/narratives_train.jsonl"),
         format!("greentune evaluate {run_id} --test data/processed/narratives_test.jsonl --stage 2"),

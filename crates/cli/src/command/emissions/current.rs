@@ -2,7 +2,7 @@
 
 use clap::Args;
 use greentune_carbon::summary::CurrentEmissions;
-use greentune_core_config::quantities::{duration, emissions, energy, number};
+use greentune_core_config::quantities::{counted, duration, energy_unit, mass_unit, number};
 use greentune_workbench::operation::GetCurrentEmissions;
 
 use super::run_of;
@@ -29,16 +29,25 @@ fn page(current: &CurrentEmissions, paint: Paint) -> String {
         || format!("grid of {}", current.country),
         |g| format!("grid of {}: {} g CO2e per kWh", current.country, number(g)),
     );
+    let (kwh, kg) = (energy_unit(current.run_energy_consumed_kwh), mass_unit(current.run_emissions_kg_co2));
     [
         paint.heading(&current.run_id),
         format!(
-            "{} in {}: {}",
-            energy(current.energy_consumed_kwh),
-            duration(current.duration_seconds),
-            emissions(current.current_emissions_kg_co2)
+            "so far {} in {}: {}, over {}",
+            kwh.text(current.run_energy_consumed_kwh),
+            duration(current.run_duration_seconds),
+            kg.text_co2e(current.run_emissions_kg_co2),
+            counted(current.metered_stages as u64, "stage"),
         ),
         format!(
-            "mean power: processor {} W, GPUs {} W, memory {} W",
+            "stage {}: {} in {}: {}",
+            current.stage,
+            kwh.text(current.energy_consumed_kwh),
+            duration(current.duration_seconds),
+            kg.text_co2e(current.current_emissions_kg_co2)
+        ),
+        format!(
+            "mean power of the stage: processor {} W, GPUs {} W, memory {} W",
             number(current.cpu_power_w),
             number(current.gpu_power_w),
             number(current.ram_power_w)

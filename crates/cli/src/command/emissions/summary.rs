@@ -1,7 +1,7 @@
 //! `greentune emissions summary`: what a run used.
 
 use clap::Args;
-use greentune_core_config::quantities::{duration, emissions, energy, number};
+use greentune_core_config::quantities::{Unit, duration, energy_unit, mass_unit, number};
 use greentune_workbench::operation::GetEmissionsSummary;
 
 use super::{between, run_of};
@@ -13,7 +13,8 @@ type EmissionsSummary = greentune_carbon::summary::EmissionsSummary;
 /// Arguments of `emissions summary`.
 #[derive(Args, Debug)]
 pub struct Summary {
-    /// Id of the run [default: the newest one that was started]
+    /// Id of a run, or a CodeCarbon file or a folder of them [default: the newest run that was started]
+    #[arg(value_name = "RUN|FILE")]
     run: Option<String>,
 }
 
@@ -28,16 +29,25 @@ impl Summary {
 
 fn page(summary: &EmissionsSummary, paint: Paint) -> String {
     let mut lines = vec![paint.heading(&summary.run_id), total(summary)];
-    for stage in &summary.stages {
-        lines.push(format!(
-            "stage {}: {} in {}, {}  {}",
-            stage.stage,
-            energy(stage.energy_kwh),
-            duration(stage.duration_hours * 3600.0),
-            emissions(stage.emissions_kg),
-            paint.faint(&stage.file),
-        ));
-    }
+    let (kwh, kg) = units(summary);
+    let stages = summary.stages.iter().map(|stage| {
+        let name = format!("stage {}", stage.stage);
+        (name, stage.energy_kwh, stage.duration_hours, stage.emissions_kg, &stage.file)
+    });
+    let runs = summary
+        .runs
+        .iter()
+        .filter(|_| summary.runs.len() > 1)
+        .map(|run| (run.run_id.clone(), run.energy_kwh, run.duration_hours, run.emissions_kg, &run.file));
+    lines.extend(stages.chain(runs).map(|(name, energy, hours, emissions, file)| {
+        format!(
+            "{name}: {} in {}, {}  {}",
+            kwh.text(energy),
+            duration(hours * 3600.0),
+            kg.text_co2e(emissions),
+            paint.faint(file),
+        )
+    }));
     lines.extend(basis(summary).into_iter().map(|basis| format!("  {basis}")));
     let compared = &summary.equivalencies;
     lines.push(format!(
@@ -50,6 +60,7 @@ fn page(summary: &EmissionsSummary, paint: Paint) -> String {
         let note = sci.note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
         format!("SCI {} g CO2e per {}{note}", number(sci.g_per_unit), sci.per.unit)
     }));
+    lines.extend(summary.caveats.iter().map(|caveat| paint.doubtful(caveat)));
     lines.extend(summary.recommendations.iter().map(|advice| format!("advice: {advice}")));
     lines.join("\n")
 }
@@ -57,14 +68,21 @@ fn page(summary: &EmissionsSummary, paint: Paint) -> String {
 /// Energy with its bounds, and emissions, of the whole run.
 pub fn total(summary: &EmissionsSummary) -> String {
     let totals = &summary.summary;
+    let (kwh, kg) = units(summary);
     format!(
         "{}{} in {}: {}{}",
-        energy(totals.total_energy_kwh),
-        between(totals.energy_range_kwh, energy),
+        kwh.text(totals.total_energy_kwh),
+        between(totals.energy_range_kwh, |bound| kwh.text(bound)),
         duration(totals.total_duration_hours * 3600.0),
-        emissions(totals.total_emissions_kg_co2),
-        between(totals.emissions_range_kg, emissions),
+        kg.text_co2e(totals.total_emissions_kg_co2),
+        between(totals.emissions_range_kg, |bound| kg.text_co2e(bound)),
     )
+}
+
+/// The units of all figures of a summary.
+fn units(summary: &EmissionsSummary) -> (Unit, Unit) {
+    let totals = &summary.summary;
+    (energy_unit(totals.total_energy_kwh), mass_unit(totals.total_emissions_kg_co2))
 }
 
 /// How the energy of each component is known, and the carbon intensity; each said once.

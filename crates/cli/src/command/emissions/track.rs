@@ -5,7 +5,7 @@ use std::{ffi::OsString, path::PathBuf, sync::Arc};
 use clap::{Args, ValueEnum};
 use greentune_core_config::{
     port::{TransferProgress, TransferReporter},
-    quantities::{duration, emissions, energy},
+    quantities::{duration, energy_unit, mass_unit},
     settings::TrackingMode,
 };
 use greentune_workbench::{
@@ -39,12 +39,12 @@ impl From<Mode> for TrackingMode {
 #[derive(Args, Debug)]
 pub struct Track {
     /// CodeCarbon file to which the program's row is added
-    #[arg(long, value_name = "CSV", default_value = "emissions.csv")]
+    #[arg(long = "to", alias = "output-file", value_name = "CSV", default_value = "emissions.csv")]
     output_file: PathBuf,
     /// Name of the project in the row [default: the program's name]
     #[arg(long, value_name = "NAME")]
     project_name: Option<String>,
-    /// Country whose grid is used, ISO 3166-1 alpha-3 [default: the setting carbon.country_iso_code]
+    /// Country whose grid is used, ISO 3166-1, such as FRA or FR [default: the setting carbon.country_iso_code]
     #[arg(long, value_name = "CODE")]
     country: Option<String>,
     /// State, province or zone in that country
@@ -73,13 +73,19 @@ impl Track {
         let passing_on = tokio::spawn(pass_on_signals(started));
         let response = workbench.track_emissions(self.request(session)).await?;
         passing_on.abort();
-        if let Some(trouble) = &response.trouble {
-            session.output.note(&format!("the row could not be written: {trouble}"));
+        if let Some(aside) = &response.set_aside {
+            let (file, aside) = (response.emissions_file.display(), aside.display());
+            session
+                .output
+                .note(&format!("{file} had other columns and is called {aside} now; a new file was begun"));
         }
         if session.output.shows_progress() {
             session.output.note(&line(&program.unwrap_or_default(), &response));
         } else {
             session.output.answer(&response, |_| String::new())?;
+        }
+        if let Some(problem) = &response.problem {
+            session.output.fail(problem);
         }
         std::process::exit(exit_code(&response));
     }
@@ -100,21 +106,28 @@ impl Track {
 }
 
 fn line(program: &str, response: &TrackEmissionsResponse) -> String {
-    let TrackEmissionsResponse { record, provenance, emissions_file, .. } = response;
+    let TrackEmissionsResponse { record, provenance, emissions_file, success, .. } = response;
+    let (kwh, kg) = (energy_unit(record.energy_consumed), mass_unit(record.emissions));
+    let row = if *success { "row added to" } else { "no row in" };
     format!(
-        "{program}: {}{} in {}: {}{}; row added to {}",
-        energy(record.energy_consumed),
-        between(provenance.energy_range_kwh, energy),
+        "{program}: {}{} in {}: {}{}; {row} {}",
+        kwh.text(record.energy_consumed),
+        between(provenance.energy_range_kwh, |bound| kwh.text(bound)),
         duration(record.duration),
-        emissions(record.emissions),
-        between(provenance.emissions_range_kg, emissions),
+        kg.text_co2e(record.emissions),
+        between(provenance.emissions_range_kg, |bound| kg.text_co2e(bound)),
         emissions_file.display(),
     )
 }
 
-/// As a shell has it: the program's own, or 128 and the signal that ended it.
+/// As a shell has it: the program's own, or 128 and the signal that ended it. Where the program succeeded and its row could
+/// not be written, the code of that problem.
 fn exit_code(response: &TrackEmissionsResponse) -> i32 {
-    response.exit_code.or(response.signal.map(|signal| 128 + signal)).unwrap_or(1)
+    let own = response.exit_code.or(response.signal.map(|signal| 128 + signal)).unwrap_or(1);
+    match &response.problem {
+        Some(problem) if own == 0 => crate::exit_code::exit_code(problem.kind).into(),
+        _ => own,
+    }
 }
 
 /// Passes on which program was started.
@@ -132,28 +145,42 @@ impl Observer for Started {
     }
 }
 
-/// An interrupt of the terminal reaches the program by itself; a request to end is passed on. Either way the row is
-/// written when the program has ended.
+/// An interrupt of the terminal reaches the program by itself; one that was sent to this process alone, a hang-up and a
+/// request to end are passed on. Either way the row is written when the program has ended.
 #[cfg(unix)]
 async fn pass_on_signals(mut started: UnboundedReceiver<u32>) {
     use rustix::process::{Pid, Signal, kill_process};
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
+    let (Ok(mut interrupt), Ok(mut quit), Ok(mut hangup), Ok(mut terminate)) = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::quit()),
+        signal(SignalKind::hangup()),
+        signal(SignalKind::terminate()),
+    ) else {
         return;
     };
     let Some(pid) = started.recv().await else { return };
     let program = i32::try_from(pid).ok().and_then(Pid::from_raw);
     loop {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {
-                // It may have ended a moment ago.
-                let _ = program.map(|program| kill_process(program, Signal::TERM));
-            }
+        let (signal, is_of_terminal) = tokio::select! {
+            _ = interrupt.recv() => (Signal::INT, is_in_foreground()),
+            _ = quit.recv() => (Signal::QUIT, is_in_foreground()),
+            _ = hangup.recv() => (Signal::HUP, false),
+            _ = terminate.recv() => (Signal::TERM, false),
+        };
+        if !is_of_terminal {
+            // It may have ended a moment ago.
+            let _ = program.map(|program| kill_process(program, signal));
         }
     }
+}
+
+/// Whether the keys of a terminal reach this process, and with it the program, which is in the same group.
+#[cfg(unix)]
+fn is_in_foreground() -> bool {
+    use rustix::{process::getpgrp, termios::tcgetpgrp};
+    let terminal = std::fs::File::open("/dev/tty");
+    terminal.is_ok_and(|terminal| tcgetpgrp(&terminal).is_ok_and(|group| group == getpgrp()))
 }
 
 #[cfg(not(unix))]

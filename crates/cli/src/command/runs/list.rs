@@ -1,13 +1,18 @@
 //! `greentune runs list`: a table of runs.
 
 use clap::Args;
-use greentune_core_config::quantities::emissions;
+use greentune_core_config::{
+    Suggestion,
+    quantities::{Unit, mass_unit},
+};
 use greentune_workbench::{
     RunSummary,
     operation::{ListRuns, ListRunsResponse},
 };
 
-use crate::{failure::Failure, output::Paint, session::Session, table::list};
+use serde_json::Map;
+
+use crate::{advice::quoted, failure::Failure, output::Paint, session::Session, table::list};
 
 /// Arguments of `runs list`.
 #[derive(Args, Debug)]
@@ -29,22 +34,34 @@ impl List {
 fn page(response: &ListRunsResponse, has_project: bool, paint: Paint) -> String {
     let unreadable = response.unreadable.iter().map(|why| paint.doubtful(format!("unreadable: {why}")));
     if response.runs.is_empty() {
-        let none = "no runs yet; configure one with `greentune runs new`";
-        return unreadable.chain([none.to_owned()]).collect::<Vec<_>>().join("\n");
+        let none = format!("no runs yet; configure one with {}", quoted(&new_run()));
+        return unreadable.chain([none]).collect::<Vec<_>>().join("\n");
     }
     let mut heading: Vec<_> = ["RUN", "STATUS", "DONE", "EMISSIONS", "CONFIGURED"].map(str::to_owned).into();
     heading.extend((!has_project).then(|| String::from("PROJECT")));
-    let rows: Vec<_> =
-        std::iter::once(heading).chain(response.runs.iter().map(|run| row(run, has_project))).collect();
+    // One unit for the column, so that its figures can be compared at a glance.
+    let most = response.runs.iter().filter_map(|run| run.carbon_emissions_kg).fold(0.0, f64::max);
+    let unit = mass_unit(most);
+    let rows = response.runs.iter().map(|run| row(run, unit, has_project));
+    let rows: Vec<_> = std::iter::once(heading).chain(rows).collect();
     std::iter::once(list(&rows)).chain(unreadable).collect::<Vec<_>>().join("\n")
 }
 
-fn row(run: &RunSummary, has_project: bool) -> Vec<String> {
+/// How a run is configured, with what everybody has to say.
+pub fn new_run() -> Suggestion {
+    let data = [("train_dataset", "FILE"), ("validation_dataset", "FILE")];
+    let data: Map<_, _> = data.map(|(key, file)| (key.to_owned(), file.into())).into_iter().collect();
+    Suggestion::new("configure one", "configure_training_run")
+        .with("run_name", "NAME")
+        .with("training_data", data)
+}
+
+fn row(run: &RunSummary, unit: Unit, has_project: bool) -> Vec<String> {
     let mut row = vec![
         run.run_id.clone(),
         run.status.to_string(),
         format!("{:.0} %", run.progress_percentage),
-        run.carbon_emissions_kg.map_or_else(|| String::from("-"), emissions),
+        run.carbon_emissions_kg.map_or_else(|| String::from("-"), |kg| format!("{} CO2e", unit.text(kg))),
         run.created_at.strftime("%Y-%m-%d %H:%M UTC").to_string(),
     ];
     row.extend((!has_project).then(|| run.project_path.display().to_string()));

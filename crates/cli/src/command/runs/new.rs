@@ -38,16 +38,16 @@ pub struct NewRun {
 
 impl NewRun {
     pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
-        let optional = |path: Option<PathBuf>| path.map(|path| session.input(&path));
+        let optional = |path: Option<PathBuf>| path.map(|path| session.input(&path)).transpose();
         let request = ConfigureTrainingRun {
             project_path: session.project_or_here(),
             run_name: self.name,
             training_data: TrainingData {
-                train_dataset: session.input(&self.train),
-                validation_dataset: session.input(&self.validation),
-                test_dataset: optional(self.test),
-                stage2_train_dataset: optional(self.stage2_train),
-                stage2_validation_dataset: optional(self.stage2_validation),
+                train_dataset: session.input(&self.train)?,
+                validation_dataset: session.input(&self.validation)?,
+                test_dataset: optional(self.test)?,
+                stage2_train_dataset: optional(self.stage2_train)?,
+                stage2_validation_dataset: optional(self.stage2_validation)?,
             },
             override_params: None,
         };

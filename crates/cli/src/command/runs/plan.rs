@@ -4,7 +4,7 @@ use clap::Args;
 use greentune_core_config::{
     memory::bytes_in_words,
     plan::{MemoryPlan, PlanAccuracy, PlanBasis, PlannedActual, StageTime, TrainingPlan},
-    quantities::{count, counted, duration, emissions, energy, number},
+    quantities::{count, counted, duration, energy_unit, mass_unit, number},
 };
 use greentune_workbench::operation::{PlanTraining, PlanTrainingResponse};
 
@@ -18,7 +18,7 @@ use crate::{
 /// Arguments of `runs plan`.
 #[derive(Args, Debug)]
 pub struct Plan {
-    /// Id of the run
+    /// The run: its id, its name or the beginning of one
     run: String,
     /// Measure steps even if earlier runs give the pace, and plan a completed run again
     #[arg(long)]
@@ -80,15 +80,17 @@ fn figures(plan: &TrainingPlan, paint: Paint) -> Vec<String> {
         rows.push(("time", format!("{} ({least} to {most})", duration(time.duration_seconds))));
     }
     if let Some(used) = &plan.energy {
-        let [least, most] = used.range_kwh.map(energy);
+        let unit = energy_unit(used.range_kwh[1].max(used.energy_kwh));
+        let [least, most] = used.range_kwh.map(|kwh| unit.text(kwh));
         let power = format!("{} W {}", number(used.power_w), used.basis);
-        rows.push(("energy", format!("{} ({least} to {most}), {power}", energy(used.energy_kwh))));
+        rows.push(("energy", format!("{} ({least} to {most}), {power}", unit.text(used.energy_kwh))));
     }
     if let Some(carbon) = &plan.carbon {
-        let [least, most] = carbon.range_kg_co2.map(emissions);
+        let unit = mass_unit(carbon.range_kg_co2[1].max(carbon.emissions_kg_co2));
+        let [least, most] = carbon.range_kg_co2.map(|kg| unit.text(kg));
         let grid = number(carbon.carbon_intensity_g_per_kwh);
-        let total = emissions(carbon.emissions_kg_co2);
-        rows.push(("carbon", format!("{total} ({least} to {most}), grid {grid} g CO2e per kWh")));
+        let total = unit.text(carbon.emissions_kg_co2);
+        rows.push(("carbon", format!("{total} CO2e ({least} to {most}), grid {grid} g CO2e per kWh")));
     }
     if let Some(cost) = &plan.cost {
         let currency = cost.currency.as_deref().map(|currency| format!(" {currency}")).unwrap_or_default();
@@ -155,7 +157,7 @@ pub fn how_far_off(accuracy: &PlanAccuracy, paint: Paint) -> Vec<String> {
         format!("how far off the plan of {} was ({}{afterwards})", accuracy.run_id, accuracy.basis.as_str());
     let titles = ["", "planned", "actual", "actual/planned", ""].map(str::to_owned).into();
     let row = |quantity: &PlannedActual| {
-        let (name, in_words) = of_quantity(&quantity.quantity);
+        let (name, in_words) = of_quantity(&quantity.quantity, quantity.planned.max(quantity.actual));
         let range = if quantity.within_range { "within its range" } else { "outside its range" };
         vec![
             format!("  {name}"),
@@ -169,12 +171,13 @@ pub fn how_far_off(accuracy: &PlanAccuracy, paint: Paint) -> Vec<String> {
     vec![paint.heading(heading), table(&rows)]
 }
 
-fn of_quantity(quantity: &str) -> (&str, fn(f64) -> String) {
+/// The name of `quantity`, and its figures up to `most` in words of one unit.
+fn of_quantity(quantity: &str, most: f64) -> (&str, Box<dyn Fn(f64) -> String>) {
     match quantity {
-        "peak_memory_bytes" => ("peak memory", |bytes| bytes_in_words(bytes as u64)),
-        "duration_seconds" => ("time", duration),
-        "energy_kwh" => ("energy", energy),
-        "emissions_kg_co2" => ("carbon", emissions),
-        other => (other, number),
+        "peak_memory_bytes" => ("peak memory", Box::new(|bytes| bytes_in_words(bytes as u64))),
+        "duration_seconds" => ("time", Box::new(duration)),
+        "energy_kwh" => ("energy", Box::new(move |kwh| energy_unit(most).text(kwh))),
+        "emissions_kg_co2" => ("carbon", Box::new(move |kg| format!("{} CO2e", mass_unit(most).text(kg)))),
+        other => (other, Box::new(number)),
     }
 }

@@ -15,7 +15,7 @@ use crate::{comparison, failure::Failure, output::Paint, session::Session};
 /// Arguments of `runs show`.
 #[derive(Args, Debug)]
 pub struct Show {
-    /// Id of the run
+    /// The run: its id, its name or the beginning of one
     run: String,
 }
 
@@ -40,6 +40,10 @@ fn page(response: &ShowRunResponse, paint: Paint) -> String {
     lines.extend(
         manifest.stages.iter().map(|stage| format!("  stage {}     {}", stage.stage, in_words(stage))),
     );
+    lines.extend(manifest.changed_inputs.iter().map(|input| {
+        let day = input.accepted_at.strftime("%Y-%m-%d %H:%M:%S UTC");
+        paint.bad(format!("  changed     {} (accepted {day})", input.path.display()))
+    }));
     lines.extend(manifest.problem.iter().map(|problem| paint.bad(format!("  problem     {problem}"))));
     lines.extend(section("settings that are not defaults", paint, settings(manifest)));
     lines.extend(response.plan_accuracy.iter().flat_map(|accuracy| how_far_off(accuracy, paint)));

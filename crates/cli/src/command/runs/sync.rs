@@ -11,7 +11,7 @@ type SyncReport = greentune_workbench::SyncReport;
 /// Arguments of `runs sync`.
 #[derive(Args, Debug)]
 pub struct Sync {
-    /// Id of the run
+    /// The run: its id, its name or the beginning of one
     run: String,
 }
 

@@ -73,7 +73,7 @@ const LIMITS: &[(&str, Limit)] = &[
     ("vision.model", OneOf(VISION_MODELS)),
     ("vision.image_size", Range(Included(8.0), Included(1024.0))),
     ("vision.epochs", AT_LEAST_1),
-    ("vision.batch_size", AT_LEAST_1),
+    ("vision.batch_size", Range(Included(2.0), Unbounded)),
     ("vision.learning_rate", POSITIVE),
     ("vision.momentum", SHARE_BELOW_1),
     ("vision.weight_decay", NOT_NEGATIVE),

@@ -5,6 +5,15 @@ use std::path::{Component, Path, PathBuf};
 use super::{Layers, Source, reading::Reading};
 use crate::{Problem, ProblemKind, settings::Settings};
 
+/// Settings that are paths.
+const PATHS: [&str; 4] =
+    ["base_model.local_path", "vision.pretrained", "carbon.calibration_file", "carbon.equivalences_file"];
+
+/// Whether the setting `key` is a path.
+pub fn is_path(key: &str) -> bool {
+    PATHS.contains(&key)
+}
+
 /// Makes the paths in `settings` start from the home folder or the project's.
 pub(super) fn absolute(settings: &mut Settings, layers: &Layers, reading: &Reading) -> Result<(), Problem> {
     let Settings { base_model, carbon, .. } = settings;

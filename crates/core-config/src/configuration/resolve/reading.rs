@@ -69,6 +69,8 @@ impl Reading {
             let key = join(section, name);
             match value {
                 Value::Object(inner) if is_section(&key) => self.overrides(&key, inner),
+                // Models write numbers and flags as text; a shell knows nothing else.
+                Value::String(text) => self.text(&key, text, Source::RunOverride),
                 _ => self.value(&key, Ok(value.clone()), Source::RunOverride),
             }
         }

@@ -52,10 +52,10 @@ fn warms_up_in_time(warmup_steps: u64, iterations: u64) -> bool {
     warmup_steps == 0 || warmup_steps < iterations
 }
 
-/// Lowers default warm-ups that do not fit into a stage to half of the stage's steps. Returns the keys that were
-/// lowered.
+/// Lowers default warm-ups to a tenth of a stage's steps, as they are of the default number of steps. Returns the keys
+/// that were lowered.
 ///
-/// A user who sets fewer steps than the default warm-up has made no mistake.
+/// A user who sets few steps means to learn in them; a warm-up of the usual length would take most of them.
 pub(super) fn lower_defaults(settings: &mut Settings, reading: &Reading) -> Vec<String> {
     let mut lowered = Vec::new();
     let training = &mut settings.training;
@@ -65,8 +65,9 @@ pub(super) fn lower_defaults(settings: &mut Settings, reading: &Reading) -> Vec<
     ];
     for (key, warmup_steps, iterations) in stages {
         let is_default = !reading.values.contains_key(key) && !reading.rejected.contains(key);
-        if is_default && !warms_up_in_time(*warmup_steps, iterations) {
-            *warmup_steps = iterations / 2;
+        let tenth = iterations / 10;
+        if is_default && *warmup_steps > tenth {
+            *warmup_steps = tenth;
             lowered.push(key.to_owned());
         }
     }

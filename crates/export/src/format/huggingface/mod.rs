@@ -8,8 +8,8 @@ use crate::{
     content::{self, PlannedFile, copy, existing_copies, merged_weights},
     error::ExportError,
     request::ExportRequest,
-    weights::INDEX_FILE,
 };
+use greentune_model_folder::INDEX_FILE;
 
 /// What a complete folder also has; the licence's terms travel with the weights.
 const FURTHER_FILES: &[&str] = &["generation_config.json", "LICENSE", "LICENSE.md", "LICENSE.txt", "NOTICE"];
@@ -21,7 +21,7 @@ impl Format for Huggingface {
     fn plan<'a>(&self, source: Source<'a>) -> Result<Vec<PlannedFile<'a>>, ExportError> {
         let Source { request, base, adapters } = source;
         if !request.merge {
-            let mut files = folder::adapters(source);
+            let mut files = folder::adapters(source)?;
             files.extend(model_card(request));
             return Ok(files);
         }

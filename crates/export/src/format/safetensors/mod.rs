@@ -7,8 +7,8 @@ use crate::{
     content::{PlannedFile, merged_weights},
     error::ExportError,
     request::ExportRequest,
-    weights::{SINGLE_FILE, Tensor},
 };
+use greentune_model_folder::{SINGLE_FILE, Tensor};
 
 /// The format `safetensors`.
 pub(super) struct Safetensors;
@@ -16,7 +16,7 @@ pub(super) struct Safetensors;
 impl Format for Safetensors {
     fn plan<'a>(&self, source: Source<'a>) -> Result<Vec<PlannedFile<'a>>, ExportError> {
         if !source.request.merge {
-            return Ok(folder::adapters(source));
+            return folder::adapters(source);
         }
         let mut files = folder::configuration(source)?;
         let of_shards = source.base.files()?.into_iter();

@@ -3,8 +3,10 @@
 use std::time::{Duration, Instant};
 
 use burn::tensor::backend::AutodiffBackend;
-use greentune_carbon::{Meter, MeterConfig, Surroundings};
-use greentune_core_config::{emissions::EmissionsProvenance, manifest::RunManifest, task::PlanMeasurement};
+use greentune_carbon::{Meter, MeterConfig, MeterEnvironment};
+use greentune_core_config::{
+    emissions::EmissionsProvenance, manifest::RunManifest, quantities, task::PlanMeasurement,
+};
 
 use super::work::{StageWork, tokens_of};
 use crate::{
@@ -52,11 +54,11 @@ where
     let power = meter.map(|meter| {
         let basis = meter.so_far().basis;
         let (record, provenance) = meter.finish();
-        (record.energy_consumed * 3.6e6 / record.duration, basis, uncertainty(&provenance))
+        (record.energy_consumed * 3.6e6 / record.duration, basis, factors(&provenance))
     });
-    let (power_w, power_basis, power_uncertainty) = match power {
-        Some((watts, basis, uncertainty)) => (Some(watts), basis.to_string(), uncertainty),
-        None => (None, String::new(), 0.0),
+    let (power_w, power_basis, power_factors) = match power {
+        Some((watts, basis, factors)) => (Some(watts), basis.to_string(), Some(factors)),
+        None => (None, String::new(), None),
     };
     Ok(PlanMeasurement {
         loading_seconds,
@@ -65,7 +67,8 @@ where
         generation_tokens_per_second,
         power_w,
         power_basis,
-        power_uncertainty,
+        power_uncertainty: power_factors.map_or(0.0, |[low, high]| (1.0 - low).max(high - 1.0)),
+        power_factors,
     })
 }
 
@@ -143,14 +146,14 @@ fn start_meter(manifest: &RunManifest) -> Option<Meter> {
     let config = MeterConfig {
         experiment_id: String::from("plan"),
         interval: Duration::from_millis(500),
-        ..MeterConfig::of(carbon, &Surroundings::default(), project, run_id).ok()?
+        ..MeterConfig::of(carbon, &MeterEnvironment::default(), project, run_id).ok()?
     };
     if carbon.enabled { Meter::start(config).ok() } else { None }
 }
 
-/// Half-width of the interval of all components together, as a fraction of their energy.
-fn uncertainty(provenance: &EmissionsProvenance) -> f64 {
-    let energy: f64 = provenance.components.iter().map(|part| part.energy_kwh).sum();
-    let half: f64 = provenance.components.iter().map(|part| part.energy_kwh * part.uncertainty).sum();
-    if energy > 0.0 { half / energy } else { 0.0 }
+/// Ends of the interval of all components together, as factors of their energy.
+fn factors(provenance: &EmissionsProvenance) -> [f64; 2] {
+    let energy = quantities::sum(provenance.components.iter().map(|part| part.energy_kwh));
+    let [low, high] = provenance.energy_interval_kwh();
+    if energy > 0.0 { [low / energy, high / energy] } else { [1.0, 1.0] }
 }

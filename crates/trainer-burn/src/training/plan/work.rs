@@ -12,6 +12,7 @@ use greentune_text_data::{Encoder, Example};
 use crate::{
     error::TrainError,
     evaluate,
+    stage::learning::{PROBED_RECORDS, probes},
     training::{
         feed::{Chosen, Feed},
         stage_data::StageData,
@@ -152,6 +153,9 @@ impl StageWork {
         let plan = &mut self.plan;
         plan.evaluation_tokens += times * tokens_of(&followed);
         plan.evaluation_records = times * followed.len() as u64;
+        let (probes, probed) = (probes(steps), &followed[..followed.len().min(PROBED_RECORDS)]);
+        plan.evaluation_tokens += probes * tokens_of(probed);
+        plan.evaluation_records += probes * probed.len() as u64;
         for (index, dataset) in self.data.validations().enumerate() {
             // Base and every stage so far on the stage's own records, this stage alone on earlier ones.
             let models = if index == 0 { 1 + u64::from(plan.stage) } else { 1 };

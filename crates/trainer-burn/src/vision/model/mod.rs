@@ -41,7 +41,7 @@ pub struct Shape {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Architecture {
     /// Three convolutions and a linear layer.
-    SimpleCnn,
+    SimpleCnn(simplecnn::Form),
     /// ResNet (He et al. 2016, arXiv:1512.03385).
     ResNet(resnet::Depth),
     /// EfficientNet (Tan & Le 2019, arXiv:1905.11946).
@@ -84,7 +84,7 @@ impl Architecture {
     /// The network of this name, one of [`greentune_core_config::settings::VISION_MODELS`].
     pub fn named(name: &str) -> Option<Self> {
         Some(match name {
-            "simplecnn" => Self::SimpleCnn,
+            "simplecnn" => Self::SIMPLE_CNN,
             "resnet18" => Self::ResNet(resnet::Depth::R18),
             "resnet34" => Self::ResNet(resnet::Depth::R34),
             "resnet50" => Self::ResNet(resnet::Depth::R50),
@@ -99,10 +99,33 @@ impl Architecture {
         })
     }
 
+    /// The network of this name as it was drawn in `revision`, from 1. Only `simplecnn` has changed: its first revision
+    /// is [`Architecture::SIMPLE_CNN_OF_THE_MEAN`].
+    pub fn of_revision(name: &str, revision: u32) -> Option<Self> {
+        match (name, revision) {
+            ("simplecnn", 1) => Some(Self::SIMPLE_CNN_OF_THE_MEAN),
+            _ => Self::named(name),
+        }
+    }
+
+    /// `simplecnn` as it is trained today.
+    pub const SIMPLE_CNN: Self = Self::SimpleCnn(simplecnn::Form::Cells);
+
+    /// `simplecnn` as versions before 0.2 trained it: without norms, its last layer on the mean of all pixels.
+    pub const SIMPLE_CNN_OF_THE_MEAN: Self = Self::SimpleCnn(simplecnn::Form::Mean);
+
+    /// The revision in which [`Architecture::of_revision`] draws it.
+    pub const fn revision(self) -> u32 {
+        match self {
+            Self::SimpleCnn(simplecnn::Form::Cells) => 2,
+            _ => 1,
+        }
+    }
+
     /// Least side of its images.
     const fn least_image_size(self) -> usize {
         match self {
-            Self::SimpleCnn => 4,
+            Self::SimpleCnn(_) => 4,
             Self::ResNet(_) | Self::EfficientNet(_) => 1,
             Self::ViT(_) => 8,
         }
@@ -111,7 +134,7 @@ impl Architecture {
     /// Name of the last layer, whose size is the number of classes.
     pub const fn head(self) -> &'static str {
         match self {
-            Self::SimpleCnn | Self::ResNet(_) => "fc",
+            Self::SimpleCnn(_) | Self::ResNet(_) => "fc",
             Self::EfficientNet(_) => "classifier.1",
             Self::ViT(_) => "head",
         }
@@ -128,7 +151,7 @@ impl Shape {
     pub fn tensors(self) -> Vec<TensorSpec> {
         let mut list = TensorList::default();
         match self.architecture {
-            Architecture::SimpleCnn => simplecnn::list(self, &mut list),
+            Architecture::SimpleCnn(form) => simplecnn::list(form, self, &mut list),
             Architecture::ResNet(depth) => resnet::list(depth, self, &mut list),
             Architecture::EfficientNet(scale) => efficientnet::list(scale, self, &mut list),
             Architecture::ViT(width) => vit::list(width, self, &mut list),
@@ -310,7 +333,7 @@ impl<B: ImageOps> Network<B> {
         let pass = Pass::new(&self.weights, &self.moments, mode);
         let image = Image { rows: images, grid: Grid { images: count, height: side, width: side } };
         let logits = match self.shape.architecture {
-            Architecture::SimpleCnn => simplecnn::forward(&pass, image),
+            Architecture::SimpleCnn(form) => simplecnn::forward(form, &pass, image),
             Architecture::ResNet(depth) => resnet::forward(depth, &pass, image),
             Architecture::EfficientNet(scale) => efficientnet::forward(scale, &pass, image),
             Architecture::ViT(width) => vit::forward(width, &pass, image),

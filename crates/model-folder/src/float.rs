@@ -5,15 +5,18 @@ use safetensors::Dtype;
 
 /// A type of weights that can be merged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FloatType {
+pub enum FloatType {
+    /// IEEE binary32.
     F32,
+    /// IEEE binary16.
     F16,
+    /// The upper half of a binary32.
     Bf16,
 }
 
 impl FloatType {
     /// The float type for a safetensors type; `None` for integers, packed and wider types.
-    pub(crate) fn of(dtype: Dtype) -> Option<Self> {
+    pub fn of(dtype: Dtype) -> Option<Self> {
         match dtype {
             Dtype::F32 => Some(Self::F32),
             Dtype::F16 => Some(Self::F16),
@@ -23,7 +26,7 @@ impl FloatType {
     }
 
     /// Bytes per element.
-    pub(crate) const fn size(self) -> usize {
+    pub const fn size(self) -> usize {
         match self {
             Self::F32 => 4,
             Self::F16 | Self::Bf16 => 2,
@@ -31,7 +34,7 @@ impl FloatType {
     }
 
     /// Unit roundoff: rounding to nearest changes a normal value by at most this share of it.
-    pub(crate) const fn unit_roundoff(self) -> f64 {
+    pub const fn unit_roundoff(self) -> f64 {
         match self {
             Self::F32 => 1.0 / (1u64 << 24) as f64,
             Self::F16 => 1.0 / (1u64 << 11) as f64,
@@ -40,7 +43,7 @@ impl FloatType {
     }
 
     /// Half the distance between subnormal values: the most that rounding changes a value near zero.
-    pub(crate) fn subnormal_roundoff(self) -> f64 {
+    pub fn subnormal_roundoff(self) -> f64 {
         match self {
             Self::F32 => 2f64.powi(-150),
             Self::F16 => 2f64.powi(-25),
@@ -49,7 +52,7 @@ impl FloatType {
     }
 
     /// Little-endian `bytes` as f32, exactly.
-    pub(crate) fn decode(self, bytes: &[u8], values: &mut [f32]) {
+    pub fn decode(self, bytes: &[u8], values: &mut [f32]) {
         match self {
             Self::F32 => decode_each(bytes, values, f32::from_le_bytes),
             Self::F16 => decode_each(bytes, values, |b| f16::from_le_bytes(b).to_f32()),
@@ -58,7 +61,7 @@ impl FloatType {
     }
 
     /// `values` rounded to nearest, ties to even, as little-endian `bytes`.
-    pub(crate) fn encode(self, values: &[f32], bytes: &mut [u8]) {
+    pub fn encode(self, values: &[f32], bytes: &mut [u8]) {
         match self {
             Self::F32 => encode_each(values, bytes, f32::to_le_bytes),
             Self::F16 => encode_each(values, bytes, |v| f16::from_f32(v).to_le_bytes()),

@@ -7,30 +7,36 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
+use greentune_core_config::model::TensorShape;
 use safetensors::{
     Dtype,
     tensor::{Metadata, TensorInfo},
 };
 use serde::Deserialize;
 
-use crate::{error::ExportError, float::FloatType};
+use crate::{error::ModelFolderError, float::FloatType};
 
 /// Single weights of a model folder.
-pub(crate) const SINGLE_FILE: &str = "model.safetensors";
+pub const SINGLE_FILE: &str = "model.safetensors";
 /// Index of sharded weights in a model folder.
-pub(crate) const INDEX_FILE: &str = "model.safetensors.index.json";
+pub const INDEX_FILE: &str = "model.safetensors.index.json";
 /// Bytes that are copied or compared at once.
 const CHUNK_BYTES: u64 = 8 << 20;
 /// The limit of the safetensors library; a longer header is garbage read as a length.
 const HEADER_LIMIT_BYTES: u64 = 100_000_000;
 
 /// The weights of a model folder: one file, or shards under an index.
-pub(crate) struct ModelWeights {
+#[derive(Debug)]
+pub struct ModelWeights {
     folder: PathBuf,
     files: Vec<WeightsFile>,
     index: Option<PathBuf>,
+    ignored_index: Option<PathBuf>,
     file_of: BTreeMap<String, usize>,
 }
+
+const HEAD: &str = "lm_head.weight";
+const EMBEDDING: &str = "model.embed_tokens.weight";
 
 #[derive(Deserialize)]
 struct Index {
@@ -39,24 +45,32 @@ struct Index {
 
 impl ModelWeights {
     /// Opens the weights in `folder` and checks that every file is complete.
-    pub(crate) fn open(folder: &Path) -> Result<Self, ExportError> {
+    pub fn open(folder: &Path) -> Result<Self, ModelFolderError> {
         if !folder.is_dir() {
-            return Err(ExportError::FolderMissing { what: "base model", path: folder.into() });
+            return Err(ModelFolderError::FolderMissing { path: folder.into() });
         }
         let (single, index) = (folder.join(SINGLE_FILE), folder.join(INDEX_FILE));
         if single.is_file() {
             let file = WeightsFile::open(&single)?;
             let file_of = file.names.iter().map(|name| (name.clone(), 0)).collect();
-            Ok(Self { folder: folder.into(), files: vec![file], index: None, file_of })
+            let ignored_index = Some(index).filter(|index| index.is_file());
+            Ok(Self { folder: folder.into(), files: vec![file], index: None, ignored_index, file_of })
         } else if index.is_file() {
             Self::open_sharded(folder, index)
         } else {
-            Err(ExportError::NoWeights { folder: folder.into() })
+            Err(ModelFolderError::NoWeights { folder: folder.into() })
         }
     }
 
-    fn open_sharded(folder: &Path, index: PathBuf) -> Result<Self, ExportError> {
-        let Index { weight_map } = read_json(&index)?;
+    fn open_sharded(folder: &Path, index: PathBuf) -> Result<Self, ModelFolderError> {
+        let Index { weight_map } = read_json(&index).map_err(|error| match error {
+            ModelFolderError::Broken { path: index, reason } => ModelFolderError::Index { index, reason },
+            error => error,
+        })?;
+        if weight_map.is_empty() {
+            let reason = String::from("its weight_map names no tensor");
+            return Err(ModelFolderError::Index { index, reason });
+        }
         let shards: BTreeSet<&String> = weight_map.values().collect();
         let files =
             shards.iter().map(|shard| open_shard(folder, &index, shard)).collect::<Result<Vec<_>, _>>()?;
@@ -67,30 +81,69 @@ impl ModelWeights {
             files[position].tensor(name)?;
             file_of.insert(name.clone(), position);
         }
-        Ok(Self { folder: folder.into(), files, index: Some(index), file_of })
+        // transformers reads all that is in the shards, whatever the index says of it.
+        for (position, file) in files.iter().enumerate() {
+            for name in file.names() {
+                let first = *file_of.entry(name.clone()).or_insert(position);
+                if first != position && !file.tensor(name)?.is_identical_to(&files[first].tensor(name)?)? {
+                    let (one, other) = (files[first].name(), file.name());
+                    let reason = format!("\"{name}\" is in {one} and in {other}, with different values");
+                    return Err(ModelFolderError::Index { index, reason });
+                }
+            }
+        }
+        Ok(Self { folder: folder.into(), files, index: Some(index), ignored_index: None, file_of })
+    }
+
+    /// The index that lies beside the single file and is not read.
+    pub fn ignored_index(&self) -> Option<&Path> {
+        self.ignored_index.as_deref()
+    }
+
+    /// The files that the weights are read from: the index, if they are behind one, and the safetensors.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.index().into_iter().chain(self.files.iter().map(WeightsFile::path))
+    }
+
+    /// The names of all tensors, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.file_of.keys().map(String::as_str)
+    }
+
+    /// Names and shapes of all tensors.
+    pub fn shapes(&self) -> Result<Vec<TensorShape>, ModelFolderError> {
+        self.names().map(|name| Ok((name.to_owned(), self.tensor(name)?.shape().to_vec()))).collect()
+    }
+
+    /// Whether a head that is said to be the embedding is: no other values are stored for it.
+    pub fn head_is_embedding(&self) -> Result<bool, ModelFolderError> {
+        if !(self.contains(HEAD) && self.contains(EMBEDDING)) {
+            return Ok(true);
+        }
+        self.tensor(HEAD)?.has_the_values_of(&self.tensor(EMBEDDING)?)
     }
 
     /// The index file, for sharded weights.
-    pub(crate) fn index(&self) -> Option<&Path> {
+    pub fn index(&self) -> Option<&Path> {
         self.index.as_deref()
     }
 
     /// Whether there is a tensor `name`.
-    pub(crate) fn contains(&self, name: &str) -> bool {
+    pub fn contains(&self, name: &str) -> bool {
         self.file_of.contains_key(name)
     }
 
     /// The tensor `name`.
-    pub(crate) fn tensor(&self, name: &str) -> Result<Tensor<'_>, ExportError> {
-        let position = self
-            .file_of
-            .get(name)
-            .ok_or_else(|| ExportError::TensorMissing { path: self.folder.clone(), name: name.into() })?;
+    pub fn tensor(&self, name: &str) -> Result<Tensor<'_>, ModelFolderError> {
+        let position = self.file_of.get(name).ok_or_else(|| ModelFolderError::TensorMissing {
+            path: self.folder.clone(),
+            name: name.into(),
+        })?;
         self.files[*position].tensor(name)
     }
 
     /// Every file with the tensors that are read from it, in the order of their offsets.
-    pub(crate) fn files(&self) -> Result<Vec<(String, Vec<Tensor<'_>>)>, ExportError> {
+    pub fn files(&self) -> Result<Vec<(String, Vec<Tensor<'_>>)>, ModelFolderError> {
         let listed = |(position, file): (usize, &'_ WeightsFile)| {
             let names = file.names.iter().filter(|name| self.file_of.get(*name) == Some(&position));
             let tensors = names.map(|name| self.tensor(name)).collect::<Result<Vec<_>, _>>()?;
@@ -100,22 +153,16 @@ impl ModelWeights {
     }
 }
 
-/// Names and shapes of all tensors of the model in `folder`; only headers are read.
-pub fn tensor_shapes(folder: &Path) -> Result<Vec<(String, Vec<usize>)>, ExportError> {
-    let model = ModelWeights::open(folder)?;
-    let tensors = model.files()?.into_iter().flat_map(|(_, tensors)| tensors);
-    Ok(tensors.map(|tensor| (tensor.name.clone(), tensor.shape().to_vec())).collect())
-}
-
-fn open_shard(folder: &Path, index: &Path, shard: &str) -> Result<WeightsFile, ExportError> {
+fn open_shard(folder: &Path, index: &Path, shard: &str) -> Result<WeightsFile, ModelFolderError> {
     let mut components = Path::new(shard).components();
-    if !matches!((components.next(), components.next()), (Some(Component::Normal(_)), None)) {
+    let alone = matches!((components.next(), components.next()), (Some(Component::Normal(_)), None));
+    if !alone || shard.contains('\\') {
         let reason = format!("\"{shard}\" is not the name of a file beside it");
-        return Err(ExportError::Broken { path: index.into(), reason });
+        return Err(ModelFolderError::Index { index: index.into(), reason });
     }
     WeightsFile::open(&folder.join(shard)).map_err(|error| match error {
-        ExportError::FileMissing { .. } => {
-            ExportError::ShardMissing { index: index.into(), shard: shard.to_owned() }
+        ModelFolderError::FileMissing { .. } => {
+            ModelFolderError::ShardMissing { index: index.into(), shard: shard.to_owned() }
         }
         error => error,
     })
@@ -123,7 +170,7 @@ fn open_shard(folder: &Path, index: &Path, shard: &str) -> Result<WeightsFile, E
 
 /// One safetensors file, open for reading.
 #[derive(Debug)]
-pub(crate) struct WeightsFile {
+pub struct WeightsFile {
     path: PathBuf,
     file: File,
     header: Metadata,
@@ -133,20 +180,20 @@ pub(crate) struct WeightsFile {
 
 impl WeightsFile {
     /// Opens `path`, reads its header and checks that the file is as long as the header says.
-    pub(crate) fn open(path: &Path) -> Result<Self, ExportError> {
+    pub fn open(path: &Path) -> Result<Self, ModelFolderError> {
         let file = File::open(path).map_err(|source| match source.kind() {
-            ErrorKind::NotFound => ExportError::FileMissing { path: path.into() },
-            _ => ExportError::Io { action: "open", path: path.into(), source },
+            ErrorKind::NotFound => ModelFolderError::FileMissing { path: path.into() },
+            _ => ModelFolderError::Io { action: "open", path: path.into(), source },
         })?;
-        let found_bytes = file.metadata().map_err(ExportError::io("read", path))?.len();
+        let found_bytes = file.metadata().map_err(ModelFolderError::io("read", path))?.len();
         let truncated =
-            |expected_bytes| ExportError::Truncated { path: path.into(), expected_bytes, found_bytes };
-        let broken = |reason: String| ExportError::Broken { path: path.into(), reason };
+            |expected_bytes| ModelFolderError::Truncated { path: path.into(), expected_bytes, found_bytes };
+        let broken = |reason: String| ModelFolderError::Broken { path: path.into(), reason };
         if found_bytes < 8 {
             return Err(truncated(8));
         }
         let mut length = [0; 8];
-        read_exact_at(&file, &mut length, 0).map_err(ExportError::io("read", path))?;
+        read_exact_at(&file, &mut length, 0).map_err(ModelFolderError::io("read", path))?;
         let length = u64::from_le_bytes(length);
         if length > HEADER_LIMIT_BYTES {
             return Err(broken(format!("its header would be {length} bytes long")));
@@ -155,7 +202,7 @@ impl WeightsFile {
             return Err(truncated(8 + length));
         }
         let mut header = vec![0; length as usize];
-        read_exact_at(&file, &mut header, 8).map_err(ExportError::io("read", path))?;
+        read_exact_at(&file, &mut header, 8).map_err(ModelFolderError::io("read", path))?;
         let header: Metadata =
             serde_json::from_slice(&header).map_err(|error| broken(format!("its header: {error}")))?;
         let expected_bytes = 8 + length + header.data_len() as u64;
@@ -170,20 +217,20 @@ impl WeightsFile {
     }
 
     /// Where it is.
-    pub(crate) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// The names of its tensors, in the order of their offsets.
-    pub(crate) fn names(&self) -> &[String] {
+    pub fn names(&self) -> &[String] {
         &self.names
     }
 
     /// The tensor `name`.
-    pub(crate) fn tensor(&self, name: &str) -> Result<Tensor<'_>, ExportError> {
+    pub fn tensor(&self, name: &str) -> Result<Tensor<'_>, ModelFolderError> {
         match self.header.info(name) {
             Some(info) => Ok(Tensor { name: name.to_owned(), file: self, info }),
-            None => Err(ExportError::TensorMissing { path: self.path.clone(), name: name.into() }),
+            None => Err(ModelFolderError::TensorMissing { path: self.path.clone(), name: name.into() }),
         }
     }
 
@@ -194,37 +241,37 @@ impl WeightsFile {
 
 /// A tensor in a file; nothing of it is in memory.
 #[derive(Clone, Debug)]
-pub(crate) struct Tensor<'a> {
+pub struct Tensor<'a> {
     /// Its name.
-    pub(crate) name: String,
+    pub name: String,
     file: &'a WeightsFile,
     info: &'a TensorInfo,
 }
 
 impl Tensor<'_> {
     /// Type of its elements.
-    pub(crate) fn dtype(&self) -> Dtype {
+    pub fn dtype(&self) -> Dtype {
         self.info.dtype
     }
 
     /// Its shape, outermost first.
-    pub(crate) fn shape(&self) -> &[usize] {
+    pub fn shape(&self) -> &[usize] {
         &self.info.shape
     }
 
     /// The file that it is in.
-    pub(crate) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         &self.file.path
     }
 
     /// Its length in bytes.
-    pub(crate) fn byte_len(&self) -> u64 {
+    pub fn byte_len(&self) -> u64 {
         (self.info.data_offsets.1 - self.info.data_offsets.0) as u64
     }
 
     /// Its float type; an error for any other type.
-    pub(crate) fn float_type(&self) -> Result<FloatType, ExportError> {
-        FloatType::of(self.dtype()).ok_or_else(|| ExportError::UnsupportedDtype {
+    pub fn float_type(&self) -> Result<FloatType, ModelFolderError> {
+        FloatType::of(self.dtype()).ok_or_else(|| ModelFolderError::UnsupportedDtype {
             path: self.path().into(),
             name: self.name.clone(),
             dtype: self.dtype().to_string(),
@@ -232,11 +279,11 @@ impl Tensor<'_> {
     }
 
     /// An error unless its shape is `expected`.
-    pub(crate) fn expect_shape(&self, expected: &[usize]) -> Result<(), ExportError> {
+    pub fn expect_shape(&self, expected: &[usize]) -> Result<(), ModelFolderError> {
         if self.shape() == expected {
             return Ok(());
         }
-        Err(ExportError::WrongShape {
+        Err(ModelFolderError::WrongShape {
             path: self.path().into(),
             name: self.name.clone(),
             found: self.shape().to_vec(),
@@ -245,22 +292,22 @@ impl Tensor<'_> {
     }
 
     /// Rows and columns; an error unless it is a matrix.
-    pub(crate) fn matrix_shape(&self) -> Result<[usize; 2], ExportError> {
-        <[usize; 2]>::try_from(self.shape()).map_err(|_| ExportError::Broken {
+    pub fn matrix_shape(&self) -> Result<[usize; 2], ModelFolderError> {
+        <[usize; 2]>::try_from(self.shape()).map_err(|_| ModelFolderError::Broken {
             path: self.path().into(),
             reason: format!("\"{}\" has the shape {:?} where a matrix is needed", self.name, self.shape()),
         })
     }
 
     /// All its bytes.
-    pub(crate) fn read(&self) -> Result<Vec<u8>, ExportError> {
+    pub fn read(&self) -> Result<Vec<u8>, ModelFolderError> {
         let mut bytes = vec![0; self.byte_len() as usize];
         self.read_at(0, &mut bytes)?;
         Ok(bytes)
     }
 
     /// All its elements as f32.
-    pub(crate) fn read_f32(&self) -> Result<Vec<f32>, ExportError> {
+    pub fn read_f32(&self) -> Result<Vec<f32>, ModelFolderError> {
         let float = self.float_type()?;
         let bytes = self.read()?;
         let mut values = vec![0.0; bytes.len() / float.size()];
@@ -269,16 +316,16 @@ impl Tensor<'_> {
     }
 
     /// Fills `bytes` from `offset` within the tensor.
-    pub(crate) fn read_at(&self, offset: u64, bytes: &mut [u8]) -> Result<(), ExportError> {
+    pub fn read_at(&self, offset: u64, bytes: &mut [u8]) -> Result<(), ModelFolderError> {
         let start = self.file.data_start + self.info.data_offsets.0 as u64 + offset;
-        read_exact_at(&self.file.file, bytes, start).map_err(ExportError::io("read", self.path()))
+        read_exact_at(&self.file.file, bytes, start).map_err(ModelFolderError::io("read", self.path()))
     }
 
     /// Hands its bytes to `sink`, a few megabytes at a time.
-    pub(crate) fn stream(
+    pub fn stream<E: From<ModelFolderError>>(
         &self,
-        mut sink: impl FnMut(&[u8]) -> Result<(), ExportError>,
-    ) -> Result<(), ExportError> {
+        mut sink: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut buffer = vec![0; self.byte_len().min(CHUNK_BYTES) as usize];
         for offset in (0..self.byte_len()).step_by(CHUNK_BYTES as usize) {
             let bytes = &mut buffer[..(self.byte_len() - offset).min(CHUNK_BYTES) as usize];
@@ -289,13 +336,13 @@ impl Tensor<'_> {
     }
 
     /// Whether type, shape and every byte equal those of `other`.
-    pub(crate) fn is_identical_to(&self, other: &Tensor<'_>) -> Result<bool, ExportError> {
+    pub fn is_identical_to(&self, other: &Tensor<'_>) -> Result<bool, ModelFolderError> {
         if self.dtype() != other.dtype() || self.shape() != other.shape() {
             return Ok(false);
         }
         let (mut offset, mut same) = (0, true);
         let mut theirs = Vec::new();
-        self.stream(|ours| {
+        self.stream::<ModelFolderError>(|ours| {
             theirs.resize(ours.len(), 0);
             other.read_at(offset, &mut theirs)?;
             same &= ours == theirs;
@@ -303,6 +350,15 @@ impl Tensor<'_> {
             Ok(())
         })?;
         Ok(same)
+    }
+
+    /// Whether shape and every value equal those of `other`, whatever types they are stored in.
+    pub fn has_the_values_of(&self, other: &Tensor<'_>) -> Result<bool, ModelFolderError> {
+        if self.dtype() == other.dtype() || self.shape() != other.shape() {
+            return self.is_identical_to(other);
+        }
+        let (ours, theirs) = (self.read_f32()?, other.read_f32()?);
+        Ok(ours.iter().zip(&theirs).all(|(ours, theirs)| ours.to_bits() == theirs.to_bits()))
     }
 }
 
@@ -327,19 +383,19 @@ fn read_exact_at(file: &File, mut bytes: &mut [u8], mut offset: u64) -> io::Resu
 }
 
 /// Reads a JSON file; errors name it.
-pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, ExportError> {
+pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, ModelFolderError> {
     let bytes = std::fs::read(path).map_err(|source| match source.kind() {
-        ErrorKind::NotFound => ExportError::FileMissing { path: path.into() },
-        _ => ExportError::Io { action: "read", path: path.into(), source },
+        ErrorKind::NotFound => ModelFolderError::FileMissing { path: path.into() },
+        _ => ModelFolderError::Io { action: "read", path: path.into(), source },
     })?;
     serde_json::from_slice(&bytes)
-        .map_err(|error| ExportError::Broken { path: path.into(), reason: error.to_string() })
+        .map_err(|error| ModelFolderError::Broken { path: path.into(), reason: error.to_string() })
 }
 
 /// The bytes before the tensors of a safetensors file: the header's length and the header.
 ///
 /// Tensors follow each other in the given order without gaps; the header is padded so that they start aligned.
-pub(crate) fn encode_header<'a>(
+pub fn encode_header<'a>(
     tensors: impl IntoIterator<Item = (&'a str, Dtype, &'a [usize])>,
 ) -> Result<Vec<u8>, String> {
     let mut offset = 0usize;
