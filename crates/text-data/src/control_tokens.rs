@@ -35,9 +35,9 @@ impl ControlTokens {
                 by_first_byte.entry(first).or_default().push(token);
             }
         }
-        by_first_byte
-            .values_mut()
-            .for_each(|tokens| tokens.sort_by_key(|token| std::cmp::Reverse(token.len())));
+        for tokens in by_first_byte.values_mut() {
+            tokens.sort_by_key(|token| std::cmp::Reverse(token.len()));
+        }
         Self { by_first_byte }
     }
 

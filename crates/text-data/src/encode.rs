@@ -301,7 +301,7 @@ mod tests {
         for model in [TestModel::with_chat_template(CHAT_TEMPLATE), TestModel::new()] {
             let encoder = encoder(&model, &Settings::default());
             let example = encoder.encode(&talk(&["one", "two", "three", "four"])).unwrap().unwrap();
-            let decode = |range: &std::ops::Range<usize>| {
+            let decode = |range: &Range<usize>| {
                 encoder.tokenizer().decode(&example.tokens[range.clone()], true).unwrap()
             };
             assert_eq!(example.labels.iter().map(decode).collect::<Vec<_>>(), ["two<|end|>", "four<|end|>"]);

@@ -14,7 +14,7 @@ use std::{error::Error as _, ops::Range};
 
 use greentune_core_config::Location;
 use jiff::Timestamp;
-use minijinja::{Environment, Error, UndefinedBehavior, Value, context, syntax::SyntaxConfig};
+use minijinja::{Environment, Error, UndefinedBehavior, context, syntax::SyntaxConfig};
 
 use self::{
     chat::{Chat, Raised},
@@ -252,7 +252,9 @@ impl PromptTemplate {
         };
         let Written { text, mut answers, unlearnt } = written.map_err(|refusal| self.refused(refusal))?;
         if found > 0 {
-            answers.iter_mut().for_each(|answer| answer.said = super::control_tokens::unmarked(&answer.said));
+            for answer in &mut answers {
+                answer.said = super::control_tokens::unmarked(&answer.said);
+            }
         }
         Ok(Rendered {
             text,
@@ -377,6 +379,13 @@ fn environment(syntax: SyntaxConfig) -> Environment<'static> {
     minijinja_contrib::add_to_environment(&mut environment);
     environment.set_unknown_method_callback(python::method);
     environment.add_test("sequence", python::is_sequence);
+    environment.add_test("iterable", python::is_iterable);
+    environment.add_filter("length", python::length);
+    environment.add_filter("count", python::length);
+    environment.add_filter("int", python::int);
+    environment.add_filter("float", python::float);
+    environment.add_filter("replace", python::replace);
+    environment.add_filter("dictsort", python::dict_sort);
     environment.add_filter("wordcount", python::word_count);
     environment.add_filter("center", python::center);
     environment

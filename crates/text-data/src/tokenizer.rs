@@ -356,12 +356,12 @@ mod tests {
         let prefix = |tokenizer: &Tokenizer, text: &str| {
             tokenizer.prefix_of(&tokenizer.encode_whole(text, false).unwrap().ids).to_vec()
         };
-        assert_eq!(prefix(&model.tokenizer(), "a"), []);
+        assert!(prefix(&model.tokenizer(), "a").is_empty());
         model.add_bos();
         let tokenizer = model.tokenizer();
         let bos = tokenizer.encode("<|begin|>").unwrap();
         assert_eq!(prefix(&tokenizer, "a"), bos);
-        assert_eq!(prefix(&tokenizer, "<|begin|>a"), []);
+        assert!(prefix(&tokenizer, "<|begin|>a").is_empty());
         assert!(!tokenizer.encode("a").unwrap().starts_with(&bos));
     }
 

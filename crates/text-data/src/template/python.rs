@@ -29,6 +29,79 @@ pub(super) fn is_sequence(value: &Value) -> bool {
         || matches!(value.kind(), ValueKind::Seq | ValueKind::Map | ValueKind::String | ValueKind::Bytes)
 }
 
+/// Jinja2's test `iterable`.
+pub(super) fn is_iterable(value: &Value) -> bool {
+    !value.is_none() && value.try_iter().is_ok()
+}
+
+/// Jinja2's filter `length`: what is undefined has none.
+pub(super) fn length(value: &Value) -> Result<usize, Error> {
+    if value.is_undefined() {
+        return Ok(0);
+    }
+    let no_length = || format!("a value of the kind {} has no length", value.kind());
+    value.len().ok_or_else(|| Error::new(ErrorKind::InvalidOperation, no_length()))
+}
+
+/// Jinja2's filter `int`: `default` for what is no number.
+#[allow(clippy::needless_pass_by_value)] // a filter's named arguments come by value
+pub(super) fn int(value: &Value, default: Option<Value>, options: Kwargs) -> Result<Value, Error> {
+    let default = default.or(options.get("default")?).unwrap_or_else(|| Value::from(0));
+    let base = options.get::<Option<u32>>("base")?.unwrap_or(10);
+    options.assert_all_used()?;
+    let number = match value.as_str().map(str::trim) {
+        Some(text) => match i128::from_str_radix(text, base.clamp(2, 36)) {
+            Ok(number) => return Ok(Value::from(number)),
+            Err(_) => text.parse::<f64>().ok(),
+        },
+        None if value.is_integer() => return Ok(value.clone()),
+        None => f64::try_from(value.clone()).ok(),
+    };
+    Ok(number.filter(|number| number.is_finite()).map_or(default, |number| Value::from(number as i64)))
+}
+
+/// Jinja2's filter `float`: `default` for what is no number.
+pub(super) fn float(value: &Value, default: Option<Value>) -> Value {
+    let number = match value.as_str() {
+        Some(text) => text.trim().parse().ok(),
+        None => f64::try_from(value.clone()).ok(),
+    };
+    number.map_or_else(|| default.unwrap_or_else(|| Value::from(0.0)), Value::from)
+}
+
+/// Jinja2's filter `replace`: all, or the first `count`.
+pub(super) fn replace(text: &Value, old: &str, new: &str, count: Option<usize>) -> String {
+    let text = text.to_string();
+    count.map_or_else(|| text.replace(old, new), |count| text.replacen(old, new, count))
+}
+
+/// Jinja2's filter `dictsort(case_sensitive=False, by='key', reverse=False)`.
+#[allow(clippy::needless_pass_by_value)] // a filter's named arguments come by value
+pub(super) fn dict_sort(
+    map: &Value,
+    case_sensitive: Option<bool>,
+    by: Option<String>,
+    reverse: Option<bool>,
+    options: Kwargs,
+) -> Result<Value, Error> {
+    let case_sensitive = case_sensitive.or(options.get("case_sensitive")?).unwrap_or(false);
+    let by = by.or(options.get("by")?).unwrap_or_else(|| "key".to_owned());
+    let reverse = reverse.or(options.get("reverse")?).unwrap_or(false);
+    options.assert_all_used()?;
+    let mut pairs = Vec::new();
+    for key in map.try_iter()? {
+        let value = map.get_item(&key)?;
+        let sorted_by = if by == "value" { &value } else { &key };
+        let sorted_by = match sorted_by.as_str() {
+            Some(text) if !case_sensitive => Value::from(text.to_lowercase()),
+            _ => sorted_by.clone(),
+        };
+        pairs.push((sorted_by, Value::from(Tuple::from([key, value]))));
+    }
+    pairs.sort_by(|(one, _), (other, _)| if reverse { other.cmp(one) } else { one.cmp(other) });
+    Ok(pairs.into_iter().map(|(_, pair)| pair).collect())
+}
+
 /// Jinja2's filter `wordcount`.
 pub(super) fn word_count(text: &str) -> usize {
     text.split_whitespace().count()

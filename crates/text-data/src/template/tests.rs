@@ -48,7 +48,7 @@ fn marked(rendered: &Rendered) -> String {
     for Answer { range, needs_end, .. } in &rendered.answers {
         let end_of_sequence = if *needs_end { "$" } else { "" };
         text += &rendered.text[end..range.start];
-        text += &format!("[{}{end_of_sequence}]", &rendered.text[range.clone()]);
+        text.extend(["[", &rendered.text[range.clone()], end_of_sequence, "]"]);
         end = range.end;
     }
     text
@@ -295,14 +295,14 @@ fn control_tokens_of_contents_are_marked_and_counted_and_an_end_comes_once() {
 }
 
 /// `04-openai-tools`: OpenAI's messages with arguments as JSON in a text.
-fn call(arguments: serde_json::Value) -> Turn {
+fn call(arguments: &serde_json::Value) -> Turn {
     let mut call = Turn::new(Role::Assistant, "");
     let function = serde_json::json!({"name": "get_time", "arguments": arguments});
     call.extras.insert("tool_calls".into(), serde_json::json!([{"id": "c1", "function": function}]));
     call
 }
 
-fn talk_with_call(arguments: serde_json::Value) -> Body {
+fn talk_with_call(arguments: &serde_json::Value) -> Body {
     let tool = Turn::new(Role::Tool, "12:00");
     let (question, answer) = (Turn::new(Role::User, "Time?"), Turn::new(Role::Assistant, "Noon."));
     Body::Conversation(Conversation::new(vec![question, call(arguments), tool, answer]))
@@ -326,8 +326,7 @@ fn calls_of_tools_are_written_in_the_form_that_the_template_wants_and_learnt() {
         "{ {%- for k, v in c.function.arguments.items() %}\"{{ k }}\": {{ v | tojson }}{% endfor -%} }",
     ] {
         for given in [&text, &object] {
-            let rendered =
-                written(&chat(&template(arguments)).unwrap(), &talk_with_call(given.clone())).unwrap();
+            let rendered = written(&chat(&template(arguments)).unwrap(), &talk_with_call(given)).unwrap();
             let text = marked(&rendered).replace("{ \"", "{\"").replace("\" }", "\"}");
             assert_eq!(
                 text,
@@ -342,13 +341,13 @@ fn calls_of_tools_are_written_in_the_form_that_the_template_wants_and_learnt() {
 #[test]
 fn a_template_that_leaves_out_a_call_or_its_answer_is_refused_for_the_record() {
     let without_calls = chat(CHAT_TEMPLATE).unwrap();
-    let error = written(&without_calls, &talk_with_call(serde_json::json!({}))).unwrap_err().to_string();
+    let error = written(&without_calls, &talk_with_call(&serde_json::json!({}))).unwrap_err().to_string();
     assert!(error.contains("does not write the call of the tool `get_time` in turn 2"), "{error}");
     let source = "{% for m in messages %}{% if m.role != 'tool' %}<{{ m.role }}>{{ m.content }}{% for c in m.tool_calls %}\
                   {{ c.function.name }}{% endfor %}{{ eos_token }}{% endif %}{% endfor %}\
                   {% if add_generation_prompt %}<assistant>{% endif %}";
     let error =
-        written(&chat(source).unwrap(), &talk_with_call(serde_json::json!({}))).unwrap_err().to_string();
+        written(&chat(source).unwrap(), &talk_with_call(&serde_json::json!({}))).unwrap_err().to_string();
     assert!(error.contains("does not write what the tool answers in turn 3"), "{error}");
 }
 
