@@ -40,7 +40,11 @@ fn read(name: &str, bytes: &[u8]) -> Result<DatasetInspection, Problem> {
 }
 
 fn lines(records: &[Value]) -> Vec<u8> {
-    records.iter().map(|record| format!("{record}\n")).collect::<String>().into_bytes()
+    records
+        .iter()
+        .flat_map(|record| [record.to_string(), String::from("\n")])
+        .collect::<String>()
+        .into_bytes()
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -78,7 +82,7 @@ fn a_list_of_records_in_every_wrapping_is_read_as_its_lines() {
         ("line.json", list.to_string().into_bytes()),
         ("data.json", json!({"data": records}).to_string().into_bytes()),
         ("pretty-data.json", format!("{:#}", json!({"version": "1", "train": records})).into_bytes()),
-        ("records.jsonl", records.iter().map(|record| format!("{record:#}\n")).collect::<String>().into_bytes()),
+        ("records.jsonl", records.iter().flat_map(|record| [format!("{record:#}"), String::from("\n")]).collect::<String>().into_bytes()),
         ("data.jsonl.gz", gzip(&lines(&records))),
         ("list.json.gz", gzip(list.to_string().as_bytes())),
         ("packed.jsonl", gzip(&lines(&records))),

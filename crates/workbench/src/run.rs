@@ -28,12 +28,11 @@ impl Workbench {
             return self.find_in_index(run_id);
         };
         let project = self.open_project(path)?;
-        let run = match run_in(&project, run_id)? {
-            Some(run) => run,
-            None => {
-                let run_id = named_run(&runs_of(&project), run_id)?.run_id();
-                run_in(&project, &run_id)?.ok_or_else(|| unknown_run(&run_id, &[]))?
-            }
+        let run = if let Some(run) = run_in(&project, run_id)? {
+            run
+        } else {
+            let run_id = named_run(&runs_of(&project), run_id)?.run_id();
+            run_in(&project, &run_id)?.ok_or_else(|| unknown_run(&run_id, &[]))?
         };
         // A project that was copied or moved here makes itself known; without an index it is still found by its path.
         let _ = JobStore::open(self.config()).and_then(|store| store.note(&run));

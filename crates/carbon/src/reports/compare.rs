@@ -80,7 +80,7 @@ pub fn compare(runs: &[RunLayout]) -> Result<EmissionsComparison, CarbonError> {
         Ok(Side { name: run.run_id(), rows: summary::stage_rows(run)?, shared })
     };
     let sides: Result<Vec<_>, CarbonError> = runs.iter().map(side).collect();
-    Ok(compared(sides?))
+    Ok(compared(&sides?))
 }
 
 /// The same of files and folders, each of which is a side; of a single one, the runs in it are.
@@ -112,7 +112,7 @@ pub fn compare_paths(paths: &[PathBuf]) -> Result<EmissionsComparison, CarbonErr
         }
         sides
     };
-    Ok(compared(sides))
+    Ok(compared(&sides))
 }
 
 /// A run, or what stands in its place.
@@ -137,11 +137,11 @@ impl Side {
     }
 }
 
-fn compared(sides: Vec<Side>) -> EmissionsComparison {
+fn compared(sides: &[Side]) -> EmissionsComparison {
     let mut runs: Vec<ComparedRun> = Vec::with_capacity(sides.len());
-    for side in &sides {
+    for side in sides {
         let mut this = compared_run(side);
-        if let (Some(first), [first_side, ..]) = (runs.first(), &sides[..]) {
+        if let (Some(first), [first_side, ..]) = (runs.first(), sides) {
             this.difference = Some(difference(&this, first, side, first_side));
         }
         runs.push(this);

@@ -51,6 +51,7 @@ pub(crate) struct RunRow {
 
 /// Rows, and what is in none of them.
 #[derive(Debug, Default)]
+#[allow(clippy::struct_field_names, reason = "rows are what it is made of")]
 pub(crate) struct Rows {
     pub rows: Vec<RunRow>,
     pub skipped: Vec<SkippedFile>,
@@ -116,7 +117,7 @@ pub(crate) fn of_project(project: &ProjectLayout) -> Result<Rows, CarbonError> {
 
 /// Every emissions file of `folder`, none where it is missing.
 pub(crate) fn of_folder(folder: &Path) -> Result<Rows, CarbonError> {
-    of_files(files_of(folder)?)
+    Ok(of_files(files_of(folder)?))
 }
 
 /// The files among `paths`, whatever their names, and the emissions files of the folders among them, each once.
@@ -131,7 +132,7 @@ pub(crate) fn of_paths(paths: &[PathBuf]) -> Result<Rows, CarbonError> {
     }
     let mut seen = HashSet::new();
     files.retain(|file| seen.insert(fs::canonicalize(file).unwrap_or_else(|_| file.clone())));
-    of_files(files)
+    Ok(of_files(files))
 }
 
 /// Names of the emissions files of `folder` in order, so that sums do not hang on the order of a folder.
@@ -163,7 +164,7 @@ fn set_aside_of(name: &str) -> Option<&str> {
     ((number.is_empty() || is_number(number)) && is_emissions_file(own)).then_some(own)
 }
 
-fn of_files(files: Vec<PathBuf>) -> Result<Rows, CarbonError> {
+fn of_files(files: Vec<PathBuf>) -> Rows {
     let is_aside =
         |file: &PathBuf| file.file_name().is_some_and(|name| set_aside_of(&name.to_string_lossy()).is_some());
     let (aside, files): (Vec<_>, Vec<_>) = files.into_iter().partition(is_aside);
@@ -184,7 +185,7 @@ fn of_files(files: Vec<PathBuf>) -> Result<Rows, CarbonError> {
     }
     all.add_set_aside(&aside);
     overlap::share_machines(&mut all.rows);
-    Ok(all)
+    all
 }
 
 impl Rows {

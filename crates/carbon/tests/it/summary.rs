@@ -194,7 +194,8 @@ fn files_are_summed_up_by_run() {
     let file = folder.path().join("emissions.csv");
     let of = |run: &str, kg| EmissionsRecord { run_id: run.into(), ..row("now", kg, 1.0) };
     codecarbon::write(&file, &[of("a", 0.1), of("b", 0.5)]).unwrap();
-    let summary = summary::summarize_paths(&[file.clone()], &EquivalenceTable::default()).unwrap();
+    let summary =
+        summary::summarize_paths(std::slice::from_ref(&file), &EquivalenceTable::default()).unwrap();
     assert!((summary.summary.total_emissions_kg_co2 - 0.6).abs() < 1e-12);
     assert_eq!(summary.runs.iter().map(|run| run.run_id.as_str()).collect::<Vec<_>>(), ["b", "a"]);
     assert!(summary.caveats.is_empty(), "{:?}", summary.caveats);

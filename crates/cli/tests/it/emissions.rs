@@ -97,7 +97,7 @@ fn tracking(sandbox: &Sandbox) -> Child {
     let mut command = sandbox.command(["emissions", "track", "--", "sleep", "600"]);
     // In a group of its own, so that no terminal is taken to have sent the interrupt.
     let child = command.process_group(0).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while rows(sandbox) == 0 {
         assert!(Instant::now() < deadline, "no row was written");
         sleep(Duration::from_millis(10));

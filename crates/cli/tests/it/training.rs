@@ -479,7 +479,7 @@ fn data_that_cannot_be_trained_on_is_refused_when_the_run_is_made() {
 #[test]
 fn columns_of_other_names_are_offered_read_and_noted() {
     let fixture = Fixture::new(6);
-    let rows: String = (0..40).map(|n| format!("Say {n}.,{n} it is\n")).collect();
+    let rows: String = (0..40).flat_map(|n| [format!("Say {n}.,{n} it is"), String::from("\n")]).collect();
     std::fs::write(fixture.project.join("data/raw/faq.csv"), format!("Question,Answer\n{rows}")).unwrap();
     let refused = ran(&mut fixture.command(&["data", "prepare", "data/raw/faq.csv"]));
     assert_eq!(refused.code, 2, "{refused:?}");

@@ -63,7 +63,7 @@ pub(super) fn of(folder: &Path, root: &Root, warnings: &mut Vec<String>) -> Resu
         one.is_part() && matches!(one.naming, Some(Naming::Exact(_) | Naming::Among(Split::Train)))
     };
     if candidates.iter().any(shows_parts) {
-        return parts(folder, candidates, root, warnings);
+        return parts(folder, &candidates, root, warnings);
     }
     if candidates.iter().filter(|one| one.holds_pictures()).all(|one| one.naming.is_some())
         && candidates.iter().any(|one| one.naming.is_some())
@@ -91,7 +91,7 @@ pub(super) fn of(folder: &Path, root: &Root, warnings: &mut Vec<String>) -> Resu
 /// The parts among `candidates`. A folder with images that is none is refused by name.
 fn parts(
     folder: &Path,
-    candidates: Vec<Candidate>,
+    candidates: &[Candidate],
     root: &Root,
     warnings: &mut Vec<String>,
 ) -> Result<Tree, ImageDataError> {

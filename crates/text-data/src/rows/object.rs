@@ -119,7 +119,7 @@ fn half_pair(text: &str) -> Option<&str> {
         at += found;
         match unit(at) {
             Some(0xd800..=0xdbff) if unit(at + 6).is_some_and(|low| (0xdc00..=0xdfff).contains(&low)) => {
-                at += 12
+                at += 12;
             }
             Some(0xd800..=0xdfff) => return text.get(at..at + 6),
             Some(_) => at += 6,

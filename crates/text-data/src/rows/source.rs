@@ -131,14 +131,14 @@ struct FromUtf16<R> {
 impl<R: BufRead> FromUtf16<R> {
     fn unit(&mut self) -> io::Result<Option<u16>> {
         let mut bytes = [0; 2];
-        for index in 0..2 {
+        for (index, slot) in bytes.iter_mut().enumerate() {
             let Some(byte) = self.inner.fill_buf()?.first().copied() else {
                 if index == 0 {
                     return Ok(None);
                 }
                 return Err(Damage::error("UTF-16", "it ends in the middle of a character"));
             };
-            bytes[index] = byte;
+            *slot = byte;
             self.inner.consume(1);
         }
         Ok(Some(if self.big_endian { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) }))

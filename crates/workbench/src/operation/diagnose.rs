@@ -171,18 +171,14 @@ impl Workbench {
             let project = self.open_project(path)?;
             let settings = self.usable_settings(&project, None)?.settings;
             let root = project.root().display();
-            Ok(match self.base_model_here(&settings)? {
-                Some(model) => {
-                    let (architecture, folder) = (model.architecture, model.folder.display());
-                    (format!("{root} is valid; base model {architecture} at {folder}"), model.notes)
-                }
-                None => {
-                    let id = &settings.base_model.model_id;
-                    let detail =
-                        format!("{root} is valid; base model {id} is downloaded when a run is configured");
-                    (detail, Vec::new())
-                }
-            })
+            let Some(model) = self.base_model_here(&settings)? else {
+                let id = &settings.base_model.model_id;
+                let detail =
+                    format!("{root} is valid; base model {id} is downloaded when a run is configured");
+                return Ok((detail, Vec::new()));
+            };
+            let (architecture, folder) = (model.architecture, model.folder.display());
+            Ok((format!("{root} is valid; base model {architecture} at {folder}"), model.notes))
         };
         match look() {
             Ok((detail, notes)) if notes.is_empty() => Check::ok("project", detail),

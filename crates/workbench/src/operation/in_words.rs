@@ -194,7 +194,7 @@ pub(super) fn get_emissions_summary(response: &EmissionsSummary) -> String {
         0 => counted(total.num_stages as u64, "stage"),
         runs => counted(runs as u64, "run"),
     };
-    let caveats: String = response.caveats.iter().map(|caveat| format!(" {caveat}.")).collect();
+    let caveats: String = response.caveats.iter().flat_map(|caveat| [" ", caveat, "."]).collect();
     format!(
         "{}: {} from {}{range} in {} over {over}, as much as {} miles by car.{caveats}",
         response.run_id,
@@ -215,7 +215,7 @@ pub(super) fn get_aggregate_emissions(response: &AggregateEmissions) -> String {
         skipped => format!(" {} could not be read and are left out.", counted(skipped as u64, "file")),
     };
     let shared: String =
-        response.shared_machines.iter().map(|shared| format!(" {}.", shared.message)).collect();
+        response.shared_machines.iter().flat_map(|shared| [" ", &shared.message, "."]).collect();
     format!(
         "{}: {} from {} over {}.{}{shared}{skipped}",
         counted(response.total_runs as u64, "run"),

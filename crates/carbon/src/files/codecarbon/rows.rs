@@ -127,12 +127,11 @@ impl Groups {
         let now = LastRow { run_id: run_id.clone(), row, line, header, duration };
         // Rows of a run are cumulative. One that is shorter than the row before it is another measurement.
         let goes_on = |last: &LastRow| last.duration.zip(duration).is_none_or(|(last, now)| now >= last);
-        match self.newest.get(&run_id).filter(|at| goes_on(&self.rows[**at])) {
-            Some(at) => self.rows[*at] = now,
-            None => {
-                self.newest.insert(run_id, self.rows.len());
-                self.rows.push(now);
-            }
+        if let Some(at) = self.newest.get(&run_id).filter(|at| goes_on(&self.rows[**at])) {
+            self.rows[*at] = now;
+        } else {
+            self.newest.insert(run_id, self.rows.len());
+            self.rows.push(now);
         }
     }
 }
