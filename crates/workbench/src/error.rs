@@ -329,6 +329,9 @@ impl WorkbenchError {
                 "set base_model.local_path to a folder with config.json, *.safetensors and tokenizer.json, or \
                  base_model.model_id alone to a model of the Hugging Face Hub"
             }
+            Self::BaseModelConfig { error, .. } if error.code == "model.quantised" => {
+                "use the model from before it was quantised"
+            }
             Self::BaseModelConfig { .. } => {
                 "choose a base model of a supported architecture, with its unchanged config.json"
             }

@@ -217,6 +217,7 @@ async fn a_base_model_is_looked_at_when_its_project_is_made() {
     for error in [make("base").await, refused(&sandbox, sandbox.request()).await] {
         assert_eq!((error.kind, error.code.as_str()), (ProblemKind::Unsupported, "model.quantised"));
         assert!(error.message.contains("bitsandbytes"), "{}", error.message);
+        assert_eq!(error.hint.as_deref(), Some("use the model from before it was quantised"));
     }
     assert!(!sandbox.root().join("second").exists());
 }
