@@ -58,7 +58,7 @@ impl Transfers {
     }
 }
 
-/// From this size on a download is told of where there is no bar, so that nobody wonders what is going on.
+/// Where there is no bar, downloads of at least this many bytes are announced with a line.
 const WORTH_A_LINE: u64 = 100_000_000;
 
 #[derive(Debug)]
