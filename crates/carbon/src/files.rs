@@ -2,4 +2,5 @@
 
 pub mod codecarbon;
 pub(crate) mod durable;
+pub(crate) mod machine_time;
 pub mod sidecar;

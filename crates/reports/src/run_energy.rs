@@ -1,6 +1,9 @@
 //! What the meters of a run's stages left, added up.
 
-use greentune_carbon::{codecarbon, overlap, sidecar};
+use greentune_carbon::{
+    codecarbon::{self, OwnRow},
+    overlap, sidecar,
+};
 use greentune_core_config::{
     Basis,
     emissions::{EmissionsProvenance, EmissionsRecord, basis_of},
@@ -18,8 +21,10 @@ pub(crate) struct RunEnergy {
     pub stages: Vec<StageEnergy>,
     /// Stages that were not.
     pub unmetered: Vec<u8>,
-    /// What else was metered on the same machine at the same time, in a sentence.
+    /// Other runs that were metered on the same machine at the same time, in a sentence: its energy is not of this run alone.
     pub shared: Option<String>,
+    /// Where several meters of the run itself counted one machine, which is counted once, in sentences.
+    pub counted_once: Vec<String>,
 }
 
 /// Energy and emissions of a stage.
@@ -56,7 +61,9 @@ impl RunEnergy {
         let shared = overlap::beside(run)?.map(|beside| beside.message);
         let mut energy = Self { shared, ..Self::default() };
         for record in stages {
-            match StageEnergy::read(run, record)? {
+            let own = codecarbon::of_run(&run.emissions_csv(record.stage), &run.run_id())?;
+            energy.counted_once.extend(own.as_ref().and_then(OwnRow::shared_machine));
+            match StageEnergy::read(run, record, own.map(|own| own.record))? {
                 Some(stage) => energy.stages.push(stage),
                 None => energy.unmetered.push(record.stage),
             }
@@ -93,9 +100,7 @@ impl RunEnergy {
 }
 
 impl StageEnergy {
-    fn read(run: &RunLayout, stage: &StageRecord) -> Result<Option<Self>> {
-        let csv = run.emissions_csv(stage.stage);
-        let record = codecarbon::of_run(&csv, &run.run_id())?;
+    fn read(run: &RunLayout, stage: &StageRecord, record: Option<EmissionsRecord>) -> Result<Option<Self>> {
         let provenance = sidecar::read(&run.provenance(stage.stage))?;
         let known = stage.emissions.as_ref();
         let Some((kwh, kg, seconds)) =

@@ -9,10 +9,17 @@ use std::{
     sync::LazyLock,
 };
 
-use greentune_core_config::emissions::EmissionsRecord;
+use greentune_core_config::{emissions::EmissionsRecord, quantities};
 use serde_json::{Map, Value};
 
-use crate::{CarbonError, files::durable};
+use crate::{
+    CarbonError,
+    files::{
+        durable,
+        machine_time::{self, Span},
+        sidecar,
+    },
+};
 
 mod file;
 mod rows;
@@ -91,8 +98,8 @@ pub fn append(path: &Path, record: &EmissionsRecord) -> Result<Option<PathBuf>, 
     Ok(aside)
 }
 
-/// Puts `record` in the place of the rows with its `run_id`, or appends it: CodeCarbon's `on_csv_write="update"`, so that
-/// whoever adds up the rows of a file counts each run once.
+/// Puts `record` in the place of the rows with its `run_id`, or appends it, as CodeCarbon's `on_csv_write="update"` does:
+/// a program that adds up the rows of a file counts each run once.
 ///
 /// The file is replaced in one step, so that a program that is killed leaves either the old row or the new one. As
 /// [`append`] otherwise. Rows of others are kept byte for byte; only one that CodeCarbon, which takes no lock, appends in
@@ -154,12 +161,41 @@ pub fn runs(path: &Path) -> Result<FileRuns, CarbonError> {
     }
 }
 
-/// What `path`, a file of the run `run_id` alone, says of it: its last row. Where no row has this id (another program
-/// wrote the file), all rows are the run's, and those of several measurements are added up.
+/// What the file of a run's stage says of the run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OwnRow {
+    /// Its row. Several measurements are added up, and a machine that several meters counted at the same time (the ranks
+    /// of a job) is counted once.
+    pub record: EmissionsRecord,
+    /// The energies of all meters as they were recorded, in kWh; more than the record's where meters counted one machine.
+    pub recorded_energy_kwh: f64,
+    /// Rows that went into it.
+    pub rows: usize,
+}
+
+impl OwnRow {
+    /// In a sentence, that meters counted one machine at the same time; `None` where none did.
+    pub fn shared_machine(&self) -> Option<String> {
+        let recorded = self.recorded_energy_kwh;
+        let unit = quantities::energy_unit(recorded);
+        (recorded > self.record.energy_consumed * (1.0 + 1e-9)).then(|| {
+            format!(
+                "{} of one run metered the same machine at the same time, and each has the whole machine in its row ({} in \
+                 all): it is counted once ({}); machines that only look alike would have used the former",
+                quantities::counted(self.rows as u64, "meter"),
+                unit.text(recorded),
+                unit.text(self.record.energy_consumed),
+            )
+        })
+    }
+}
+
+/// What `path`, the file of a stage of the run `run_id`, says of the run: its last row. Where no row has this id (another
+/// program wrote the file), all rows are the run's.
 ///
 /// # Errors
-/// As [`runs`]; a row that cannot be counted is one too.
-pub fn of_run(path: &Path, run_id: &str) -> Result<Option<EmissionsRecord>, CarbonError> {
+/// As [`runs`]; a row that cannot be counted is one too, and so is a sidecar that cannot be read.
+pub fn of_run(path: &Path, run_id: &str) -> Result<Option<OwnRow>, CarbonError> {
     let FileRuns { mut rows, refused } = runs(path)?;
     if let Some((_, error)) = refused.into_iter().next() {
         return Err(error);
@@ -167,7 +203,31 @@ pub fn of_run(path: &Path, run_id: &str) -> Result<Option<EmissionsRecord>, Carb
     if rows.iter().any(|row| row.run_id == run_id) {
         rows.retain(|row| row.run_id == run_id);
     }
-    Ok(rows.into_iter().reduce(|sum, row| added(&sum, row)))
+    let recorded_energy_kwh = quantities::sum(rows.iter().map(|row| row.energy_consumed));
+    let count = rows.len();
+    if count > 1 {
+        let provenance = sidecar::read(&sidecar::of_file(path))?;
+        let spans: Vec<_> = rows.iter().map(|row| (row, Span::of(row, provenance.as_ref()))).collect();
+        let shares = machine_time::shares(&spans);
+        rows.iter_mut().zip(shares).for_each(|(row, share)| take_share(row, share));
+    }
+    let whole = rows.into_iter().reduce(|sum, row| added(&sum, row));
+    Ok(whole.map(|record| OwnRow { record, recorded_energy_kwh, rows: count }))
+}
+
+/// Leaves `share` of what `row` sums up; means stay.
+fn take_share(row: &mut EmissionsRecord, share: f64) {
+    for sum in [
+        &mut row.duration,
+        &mut row.emissions,
+        &mut row.cpu_energy,
+        &mut row.gpu_energy,
+        &mut row.ram_energy,
+        &mut row.energy_consumed,
+        &mut row.water_consumed,
+    ] {
+        *sum *= share;
+    }
 }
 
 /// Two measurements as one row: sums, means over time, and the rest from the later one.

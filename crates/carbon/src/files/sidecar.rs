@@ -17,6 +17,13 @@ pub fn beside(csv: &Path, run_id: &str) -> PathBuf {
     csv.with_file_name(format!("{run_id}_provenance.json"))
 }
 
+/// Where the sidecar lies of `csv`, a file of emissions of one run.
+pub(crate) fn of_file(csv: &Path) -> PathBuf {
+    let name = csv.file_name().unwrap_or_default().to_string_lossy();
+    let stem = name.strip_suffix("_emissions.csv").or_else(|| name.strip_suffix(".csv")).unwrap_or(&name);
+    csv.with_file_name(format!("{stem}_provenance.json"))
+}
+
 /// Writes the sidecar, replacing an older one in one step. Missing folders are created.
 pub fn write(path: &Path, provenance: &EmissionsProvenance) -> Result<(), CarbonError> {
     let mut json = serde_json::to_vec_pretty(provenance)

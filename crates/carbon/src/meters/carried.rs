@@ -30,7 +30,8 @@ impl Carried {
     pub fn read(csv: &Path, provenance: &Path) -> Result<Option<Self>, CarbonError> {
         let name = csv.file_name().unwrap_or_default().to_string_lossy();
         let run_id = name.rsplit_once("_stage").map_or("", |(run_id, _)| run_id);
-        let Some(record) = codecarbon::of_run(csv, run_id)? else { return Ok(None) };
+        let Some(own) = codecarbon::of_run(csv, run_id)? else { return Ok(None) };
+        let record = own.record;
         let provenance = match sidecar::read(provenance)? {
             Some(found) => found,
             None => without_sidecar(&record),

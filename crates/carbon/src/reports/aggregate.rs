@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     CarbonError,
+    files::machine_time,
     reports::{
         equivalence::{EquivalenceTable, Equivalencies},
         overlap::{self, SharedMachine},
@@ -179,24 +180,33 @@ fn add_up(rows: Rows, factors: &EquivalenceTable) -> AggregateEmissions {
 }
 
 pub(crate) fn runs(rows: &[RunRow]) -> Vec<RunEmissions> {
-    let mut runs: BTreeMap<&str, RunEmissions> = BTreeMap::new();
+    let mut runs: BTreeMap<&str, Vec<&RunRow>> = BTreeMap::new();
     for row in rows {
-        let run = runs.entry(&row.run_id).or_insert_with(|| RunEmissions {
-            run_id: row.run_id.clone(),
-            file: row.file.clone(),
-            stages: Vec::new(),
-            emissions_kg: 0.0,
-            energy_kwh: 0.0,
-            duration_hours: 0.0,
-            timestamp: String::new(),
-        });
-        run.stages.extend(row.stage.filter(|stage| !run.stages.contains(stage)));
-        run.emissions_kg += row.emissions_kg();
-        run.energy_kwh += row.energy_kwh();
-        run.duration_hours += row.record.duration / 3600.0;
-        run.timestamp = run.timestamp.as_str().max(&row.record.timestamp).to_owned();
+        runs.entry(&row.run_id).or_default().push(row);
     }
-    runs.into_values().collect()
+    runs.into_iter().filter_map(|(run_id, rows)| run(run_id, &rows)).collect()
+}
+
+fn run(run_id: &str, rows: &[&RunRow]) -> Option<RunEmissions> {
+    let mut stages = Vec::new();
+    for stage in rows.iter().filter_map(|row| row.stage) {
+        if !stages.contains(&stage) {
+            stages.push(stage);
+        }
+    }
+    // Of several meters of the run at the same time, such as those of its ranks, the time counts once.
+    let spans: Vec<_> = rows.iter().map(|row| (&row.record, row.span)).collect();
+    let seconds =
+        rows.iter().zip(machine_time::shares(&spans)).map(|(row, share)| row.record.duration * share);
+    Some(RunEmissions {
+        run_id: run_id.to_owned(),
+        file: rows.first()?.file.clone(),
+        stages,
+        emissions_kg: quantities::sum(rows.iter().map(|row| row.emissions_kg())),
+        energy_kwh: quantities::sum(rows.iter().map(|row| row.energy_kwh())),
+        duration_hours: quantities::sum(seconds) / 3600.0,
+        timestamp: rows.iter().map(|row| row.record.timestamp.clone()).max().unwrap_or_default(),
+    })
 }
 
 fn shares(rows: &[RunRow], name: impl Fn(&EmissionsRecord) -> String) -> Vec<Share> {

@@ -76,8 +76,10 @@ pub struct Difference {
 /// Compares `runs` with the first of them.
 pub fn compare(runs: &[RunLayout]) -> Result<EmissionsComparison, CarbonError> {
     let side = |run: &RunLayout| {
-        let shared = overlap::beside(run)?.map(|beside| beside.message);
-        Ok(Side { name: run.run_id(), rows: summary::stage_rows(run)?, shared })
+        let rows = summary::stage_rows(run)?;
+        let beside = overlap::beside(run)?.map(|beside| beside.message);
+        let shared = beside.into_iter().chain(rows.iter().filter_map(|row| row.shared.clone())).collect();
+        Ok(Side { name: run.run_id(), rows, shared })
     };
     let sides: Result<Vec<_>, CarbonError> = runs.iter().map(side).collect();
     Ok(compared(&sides?))
@@ -119,8 +121,8 @@ pub fn compare_paths(paths: &[PathBuf]) -> Result<EmissionsComparison, CarbonErr
 struct Side {
     name: String,
     rows: Vec<StageRow>,
-    /// What was metered on its machine at the same time, in a sentence.
-    shared: Option<String>,
+    /// What was metered on its machine at the same time, in sentences.
+    shared: Vec<String>,
 }
 
 impl Side {
@@ -130,9 +132,10 @@ impl Side {
             file: PathBuf::from(&row.file),
             record: row.record.clone(),
             provenance: row.provenance.clone(),
+            shared: None,
         });
-        let shared =
-            own.iter().find_map(|row| overlap::beside_in(&row.run_id, all)).map(|beside| beside.message);
+        let beside = own.iter().find_map(|row| overlap::beside_in(&row.run_id, all));
+        let shared = beside.map(|beside| beside.message).into_iter().collect();
         Self { name, rows: rows.collect(), shared }
     }
 }
@@ -211,7 +214,7 @@ fn caveats(this: &ComparedRun, first: &ComparedRun, side: &Side, first_side: &Si
     let stages = (rows.len() != first_rows.len())
         .then(|| format!("stages: {} here, {} in the first run", rows.len(), first_rows.len()));
     let metered = MeteredProperty::ALL.iter().filter_map(differs);
-    let shared = [first_side, side].into_iter().filter_map(|side| side.shared.clone());
+    let shared = [first_side, side].into_iter().flat_map(|side| side.shared.clone());
     shared.chain(stages).chain(metered).chain(basis).collect()
 }
 

@@ -18,12 +18,11 @@ use crate::{
     CarbonError,
     files::{
         codecarbon::{self, FileRuns},
-        durable, sidecar,
+        durable,
+        machine_time::Span,
+        sidecar,
     },
-    reports::{
-        aggregate::SkippedFile,
-        overlap::{self, Span},
-    },
+    reports::{aggregate::SkippedFile, overlap},
 };
 
 /// More threads would wait for the same disk.

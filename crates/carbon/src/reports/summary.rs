@@ -228,6 +228,8 @@ pub(crate) struct StageRow {
     pub file: PathBuf,
     pub record: EmissionsRecord,
     pub provenance: Option<EmissionsProvenance>,
+    /// That several meters of the run counted one machine, in a sentence.
+    pub shared: Option<String>,
 }
 
 /// What the run used so far: the row of each stage's file, the last one of an older file with several, because rows are
@@ -243,7 +245,8 @@ pub fn summarize_with(
     facts: &RunFacts,
 ) -> Result<EmissionsSummary, CarbonError> {
     let rows = stage_rows(run)?;
-    let caveats = overlap::beside(run)?.map(|beside| beside.message);
+    let beside = overlap::beside(run)?.map(|beside| beside.message);
+    let caveats = beside.into_iter().chain(rows.iter().filter_map(|row| row.shared.clone())).collect();
     let summary = totals(&rows);
     let SummaryTotals { total_emissions_kg_co2: kg, total_energy_kwh: kwh, .. } = summary;
     let details = recommendations::of(&rows, factors, facts);
@@ -261,7 +264,7 @@ pub fn summarize_with(
         carbon_offset_cost_usd: offset_usd[1],
         carbon_offset_cost_range_usd: offset_usd,
         runs: Vec::new(),
-        caveats: caveats.into_iter().collect(),
+        caveats,
     })
 }
 
@@ -382,8 +385,10 @@ pub(crate) fn totals(rows: &[StageRow]) -> SummaryTotals {
 pub(crate) fn stage_rows(run: &RunLayout) -> Result<Vec<StageRow>, CarbonError> {
     let mut rows = Vec::new();
     for (stage, file) in stage_files(run)? {
-        let Some(record) = codecarbon::of_run(&file, &run.run_id())? else { continue };
-        rows.push(StageRow { stage, record, provenance: sidecar::read(&run.provenance(stage))?, file });
+        let Some(own) = codecarbon::of_run(&file, &run.run_id())? else { continue };
+        let shared = own.shared_machine().map(|message| format!("stage {stage}: {message}"));
+        let provenance = sidecar::read(&run.provenance(stage))?;
+        rows.push(StageRow { stage, record: own.record, provenance, file, shared });
     }
     if rows.is_empty() { Err(none(run)) } else { Ok(rows) }
 }

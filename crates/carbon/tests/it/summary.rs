@@ -1,11 +1,12 @@
 use std::fs;
 
 use greentune_carbon::{
+    aggregate::aggregate,
     codecarbon,
     equivalence::EquivalenceTable,
     sci::FunctionalUnit,
     sidecar,
-    summary::{self, RecommendationKind, RunFacts},
+    summary::{self, RecommendationKind, RunFacts, SummaryTotals},
 };
 use greentune_core_config::{
     Basis, Diagnostic, ProblemKind,
@@ -246,4 +247,42 @@ fn a_stage_file_of_another_writer_is_added_up_and_the_runs_own_row_goes_before_i
         "{}",
         problem.message
     );
+}
+
+#[test]
+fn ranks_in_the_file_of_a_stage_are_one_machine_as_in_the_aggregate() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = run(&folder);
+    let rank = |id: &str, timestamp: &str, kwh: f64| EmissionsRecord {
+        run_id: id.into(),
+        tracking_mode: "machine".into(),
+        cpu_count: 8,
+        ram_total_size: 16.0,
+        cpu_energy: kwh,
+        energy_consumed: kwh,
+        ..row(timestamp, kwh / 10.0, 1.0)
+    };
+    let check = |ranks: &[EmissionsRecord], kwh: f64, hours: f64| {
+        codecarbon::write(&run.emissions_csv(1), ranks).unwrap();
+        let summary = summary::summarize(&run, &EquivalenceTable::default()).unwrap();
+        let SummaryTotals { total_energy_kwh, total_emissions_kg_co2, total_duration_hours, .. } =
+            summary.summary;
+        assert!((total_energy_kwh - kwh).abs() < 2e-3, "a machine that drew {kwh} kWh: {total_energy_kwh}");
+        assert!((total_emissions_kg_co2 - kwh / 10.0).abs() < 2e-4, "{total_emissions_kg_co2}");
+        assert!((total_duration_hours - hours).abs() < 1e-3, "{total_duration_hours}");
+        let all = aggregate(&run.project().emissions(), &EquivalenceTable::default()).unwrap();
+        assert!((all.total_energy_kwh - total_energy_kwh).abs() < 1e-9, "{all:?}");
+        assert!((all.top_emitting_runs[0].duration_hours - total_duration_hours).abs() < 1e-9, "{all:?}");
+        let current = summary::current(&run).unwrap();
+        assert!((current.run_energy_consumed_kwh - total_energy_kwh).abs() < 1e-9, "{current:?}");
+        summary.caveats
+    };
+    let noon = "2026-09-01T12:00:00";
+    let ranks: Vec<_> = (0..4).map(|rank_number| rank(&format!("rank{rank_number}"), noon, 3.0)).collect();
+    let [caveat] = &check(&ranks, 3.0, 1.0)[..] else { panic!("one caveat") };
+    assert!(caveat.starts_with("stage 1: 4 meters of one run") && caveat.contains("12.0 kWh"), "{caveat}");
+    // One after the other they are what each of them drew, and so they are on machines that differ.
+    assert!(check(&[rank("a", "2026-09-01T11:00:00", 3.0), rank("b", noon, 2.0)], 5.0, 2.0).is_empty());
+    let elsewhere = EmissionsRecord { cpu_model: "other".into(), ..rank("b", noon, 2.0) };
+    assert!(check(&[rank("a", noon, 3.0), elsewhere], 5.0, 2.0).is_empty());
 }

@@ -38,12 +38,12 @@ const RULES: &[Rule] = &[
     },
     Rule {
         name: "energy-measured",
-        needs: "Every trained stage was metered, and all of its energy was read from hardware counters.",
+        needs: "Every trained stage was metered, all of its energy was read from hardware counters, and no other run was metered on its machine at the same time.",
         earned: energy_measured,
     },
     Rule {
         name: "energy-efficient",
-        needs: "A baseline run of the same model on the same data was named, both were metered, and the lower bound of the saving is above 0.",
+        needs: "A baseline run of the same model on the same data was named, both were metered, neither beside another run on its machine, and the lower bound of the saving is above 0.",
         earned: energy_efficient,
     },
     Rule {
@@ -78,7 +78,7 @@ fn ast_trained(subject: &Subject) -> Option<String> {
 
 fn energy_measured(subject: &Subject) -> Option<String> {
     let total = subject.energy.whole()?;
-    (total.basis == Basis::Measured)
+    (total.basis == Basis::Measured && subject.energy.shared.is_none())
         .then(|| String::from("energy read from hardware counters in every stage"))
 }
 
@@ -86,7 +86,8 @@ fn energy_efficient(subject: &Subject) -> Option<String> {
     let comparison = subject.comparison?;
     let saving = comparison.saving.as_ref().filter(|saving| saving.basis != Basis::Compute)?;
     let [lower, _] = saving.range?;
-    (lower > 0.0).then(|| {
+    let is_of_runs_alone = subject.energy.shared.is_none() && !comparison.baseline.shared_its_machine;
+    (lower > 0.0 && is_of_runs_alone).then(|| {
         format!(
             "at least {} less energy than {} ({})",
             percent(lower),
@@ -101,7 +102,9 @@ fn carbon_reported(subject: &Subject) -> Option<String> {
     let has_source = subject.energy.stages.iter().all(|stage| {
         stage.provenance.as_ref().is_some_and(|known| !known.carbon_intensity_source.is_empty())
     });
-    has_source.then(|| format!("{} CO2-equivalent, energy {}", mass(total.kg), total.basis))
+    let beside =
+        subject.energy.shared.as_ref().map_or("", |_| ", of a machine on which other runs were metered too");
+    has_source.then(|| format!("{} CO2-equivalent, energy {}{beside}", mass(total.kg), total.basis))
 }
 
 fn reproducible(subject: &Subject) -> Option<String> {

@@ -34,6 +34,8 @@ pub struct BaselineFigures {
     pub metered_seconds: Option<f64>,
     /// kg CO2-equivalent of all of its training.
     pub emissions_kg: Option<f64>,
+    /// Whether other runs were metered on its machine at the same time, so that its energy is not of it alone.
+    pub shared_its_machine: bool,
 }
 
 /// What was saved against the baseline; negative where more was used.
@@ -66,13 +68,15 @@ pub struct Comparison {
 pub fn compare(run: &Run, baseline: &Run) -> Result<Comparison> {
     check(run, baseline)?;
     let theirs = trained_up_to(&baseline.manifest, u8::MAX);
-    let whole = RunEnergy::read(&baseline.layout, &theirs)?.whole();
+    let energy = RunEnergy::read(&baseline.layout, &theirs)?;
+    let whole = energy.whole();
     let figures = BaselineFigures {
         run_id: baseline.manifest.run_id.clone(),
         accuracy: theirs.last().and_then(|stage| accuracy(stage)).map(|(accuracy, _)| accuracy),
         duration_seconds: training_seconds(&theirs),
         metered_seconds: whole.as_ref().map(|total| total.seconds),
         emissions_kg: whole.map(|total| total.kg),
+        shared_its_machine: energy.shared.is_some(),
     };
     let differences = differences(&run.manifest, &baseline.manifest);
     let (own, theirs) = (RunFigures::read(run)?, RunFigures::read(baseline)?);

@@ -303,7 +303,8 @@ fn metering(subject: &Subject) -> Vec<String> {
             "Power supply, fans, disks and board are seen by no counter and by none of these models.",
         ));
     }
-    limits.extend(subject.energy.shared.iter().map(|shared| format!("{shared}.")));
+    let shared = subject.energy.shared.iter().chain(&subject.energy.counted_once);
+    limits.extend(shared.map(|shared| format!("{shared}.")));
     let notes: BTreeSet<_> = provenances.iter().flat_map(|known| &known.notes).collect();
     limits.extend(notes.into_iter().map(|note| format!("Meter: {note}")));
     limits

@@ -20,7 +20,7 @@ impl<A: ImageOps + AutodiffBackend<InnerBackend: ImageOps>> Run<'_, A> {
     pub(super) fn energy_before(&self, stage: u8) -> Option<f64> {
         (1..stage).filter(|stage| self.epochs(*stage) > 0).try_fold(0.0, |sum, stage| {
             let row = codecarbon::of_run(&self.layout.emissions_csv(stage), &self.layout.run_id()).ok()??;
-            Some(sum + row.energy_consumed)
+            Some(sum + row.record.energy_consumed)
         })
     }
 

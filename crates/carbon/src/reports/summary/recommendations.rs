@@ -316,7 +316,7 @@ mod tests {
             attempts: 1,
             ..EmissionsProvenance::default()
         };
-        StageRow { stage: 1, file: PathBuf::new(), record, provenance: Some(provenance) }
+        StageRow { stage: 1, file: PathBuf::new(), record, provenance: Some(provenance), shared: None }
     }
 
     fn ten_kwh(country: &str) -> EmissionsRecord {
