@@ -34,4 +34,4 @@ pub use settings::LiveAccess;
 #[cfg(feature = "online")]
 pub use settings::live_config;
 pub use source::GridSource;
-pub use table::{CarbonIntensity, Found, Scope, all, alpha3, cleanest, cleanest_region, find};
+pub use table::{CarbonIntensity, Found, Scope, all, cleanest, cleanest_region, find};

@@ -8,6 +8,7 @@
 
 mod advice;
 mod announced;
+mod any_case;
 mod application;
 mod arguments;
 mod bundle;

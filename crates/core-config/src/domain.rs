@@ -1,6 +1,8 @@
 //! Runs and what describes them: names, files, events, manifest, evaluations, emissions, problems, and the ports.
 
 pub mod basis;
+pub mod choice;
+pub mod country;
 pub mod emissions;
 pub mod evaluation;
 pub mod event;

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use greentune_core_config::{
-    evaluation::{EvaluatedModel, EvaluationReport},
     layout::RunLayout,
     manifest::{RunManifest, RunStatus, StageRecord},
     platform::PlatformKind,
@@ -82,16 +81,12 @@ pub fn progress_percentage(manifest: &RunManifest) -> f64 {
 }
 
 fn progress_of(stage: &StageRecord) -> StageProgress {
-    let own = |report: &&EvaluationReport| {
-        report.model == EvaluatedModel::Stage(stage.stage)
-            && report.dataset_role == format!("stage{} validation", stage.stage)
-    };
     StageProgress {
         stage: stage.stage,
         status: stage.status,
         steps_done: stage.steps_done,
         total_steps: stage.total_steps,
         final_train_loss: stage.final_train_loss,
-        token_accuracy: stage.evaluations.iter().find(own).map(|report| report.token_accuracy),
+        token_accuracy: stage.own_validation().map(|report| report.token_accuracy),
     }
 }

@@ -29,7 +29,15 @@ struct Command {
     operation: &'static str,
     words: &'static str,
     arguments: &'static [(&'static str, Form)],
+    /// Arguments that it shares with another command.
+    more: &'static [(&'static str, Form)],
     end: &'static str,
+}
+
+impl Command {
+    fn all_arguments(&self) -> impl Iterator<Item = &(&'static str, Form)> {
+        self.arguments.iter().chain(self.more)
+    }
 }
 
 const fn command_of(
@@ -37,13 +45,36 @@ const fn command_of(
     words: &'static str,
     arguments: &'static [(&'static str, Form)],
 ) -> Command {
-    Command { operation, words, arguments, end: "" }
+    Command { operation, words, arguments, more: &[], end: "" }
 }
 
 const RUN: (&str, Form) = ("run_id", Form::Word);
 
+/// Arguments of a run of an image classifier, which is made alone or made and started.
+const IMAGE_RUN: &[(&str, Form)] = {
+    use Form::{Flag, Presence, Settings, Switch};
+    &[
+        ("platform", Flag("--platform")),
+        ("model", Flag("--model")),
+        ("dataset", Flag("--dataset")),
+        ("ast_config", Presence("--ast")),
+        ("ast_config/target_activation_rate", Flag("--target-activation-rate")),
+        ("ast_config/entropy_weight", Flag("--entropy-weight")),
+        ("ast_config/policy", Flag("--policy")),
+        ("ast_config/warmup_epochs", Flag("--warmup-epochs")),
+        ("baseline", Switch(true, "--baseline")),
+        ("epochs", Flag("--epochs")),
+        ("seed", Flag("--seed")),
+        ("batch_size", Flag("--batch-size")),
+        ("learning_rate", Flag("--learning-rate")),
+        ("override_params/ast.warmup_epochs", Flag("--warmup-epochs")),
+        ("override_params", Settings),
+        ("idempotency_key", Flag("--idempotency-key")),
+    ]
+};
+
 const COMMANDS: &[Command] = {
-    use Form::{Flag, Presence, Rest, Settings, Switch, Word};
+    use Form::{Flag, Rest, Settings, Switch, Word};
     &[
         command_of(
             "generate_fine_tuning_project",
@@ -102,55 +133,20 @@ const COMMANDS: &[Command] = {
         command_of("list_runs", "runs list", &[]),
         command_of("show_run", "runs show", &[RUN]),
         command_of("sync_tracking", "runs sync", &[RUN]),
-        command_of(
-            "configure_image_run",
-            "train",
-            &[
-                ("platform", Flag("--platform")),
-                ("model", Flag("--model")),
-                ("dataset", Flag("--dataset")),
-                ("ast_config", Presence("--ast")),
-                ("ast_config/target_activation_rate", Flag("--target-activation-rate")),
-                ("ast_config/entropy_weight", Flag("--entropy-weight")),
-                ("ast_config/policy", Flag("--policy")),
-                ("ast_config/warmup_epochs", Flag("--warmup-epochs")),
-                ("baseline", Switch(true, "--baseline")),
-                ("epochs", Flag("--epochs")),
-                ("seed", Flag("--seed")),
-                ("batch_size", Flag("--batch-size")),
-                ("learning_rate", Flag("--learning-rate")),
-                ("override_params/ast.warmup_epochs", Flag("--warmup-epochs")),
-                ("override_params", Settings),
-                ("idempotency_key", Flag("--idempotency-key")),
-            ],
-        ),
-        command_of(
-            "start_training",
-            "train",
-            &[
+        command_of("configure_image_run", "train", IMAGE_RUN),
+        Command {
+            operation: "start_training",
+            words: "train",
+            arguments: &[
                 RUN,
                 ("stage", Flag("--stage")),
-                ("platform", Flag("--platform")),
-                ("model", Flag("--model")),
-                ("dataset", Flag("--dataset")),
-                ("ast_config", Presence("--ast")),
-                ("ast_config/target_activation_rate", Flag("--target-activation-rate")),
-                ("ast_config/entropy_weight", Flag("--entropy-weight")),
-                ("ast_config/policy", Flag("--policy")),
-                ("ast_config/warmup_epochs", Flag("--warmup-epochs")),
-                ("baseline", Switch(true, "--baseline")),
-                ("epochs", Flag("--epochs")),
-                ("seed", Flag("--seed")),
-                ("batch_size", Flag("--batch-size")),
-                ("learning_rate", Flag("--learning-rate")),
-                ("override_params/ast.warmup_epochs", Flag("--warmup-epochs")),
-                ("override_params", Settings),
-                ("idempotency_key", Flag("--idempotency-key")),
                 ("async_mode", Switch(true, "--detach")),
                 ("memory_check", Switch(false, "--no-memory-check")),
                 ("accept_changed_inputs", Switch(true, "--accept-changed-inputs")),
             ],
-        ),
+            more: IMAGE_RUN,
+            end: "",
+        },
         command_of(
             "resume_training",
             "resume",
@@ -165,7 +161,13 @@ const COMMANDS: &[Command] = {
         ),
         command_of("cancel_training", "cancel", &[RUN, ("wait_seconds", Flag("--wait"))]),
         command_of("monitor_training_progress", "monitor", &[RUN]),
-        Command { operation: "follow_events", words: "monitor", arguments: &[RUN], end: "--follow" },
+        Command {
+            operation: "follow_events",
+            words: "monitor",
+            arguments: &[RUN],
+            more: &[],
+            end: "--follow",
+        },
         command_of(
             "evaluate_model",
             "evaluate",
@@ -196,6 +198,7 @@ const COMMANDS: &[Command] = {
             operation: "plot_runs",
             words: "compare",
             arguments: &[("ast_run_id", Word), ("baseline_run_id", Word)],
+            more: &[],
             end: "--plots",
         },
         command_of(
@@ -257,14 +260,16 @@ pub fn command_words(operation: &str) -> Option<&'static str> {
 ///
 /// Arguments that have no flag are left out; an operation without a command is named as it is.
 pub fn command(suggestion: &Suggestion) -> String {
-    let Some(Command { words, arguments, end, .. }) = find(&suggestion.operation) else {
+    let Some(found) = find(&suggestion.operation) else {
         return suggestion.operation.clone();
     };
+    let Command { words, end, .. } = found;
     let mut parts = vec![format!("greentune {words}")];
     let given = Value::Object(suggestion.arguments.clone());
-    for (name, form) in *arguments {
+    for (name, form) in found.all_arguments() {
         if let Some(value) = given.pointer(&format!("/{name}")).filter(|value| !value.is_null()) {
-            let has_flag = |key: &str| arguments.iter().any(|(other, _)| *other == format!("{name}/{key}"));
+            let has_flag =
+                |key: &str| found.all_arguments().any(|(other, _)| *other == format!("{name}/{key}"));
             parts.extend(written(*form, value, &has_flag));
         }
     }
@@ -276,7 +281,7 @@ pub fn command(suggestion: &Suggestion) -> String {
 /// `training_data.train_dataset`: `--to`, or `RUN` for a word without a flag.
 pub fn flag_of(operation: &str, argument: &str) -> Option<String> {
     let path = argument.replace('.', "/");
-    let (_, form) = find(operation)?.arguments.iter().find(|(name, _)| *name == path)?;
+    let (_, form) = find(operation)?.all_arguments().find(|(name, _)| *name == path)?;
     Some(match form {
         Form::Flag(flag) | Form::Switch(_, flag) | Form::Presence(flag) => (*flag).to_owned(),
         Form::Settings => String::from("--set"),

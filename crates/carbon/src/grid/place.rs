@@ -1,5 +1,7 @@
 //! Where electricity is drawn.
 
+use greentune_core_config::country;
+
 use super::table::{self, CarbonIntensity, Found};
 use crate::CarbonError;
 
@@ -125,28 +127,15 @@ impl Cloud {
 }
 
 fn unknown_country(found: &str) -> CarbonError {
-    let wanted = found.trim();
-    let candidates = table::countries().map(|row| {
-        let score = likeness_of_country(row, wanted);
-        (score, format!("{} ({})", row.iso3, row.country_name))
-    });
+    let nearest: Vec<_> = country::nearest(found).iter().map(ToString::to_string).collect();
     CarbonError::UnknownPlace {
         key: "carbon.country_iso_code",
         code: "carbon.unknown_country",
         message: format!(
             "carbon.country_iso_code is {found:?}; allowed is an ISO 3166-1 alpha-3 code of a country with a figure"
         ),
-        hint: suggestion(&nearest(candidates), &["DEU (Germany)".into(), "USA (United States)".into()]),
+        hint: suggestion(&nearest, &["DEU (Germany)".into(), "USA (United States)".into()]),
     }
-}
-
-fn likeness_of_country(row: &CarbonIntensity, wanted: &str) -> f64 {
-    let initials: String =
-        row.country_name.split_whitespace().filter_map(|word| word.chars().next()).collect();
-    if row.iso2.eq_ignore_ascii_case(wanted) || initials.eq_ignore_ascii_case(wanted) {
-        return 1.0;
-    }
-    likeness(&row.country_name, wanted).max(likeness(&row.iso3, wanted))
 }
 
 fn likeness_of_region(row: &CarbonIntensity, wanted: &str) -> f64 {

@@ -90,14 +90,6 @@ pub fn find(country_iso_code: &str, region: Option<&str>) -> Found {
     }
 }
 
-/// The ISO 3166-1 alpha-3 code of a country that is named by that or by its two-letter code, in any case; `None` for
-/// anything else, and for a country without a figure.
-pub fn alpha3(code: &str) -> Option<&'static str> {
-    let code = code.trim();
-    let of_two_letters = || countries().find(|row| !code.is_empty() && row.iso2.eq_ignore_ascii_case(code));
-    country(code).or_else(of_two_letters).map(|row| row.iso3.as_str())
-}
-
 /// The region of `country_iso_code` whose electricity emits least.
 pub fn cleanest_region(country_iso_code: &str) -> Option<&'static CarbonIntensity> {
     regions(country_iso_code).min_by(|a, b| a.g_per_kwh.total_cmp(&b.g_per_kwh))
@@ -163,6 +155,8 @@ pub(super) static WORLD: LazyLock<CarbonIntensity> = LazyLock::new(|| CarbonInte
 
 #[cfg(test)]
 mod tests {
+    use greentune_core_config::country;
+
     use super::*;
     use crate::grid::{Cloud, Place};
 
@@ -192,10 +186,13 @@ mod tests {
     }
 
     #[test]
-    fn countries_may_be_named_by_two_letters() {
-        let codes = ["FR", "fr", " de", "fra", "USA"].map(alpha3);
-        assert_eq!(codes, [Some("FRA"), Some("FRA"), Some("DEU"), Some("FRA"), Some("USA")]);
-        assert_eq!(["", "XX", "France"].map(alpha3), [None, None, None]);
+    fn every_country_with_a_figure_can_be_named_in_settings() {
+        let mut with_figures: Vec<_> =
+            countries().map(|row| [&row.iso3[..], &row.iso2[..], &row.country_name[..]]).collect();
+        with_figures.sort_unstable();
+        let known: Vec<_> =
+            country::countries().iter().map(|known| [known.alpha3, known.alpha2, known.name]).collect();
+        assert_eq!(known, with_figures);
     }
 
     #[test]

@@ -6,12 +6,13 @@ use greentune_core_config::{
         AppliedCalibration, ComponentProvenance, EmissionsProvenance, EmissionsRecord, basis_of,
         sum_of_intervals_kwh,
     },
+    memory::bytes_in_words,
     settings::TrackingMode,
 };
 use jiff::Zoned;
 
 use crate::{
-    Carried, JOULES_PER_KWH, MeterConfig,
+    BYTES_PER_GB, Carried, JOULES_PER_KWH, MeterConfig,
     files::{codecarbon, sidecar},
     grid::Grid,
     meters::{
@@ -268,7 +269,14 @@ impl Reporter {
             Source::Counters { names, .. } => (format!("RAPL {}", names.join(", ")), true, rapl::DRAM),
             Source::Model(_) => {
                 let dimms = ram::dimms(gb);
-                (format!("DIMM model: {dimms} DIMM(s) guessed from {gb:.1} GB"), false, ram::EVIDENCE)
+                (
+                    format!(
+                        "DIMM model: {dimms} DIMM(s) guessed from {}",
+                        bytes_in_words((gb * BYTES_PER_GB) as u64)
+                    ),
+                    false,
+                    ram::EVIDENCE,
+                )
             }
         };
         let share = if is_apportioned { " x resident share of the memory in use (estimate)" } else { "" };

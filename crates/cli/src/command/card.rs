@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, builder::PossibleValuesParser};
 use greentune_workbench::{CardTemplate, operation::CreateModelCard};
 
-use crate::{failure::Failure, session::Session};
+use crate::{any_case::AnyCase, failure::Failure, session::Session};
 
 /// Arguments of `card`.
 #[derive(Args, Debug)]
@@ -14,7 +14,7 @@ pub struct Card {
     run: String,
     /// Template of the card
     #[arg(long, value_name = "NAME", default_value = "standard")]
-    #[arg(value_parser = PossibleValuesParser::new(CardTemplate::ALL.map(CardTemplate::as_str)))]
+    #[arg(value_parser = AnyCase(PossibleValuesParser::new(CardTemplate::ALL.map(CardTemplate::as_str))))]
     template: String,
     /// Run of full training to compare with [default: its completed twin in the project; without one the card states
     /// no saving]

@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, builder::EnumValueParser};
 use greentune_workbench::{
     RunIds,
     operation::{CompareRuns, ComparisonFormat, PlotRuns},
 };
 
-use crate::{failure::Failure, session::Session};
+use crate::{any_case::AnyCase, failure::Failure, session::Session};
 
 /// Arguments of `compare`.
 #[derive(Args, Debug)]
@@ -18,7 +18,7 @@ pub struct Compare {
     /// Run or runs of full training [default: its completed twin in the project]
     baseline_run: Option<String>,
     /// Output format
-    #[arg(long, value_enum, default_value_t = Format::Table)]
+    #[arg(long, value_parser = AnyCase(EnumValueParser::<Format>::new()), default_value = "table")]
     format: Format,
     /// Draw charts too
     #[arg(long)]

@@ -1,14 +1,15 @@
 //! `greentune completions`: prints the completion script of a shell.
 
-use clap::Args;
+use clap::{Args, builder::EnumValueParser};
 use clap_complete::{Shell, generate};
 
-use crate::{failure::Failure, session::Session};
+use crate::{any_case::AnyCase, failure::Failure, session::Session};
 
 /// Arguments of `completions`.
 #[derive(Args, Debug)]
 pub struct Completions {
     /// The shell
+    #[arg(value_parser = AnyCase(EnumValueParser::<Shell>::new()))]
     shell: Shell,
 }
 

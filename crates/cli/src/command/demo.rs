@@ -90,7 +90,7 @@ async fn train(
     session.output.say(story::training)?;
     let (workbench, project) = (workbench.clone(), Some(project.to_owned()));
     let mut follower = Follower::new(workbench.clone(), project, run_id.to_owned(), session.output).await?;
-    follower.during(|workbench| async move { workbench.start_training(request).await }).await?;
+    follower.during(|| Ok(()), |workbench| async move { workbench.start_training(request).await }).await?;
     Ok(())
 }
 

@@ -41,6 +41,7 @@ impl Resume {
         };
         let workbench = session.workbench()?;
         let training = |workbench: Workbench| async move { workbench.resume_training(request).await };
-        train::answer(session, &workbench, session.project(), self.run, self.detach, training).await
+        train::answer(session, &workbench, session.project(), self.run, self.detach, || Ok(()), training)
+            .await
     }
 }

@@ -2,7 +2,10 @@
 
 use std::{path::PathBuf, sync::LazyLock};
 
-use clap::{Args, ValueEnum, builder::PossibleValue};
+use clap::{
+    Args, ValueEnum,
+    builder::{EnumValueParser, PossibleValue, PossibleValuesParser},
+};
 use greentune_core_config::{
     Suggestion,
     manifest::RunStatus,
@@ -21,7 +24,9 @@ use greentune_workbench::{
 
 use serde_json::Value;
 
-use crate::{comparison, failure::Failure, output::Paint, progress::Follower, session::Session};
+use crate::{
+    any_case::AnyCase, comparison, failure::Failure, output::Paint, progress::Follower, session::Session,
+};
 
 /// Arguments of `train`.
 #[derive(Args, Debug)]
@@ -53,7 +58,7 @@ pub struct Train {
 #[command(next_help_heading = "Image classifier, in one line")]
 struct ImageArguments {
     /// Architecture
-    #[arg(long, value_name = "NAME", value_parser = VISION_MODELS.to_vec(), requires = "dataset", hide_possible_values = true)]
+    #[arg(long, value_name = "NAME", value_parser = AnyCase(PossibleValuesParser::new(VISION_MODELS)), requires = "dataset", hide_possible_values = true)]
     #[arg(long_help = format!("Architecture: {}", VISION_MODELS.join(", ")))]
     model: Option<String>,
     /// Images: a folder per class (train/, val/), CIFAR binaries, IDX files or Parquet
@@ -69,7 +74,7 @@ struct ImageArguments {
     #[arg(long, value_name = "W", requires = "ast")]
     entropy_weight: Option<f64>,
     /// How samples are selected
-    #[arg(long, value_name = "NAME", requires = "ast")]
+    #[arg(long, value_name = "NAME", value_parser = AnyCase(EnumValueParser::<PolicyName>::new()), requires = "ast")]
     policy: Option<PolicyName>,
     /// Epochs on all samples before selection begins
     #[arg(long, value_name = "N", requires = "dataset")]
@@ -163,7 +168,6 @@ impl Train {
         if let Some(request) = self.image.request(session, platform) {
             let workbench = session.workbench_with(&settings)?;
             let made = workbench.configure_image_run(request).await?;
-            session.output.say(|paint| made_in_words(&made, paint))?;
             let workbench = session.workbench()?;
             let request = StartTraining {
                 project_path: Some(made.project_path.clone()),
@@ -176,7 +180,8 @@ impl Train {
             };
             let training = |workbench: Workbench| async move { workbench.start_training(request).await };
             let (project, run_id) = (Some(made.project_path.clone()), made.run_id.clone());
-            let answered = answer(session, &workbench, project, run_id, self.detach, training).await;
+            let begun = || session.output.say(|paint| made_in_words(&made, paint));
+            let answered = answer(session, &workbench, project, run_id, self.detach, begun, training).await;
             if answered.is_err() {
                 workbench.discard_unstarted(&made).await?;
             }
@@ -197,25 +202,28 @@ impl Train {
         };
         let workbench = session.workbench()?;
         let training = |workbench: Workbench| async move { workbench.start_training(request).await };
-        answer(session, &workbench, session.project(), run_id, self.detach, training).await
+        answer(session, &workbench, session.project(), run_id, self.detach, || Ok(()), training).await
     }
 }
 
-/// Answers for `training` on the run `run_id`: once it has begun when `detach`, else at its end with live progress.
+/// Answers for `training` on the run `run_id`: once it has begun when `detach`, else at its end with live progress. `begun`
+/// says what there is to say before; nothing of a training that is refused.
 pub async fn answer<F: Future<Output = WorkbenchResult<StartTrainingResponse>>>(
     session: &Session,
     workbench: &Workbench,
     project: Option<PathBuf>,
     run_id: String,
     detach: bool,
+    begun: impl FnOnce() -> Result<(), Failure>,
     training: impl FnOnce(Workbench) -> F,
 ) -> Result<(), Failure> {
     if detach {
         let response = training(workbench.clone()).await?;
-        return session.output.answer(&response, |_| begun(&response));
+        begun()?;
+        return session.output.answer(&response, |_| begun_in_words(&response));
     }
     let mut follower = Follower::new(workbench.clone(), project.clone(), run_id, session.output).await?;
-    let response = follower.during(training).await?;
+    let response = follower.during(begun, training).await?;
     let run_id = follower.run_id().to_owned();
     let run = workbench.show_run(ShowRun { project_path: project, run_id }).await?;
     session.output.answer(&response, |paint| {
@@ -261,7 +269,7 @@ fn made_in_words(made: &ConfigureImageRunResponse, paint: Paint) -> String {
     lines.join("\n")
 }
 
-fn begun(response: &StartTrainingResponse) -> String {
+fn begun_in_words(response: &StartTrainingResponse) -> String {
     let estimate = response.estimated_duration_minutes.map(|minutes| duration(minutes * 60.0));
     let estimate = estimate.map(|time| format!(", about {time} to go")).unwrap_or_default();
     let before =

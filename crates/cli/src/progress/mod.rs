@@ -92,19 +92,25 @@ impl Follower {
         &self.run_id
     }
 
-    /// Shows the run's progress while `training`, an operation of the workbench that it is given, is under way.
+    /// Shows the run's progress while `training`, an operation of the workbench that it is given, is under way. `begun` is
+    /// called first, once it has begun.
     ///
     /// The first Ctrl-C asks the run to end; the second leaves at once.
     pub async fn during<T, F: Future<Output = WorkbenchResult<T>>>(
         &mut self,
+        begun: impl FnOnce() -> Result<(), Failure>,
         training: impl FnOnce(Workbench) -> F,
     ) -> Result<T, Failure> {
+        let mut begun = Some(begun);
         let mut training = pin!(training(self.workbench.clone()));
         let mut interrupts = interrupts();
         let mut is_ending = false;
         loop {
             tokio::select! {
                 result = &mut training => {
+                    if let Some(begun) = begun.take_if(|_| self.has_begun()) {
+                        begun()?;
+                    }
                     // A run that somebody else trains is refused, and what it did meanwhile was not asked for.
                     let is_refused = |error: &WorkbenchError| error.problem().kind == ProblemKind::Conflict;
                     if self.has_begun() || !result.as_ref().err().is_some_and(is_refused) {
@@ -123,6 +129,9 @@ impl Follower {
                 }
                 () = tokio::time::sleep(LOOK) => {
                     if self.has_begun() {
+                        if let Some(begun) = begun.take() {
+                            begun()?;
+                        }
                         self.look(0.0).await?;
                     }
                 }

@@ -134,12 +134,17 @@ pub fn in_words(event: &EventKind) -> Option<String> {
         EventKind::StageFinished { stage, duration_seconds, final_train_loss, emissions: used, .. } => {
             let used = used.as_ref().map(|used| {
                 let (energy, emissions) = (energy(used.energy_kwh), emissions(used.emissions_kg_co2));
-                format!(", {energy} ({}), {emissions}", used.basis)
+                // A short stage ends before its first gauge has any.
+                let power = 3.6e6 * used.energy_kwh / used.duration_seconds;
+                let power = Some(power).filter(|power| power.is_finite());
+                let power =
+                    power.map(|power| format!(", {} W on average", number(power))).unwrap_or_default();
+                format!(", {energy} ({}){power}, {emissions}", used.basis)
             });
+            let used = used.unwrap_or_else(|| String::from(", energy not metered"));
             format!(
-                "stage {stage}: done in {}, final training loss {final_train_loss:.3}{}",
+                "stage {stage}: done in {}, final training loss {final_train_loss:.3}{used}",
                 duration(*duration_seconds),
-                used.unwrap_or_default(),
             )
         }
         _ => return None,
@@ -248,7 +253,7 @@ mod tests {
             emissions: Some(used(1)),
             peak_memory_bytes: None,
         };
-        insta::assert_snapshot!(in_words(&finished).unwrap(), @"stage 1: done in 23 s, final training loss 0.312, 0.100 Wh (modelled), 0.0400 g CO2e");
+        insta::assert_snapshot!(in_words(&finished).unwrap(), @"stage 1: done in 23 s, final training loss 0.312, 0.100 Wh (modelled), 36.0 W on average, 0.0400 g CO2e");
         let started =
             EventKind::Started { pid: 1, device: String::from("cpu (flex, 2 threads)"), resumed: true };
         insta::assert_snapshot!(in_words(&started).unwrap(), @"training again on cpu (flex, 2 threads)");

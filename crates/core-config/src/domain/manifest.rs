@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    evaluation::{ClassificationReport, EvaluationReport},
+    evaluation::{ClassificationReport, EvaluatedModel, EvaluationReport},
     event::{EmissionsSoFar, EpochMetrics},
     platform::Job,
     problem::Problem,
@@ -258,4 +258,15 @@ pub struct StageRecord {
     /// What was selected in the stage; absent where nothing is selected.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub selection: Option<SelectionSoFar>,
+}
+
+impl StageRecord {
+    /// What the trained stage came to on its own validation records at its end.
+    pub fn own_validation(&self) -> Option<&EvaluationReport> {
+        let role = format!("stage{} validation", self.stage);
+        let is_own = |report: &&EvaluationReport| {
+            report.model == EvaluatedModel::Stage(self.stage) && report.dataset_role == role
+        };
+        self.evaluations.iter().find(is_own)
+    }
 }

@@ -4,6 +4,8 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::choice;
+
 /// Where a run can be trained.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
@@ -49,7 +51,8 @@ impl std::str::FromStr for PlatformKind {
     /// Errors: the names that are allowed, in a sentence.
     fn from_str(name: &str) -> Result<Self, String> {
         let names = Self::ALL.map(Self::as_str).join(", ");
-        let found = Self::ALL.into_iter().find(|kind| kind.as_str() == name);
+        let meant = choice::meant(Self::ALL.map(Self::as_str), name);
+        let found = Self::ALL.into_iter().find(|kind| Some(kind.as_str()) == meant);
         found.ok_or_else(|| format!("found {name:?}; allowed: {names}"))
     }
 }

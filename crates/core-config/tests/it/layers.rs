@@ -309,3 +309,33 @@ fn a_default_warm_up_is_a_tenth_of_few_steps_and_says_so() {
     let named = of("[training.stage1]\niterations = 20\nwarmup_steps = 10\n").unwrap();
     assert_eq!(named.settings.training.stage1.warmup_steps, 10);
 }
+
+#[test]
+fn words_and_countries_mean_the_same_whatever_their_case_and_hyphens() {
+    let text = "[base_model]\nquantization = \"Q8\"\n[training]\noptimizer = \"AdamW\"\n[vision]\nmodel = \"EfficientNet-B0\"\n\
+                augmentation = \"crop-flip\"\n[lora]\ntarget_modules = [\"Q-Proj\"]\n[carbon]\ncountry_iso_code = \"FR\"\n";
+    let layers = Layers {
+        project_file: Some(file("project.toml", text)),
+        environment: vec![(variable("training.device"), "CPU".into())],
+        arguments: vec![Argument::new("--set", "vision.scheduler", "One-Cycle")],
+        ..Layers::default()
+    };
+    let settings = resolve(&layers).unwrap().settings;
+    let written = serde_json::to_value(&settings).unwrap();
+    let word = |pointer: &str| written.pointer(pointer).and_then(Value::as_str).unwrap().to_owned();
+    assert_eq!(
+        ["/base_model/quantization", "/training/optimizer", "/training/device", "/vision/model"].map(word),
+        ["q8", "adamw", "cpu", "efficientnet_b0"]
+    );
+    assert_eq!(["/vision/augmentation", "/vision/scheduler"].map(word), ["crop_flip", "one_cycle"]);
+    assert_eq!(["/lora/target_modules/0", "/carbon/country_iso_code"].map(word), ["q_proj", "FRA"]);
+    for (key, wrong, meant) in [
+        ("training.optimizer", "adam", "did you mean adamw?"),
+        ("vision.model", "resnet", "did you mean resnet18 or resnet34 or resnet50?"),
+        ("carbon.country_iso_code", "France", "did you mean FRA (France)?"),
+    ] {
+        let arguments = vec![Argument::new("--set", key, wrong)];
+        let problem = resolve(&Layers { arguments, ..Layers::default() }).unwrap_err();
+        assert!(problem.problems[0].message.ends_with(meant), "{problem}");
+    }
+}

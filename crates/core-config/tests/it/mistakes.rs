@@ -87,7 +87,7 @@ train_split = 0.9
       training.max_seq_length: found "long" (GREENTUNE_TRAINING__MAX_SEQ_LENGTH); allowed: an integer of at least 8
       a.b: unknown key (GREENTUNE_A__B); the sections are project, base_model, training, lora, dataset, vision, ast, carbon, mlflow, wandb, huggingface, evaluation
       lora.rank: unknown variable GREENTUNE_LORA_RANK; did you mean GREENTUNE_LORA__RANK?
-      carbon.country_iso_code: found "germany" (--country); allowed: three capital letters (ISO 3166-1 alpha-3), such as DEU
+      carbon.country_iso_code: found "germany" (--country); allowed: a country's code of three or two letters (ISO 3166-1), such as DEU or DE; did you mean DEU (Germany)?
       config/fine_tuning_config.toml:14: training.stage1.warmup_steps: found warmup_steps 150 with iterations 100; allowed: warmup_steps of 0, or fewer than iterations
       config/fine_tuning_config.toml:25: dataset.train_split: found train_split 0.9 + validation_split 0.1 + test_split 0.1 = 1.100000; allowed: shares that sum to 1
     "#);
@@ -131,7 +131,8 @@ fn impossible_values_are_refused() {
         "dataset.output_field= ",
         "ast.target_activation_rate=0",
         "ast.entropy_weight=1.1",
-        "carbon.country_iso_code=usa",
+        "carbon.country_iso_code=germany",
+        "carbon.country_iso_code=XX",
         "carbon.measure_interval_seconds=0.05",
         "carbon.pue=0.99",
         "evaluation.metrics=rouge",

@@ -8,6 +8,7 @@ use crate::{
     peft::Adapters,
     request::{ExportFormat, ExportRequest},
 };
+use greentune_core_config::choice;
 use greentune_model_folder::ModelWeights;
 
 mod folder;
@@ -123,7 +124,8 @@ impl FromStr for ExportFormat {
     type Err = ExportError;
 
     fn from_str(word: &str) -> Result<Self, ExportError> {
-        let known = Self::ALL.into_iter().find(|format| format.as_str() == word);
+        let meant = choice::meant(Self::ALL.iter().map(|format| format.as_str()), word);
+        let known = Self::ALL.into_iter().find(|format| Some(format.as_str()) == meant);
         known
             .ok_or_else(|| ExportError::UnknownFormat { word: word.into(), allowed: Self::available_words() })
     }

@@ -176,8 +176,10 @@ impl<'a> StageHost<'a> {
         let keep = self.settings.training.keep_checkpoints;
         let path = write_folder(&folder, keep, step, |partial| stage.save(partial))?;
         self.saved_step = step;
-        if self.cadence.meters_with_checkpoints {
-            self.write_emissions()?;
+        if self.cadence.meters_with_checkpoints
+            && let Some(so_far) = self.write_emissions()?
+        {
+            self.report(EventKind::Emissions(so_far))?;
         }
         let path = path.strip_prefix(self.layout.folder()).unwrap_or(&path).display().to_string();
         self.report(EventKind::CheckpointSaved { stage: self.stage, step, path })

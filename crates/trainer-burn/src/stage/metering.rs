@@ -13,6 +13,8 @@ use greentune_core_config::{
 
 /// How often figures are reported to followers of the run.
 const REPORT_EVERY: Duration = Duration::from_secs(2);
+/// Time from one row to the next for each unit of time that writing one takes: rows cost a hundredth of training at most.
+const ROWS_COST_AT_MOST: u32 = 100;
 
 /// The meter of one stage, or nothing when metering is off or impossible.
 pub struct StageMeter {
@@ -21,6 +23,8 @@ pub struct StageMeter {
     stage: u8,
     reported: Instant,
     written: Instant,
+    /// Time that the last row took to write.
+    row_took: Duration,
     is_troubled: bool,
 }
 
@@ -28,7 +32,15 @@ impl StageMeter {
     /// A meter that measures nothing.
     pub fn off(layout: &RunLayout, stage: u8) -> Self {
         let now = Instant::now();
-        Self { meter: None, layout: layout.clone(), stage, reported: now, written: now, is_troubled: false }
+        Self {
+            meter: None,
+            layout: layout.clone(),
+            stage,
+            reported: now,
+            written: now,
+            row_took: Duration::ZERO,
+            is_troubled: false,
+        }
     }
 
     /// Starts metering `stage`, adding to what earlier attempts recorded. A meter that cannot start must not keep
@@ -53,22 +65,28 @@ impl StageMeter {
         (this, problem)
     }
 
-    /// Figures so far, when it is time for them again; a row is written now and then.
+    /// Figures so far, when it is time for them again. They are in the row too, so that a run that is killed has the same
+    /// figures in its events and in its file; on a slow disk the row is written less often.
     pub fn tick(&mut self) -> Reading {
         if self.meter.is_none() || self.reported.elapsed() < REPORT_EVERY {
             return Reading::default();
         }
         self.reported = Instant::now();
-        if self.written.elapsed() >= ROW_INTERVAL { self.write() } else { self.look() }
+        if self.written.elapsed() >= self.row_interval() { self.write() } else { self.look() }
+    }
+
+    fn row_interval(&self) -> Duration {
+        ROW_INTERVAL.min(self.row_took * ROWS_COST_AT_MOST)
     }
 
     /// Writes a row and the sidecar now; the figures.
     pub fn write(&mut self) -> Reading {
-        self.written = Instant::now();
         let Some(meter) = &self.meter else { return Reading::default() };
         let snapshot = meter.so_far();
         // Reported once: the row is cumulative, so the next one includes what cannot be written now.
+        let began = Instant::now();
         let problem = self.save(&snapshot.record, &meter.provenance()).err().map(|error| error.problem());
+        (self.written, self.row_took) = (Instant::now(), began.elapsed());
         let problem = problem.filter(|_| !self.is_troubled);
         self.is_troubled |= problem.is_some();
         Reading { so_far: Some(snapshot.so_far(self.stage)), problem }
@@ -86,7 +104,7 @@ impl StageMeter {
         Reading { so_far, problem: None }
     }
 
-    /// The row takes the place of the one before it, so that whoever adds up a file counts the stage once.
+    /// The row takes the place of the one before it, so that a program that adds up a file counts the stage once.
     fn save(&self, record: &EmissionsRecord, provenance: &EmissionsProvenance) -> Result<(), CarbonError> {
         codecarbon::update(&self.layout.emissions_csv(self.stage), record)?;
         sidecar::write(&self.layout.provenance(self.stage), provenance)

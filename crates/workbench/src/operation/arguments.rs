@@ -87,11 +87,10 @@ fn allowed(value: &Value, schema: &Map<String, Value>) -> Option<String> {
         let is_one = words.contains(value);
         let later = schema.get(NOT_AVAILABLE_YET).and_then(Value::as_array);
         let is_now = |word: &&Value| later.is_none_or(|later| !later.contains(word));
-        let words = words
-            .iter()
-            .filter(is_now)
-            .map(|word| word.as_str().map_or_else(|| word.to_string(), str::to_owned));
-        return (!is_one).then(|| words.collect::<Vec<_>>().join(", "));
+        let words = words.iter().filter(is_now).filter_map(Value::as_str);
+        let near = || nearest(words.clone(), value.as_str().unwrap_or_default());
+        return (!is_one)
+            .then(|| format!("{}{}", words.clone().collect::<Vec<_>>().join(", "), did_you_mean(&near())));
     }
     let types: Vec<&str> = match schema.get("type")? {
         Value::Array(types) => types.iter().filter_map(Value::as_str).collect(),
@@ -124,9 +123,11 @@ fn allowed(value: &Value, schema: &Map<String, Value>) -> Option<String> {
 fn unknown(name: &str, properties: &Map<String, Value>) -> String {
     let names = || properties.keys().map(String::as_str);
     let allowed = names().collect::<Vec<_>>().join(", ");
-    let near = nearest(names(), name);
-    let near = if near.is_empty() { String::new() } else { format!("; did you mean {}?", near.join(" or ")) };
-    format!("no such argument; allowed: {allowed}{near}")
+    format!("no such argument; allowed: {allowed}{}", did_you_mean(&nearest(names(), name)))
+}
+
+fn did_you_mean(near: &[&str]) -> String {
+    if near.is_empty() { String::new() } else { format!("; did you mean {}?", near.join(" or ")) }
 }
 
 fn join(path: &str, name: &str) -> String {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use greentune_core_config::{
-    Problem, ProblemKind, Suggestion, ids,
+    Problem, ProblemKind, Suggestion, choice, ids,
     image_defaults::ImageFacts,
     layout::{ProjectLayout, RunLayout},
     manifest::{RunData, RunStatus, StageRecord},
@@ -116,7 +116,7 @@ impl Workbench {
     /// Errors: an unknown model; another platform than this machine; a data set that cannot be learnt from (one class,
     /// no images, unreadable files); impossible settings.
     pub async fn configure_image_run(&self, request: ConfigureImageRun) -> Result<ConfigureImageRunResponse> {
-        self.blocking(move |workbench| workbench.make_image_run(&request)).await
+        self.blocking(move |workbench| workbench.make_image_run(&with_known_model(request))).await
     }
 
     fn make_image_run(&self, request: &ConfigureImageRun) -> Result<ConfigureImageRunResponse> {
@@ -274,6 +274,14 @@ fn chosen(resolved: &Resolved) -> Vec<ChosenSetting> {
         _ => None,
     };
     resolved.rows().into_iter().filter_map(of).collect()
+}
+
+/// `request` with its model as it is listed, whatever case and hyphens it was written with.
+fn with_known_model(mut request: ConfigureImageRun) -> ConfigureImageRun {
+    if let Some(known) = choice::meant(VISION_MODELS.iter().copied(), &request.model) {
+        request.model = known.to_owned();
+    }
+    request
 }
 
 fn check_request(request: &ConfigureImageRun) -> Result<()> {

@@ -4,9 +4,13 @@
 //! What can only mean one thing is read as that; everything else is left as it is, for the check to refuse. The rules
 //! stand in `docs/mcp.md`.
 
+use greentune_core_config::choice;
 use serde_json::{Map, Number, Value};
 
-/// Arguments that clients add for themselves: MCP's own, and those of agent frameworks.
+/// Arguments that clients add for themselves, by the names that public reports of strict MCP servers complain of: `explanation`
+/// and the summaries of editors, `random_string` and `dummy` for tools without arguments, `thought` and its like of agents,
+/// `action`, `chatInput` and `toolCallId` of workflow engines. No standard lists them: that a name is on this list is a
+/// judgement, and one that a tool has itself is never taken for a client's.
 const OF_CLIENTS: &[&str] = &[
     "action",
     "chatInput",
@@ -96,7 +100,9 @@ fn is_of_client(name: &str, properties: Option<&Map<String, Value>>) -> bool {
 /// `found` as `schema` wants it, where that is plain.
 fn value(found: Value, schema: &Map<String, Value>, root: &Map<String, Value>) -> Value {
     let found = match &found {
-        Value::String(text) => from_text(text, schema).unwrap_or(found),
+        Value::String(text) => {
+            from_text(text, schema).or_else(|| word(text, schema).map(Value::from)).unwrap_or(found)
+        }
         Value::Number(number) if wants(schema, "integer") => whole(number).unwrap_or(found),
         _ => found,
     };
@@ -109,6 +115,12 @@ fn value(found: Value, schema: &Map<String, Value>, root: &Map<String, Value>) -
         }
         other => other,
     }
+}
+
+/// The word of those that `schema` allows that `text` means.
+fn word<'s>(text: &str, schema: &'s Map<String, Value>) -> Option<&'s str> {
+    let words = schema.get("enum")?.as_array()?;
+    choice::meant(words.iter().filter_map(Value::as_str), text)
 }
 
 /// What `text` writes, where `schema` wants no text.
@@ -189,6 +201,12 @@ mod tests {
             json!({ "show": 1, "files": ["a.jsonl"] })
         );
         assert_eq!(read(json!({ "runs": "[a]", "name": "7" })), json!({ "runs": "[a]", "name": "7" }));
+    }
+
+    #[test]
+    fn words_are_taken_whatever_their_case() {
+        assert_eq!(read(json!({ "kind": "Q8" })), json!({ "kind": "q8" }));
+        assert_eq!(read(json!({ "name": "Q8" })), json!({ "name": "Q8" }));
     }
 
     #[test]

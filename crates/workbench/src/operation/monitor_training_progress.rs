@@ -7,7 +7,7 @@ use greentune_core_config::{
     event::EmissionsSoFar,
     manifest::{RunManifest, RunStatus, StageRecord},
 };
-use greentune_run_folder::RunView;
+use greentune_run_folder::{Evaluation, RunView};
 use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -76,7 +76,7 @@ pub struct MonitorTrainingProgressResponse {
     pub last_seq: Option<u64>,
 }
 
-/// Figures of the last optimizer step and the last evaluation.
+/// Figures of the last optimizer step and of the last evaluation: that at the stage's end, once it is completed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TrainingMetrics {
     /// Mean loss per labelled token of the last step, in nats.
@@ -127,7 +127,7 @@ fn progress_of(run: &RunView, include_emissions: bool) -> MonitorTrainingProgres
         current_iteration: current.map_or(0, |stage| stage.steps_done),
         total_iterations: current.map_or(0, |stage| stage.total_steps),
         progress_percentage: summary.progress_percentage,
-        metrics: metrics(run),
+        metrics: metrics(run, current),
         carbon_emissions_kg: summary.carbon_emissions_kg.filter(|_| include_emissions),
         emissions: (include_emissions && !emissions.is_empty()).then_some(emissions),
         estimated_completion_time: remaining_seconds.and_then(from_now),
@@ -151,9 +151,12 @@ fn current_stage(manifest: &RunManifest) -> Option<&StageRecord> {
     stages.iter().find(|stage| stage.status == RunStatus::Running).or(touched).or(stages.first())
 }
 
-fn metrics(run: &RunView) -> TrainingMetrics {
+fn metrics(run: &RunView, current: Option<&StageRecord>) -> TrainingMetrics {
     let step = run.last_step();
-    let evaluation = run.evaluation();
+    // What the stage came to is newer than the last evaluation while it was trained.
+    let at_end = current.filter(|stage| stage.status == RunStatus::Completed);
+    let evaluation = at_end.and_then(result_of).or_else(|| run.evaluation().cloned());
+    let evaluation = evaluation.as_ref();
     let (images, tokens) = match evaluation {
         Some(evaluation) if evaluation.total_epochs.is_some() => (Some(evaluation.accuracy), None),
         Some(evaluation) => (None, Some(evaluation.accuracy)),
@@ -169,6 +172,26 @@ fn metrics(run: &RunView) -> TrainingMetrics {
         accuracy: images,
         token_accuracy: tokens,
     }
+}
+
+/// What `stage` came to on its validation data, where it was evaluated at its end.
+fn result_of(stage: &StageRecord) -> Option<Evaluation> {
+    if let Some(report) = stage.classification.as_ref().filter(|report| report.dataset_role == "validation") {
+        let total_epochs = stage.epochs.last().map(|epoch| epoch.total_epochs).or(Some(0));
+        return Some(Evaluation {
+            validation_loss: report.loss,
+            perplexity: None,
+            accuracy: report.accuracy,
+            total_epochs,
+        });
+    }
+    let report = stage.own_validation()?;
+    Some(Evaluation {
+        validation_loss: report.loss,
+        perplexity: Some(report.perplexity),
+        accuracy: report.token_accuracy,
+        total_epochs: None,
+    })
 }
 
 /// The likely end of a worker that left no word, where it is known.

@@ -13,7 +13,6 @@ use std::{
 use greentune_carbon::{
     MeterConfig,
     aggregate::note_file,
-    intensity::alpha3,
     track::{TrackConfig, Tracked, provenance_file, track},
 };
 use greentune_core_config::{
@@ -156,17 +155,12 @@ impl Workbench {
 fn named_settings(request: &TrackEmissions) -> impl Iterator<Item = Argument> {
     let mode = request.tracking_mode.map(|mode| mode.as_str().to_owned());
     let named = [
-        ("country_iso_code", request.country_iso_code.as_deref().map(country)),
+        ("country_iso_code", request.country_iso_code.clone()),
         ("region", request.region.clone()),
         ("tracking_mode", mode),
     ];
     let named = named.into_iter().filter_map(|(name, value)| Some((name, value?)));
     named.map(|(name, value)| Argument::new(name, format!("carbon.{name}"), value))
-}
-
-/// The code of three letters that the setting has, also of a country that is named by two.
-fn country(code: &str) -> String {
-    alpha3(code).unwrap_or(code).to_owned()
 }
 
 fn response(tracked: Tracked, run_id: String, csv: PathBuf) -> TrackEmissionsResponse {

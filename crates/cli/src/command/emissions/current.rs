@@ -11,7 +11,7 @@ use crate::{failure::Failure, output::Paint, session::Session};
 /// Arguments of `emissions current`.
 #[derive(Args, Debug)]
 pub struct Current {
-    /// Id of the run [default: the newest one that was started]
+    /// The run: its id, its name or the beginning of one [default: the newest one that was started]
     run: Option<String>,
 }
 

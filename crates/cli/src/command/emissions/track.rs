@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, path::PathBuf, sync::Arc};
 
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, builder::EnumValueParser};
 use greentune_core_config::{
     port::{TransferProgress, TransferReporter},
     quantities::{duration, energy_unit, mass_unit},
@@ -15,7 +15,7 @@ use greentune_workbench::{
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 use super::between;
-use crate::{failure::Failure, session::Session};
+use crate::{any_case::AnyCase, failure::Failure, session::Session};
 
 /// A mode, by its name in settings.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -51,7 +51,7 @@ pub struct Track {
     #[arg(long, value_name = "NAME")]
     region: Option<String>,
     /// Whose energy is counted: machine, or process for the program and all that it starts
-    #[arg(long, value_name = "MODE")]
+    #[arg(long, value_name = "MODE", value_parser = AnyCase(EnumValueParser::<Mode>::new()))]
     tracking_mode: Option<Mode>,
     /// A setting, such as carbon.pue=1.2; may be given several times
     #[arg(long = "set", value_name = "KEY=VALUE")]

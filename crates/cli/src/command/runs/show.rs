@@ -79,14 +79,21 @@ fn in_words(stage: &StageRecord) -> String {
     let steps = format!("{}, {} of {}", stage.status, stage.steps_done, counted(stage.total_steps, "step"));
     let loss = stage.final_train_loss.map(|loss| format!("final training loss {loss:.3}"));
     let used = stage.emissions.as_ref().map(|used| {
-        format!("{} ({}), {}", energy(used.energy_kwh), used.basis, emissions(used.emissions_kg_co2))
+        let (energy, emissions) = (energy(used.energy_kwh), emissions(used.emissions_kg_co2));
+        format!("{energy} ({}) and {emissions} in {} metered", used.basis, duration(used.duration_seconds))
     });
     let peak = stage.peak_memory_bytes.map(|bytes| format!("peak memory {}", bytes_in_words(bytes)));
-    [Some(steps), stage.duration_seconds.map(duration), loss, used, peak]
-        .into_iter()
-        .flatten()
-        .collect::<Vec<_>>()
-        .join(", ")
+    [
+        Some(steps),
+        stage.duration_seconds.map(|seconds| format!("trained for {}", duration(seconds))),
+        loss,
+        used,
+        peak,
+    ]
+    .into_iter()
+    .flatten()
+    .collect::<Vec<_>>()
+    .join(", ")
 }
 
 fn indented(text: &str) -> String {

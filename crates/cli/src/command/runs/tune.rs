@@ -12,7 +12,7 @@ use crate::{failure::Failure, output::Paint, session::Session, table::table};
 /// Arguments of `runs tune`.
 #[derive(Args, Debug)]
 pub struct Tune {
-    /// Id of the run, which has not been started
+    /// The run, which has not been started: its id, its name or the beginning of one
     run: String,
     /// Optimizer steps of a trial [default: a fifth of the stage's, 10 to 40]
     #[arg(long, value_name = "N")]

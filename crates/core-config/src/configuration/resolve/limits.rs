@@ -5,7 +5,11 @@ use std::ops::Bound::{self, Excluded, Included, Unbounded};
 use serde_json::Value;
 
 use super::key::{KeyDoc, KeyType};
-use crate::settings::{LORA_WORDS, VISION_MODELS};
+use crate::{
+    choice, country,
+    ids::nearest,
+    settings::{LORA_WORDS, VISION_MODELS},
+};
 
 /// What a value may be, beyond its type.
 enum Limit {
@@ -13,7 +17,7 @@ enum Limit {
     Range(Bound<f64>, Bound<f64>),
     /// Text that is not empty.
     NotEmpty,
-    /// Three capital letters: a country.
+    /// A country's code of three letters; one of two is read as that.
     CountryCode,
     /// Three capital letters: a currency.
     CurrencyCode,
@@ -126,8 +130,54 @@ pub(super) fn check(doc: &KeyDoc, value: Value) -> Result<Value, Fault> {
     if doc.optional && (value.is_null() || value == "") {
         return Ok(Value::Null);
     }
-    let value = typed(&doc.kind, value).ok_or(Fault::WrongType)?;
+    let value = canonical(doc, typed(&doc.kind, value).ok_or(Fault::WrongType)?);
     if allows(doc, &value) { Ok(value) } else { Err(Fault::OutOfRange) }
+}
+
+/// `value` as it is kept: words as they are listed, whatever case and hyphens they were written with, and a country by its
+/// code of three letters.
+fn canonical(doc: &KeyDoc, value: Value) -> Value {
+    let word = |text: &str| words(doc).and_then(|words| choice::meant(words, text)).map(Value::from);
+    match &value {
+        Value::String(text) if matches!(limit(&doc.key), Some(CountryCode)) => country_code(text).into(),
+        Value::String(text) => word(text).unwrap_or(value),
+        Value::Array(items) => {
+            items.iter().map(|item| item.as_str().and_then(word).unwrap_or_else(|| item.clone())).collect()
+        }
+        _ => value,
+    }
+}
+
+/// The code of three letters, where `text` is one or has two.
+fn country_code(text: &str) -> String {
+    let three = || Some(text.trim().to_ascii_uppercase()).filter(|code| is_code(code));
+    country::alpha3(text).map(str::to_owned).or_else(three).unwrap_or_else(|| text.to_owned())
+}
+
+fn is_code(text: &str) -> bool {
+    text.len() == 3 && text.bytes().all(|letter| letter.is_ascii_uppercase())
+}
+
+/// The words that a setting is one of, or some of.
+fn words(doc: &KeyDoc) -> Option<Vec<&str>> {
+    match (&doc.kind, limit(&doc.key)) {
+        (KeyType::Word(words), _) => Some(words.iter().map(String::as_str).collect()),
+        (_, Some(OneOf(words) | SomeOf(words) | OneOrMoreOf(words))) => Some(words.to_vec()),
+        _ => None,
+    }
+}
+
+/// What was meant by a value of `doc` that is refused, in words; none where nothing is alike.
+pub(super) fn meant(doc: &KeyDoc, found: &Value) -> Option<String> {
+    let text = found.as_str()?;
+    let near: Vec<String> = match words(doc) {
+        Some(words) => nearest(words, text).into_iter().map(str::to_owned).collect(),
+        None if matches!(limit(&doc.key), Some(CountryCode)) => {
+            country::nearest(text).iter().map(ToString::to_string).collect()
+        }
+        None => return None,
+    };
+    (!near.is_empty()).then(|| format!("did you mean {}?", near.join(" or ")))
 }
 
 /// What is allowed for `key`, in words.
@@ -136,7 +186,9 @@ pub(super) fn allowed(key: &str, kind: &KeyType, optional: bool) -> String {
         (_, Some(OneOf(words))) => or(words),
         (_, Some(SomeOf(words))) => format!("a list of {}, each at most once", or(words)),
         (_, Some(OneOrMoreOf(words))) => format!("a list of one or more of {}, each once", words.join(", ")),
-        (_, Some(CountryCode)) => String::from("three capital letters (ISO 3166-1 alpha-3), such as DEU"),
+        (_, Some(CountryCode)) => {
+            String::from("a country's code of three or two letters (ISO 3166-1), such as DEU or DE")
+        }
         (_, Some(CurrencyCode)) => String::from("three capital letters (ISO 4217), such as EUR"),
         (_, Some(NotEmpty)) => String::from("text that is not empty"),
         (KeyType::Integer, Some(Range(low, high))) => format!("an integer {}", range(low, high)),
@@ -176,9 +228,7 @@ fn allows(doc: &KeyDoc, value: &Value) -> bool {
             value.as_f64().is_some_and(|number| std::ops::RangeBounds::contains(&(*low, *high), &number))
         }
         Some(NotEmpty) => value.as_str().is_some_and(|text| !text.trim().is_empty()),
-        Some(CountryCode | CurrencyCode) => value
-            .as_str()
-            .is_some_and(|code| code.len() == 3 && code.bytes().all(|letter| letter.is_ascii_uppercase())),
+        Some(CountryCode | CurrencyCode) => value.as_str().is_some_and(is_code),
         Some(OneOf(words)) => words.iter().any(|word| value == word),
         Some(SomeOf(words)) => some_of(words, value),
         Some(OneOrMoreOf(words)) => some_of(words, value) && value != &Value::Array(Vec::new()),

@@ -115,6 +115,8 @@ impl Reading {
             return self.refuse(code, key, &source, message);
         };
         let found = value.as_ref().map_or_else(Clone::clone, shown);
+        let meant = value.as_ref().ok().and_then(|value| limits::meant(doc, value));
+        let meant = meant.map(|meant| format!("; {meant}")).unwrap_or_default();
         match value.map_err(|_| Fault::WrongType).and_then(|value| limits::check(doc, value)) {
             Ok(value) => {
                 self.rejected.remove(key);
@@ -122,7 +124,7 @@ impl Reading {
             }
             Err(fault) => {
                 self.rejected.insert(key.to_owned());
-                let message = format!("found {found}{at}; allowed: {}", doc.allowed);
+                let message = format!("found {found}{at}; allowed: {}{meant}", doc.allowed);
                 self.refuse(fault.code(), key, &source, message);
             }
         }
