@@ -252,7 +252,7 @@ fn probe(device: Device) -> Result<Chosen, String> {
 }
 
 fn built_in(device: Device) -> Result<Chosen, String> {
-    let absent = |feature: &str| Err(format!("this binary was built without the feature `{feature}`"));
+    let absent = |feature: &str| Err(absent(feature));
     match device {
         Device::Auto | Device::Cpu => Ok(Chosen::Cpu),
         #[cfg(feature = "candle")]
@@ -272,6 +272,22 @@ fn built_in(device: Device) -> Result<Chosen, String> {
         #[cfg(not(feature = "cuda"))]
         Device::Cuda => absent("cuda"),
     }
+}
+
+/// What this build has instead of the device of `feature`, and how to get one that has it.
+fn absent(feature: &str) -> String {
+    let built = [
+        ("candle", cfg!(feature = "candle")),
+        ("wgpu", cfg!(any(feature = "wgpu", feature = "metal"))),
+        ("metal", cfg!(all(feature = "metal", target_os = "macos"))),
+        ("cuda", cfg!(feature = "cuda")),
+    ];
+    let others = built.iter().filter(|(_, is_here)| *is_here).map(|(name, _)| format!(", {name}"));
+    format!(
+        "this binary was built without the feature `{feature}`; it has cpu{}; `cargo build --release --features {feature}` \
+         makes one that has it",
+        others.collect::<String>()
+    )
 }
 
 fn name_of(chosen: Chosen) -> String {

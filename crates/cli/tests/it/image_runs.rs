@@ -113,6 +113,33 @@ fn a_run_and_its_twin_are_two_commands() {
     assert!(!folder.path().join("digits-training").exists(), "nothing is written");
 }
 
+/// The words are listed in lower case and with `_`; the sparse phase cannot begin before its warm-up.
+#[test]
+fn words_are_taken_in_any_case_and_nothing_is_announced_of_a_job_that_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_greentune"));
+    command.current_dir(folder.path()).env("GREENTUNE_HOME", folder.path().join("home"));
+    command.args([
+        "train",
+        "--platform",
+        "LOCAL",
+        "--model",
+        "SimpleCNN",
+        "--dataset",
+        DIGITS,
+        "--epochs",
+        "4",
+    ]);
+    command.args(["--ast", "--policy", "Quantile", "--warmup-epochs", "1", "--stage", "2"]);
+    command.args(["--set", "vision.augmentation=NONE", "--set", "vision.scheduler=One-Cycle"]);
+    let out = command.output().unwrap();
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(!out.status.success() && said.contains("stage 1"), "{said}");
+    assert!(!said.contains("made the run") && !said.contains("allowed:"), "{said}");
+    assert_eq!(String::from_utf8_lossy(&out.stdout), "");
+    assert!(!folder.path().join("digits-training").exists(), "nothing is left");
+}
+
 /// The same job sent twice at once makes one run, and the second says so.
 #[test]
 fn a_job_that_is_sent_twice_makes_one_run() {

@@ -395,6 +395,36 @@ async fn a_saving_needs_a_baseline_of_the_same_task_and_says_how_it_is_known() {
 }
 
 #[tokio::test]
+async fn energy_of_a_machine_that_ran_something_else_too_earns_no_badge() {
+    let sandbox = Sandbox::new("trains").await;
+    let own = ast_run(&sandbox).write(&sandbox);
+    let dense = dense_run(&sandbox).write(&sandbox);
+    let at = |run: &RunLayout, stage: u8, minute: u8| {
+        let csv = run.emissions_csv(stage);
+        let rows = codecarbon::read(&csv).unwrap();
+        let timestamp = format!("2026-11-26T10:{minute:02}:00");
+        let rows: Vec<_> =
+            rows.into_iter().map(|row| EmissionsRecord { timestamp: timestamp.clone(), ..row }).collect();
+        codecarbon::write(&csv, &rows).unwrap();
+    };
+    // One after the other: every badge.
+    at(&own, 1, 3);
+    at(&own, 2, 6);
+    at(&dense, 1, 20);
+    let alone = card(&sandbox, request(AST, "standard", Some(DENSE))).await;
+    assert!(
+        ["energy-measured", "energy-efficient"]
+            .iter()
+            .all(|badge| alone.badges.contains(&(*badge).to_owned()))
+    );
+    // The baseline began before the run had ended.
+    at(&dense, 1, 9);
+    let shared = card(&sandbox, request(AST, "standard", Some(DENSE))).await;
+    assert_eq!(shared.badges, ["ast-trained", "carbon-reported", "reproducible"]);
+    assert!(shared.markdown.contains("on which other runs were metered too"), "{}", shared.markdown);
+}
+
+#[tokio::test]
 async fn a_saving_that_may_be_none_is_said_to_be_so() {
     let sandbox = Sandbox::new("trains").await;
     let mut run = ast_run(&sandbox);
