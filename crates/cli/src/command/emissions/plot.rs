@@ -11,7 +11,8 @@ use crate::{failure::Failure, session::Session};
 /// Arguments of `emissions plot`.
 #[derive(Args, Debug)]
 pub struct Plot {
-    /// Id of a run, or a CodeCarbon file or a folder of them [default: all runs of the project]
+    /// A run by its id, its name or the beginning of one, or a CodeCarbon file or a folder of them [default: all runs
+    /// of the project]
     #[arg(value_name = "RUN|FILE")]
     run: Option<String>,
     /// Folder for the charts [default: emissions/plots in the project, plots beside a file]

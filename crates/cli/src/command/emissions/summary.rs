@@ -13,7 +13,8 @@ type EmissionsSummary = greentune_carbon::summary::EmissionsSummary;
 /// Arguments of `emissions summary`.
 #[derive(Args, Debug)]
 pub struct Summary {
-    /// Id of a run, or a CodeCarbon file or a folder of them [default: the newest run that was started]
+    /// A run by its id, its name or the beginning of one, or a CodeCarbon file or a folder of them [default: the newest
+    /// run that was started]
     #[arg(value_name = "RUN|FILE")]
     run: Option<String>,
 }
