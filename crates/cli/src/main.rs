@@ -20,6 +20,7 @@ mod global_flags;
 mod output;
 mod progress;
 mod session;
+mod signals;
 mod table;
 
 use std::process::ExitCode;

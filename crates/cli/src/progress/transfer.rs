@@ -99,7 +99,11 @@ impl TransferReporter for Screen {
     }
 }
 
-impl Observer for Screen {}
+impl Observer for Screen {
+    fn remark(&self, text: &str) {
+        self.output.note(text);
+    }
+}
 
 fn bar() -> ProgressBar {
     let style = ProgressStyle::with_template(

@@ -9,13 +9,14 @@ use greentune_carbon::{
 use greentune_core_config::{
     Basis, Diagnostic, Suggestion,
     emissions::{ComponentProvenance, EmissionsProvenance},
+    quantities::{counted, number},
     settings::CarbonSettings,
     task::{DeviceReport, WorkerAnswer, WorkerTask},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{HubSettings, Result, Workbench, WorkbenchError, engine::wrong_answer, job_store::JobStore};
+use crate::{HubSettings, Result, Workbench, WorkbenchError, engine::wrong_answer};
 
 /// Free space below which it is worth a warning, in GB of 10^9 bytes.
 const LEAST_FREE_GB: f64 = 2.0;
@@ -99,6 +100,7 @@ impl Workbench {
             self.check_home(),
             self.check_disk(),
             self.check_store(),
+            self.check_leftovers(),
             self.check_settings(),
             self.check_hub(),
         ];
@@ -144,10 +146,35 @@ impl Workbench {
 
     fn check_store(&self) -> Check {
         let count = || {
-            let store = JobStore::open(self.config())?;
-            Ok(format!("{} knows {} runs", store.path().display(), store.all()?.len()))
+            let store = self.job_store()?;
+            let known = format!("{} knows {} runs", store.path().display(), store.all()?.len());
+            Ok((known, store.remark().map(str::to_owned)))
         };
-        Check::of("state store", count())
+        match count() {
+            Ok((known, None)) => Check::ok("state store", known),
+            Ok((known, Some(remark))) => {
+                Check::new("state store", CheckStatus::Warning, format!("{known}; {remark}"))
+            }
+            Err(error) => Check::failed("state store", &error),
+        }
+    }
+
+    /// Folders that killed processes left; they are removed by the next evaluation or export.
+    fn check_leftovers(&self) -> Check {
+        let found = self.leftovers();
+        if found.is_empty() {
+            return Check::ok("leftovers", String::from("no killed process left anything"));
+        }
+        let bytes: u64 = found.iter().map(|leftover| leftover.bytes).sum();
+        let folders: Vec<_> = found.iter().map(|leftover| leftover.folder.display().to_string()).collect();
+        let detail = format!(
+            "killed processes left {} ({} MB): {}",
+            counted(found.len() as u64, "folder"),
+            number(bytes as f64 / 1e6),
+            folders.join(", ")
+        );
+        Check::new("leftovers", CheckStatus::Warning, detail)
+            .with_hint("the next evaluation, preparation or export removes them")
     }
 
     fn check_settings(&self) -> Check {

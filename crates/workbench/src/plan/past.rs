@@ -13,11 +13,7 @@ use greentune_core_config::{
 
 use greentune_run_folder::{json, manifest};
 
-use crate::{
-    Workbench,
-    job_store::{JobStore, runs_of},
-    run::Run,
-};
+use crate::{Workbench, job_store::runs_of, run::Run};
 
 /// Runs that are looked at, the newest first.
 const LOOKED_AT: usize = 50;
@@ -48,7 +44,7 @@ pub(crate) struct Past {
 impl Workbench {
     /// Every run but `run` that may be read here, the newest first.
     fn other_runs(&self, run: &Run) -> Vec<RunLayout> {
-        let known = JobStore::open(self.config()).and_then(|store| store.all()).unwrap_or_default();
+        let known = self.job_store().and_then(|store| store.all()).unwrap_or_default();
         let mut others = runs_of(run.layout.project());
         others.extend(known);
         others

@@ -381,7 +381,17 @@ async fn the_diagnosis_names_what_works_and_what_does_not() {
     let names: Vec<_> = diagnosis.checks.iter().map(|check| check.name.as_str()).collect();
     assert_eq!(
         names,
-        ["worker", "energy counters", "home", "disk", "state store", "settings", "hub", "project"]
+        [
+            "worker",
+            "energy counters",
+            "home",
+            "disk",
+            "state store",
+            "leftovers",
+            "settings",
+            "hub",
+            "project"
+        ]
     );
 
     fs::remove_file(sandbox.root().join("base/config.json")).unwrap();
