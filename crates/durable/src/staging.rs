@@ -6,12 +6,14 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
+    thread,
+    time::Duration,
 };
 
 /// File inside a staging folder that its process holds locked as long as it works there.
 const LOCK: &str = ".in-use";
-/// Names that are tried before giving up: a sweeper may take a new folder for an abandoned one.
-const ATTEMPTS: usize = 8;
+/// Names that are tried before giving up: who looks for abandoned folders may take a new one for such.
+const ATTEMPTS: usize = 100;
 
 /// The staging folders of this process.
 static LIVE: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
@@ -37,7 +39,11 @@ impl Staging {
                     live(|live| live.insert(folder.clone()));
                     return Ok(Self { folder, lock });
                 }
-                Err(_) if attempt < ATTEMPTS && is_swept(&folder) => attempt += 1,
+                Err(_) if attempt < ATTEMPTS && is_swept(&folder) => {
+                    attempt += 1;
+                    let _ = fs::remove_dir_all(&folder);
+                    thread::sleep(Duration::from_millis(1));
+                }
                 Err(error) => {
                     let _ = fs::remove_dir_all(&folder);
                     return Err(error);
@@ -137,8 +143,6 @@ fn live<T>(of: impl FnOnce(&mut BTreeSet<PathBuf>) -> T) -> T {
 
 #[cfg(test)]
 mod tests {
-    use std::thread;
-
     use super::*;
 
     #[test]

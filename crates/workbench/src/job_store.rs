@@ -78,10 +78,10 @@ impl JobStore {
         let known = KnownProjects::new(config);
         let store = Self { path, database: None, known, remark: None };
         let folder_made = store.path.parent().map_or(Ok(()), fs::create_dir_all);
-        let found = look(&store.path, config.state_url.is_none());
-        let found = match (folder_made, found) {
-            (Ok(()), Ok(found)) => found,
-            (Err(error), _) | (_, Err(error)) => return Ok(store.without_database(&error.to_string())),
+        let found = match folder_made.and_then(|()| look(&store.path, config.state_url.is_none())) {
+            Ok(found) => found,
+            Err(error) if may_not(&error) => return Ok(store.without_database(&error.to_string())),
+            Err(error) => return Err(WorkbenchError::file("open", &store.path)(error)),
         };
         match found {
             Found::Foreign(what) => Err(WorkbenchError::NotAnIndex { path: store.path, what }),
@@ -122,7 +122,8 @@ impl JobStore {
     fn repaired(mut self) -> Result<Self> {
         let _lock = match lock_for_repair(&self.path) {
             Ok(lock) => lock,
-            Err(error) => return Ok(self.without_database(&error.to_string())),
+            Err(error) if may_not(&error) => return Ok(self.without_database(&error.to_string())),
+            Err(error) => return Err(WorkbenchError::file("lock", &self.path)(error)),
         };
         let is_repaired = look(&self.path, true).is_ok_and(|found| found == Found::Index);
         if let Some(connection) = is_repaired.then(|| connect(&self.path).ok()).flatten() {
@@ -131,7 +132,8 @@ impl JobStore {
         }
         let aside = match move_aside(&self.path) {
             Ok(aside) => aside,
-            Err(error) => return Ok(self.without_database(&error.to_string())),
+            Err(error) if may_not(&error) => return Ok(self.without_database(&error.to_string())),
+            Err(error) => return Err(WorkbenchError::file("move", &self.path)(error)),
         };
         let connected = connect(&self.path);
         self.database = Some(connected.map_err(self.failed())?);
@@ -351,6 +353,11 @@ fn is_damage(error: &rusqlite::Error) -> bool {
 
 fn failure(code: i32) -> rusqlite::Error {
     rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None)
+}
+
+/// Whether this user may not do what failed.
+fn may_not(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
 }
 
 /// Whether the database is there and cannot be written, or cannot be made.

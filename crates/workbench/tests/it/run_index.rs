@@ -179,8 +179,8 @@ async fn where_the_index_cannot_be_written_runs_are_listed_from_their_folders() 
     let run = sandbox.configured().await;
     let ear = Arc::<Ear>::default();
     let mut config = sandbox.config("trains");
-    // No folder can be made there, whoever asks: permissions do not bind everybody.
-    config.state_url = Some(String::from("sqlite:/proc/greentune/state.db"));
+    // No file can be made there, whoever asks: permissions do not bind everybody.
+    config.state_url = Some(String::from("sqlite:/proc/greentune-state.db"));
     let workbench = Workbench::new(config).reporting(Arc::clone(&ear) as _);
     for _ in 0..2 {
         assert_eq!(listed(&workbench).await, [run.run_id()]);
