@@ -10,6 +10,8 @@ use std::{
     time::Duration,
 };
 
+use crate::together::replacing;
+
 /// File inside a staging folder that its process holds locked as long as it works there.
 const LOCK: &str = ".in-use";
 /// Names that are tried before giving up: who looks for abandoned folders may take a new one for such.
@@ -89,8 +91,10 @@ pub fn sweep_abandoned(parent: &Path, prefix: &str) -> Vec<PathBuf> {
     abandoned(parent, prefix).into_iter().filter(remove).collect()
 }
 
-/// Removes the staging folders of this process, which is about to end without dropping them.
+/// Removes the staging folders of this process, which is about to end without dropping them. A set of files that is being
+/// replaced is replaced before that, and no other is afterwards.
 pub fn remove_own_staging() {
+    std::mem::forget(replacing());
     for folder in live(std::mem::take) {
         // A thread may still write there.
         (0..ATTEMPTS).find(|_| fs::remove_dir_all(&folder).is_ok() || !folder.exists());

@@ -4,6 +4,7 @@ use std::{
     fs::{self, File},
     io::{self, Write as _},
     path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use crate::sync_folder;
@@ -67,6 +68,7 @@ impl<'a> FileSet<'a> {
         if !is_folder(&committed) {
             return Ok(());
         }
+        let _until_it_is_done = replacing();
         let list = fs::read_to_string(committed.join(LIST)).map_err(|_| not_ours(&committed))?;
         let is_new = |name: &str| list.lines().any(|line| line == name);
         let is_waiting = |name: &str| committed.join(name).symlink_metadata().is_ok();
@@ -118,6 +120,13 @@ impl LockedSet<'_> {
         sync_folder(self.set.folder)?;
         self.set.complete(before_step)
     }
+}
+
+/// Held while files are brought to their names: a process that ends in order waits for that.
+static REPLACING: Mutex<()> = Mutex::new(());
+
+pub(crate) fn replacing() -> MutexGuard<'static, ()> {
+    REPLACING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether `path` is a folder itself, not a link to one.

@@ -167,7 +167,13 @@ impl JobStore {
     }
 
     fn add_project(&self, root: &str) -> Result<()> {
-        self.known.add(root).map_err(WorkbenchError::file("write to", &self.path))
+        match self.known.add(root) {
+            // An index elsewhere is of use without the list.
+            Err(error) if !may_not(&error) => {
+                Err(WorkbenchError::file("list a project beside", &self.path)(error))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The texts that `query` finds.

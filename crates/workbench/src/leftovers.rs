@@ -33,10 +33,9 @@ impl Workbench {
     }
 
     /// Notes that an export is made in `parent`, so that it is found there if it is killed.
-    pub(crate) fn note_export_in(&self, parent: &Path) -> Result<()> {
-        let home = &self.config().home;
-        std::fs::create_dir_all(home).map_err(WorkbenchError::file("create", home))?;
-        self.export_folders().add(&parent.to_string_lossy()).map_err(WorkbenchError::file("write to", home))
+    pub(crate) fn note_export_in(&self, parent: &Path) {
+        // Without a home that can be written, the next export into the same folder still finds it.
+        let _ = self.export_folders().add(&parent.to_string_lossy());
     }
 
     fn places(&self) -> Vec<(PathBuf, &'static str)> {

@@ -28,6 +28,9 @@ impl PathList {
         if path.contains('\n') || known.lines().any(|line| line == path) {
             return Ok(());
         }
+        if let Some(folder) = self.0.parent() {
+            fs::create_dir_all(folder)?;
+        }
         let mut file = File::options().create(true).append(true).open(&self.0)?;
         // A machine that lost its power may have torn the last line.
         let gap = if known.is_empty() || known.ends_with('\n') { "" } else { "\n" };

@@ -16,7 +16,7 @@ use greentune_core_config::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{HubSettings, Result, Workbench, WorkbenchError, engine::wrong_answer};
+use crate::{HubSettings, Result, Workbench, WorkbenchError, engine::wrong_answer, leftovers::Leftover};
 
 /// Free space below which it is worth a warning, in GB of 10^9 bytes.
 const LEAST_FREE_GB: f64 = 2.0;
@@ -75,6 +75,8 @@ impl Workbench {
     ///
     /// What is found wrong is a failed check, not an error.
     pub async fn diagnose(&self, request: Diagnose) -> Result<DiagnoseResponse> {
+        // Asking a worker removes what is left.
+        let left = self.blocking(|workbench| Ok(workbench.leftovers())).await?;
         let (devices, worker) = match self.ask_worker(&WorkerTask::ProbeDevices).await {
             Ok(WorkerAnswer::Devices { devices }) => {
                 let usable = devices.iter().filter(|device| device.available).map(|device| &*device.device);
@@ -85,7 +87,8 @@ impl Workbench {
             Err(error) => (Vec::new(), Check::failed("worker", &error)),
         };
         let mut checks = vec![worker];
-        checks.extend(self.blocking(move |workbench| Ok(workbench.check_surroundings(&request))).await?);
+        let look = move |workbench: &Self| Ok(workbench.check_surroundings(&request, &left));
+        checks.extend(self.blocking(look).await?);
         Ok(DiagnoseResponse {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             success: checks.iter().all(|check| check.status != CheckStatus::Failed),
@@ -94,13 +97,13 @@ impl Workbench {
         })
     }
 
-    fn check_surroundings(&self, request: &Diagnose) -> Vec<Check> {
+    fn check_surroundings(&self, request: &Diagnose, left: &[Leftover]) -> Vec<Check> {
         let mut checks = vec![
             check_energy(),
             self.check_home(),
             self.check_disk(),
             self.check_store(),
-            self.check_leftovers(),
+            check_leftovers(left),
             self.check_settings(),
             self.check_hub(),
         ];
@@ -159,24 +162,6 @@ impl Workbench {
         }
     }
 
-    /// Folders that killed processes left; they are removed by the next evaluation or export.
-    fn check_leftovers(&self) -> Check {
-        let found = self.leftovers();
-        if found.is_empty() {
-            return Check::ok("leftovers", String::from("no killed process left anything"));
-        }
-        let bytes: u64 = found.iter().map(|leftover| leftover.bytes).sum();
-        let folders: Vec<_> = found.iter().map(|leftover| leftover.folder.display().to_string()).collect();
-        let detail = format!(
-            "killed processes left {} ({} MB): {}",
-            counted(found.len() as u64, "folder"),
-            number(bytes as f64 / 1e6),
-            folders.join(", ")
-        );
-        Check::new("leftovers", CheckStatus::Warning, detail)
-            .with_hint("the next evaluation, preparation or export removes them")
-    }
-
     fn check_settings(&self) -> Check {
         let settings = self.resolve_settings(None, None);
         Check::of("settings", settings.map(|_| String::from("user file, environment and flags are valid")))
@@ -215,6 +200,26 @@ impl Workbench {
             Err(error) => Check::failed("project", &error),
         }
     }
+}
+
+/// Folders that killed processes had left, and whether they are gone now.
+fn check_leftovers(left: &[Leftover]) -> Check {
+    if left.is_empty() {
+        return Check::ok("leftovers", String::from("no killed process left anything"));
+    }
+    let bytes: u64 = left.iter().map(|leftover| leftover.bytes).sum();
+    let folders: Vec<_> = left.iter().map(|leftover| leftover.folder.display().to_string()).collect();
+    let what = format!(
+        "{} of killed processes ({} MB): {}",
+        counted(left.len() as u64, "folder"),
+        number(bytes as f64 / 1e6),
+        folders.join(", ")
+    );
+    if left.iter().any(|leftover| leftover.folder.exists()) {
+        let check = Check::new("leftovers", CheckStatus::Warning, format!("cannot remove {what}"));
+        return check.with_hint("remove them by hand");
+    }
+    Check::new("leftovers", CheckStatus::Warning, format!("removed {what}"))
 }
 
 /// What the energy of this machine would be counted with.

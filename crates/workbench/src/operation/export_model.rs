@@ -97,7 +97,7 @@ impl Workbench {
         }
         let destination = self.path_in(run.layout.project(), &request.export_path)?;
         self.sweep_leftovers();
-        self.note_export_in(existing_ancestor(&destination))?;
+        self.note_export_in(existing_ancestor(&destination));
         let report = export(&ExportRequest {
             base_model: run.manifest.base_model_path.clone(),
             base_model_name: Some(run.manifest.base_model_name()),
