@@ -154,7 +154,10 @@ unsafe fn product(
 ) {
     assert_eq!(left.columns, right.rows, "matrix product of mismatched sizes");
     #[cfg(target_arch = "x86_64")]
-    if scale.to_bits() == 1f32.to_bits() && matches!(parallelism, Parallelism::Rayon(_)) && super::amx::suits(left, right) {
+    if scale.to_bits() == 1f32.to_bits()
+        && matches!(parallelism, Parallelism::Rayon(_))
+        && super::amx::suits(left, right)
+    {
         // SAFETY: the caller vouches for `out`.
         return unsafe { super::amx::product(out, row_stride, left, right, keep.is_some()) };
     }

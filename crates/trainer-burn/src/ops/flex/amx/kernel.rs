@@ -12,10 +12,11 @@ pub const BLOCK: usize = 2 * TILE;
 /// Inner values of one tile product.
 pub const DEPTH: usize = 2 * TILE;
 /// Cache lines of [`BLOCK`] lanes by [`DEPTH`] inner values: two tiles, each in three planes of 16 lines.
-pub const STEP: usize = 2 * PLANES * TILE;
+pub const STEP: usize = 2 * LINES_OF_TILE;
 
 const TILE: usize = 16;
-const PLANES: usize = 3;
+/// Three planes.
+const LINES_OF_TILE: usize = 3 * TILE;
 
 /// One line of the cache: a row of a tile.
 #[derive(Clone, Copy)]
@@ -68,7 +69,11 @@ impl<'a> Lanes<'a> {
     pub unsafe fn pack(&self, first: usize, to: *mut Line) -> Panel {
         let lanes = BLOCK.min(self.count - first);
         // SAFETY: the lanes lie within the matrix, whose view was checked; the processor has the instructions.
-        let is_bf16 = unsafe { pack(self, first, lanes, to.cast()) };
+        let is_bf16 = unsafe { pack::<1>(self, first, lanes, to) };
+        if !is_bf16 {
+            // SAFETY: as above.
+            unsafe { pack::<3>(self, first, lanes, to) };
+        }
         Panel { lines: to, steps: self.steps(), first, lanes, is_bf16 }
     }
 }
@@ -81,7 +86,7 @@ pub struct Panel {
     pub first: usize,
     /// How many lanes are not filling.
     pub lanes: usize,
-    /// Every value is a bf16 number: the planes `middle` and `low` are zero.
+    /// Every value is a bf16 number: `high` alone is packed.
     is_bf16: bool,
 }
 
@@ -245,7 +250,11 @@ macro_rules! then_both {
 }
 /// The loop over steps: the given products, after loading one plane of each operand.
 macro_rules! steps {
-    ($left:ident, $right:ident, [$upper:literal, $lower:literal], [$first:literal, $second:literal], $($products:expr),+ $(,)?) => {
+    (
+        $left:ident, $right:ident,
+        [$upper:literal, $lower:literal], [$first:literal, $second:literal],
+        $($products:expr),+ $(,)?
+    ) => {
         asm!(
             concat!("tileloadd tmm4, [{left} + {line} + ", $upper, "]"),
             concat!("tileloadd tmm5, [{left} + {line} + ", $lower, "]"),
@@ -304,7 +313,8 @@ unsafe fn tiles(left: &Panel, right: &Panel, out: *mut f32, row_stride: usize, a
                 then_left!(1024, 4096),
                 then_both!(8192, 11264, 6144, 9216),
             ),
-            (_, true) => steps!(
+            (true, true) => steps!(left, right, [0, 3072], [0, 3072], then_both!(6144, 9216, 6144, 9216)),
+            (false, true) => steps!(
                 left,
                 right,
                 [2048, 5120],
@@ -334,11 +344,10 @@ unsafe fn tiles(left: &Panel, right: &Panel, out: *mut f32, row_stride: usize, a
     }
 }
 
-/// See [`Lanes::pack`]; whether every value is a bf16 number.
+/// Packs `PLANES` planes of [`Lanes::pack`]'s lanes; stops and says no where what is left of a value is not zero.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-unsafe fn pack(lanes: &Lanes, first: usize, count: usize, mut to: *mut __m512i) -> bool {
+unsafe fn pack<const PLANES: usize>(lanes: &Lanes, first: usize, count: usize, to: *mut Line) -> bool {
     let along_depth = lanes.depth_stride == 1;
-    let mut rest = _mm512_setzero_si512();
     for step in 0..lanes.steps() {
         let start = step * DEPTH;
         let depth = DEPTH.min(lanes.depth - start);
@@ -350,45 +359,41 @@ unsafe fn pack(lanes: &Lanes, first: usize, count: usize, mut to: *mut __m512i) 
             let from = (first + lane) * lanes.lane_stride + start * lanes.depth_stride;
             let from = lanes.values.as_ptr().wrapping_add(from);
             // SAFETY: reads are masked to the lanes and inner values that exist.
-            unsafe {
+            let left = unsafe {
                 if along_depth {
-                    split_lanes(from, lanes.lane_stride, count, depth, &mut planes);
+                    split_lanes(from, lanes.lane_stride, count, depth, &mut planes)
                 } else {
-                    split_pairs(from, lanes.depth_stride, count, depth, &mut planes);
+                    split_pairs(from, lanes.depth_stride, count, depth, &mut planes)
                 }
+            };
+            if PLANES == 1 && left != 0 {
+                return false;
             }
             for plane in &mut planes {
                 if along_depth == lanes.are_columns {
                     transpose(plane);
                 }
             }
-            for plane in &planes[1..] {
-                for line in plane {
-                    rest = _mm512_or_si512(rest, *line);
-                }
-            }
-            for line in planes.as_flattened() {
+            let to: *mut __m512i = to.wrapping_add(step * STEP + tile * LINES_OF_TILE).cast();
+            for (index, line) in planes.as_flattened().iter().enumerate() {
                 // SAFETY: the caller vouches for room; lines are aligned.
-                unsafe {
-                    _mm512_store_si512(to, *line);
-                    to = to.add(1);
-                }
+                unsafe { _mm512_store_si512(to.wrapping_add(index), *line) };
             }
         }
     }
-    // The sign of a zero does not matter.
-    _mm512_test_epi16_mask(rest, _mm512_set1_epi16(0x7fff)) == 0
+    true
 }
 
-/// Lanes whose inner values are contiguous: line i of a plane is lane i.
+/// Lanes whose inner values are contiguous: line i of a plane is lane i. Which have something left.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-unsafe fn split_lanes(
+unsafe fn split_lanes<const PLANES: usize>(
     from: *const f32,
     lane_stride: usize,
     count: usize,
     depth: usize,
     planes: &mut [[__m512i; TILE]; PLANES],
-) {
+) -> u16 {
+    let mut left = _mm512_setzero_ps();
     let masks = [mask(depth), mask(depth.saturating_sub(TILE))];
     for lane in 0..count {
         let from = from.wrapping_add(lane * lane_stride);
@@ -404,18 +409,22 @@ unsafe fn split_lanes(
             let [low, high] = widened(rounded);
             values = [_mm512_sub_ps(values[0], low), _mm512_sub_ps(values[1], high)];
         }
+        left = either(left, values);
     }
+    nonzero(left)
 }
 
 /// Inner values whose lanes are contiguous: line i of a plane has the inner values 2i and 2i + 1 of every lane.
+/// Which have something left.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-unsafe fn split_pairs(
+unsafe fn split_pairs<const PLANES: usize>(
     from: *const f32,
     depth_stride: usize,
     count: usize,
     depth: usize,
     planes: &mut [[__m512i; TILE]; PLANES],
-) {
+) -> u16 {
+    let mut left = _mm512_setzero_ps();
     let lanes = mask(count);
     for pair in 0..depth.div_ceil(2) {
         let from = from.wrapping_add(2 * pair * depth_stride);
@@ -437,7 +446,9 @@ unsafe fn split_pairs(
             );
             values = [_mm512_sub_ps(values[0], first), _mm512_sub_ps(values[1], second)];
         }
+        left = either(left, values);
     }
+    nonzero(left)
 }
 
 /// 32 bf16 numbers as f32: the first half and the second.
@@ -445,6 +456,19 @@ unsafe fn split_pairs(
 fn widened(numbers: __m512i) -> [__m512; 2] {
     [_mm512_castsi512_si256(numbers), _mm512_extracti64x4_epi64::<1>(numbers)]
         .map(|half| _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(half))))
+}
+
+/// The bits of `left` and of both `values`.
+#[target_feature(enable = "avx512f")]
+fn either(left: __m512, values: [__m512; 2]) -> __m512 {
+    let bits = [left, values[0], values[1]].map(|values| _mm512_castps_si512(values));
+    _mm512_castsi512_ps(_mm512_or_si512(bits[0], _mm512_or_si512(bits[1], bits[2])))
+}
+
+/// Which lanes hold something else than zero.
+#[target_feature(enable = "avx512f")]
+fn nonzero(values: __m512) -> u16 {
+    _mm512_test_epi32_mask(_mm512_castps_si512(values), _mm512_set1_epi32(i32::MAX))
 }
 
 /// The first `count` lanes of sixteen.

@@ -22,7 +22,7 @@ use kernel::{BLOCK, Block, DEPTH, Lanes, Line, Panel, STEP};
 /// Inner sizes are cut into parts of about this many values: packed operands stay in the second-level cache.
 const PART: usize = 768;
 /// Lanes (rows or columns) of the operand that all threads share, packed at once.
-const SHARED: usize = 2048;
+const SHARED: usize = 1024;
 /// Lanes of the other operand in one piece of work, packed by the thread that multiplies them.
 const PIECE: usize = 256;
 
@@ -146,7 +146,10 @@ fn with_buffer<R>(lines: usize, work: impl FnOnce(*mut Line) -> R) -> R {
         static KEPT: RefCell<Vec<Vec<Line>>> = const { RefCell::new(Vec::new()) };
     }
     let mut buffer = KEPT.with_borrow_mut(Vec::pop).unwrap_or_default();
-    buffer.reserve_exact(lines + STEP);
+    // Sizes that double leave less behind in the allocator than one for each batch.
+    if buffer.capacity() < lines + STEP {
+        buffer = Vec::with_capacity((lines + STEP).next_power_of_two());
+    }
     let result = work(buffer.as_mut_ptr());
     KEPT.with_borrow_mut(|kept| kept.push(buffer));
     result
