@@ -20,6 +20,8 @@ use serde_json::{Value, json};
 use crate::sandbox::{Sandbox, ran};
 
 const PATIENCE: Duration = Duration::from_secs(30);
+/// So many that writing them takes longer than it takes to see that it began.
+const RECORDS: usize = 200_000;
 
 /// Waits until `is_so`; whether it was in time.
 fn within(patience: Duration, mut is_so: impl FnMut() -> bool) -> bool {
@@ -82,15 +84,15 @@ fn splits(out: &Path) -> [Vec<u64>; 3] {
 fn a_preparation_that_is_killed_leaves_the_old_splits_and_the_next_one_sweeps() {
     let sandbox = Sandbox::new();
     let out = sandbox.path("out");
-    assert!(succeeds(preparing(&sandbox, 60_000, 1)));
+    assert!(succeeds(preparing(&sandbox, RECORDS, 1)));
     let before = splits(&out);
-    let mut killed = preparing(&sandbox, 60_000, 2);
+    let mut killed = preparing(&sandbox, RECORDS, 2);
     assert!(within(PATIENCE, || !staging(&out).is_empty()), "it never wrote");
     killed.kill().unwrap();
     killed.wait().unwrap();
     assert_eq!(splits(&out), before);
     assert_eq!(staging(&out).len(), 1);
-    assert!(succeeds(preparing(&sandbox, 60_000, 2)));
+    assert!(succeeds(preparing(&sandbox, RECORDS, 2)));
     assert_ne!(splits(&out), before);
     assert_eq!(staging(&out), [PathBuf::new(); 0]);
 }
@@ -99,12 +101,12 @@ fn a_preparation_that_is_killed_leaves_the_old_splits_and_the_next_one_sweeps() 
 fn a_worker_ends_with_who_asked_and_leaves_nothing() {
     let sandbox = Sandbox::new();
     let out = sandbox.path("out");
-    let mut worker = preparing(&sandbox, 60_000, 1);
+    let mut worker = preparing(&sandbox, RECORDS, 1);
     assert!(within(PATIENCE, || !staging(&out).is_empty()), "it never wrote");
     // What happens when the process that asked is killed: its end of the pipe closes.
     drop(worker.stdin.take());
     assert_eq!(worker.wait().unwrap().code(), Some(130));
-    assert_eq!((splits(&out), staging(&out)), (Default::default(), Vec::new()));
+    assert_eq!((splits(&out), staging(&out)), (<[Vec<u64>; 3]>::default(), Vec::new()));
     assert!(!sandbox.path("answer.json").exists());
     // One that is left in peace answers.
     assert!(succeeds(preparing(&sandbox, 10, 1)));
