@@ -29,9 +29,9 @@ LAYERS = {
     "scaffold": ["core-config"],
     "platforms-kaggle-hf": ["core-config", "http-client"],
     "image-data": ["core-config"],
-    "text-data": ["core-config"],
+    "text-data": ["core-config", "durable"],
     "model-folder": ["core-config"],
-    "export": ["core-config", "model-folder"],
+    "export": ["core-config", "durable", "model-folder"],
     "reports": ["core-config", "run-folder", "carbon", "scaffold"],
     "trainer-burn": ["core-config", "durable", "ast-sparsity", "carbon", "image-data", "text-data", "model-folder"],
     "workbench": [

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, error::ErrorKind};
 use greentune_core_config::ProblemKind;
+use greentune_workbench::remove_own_staging;
 use tokio::runtime;
 
 use crate::{
@@ -27,6 +28,8 @@ pub fn run() -> ExitCode {
         let result = runtime.block_on(command.run(&session, CommandLine::command()));
         // A read of standard input that never ends must not keep the process.
         runtime.shutdown_background();
+        // Nor may an operation whose caller is gone leave behind what it has not finished.
+        remove_own_staging();
         result
     };
     match run() {

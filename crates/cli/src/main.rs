@@ -18,9 +18,12 @@ mod environment;
 mod exit_code;
 mod failure;
 mod global_flags;
+mod log_queue;
 mod output;
+mod printable;
 mod progress;
 mod session;
+mod signals;
 mod table;
 
 use std::process::ExitCode;

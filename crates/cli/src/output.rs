@@ -1,6 +1,7 @@
 //! Where answers, notes and problems go: people or programs, colours or none.
 
 use std::{
+    borrow::Cow,
     io::{self, Write},
     process::ExitCode,
 };
@@ -10,7 +11,9 @@ use anstyle::{AnsiColor, Style};
 use greentune_core_config::{Location, Problem, ProblemKind};
 use serde::Serialize;
 
-use crate::{advice::quoted, exit_code::exit_code, failure::Failure, global_flags::GlobalFlags};
+use crate::{
+    advice::quoted, exit_code::exit_code, failure::Failure, global_flags::GlobalFlags, printable::printable,
+};
 
 /// How this process answers.
 #[derive(Clone, Copy, Debug)]
@@ -65,19 +68,19 @@ impl Output {
             })?;
             write_out(&document)
         } else {
-            write_out(&page(self.answers))
+            write_out(&self.answers.printable(&page(self.answers)))
         }
     }
 
     /// Prints a part of a long answer for people; programs get the whole by [`Output::answer`].
     pub fn say(self, part: impl FnOnce(Paint) -> String) -> Result<(), Failure> {
-        if self.json { Ok(()) } else { write_out(&part(self.answers)) }
+        if self.json { Ok(()) } else { write_out(&self.answers.printable(&part(self.answers))) }
     }
 
     /// A remark on standard error.
     pub fn note(self, remark: &str) {
         if self.shows_progress() {
-            write_err(remark);
+            write_err(&self.notes.printable(remark));
         }
     }
 
@@ -87,7 +90,7 @@ impl Output {
         if self.json {
             write_err(&serde_json::to_string_pretty(&problem).unwrap_or_else(|_| problem.to_string()));
         } else {
-            write_err(&self.problem(&problem));
+            write_err(&self.notes.printable(&self.problem(&problem)));
         }
         ExitCode::from(exit_code(problem.kind))
     }
@@ -121,29 +124,50 @@ impl Paint {
     }
     /// A heading.
     pub fn heading(self, text: impl AsRef<str>) -> String {
-        self.with(Style::new().bold(), text.as_ref())
+        self.with(HEADING, text.as_ref())
     }
     /// Something less important.
     pub fn faint(self, text: impl AsRef<str>) -> String {
-        self.with(Style::new().dimmed(), text.as_ref())
+        self.with(FAINT, text.as_ref())
     }
     /// Something good or helpful.
     pub fn good(self, text: impl AsRef<str>) -> String {
-        self.with(AnsiColor::Green.on_default(), text.as_ref())
+        self.with(GOOD, text.as_ref())
     }
     /// Something doubtful.
     pub fn doubtful(self, text: impl AsRef<str>) -> String {
-        self.with(AnsiColor::Yellow.on_default(), text.as_ref())
+        self.with(DOUBTFUL, text.as_ref())
     }
     /// Wrong.
     pub fn bad(self, text: impl AsRef<str>) -> String {
-        self.with(AnsiColor::Red.on_default().bold(), text.as_ref())
+        self.with(BAD, text.as_ref())
+    }
+
+    /// `text` as a terminal may get it; colours stay where they are shown.
+    pub fn printable(self, text: &str) -> Cow<'_, str> {
+        if !self.colours {
+            return printable(text, &[]);
+        }
+        let own = STYLES.map(|style| style.render().to_string());
+        let reset = STYLES[0].render_reset().to_string();
+        let own: Vec<&str> = own.iter().chain([&reset]).map(String::as_str).collect();
+        printable(text, &own)
     }
 
     fn with(self, style: Style, text: &str) -> String {
-        if self.colours { format!("{style}{text}{style:#}") } else { text.to_owned() }
+        // What is painted may end no colour and begin no other.
+        let text = printable(text, &[]);
+        if self.colours { format!("{style}{text}{style:#}") } else { text.into_owned() }
     }
 }
+
+const HEADING: Style = Style::new().bold();
+const FAINT: Style = Style::new().dimmed();
+const GOOD: Style = AnsiColor::Green.on_default();
+const DOUBTFUL: Style = AnsiColor::Yellow.on_default();
+const BAD: Style = AnsiColor::Red.on_default().bold();
+/// The longest sequences first: one may begin as another does.
+const STYLES: [Style; 5] = [BAD, HEADING, FAINT, GOOD, DOUBTFUL];
 
 /// `file:line key`, as far as it is known.
 fn place(location: &Location) -> Option<String> {
@@ -199,6 +223,15 @@ mod tests {
         error[config.out_of_range]: found 0, allowed 1 to 1024
           --> config.toml:4 lora.rank
         ");
+    }
+
+    #[test]
+    fn colours_of_data_are_shown_as_their_numbers() {
+        let painted = Paint { colours: true };
+        assert_eq!(painted.good("a\u{1b}[0m\u{1b}[8mb"), "\u{1b}[32ma\\u{1b}[0m\\u{1b}[8mb\u{1b}[0m");
+        let page = format!("{} \u{1b}[2J", painted.bad("no"));
+        assert_eq!(painted.printable(&page), "\u{1b}[1m\u{1b}[31mno\u{1b}[0m \\u{1b}[2J");
+        assert_eq!(Paint { colours: false }.printable("\u{1b}[32mgreen"), "\\u{1b}[32mgreen");
     }
 
     #[test]

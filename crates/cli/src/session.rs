@@ -1,17 +1,37 @@
 //! What every command works with: output, project, workbench.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use greentune_core_config::{
     ProblemKind, Suggestion,
     layout::ProjectLayout,
     manifest::RunStatus,
+    port::{TransferProgress, TransferReporter},
     resolve::{Argument, is_path},
 };
-use greentune_workbench::{Workbench, command_line::word, given_path, operation::ListRuns, without_links};
+use greentune_workbench::{
+    Observer, Workbench, WorkbenchConfig, command_line::word, given_path, operation::ListRuns, without_links,
+};
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::{command::new_run, environment::Environment, failure::Failure, output::Output};
+
+/// Says what the user should know while a command goes on.
+#[derive(Debug)]
+struct Remarks(Output);
+
+impl TransferReporter for Remarks {
+    fn report(&self, _: &TransferProgress) {}
+}
+
+impl Observer for Remarks {
+    fn remark(&self, text: &str) {
+        self.0.note(text);
+    }
+}
 
 /// What every command works with.
 #[derive(Clone, Debug)]
@@ -30,7 +50,12 @@ impl Session {
 
     /// The workbench with the settings of the files and the environment.
     pub fn workbench(&self) -> Result<Workbench, Failure> {
-        Ok(Workbench::new(self.environment.workbench_config()?))
+        Ok(self.remarking(self.environment.workbench_config()?))
+    }
+
+    /// A workbench with `config` whose remarks are notes of this command.
+    fn remarking(&self, config: WorkbenchConfig) -> Workbench {
+        Workbench::new(config).reporting(Arc::new(Remarks(self.output)))
     }
 
     /// The workbench with the settings of `--set key=value` flags on top.
@@ -40,7 +65,7 @@ impl Session {
         let mut config = self.environment.workbench_config()?;
         let arguments = assignments.iter().map(|assignment| self.setting(assignment));
         config.arguments = arguments.collect::<Result<_, _>>()?;
-        Ok(Workbench::new(config))
+        Ok(self.remarking(config))
     }
 
     /// The setting in `assignment`; a path in it is relative to the current folder, as every path that is typed.

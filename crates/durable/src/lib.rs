@@ -1,4 +1,11 @@
-//! Files that are there whole or not at all.
+//! Files that are there whole or not at all: one ([`write_atomically`]), several that belong together ([`FileSet`]), and
+//! folders that are made before they get their names ([`Staging`]).
+
+mod staging;
+mod together;
+
+pub use staging::{Staging, abandoned, bytes_under, remove_own_staging, sweep_abandoned};
+pub use together::{FileSet, LockedSet};
 
 use std::{
     fs::{self, File},

@@ -17,4 +17,5 @@ mod verify;
 pub use error::ExportError;
 pub use export::{ExportReport, ExportedFile, export};
 pub use request::{ExportFormat, ExportRequest};
+pub use staging::existing_ancestor;
 pub use verify::Verification;

@@ -6,8 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use greentune_core_config::layout::EXPORTING;
 use sha2::{Digest, Sha256};
-use tempfile::TempDir;
 
 use crate::error::ExportError;
 
@@ -16,28 +16,28 @@ const SPARE_BYTES: u64 = 1 << 20;
 
 /// A hidden folder that becomes the destination, or vanishes when it is dropped before.
 pub(crate) struct Staging {
-    holder: TempDir,
+    holder: greentune_durable::Staging,
     folder: PathBuf,
     destination: PathBuf,
     needed_bytes: u64,
 }
 
 impl Staging {
-    /// Refuses a destination that is taken or whose disk has fewer than `needed_bytes` free.
+    /// Refuses a destination that is taken or whose disk has fewer than `needed_bytes` free. What killed exports left there is
+    /// removed first.
     pub(crate) fn begin(destination: &Path, needed_bytes: u64) -> Result<Self, ExportError> {
         // A destination that is a link to an empty folder is filled, not replaced.
         let destination = destination.canonicalize().unwrap_or_else(|_| destination.into());
         refuse_taken(&destination)?;
         let ancestor = existing_ancestor(&destination);
+        greentune_durable::sweep_abandoned(ancestor, EXPORTING);
         let needed_bytes = needed_bytes.saturating_add(SPARE_BYTES);
         if let Some(available_bytes) = free_bytes(ancestor)?
             && available_bytes < needed_bytes
         {
             return Err(ExportError::NoSpace { path: destination, needed_bytes, available_bytes });
         }
-        let holder = tempfile::Builder::new()
-            .prefix(".greentune-export-")
-            .tempdir_in(ancestor)
+        let holder = greentune_durable::Staging::new(ancestor, EXPORTING)
             .map_err(ExportError::io("create a folder in", ancestor))?;
         // The holder is private to its owner; the folder inside has ordinary permissions and is what gets renamed.
         let folder = holder.path().join("export");
@@ -160,8 +160,8 @@ fn parent_of(path: &Path) -> &Path {
     }
 }
 
-/// The nearest folder above `path` that exists: nothing is created there until the export is finished.
-fn existing_ancestor(path: &Path) -> &Path {
+/// The nearest folder above `path` that exists, where its export is made: nothing else is created until it is finished.
+pub fn existing_ancestor(path: &Path) -> &Path {
     let mut ancestor = parent_of(path);
     while !ancestor.is_dir() && ancestor != parent_of(ancestor) {
         ancestor = parent_of(ancestor);
@@ -204,6 +204,19 @@ mod tests {
         assert_eq!(sha256_of(&staging.path("file")).unwrap().1, 3);
         drop(staging);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_a_killed_export_left_is_removed_by_the_next_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let killed = dir.path().join(".greentune-export-killed/export");
+        fs::create_dir_all(&killed).unwrap();
+        fs::write(killed.join("model.safetensors"), "gigabytes").unwrap();
+        let other = Staging::begin(&dir.path().join("other"), 1).unwrap();
+        assert!(!killed.exists());
+        drop(Staging::begin(&dir.path().join("export"), 1).unwrap());
+        other.write("file", |output| output.append(b"abc")).unwrap();
+        assert_eq!(other.publish().unwrap(), dir.path().join("other"));
     }
 
     #[test]

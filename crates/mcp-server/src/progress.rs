@@ -82,6 +82,20 @@ impl ProgressSender {
     }
 }
 
+/// Writes what the user should know to the server's log.
+#[derive(Debug)]
+pub(crate) struct LoggedRemarks;
+
+impl TransferReporter for LoggedRemarks {
+    fn report(&self, _: &TransferProgress) {}
+}
+
+impl Observer for LoggedRemarks {
+    fn remark(&self, text: &str) {
+        tracing::warn!("{text}");
+    }
+}
+
 impl TransferReporter for ProgressSender {
     fn report(&self, progress: &TransferProgress) {
         self.transfers.send_replace(progress.clone());
@@ -92,6 +106,10 @@ impl Observer for ProgressSender {
     fn awaits_run(&self, run: &AwaitedRun) {
         // Nobody listens any more when the call has ended.
         let _ = self.runs.send(run.clone());
+    }
+
+    fn remark(&self, text: &str) {
+        LoggedRemarks.remark(text);
     }
 }
 

@@ -1,5 +1,7 @@
 //! The server as the protocol sees it: who it is, which tools it has, and calling one.
 
+use std::sync::Arc;
+
 use greentune_core_config::Diagnostic;
 use greentune_workbench::{Workbench, operation::Entry};
 use rmcp::{
@@ -13,7 +15,7 @@ use rmcp::{
 
 use crate::{
     answer,
-    progress::{Progress, report_during},
+    progress::{LoggedRemarks, Progress, report_during},
     tools,
 };
 
@@ -32,7 +34,7 @@ pub struct Server {
 impl Server {
     /// A server whose tools are the operations of `workbench`.
     pub fn new(workbench: Workbench) -> Self {
-        Self { workbench }
+        Self { workbench: workbench.reporting(Arc::new(LoggedRemarks)) }
     }
 }
 

@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::{
     Result, RunFolderError,
     cursor::{LineCursor, Then, UnreadableLines},
+    numbers::{Numbered, Numbers},
 };
 
 /// Bytes below which a log is read from the front instead of searched.
@@ -54,7 +55,7 @@ impl EventLog {
             file.set_len(length).map_err(failed("repair"))?;
         }
         file.seek(SeekFrom::Start(length)).map_err(failed("read"))?;
-        let log = Self { path: path.to_owned(), file, length, next_seq: reader.next_seq };
+        let log = Self { path: path.to_owned(), file, length, next_seq: reader.numbers.next() };
         Ok(Opened { log, events, unreadable_line: reader.unreadable_line })
     }
 
@@ -114,7 +115,7 @@ fn not_finite(event: &Event) -> RunFolderError {
 #[derive(Debug)]
 pub struct EventReader {
     cursor: LineCursor,
-    next_seq: u64,
+    numbers: Numbers,
     unreadable_line: Option<u64>,
 }
 
@@ -130,7 +131,7 @@ pub struct NewEvents {
 impl EventReader {
     /// A reader of the events at `path`, from the first. The file need not exist yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { cursor: LineCursor::new(path), next_seq: 0, unreadable_line: None }
+        Self { cursor: LineCursor::new(path), numbers: Numbers::default(), unreadable_line: None }
     }
 
     /// Up to `limit` events that are new.
@@ -138,11 +139,11 @@ impl EventReader {
     /// Errors: the file cannot be read.
     pub fn next(&mut self, limit: usize) -> Result<NewEvents> {
         let mut new = NewEvents::default();
-        let Self { cursor, next_seq, unreadable_line } = self;
+        let Self { cursor, numbers, unreadable_line } = self;
         let path = cursor.path().to_owned();
         let (file, restarted) = cursor.open().map_err(RunFolderError::file("read", &path))?;
         if restarted {
-            (new.restarted, *next_seq, *unreadable_line) = (true, 0, None);
+            (new.restarted, *numbers, *unreadable_line) = (true, Numbers::default(), None);
         }
         let Some(file) = file else { return Ok(new) };
         if limit == 0 {
@@ -150,13 +151,15 @@ impl EventReader {
         }
         let mut unreadable = UnreadableLines::default();
         let read = cursor.read(file, |place, line| {
-            match event_of(line, *next_seq) {
-                Some(event) => {
-                    *next_seq = event.seq + 1;
+            match event_of(line).map(|event| (numbers.take(event.seq), event)) {
+                None | Some((Numbered::Void, _)) => unreadable.unreadable(place),
+                Some((numbered, event)) => {
                     new.events.push(event);
                     unreadable.readable(unreadable_line);
+                    if numbered == Numbered::NewBehindDamage {
+                        unreadable_line.get_or_insert(place.lines);
+                    }
                 }
-                None => unreadable.unreadable(place),
             }
             if new.events.len() < limit { Then::GoOn } else { Then::Stop }
         });
@@ -171,9 +174,9 @@ impl EventReader {
     }
 }
 
-/// The event in `line`, unless it cannot be read, its number is not above those before it, or no number could follow.
-pub(crate) fn event_of(line: &[u8], next_seq: u64) -> Option<Event> {
-    serde_json::from_slice(line).ok().filter(|event: &Event| (next_seq..u64::MAX).contains(&event.seq))
+/// The event in `line`, unless it cannot be read.
+pub(crate) fn event_of(line: &[u8]) -> Option<Event> {
+    serde_json::from_slice(line).ok()
 }
 
 /// Up to `limit` events after the number `after`, or all events when it is `None`. There are none when there is no log

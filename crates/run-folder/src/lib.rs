@@ -16,6 +16,7 @@ pub mod json;
 pub mod lock;
 pub mod manifest;
 mod mirror;
+mod numbers;
 mod progress;
 mod run;
 mod samples;

@@ -39,6 +39,8 @@ pub(crate) fn parse(layout: &RunLayout, path: &Path, bytes: &[u8]) -> Result<Run
         });
     }
     let mut manifest: RunManifest = json::parse(path, bytes)?;
+    // A run is called as its folder, whatever the file says: it may have been copied from elsewhere.
+    manifest.run_id = layout.run_id();
     let root = layout.project().root();
     manifest.change_paths(|path| {
         *path = if path.as_os_str() == "." { root.to_owned() } else { root.join(&*path) };

@@ -23,6 +23,8 @@ pub struct Run {
     pub manifest: RunManifest,
     /// Its events.
     pub events: Vec<Event>,
+    /// What is said of the events where the file is damaged.
+    pub damage: Vec<String>,
 }
 
 impl Run {
@@ -32,7 +34,12 @@ impl Run {
     pub fn read(layout: RunLayout, liveness: &dyn Liveness) -> Result<Self> {
         let view = RunView::open(layout, liveness)?;
         let events = read_after(&view.layout().events(), None, usize::MAX)?;
-        Ok(Self { layout: view.layout().clone(), manifest: view.manifest().clone(), events })
+        Ok(Self {
+            layout: view.layout().clone(),
+            manifest: view.manifest().clone(),
+            damage: view.damage(),
+            events,
+        })
     }
 
     /// The samples of a stage: those that were offered and trained on, all of them where nothing is selected. `None` where

@@ -21,6 +21,7 @@ use crate::{
     event_log::event_of,
     fold::fold,
     manifest,
+    numbers::{Numbered, Numbers},
     progress::{RecentSteps, remaining_seconds},
     samples, status,
     status::terminal_status,
@@ -76,7 +77,7 @@ pub struct Evaluation {
 /// What the events say besides what is folded into the manifest.
 #[derive(Debug, Default)]
 struct Seen {
-    next_seq: u64,
+    numbers: Numbers,
     /// The last `started` or terminal event.
     turn: Option<Turn>,
     device: Option<String>,
@@ -161,7 +162,7 @@ impl RunView {
 
     /// Number of the last event.
     pub fn last_seq(&self) -> Option<u64> {
-        self.seen.next_seq.checked_sub(1)
+        self.seen.numbers.next().checked_sub(1)
     }
 
     /// The run's warnings, the newest last: those that its worker wrote, that events cannot be read, and that the platform
@@ -173,15 +174,30 @@ impl RunView {
         let contact = self.contact.as_ref().map(|problem| {
             format!("no contact with the platform {}: {}", self.manifest.platform.kind, problem.message)
         });
-        let missing = self.events_are_missing().then(|| {
+        seen.warnings
+            .iter()
+            .cloned()
+            .chain(unreadable)
+            .chain(self.missing_in_words())
+            .chain(contact)
+            .collect()
+    }
+
+    /// What is said of the run's events where they are damaged.
+    pub fn damage(&self) -> Vec<String> {
+        let unreadable = self.seen.unreadable_line.map(unreadable_in_words);
+        unreadable.into_iter().chain(self.missing_in_words()).collect()
+    }
+
+    fn missing_in_words(&self) -> Option<String> {
+        self.events_are_missing().then(|| {
             String::from("the end of events.jsonl is missing; the figures of the stages are the manifest's")
-        });
-        seen.warnings.iter().cloned().chain(unreadable).chain(missing).chain(contact).collect()
+        })
     }
 
     /// Whether the manifest has seen events that the log does not have any more.
     fn events_are_missing(&self) -> bool {
-        self.file.last_seq.is_some_and(|last| last >= self.seen.next_seq)
+        self.file.last_seq.is_some_and(|last| last >= self.seen.numbers.next())
     }
 
     /// Why the platform could not be asked at the last look.
@@ -285,18 +301,24 @@ impl RunView {
         let Self { manifest, cursor, seen, steps, .. } = self;
         let mut unreadable = UnreadableLines::default();
         let read = cursor.read(file, |place, line| {
-            if let Some(seq) = number_of_step(line).filter(|seq| (seen.next_seq..u64::MAX).contains(seq)) {
-                seen.next_seq = seq + 1;
-                unreadable.readable(&mut seen.unreadable_line);
-                steps.push(line);
-            } else if let Some(event) = event_of(line, seen.next_seq) {
-                seen.next_seq = event.seq + 1;
-                unreadable.readable(&mut seen.unreadable_line);
+            let step = number_of_step(line);
+            let event = if step.is_some() { None } else { event_of(line) };
+            let number = step.or(event.as_ref().map(|event| event.seq));
+            let numbered = number.map_or(Numbered::Void, |number| seen.numbers.take(number));
+            if numbered == Numbered::Void {
+                unreadable.unreadable(place);
+                return Then::GoOn;
+            }
+            unreadable.readable(&mut seen.unreadable_line);
+            if numbered == Numbered::NewBehindDamage {
+                seen.unreadable_line.get_or_insert(place.lines);
+            }
+            if let Some(event) = event {
                 steps.fold_newest(manifest, seen);
                 seen.absorb(&event, steps);
                 fold(manifest, &event);
             } else {
-                unreadable.unreadable(place);
+                steps.push(line);
             }
             Then::GoOn
         });
@@ -305,6 +327,37 @@ impl RunView {
         steps.fold_newest(manifest, seen);
         steps.take_recent(seen);
         Ok(())
+    }
+
+    /// Takes stages from the manifest where the log is damaged or does not say that they are trained: the writer of the
+    /// manifest had every event.
+    fn believe_the_manifest(&mut self) {
+        let is_damaged = self.seen.unreadable_line.is_some();
+        if self.events_are_missing() || is_damaged && !self.file.status.is_active() {
+            self.manifest.stages.clone_from(&self.file.stages);
+            return;
+        }
+        for known in self.file.stages.iter().filter(|stage| stage.status == RunStatus::Completed) {
+            let folded = self.manifest.stages.iter_mut().find(|stage| stage.stage == known.stage);
+            let folded = folded.filter(|stage| is_damaged || stage.status != RunStatus::Completed);
+            folded.into_iter().for_each(|stage| stage.clone_from(known));
+        }
+    }
+
+    /// The first stage that was asked for and is not trained.
+    fn untrained_stage(&self) -> Option<u8> {
+        // Manifests of format 1 do not say which stages were asked for.
+        if self.file.format_version == 1 {
+            return None;
+        }
+        let asked = |stage: u8| {
+            let asked = &self.manifest.requested_stages;
+            asked.is_empty() || asked.contains(&stage)
+        };
+        let untrained = |stage: &&StageRecord| {
+            asked(stage.stage) && stage.total_steps > 0 && stage.status != RunStatus::Completed
+        };
+        self.manifest.stages.iter().find(untrained).map(|stage| stage.stage)
     }
 
     /// Derives the status of the run and of its stages.
@@ -327,10 +380,12 @@ impl RunView {
         if status == RunStatus::Interrupted && job == Some(&JobState::Missing) {
             self.manifest.problem = Some(job_missing(&self.manifest));
         }
-        if self.events_are_missing() {
-            // The manifest knows more than what is left of the log.
-            self.manifest.stages.clone_from(&self.file.stages);
+        self.believe_the_manifest();
+        if let Some(stage) = self.untrained_stage().filter(|_| self.manifest.status == RunStatus::Completed) {
+            self.manifest.status = RunStatus::Interrupted;
+            self.manifest.problem = Some(unfinished(stage));
         }
+        let status = self.manifest.status;
         for stage in &mut self.manifest.stages {
             // A stage cannot be at work in a run that is not.
             if stage.status.is_active() && !status.is_active() {
@@ -338,6 +393,15 @@ impl RunView {
             }
         }
     }
+}
+
+fn unfinished(stage: u8) -> Problem {
+    Problem::new(
+        greentune_core_config::ProblemKind::Conflict,
+        "run.unfinished",
+        format!("the run says that it has finished, and stage {stage} is not trained"),
+    )
+    .with_hint("resume the run to train it")
 }
 
 fn job_missing(manifest: &RunManifest) -> Problem {

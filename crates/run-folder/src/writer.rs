@@ -52,7 +52,9 @@ impl RunWriter {
             clear_cancel_request(&layout)?;
         }
         let Opened { log, events, unreadable_line } = EventLog::open(&layout.events())?;
-        for event in &events {
+        // What the manifest has seen is in it, though its line in the log may be damaged since.
+        let seen = manifest.last_seq;
+        for event in events.iter().filter(|event| seen.is_none_or(|seen| event.seq > seen)) {
             fold(&mut manifest, event);
         }
         manifest.status = RunStatus::Running;

@@ -45,7 +45,9 @@ pub fn act() {
     let (Ok(mode), Ok(arguments)) = (env::var(MODE), env::var(ARGUMENTS)) else { return };
     let arguments: Vec<_> = arguments.split(' ').collect();
     match arguments.as_slice() {
-        ["--task", task, "--answer", answer] => do_task(&mode, Path::new(task), Path::new(answer)),
+        ["--task", task, "--answer", answer, "--attached"] => {
+            do_task(&mode, Path::new(task), Path::new(answer))
+        }
         [run] => train(&mode, Path::new(run)),
         _ => panic!("unknown arguments {arguments:?}"),
     }

@@ -3,28 +3,33 @@
 use std::process::Stdio;
 
 use greentune_core_config::task::{WorkerAnswer, WorkerTask};
+use greentune_durable::Staging;
 use greentune_run_folder::json;
 
 use crate::{
     Result, Workbench, WorkbenchError,
+    leftovers::TASK,
     platform::local::{last_lines, start_failed, worker_command},
 };
 
 impl Workbench {
-    /// Has a worker do `task`; the worker ends when this future is dropped.
+    /// Has a worker do `task`; the worker ends when this future is dropped, and when this process ends.
     ///
     /// Errors: the problem that the worker answered with; [`WorkbenchError::WorkerDied`] without an answer.
     pub(crate) async fn ask_worker(&self, task: &WorkerTask) -> Result<WorkerAnswer> {
         let home = &self.config().home;
         std::fs::create_dir_all(home).map_err(WorkbenchError::file("create", home))?;
-        let folder = tempfile::Builder::new().prefix("task-").tempdir_in(home);
-        let folder = folder.map_err(WorkbenchError::file("write to", home))?;
+        self.sweep_leftovers();
+        let folder = Staging::new(home, TASK).map_err(WorkbenchError::file("write to", home))?;
         let (question, answer) = (folder.path().join("task.json"), folder.path().join("answer.json"));
         json::write(&question, task)?;
         let mut command = tokio::process::Command::from(worker_command(self.config())?);
-        command.arg("--task").arg(&question).arg("--answer").arg(&answer);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
-        let output = command.output().await.map_err(start_failed(self.config()))?;
+        command.arg("--task").arg(&question).arg("--answer").arg(&answer).arg("--attached");
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut worker = command.spawn().map_err(start_failed(self.config()))?;
+        // Its end closes when this process ends, however it ends; the worker then ends too.
+        let _attached = worker.stdin.take();
+        let output = worker.wait_with_output().await.map_err(start_failed(self.config()))?;
         if !answer.is_file() {
             return Err(WorkbenchError::WorkerDied {
                 run_id: None,

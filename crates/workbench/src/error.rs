@@ -194,6 +194,14 @@ pub enum WorkbenchError {
         /// What SQLite said.
         source: rusqlite::Error,
     },
+    /// Where the index of runs should lie is something else.
+    #[error("{} is {what}, not an index of runs; it was left as it is", path.display())]
+    NotAnIndex {
+        /// The path that was given.
+        path: PathBuf,
+        /// What lies there.
+        what: &'static str,
+    },
     /// The run ended on request.
     #[error("the run {0} was cancelled")]
     Cancelled(String),
@@ -301,6 +309,7 @@ impl WorkbenchError {
             Self::WorkerStart { .. } => (Internal, "worker.start"),
             Self::WorkerDied { .. } => (Internal, "worker.died"),
             Self::Store { .. } => (Unavailable, "store.unusable"),
+            Self::NotAnIndex { .. } => (InvalidInput, "store.not_an_index"),
             Self::Cancelled(_) => (Cancelled, "run.cancelled"),
             Self::NoLiveSource => (Credentials, "carbon.no_live_source"),
             Self::ShortForecast { .. } => (Unavailable, "carbon.short_forecast"),
@@ -348,6 +357,9 @@ impl WorkbenchError {
                 "its settings are those that it trains with: configure a new run and tune that"
             }
             Self::Store { .. } => "the index can be deleted: it is rebuilt from the run folders",
+            Self::NotAnIndex { .. } => {
+                "set GREENTUNE_STATE_URL to sqlite:PATH of a file that greentune may make, or leave it unset"
+            }
             Self::BudgetSpent { .. } => "nothing is lost",
             Self::NoLiveSource => {
                 "set ELECTRICITY_MAPS_TOKEN (docs/carbon-intensity.md), and carbon.offline_mode = false"

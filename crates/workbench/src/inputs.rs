@@ -14,7 +14,7 @@ use greentune_core_config::{
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use crate::{Result, WorkbenchError};
+use crate::{Result, WorkbenchError, leftovers::settle_splits};
 
 /// The inputs of `manifest` that training reads and that are not what they were when the run was configured.
 ///
@@ -22,6 +22,7 @@ use crate::{Result, WorkbenchError};
 /// training.
 pub(crate) fn changed(manifest: &RunManifest) -> Result<Vec<ChangedInput>> {
     let accepted_at = Timestamp::now();
+    manifest.input_hashes.keys().try_for_each(|path| settle_splits(Path::new(path)))?;
     let is_read = |path: &Path| manifest.data.test.as_deref() != Some(path) || is_trained_on(manifest, path);
     let inputs = manifest.input_hashes.iter().map(|(path, hash)| (PathBuf::from(path), hash));
     let present = inputs.filter(|(path, _)| is_read(path) && path.exists());

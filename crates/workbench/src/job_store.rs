@@ -1,21 +1,32 @@
-//! The index of runs: "which run is that id", across projects. SQLite, rebuildable from run folders.
+//! The index of runs: "which run is that id", across projects. SQLite, rebuildable from run folders. Where it cannot be
+//! written, the runs are found in the folders of the known projects.
+
+mod file;
+mod known_projects;
 
 use std::{
     collections::HashMap,
-    fs,
+    fs::{self, File},
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use greentune_core_config::{
     ids,
-    layout::{CONFIG_FILE, ProjectLayout, RunLayout},
+    layout::{ProjectLayout, RunLayout},
     manifest::RunManifest,
+    quantities::counted,
 };
 use greentune_run_folder::{RunSummary, manifest};
+use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::{Result, WorkbenchConfig, WorkbenchError};
+use self::{
+    file::{APPLICATION_ID, Found, look, move_aside},
+    known_projects::KnownProjects,
+};
+use crate::{Result, Workbench, WorkbenchConfig, WorkbenchError};
 
 const SCHEMA: &str = "
     PRAGMA journal_mode = WAL;
@@ -37,32 +48,142 @@ const SCHEMA: &str = "
 
 /// How long a statement waits for another process that writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// The index, open.
+
+/// The index, open; without a database where it cannot be written.
 #[derive(Debug)]
 pub(crate) struct JobStore {
     path: PathBuf,
-    connection: Connection,
+    database: Option<Connection>,
+    known: KnownProjects,
+    remark: Option<String>,
+}
+
+impl Workbench {
+    /// The index of runs. What the user should know of it is told once.
+    pub(crate) fn job_store(&self) -> Result<JobStore> {
+        let store = JobStore::open(self.config())?;
+        if let Some(remark) = &store.remark {
+            self.remark_once(remark);
+        }
+        Ok(store)
+    }
 }
 
 impl JobStore {
-    /// Opens the index; one that is damaged or missing is made anew from the allowed roots' projects.
-    pub(crate) fn open(config: &WorkbenchConfig) -> Result<Self> {
+    /// Opens the index. One that is missing is made anew from the known projects; one that is damaged is moved aside before.
+    ///
+    /// Errors: what lies there is no index of runs, and is left as it is.
+    fn open(config: &WorkbenchConfig) -> Result<Self> {
         let path = database_path(config)?;
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(WorkbenchError::file("create", folder))?;
-        }
-        let is_new = !path.exists();
-        let store = match Self::connect(&path) {
-            Err(source) if is_damage(&source) => {
-                remove_database(&path)?;
-                return Self::rebuilt(&path, config);
-            }
-            connected => connected.map_err(|source| WorkbenchError::Store { path: path.clone(), source })?,
+        let known = KnownProjects::new(config);
+        let store = Self { path, database: None, known, remark: None };
+        let folder_made = store.path.parent().map_or(Ok(()), fs::create_dir_all);
+        let found = match folder_made.and_then(|()| look(&store.path, config.state_url.is_none())) {
+            Ok(found) => found,
+            Err(error) if may_not(&error) => return Ok(store.without_database(&error.to_string())),
+            Err(error) => return Err(WorkbenchError::file("open", &store.path)(error)),
         };
-        if is_new {
-            store.rebuild(config.allowed_roots.as_deref().unwrap_or_default())?;
+        match found {
+            Found::Foreign(what) => Err(WorkbenchError::NotAnIndex { path: store.path, what }),
+            Found::Remains => store.repaired(),
+            Found::Nothing => store.connected()?.rebuilt(),
+            Found::Index => {
+                let store = store.connected()?;
+                if store.database.is_some() && !store.known.is_listed() {
+                    store.list_projects()?;
+                }
+                Ok(store)
+            }
         }
+    }
+
+    /// The store with its database; without it, and with a remark, where it cannot be written.
+    fn connected(mut self) -> Result<Self> {
+        match connect(&self.path) {
+            Ok(connection) => {
+                self.database = Some(connection);
+                Ok(self)
+            }
+            Err(error) if is_damage(&error) => self.repaired(),
+            Err(error) if is_unwritable(&error) => Ok(self.without_database(&error.to_string())),
+            Err(source) => Err(WorkbenchError::Store { path: self.path, source }),
+        }
+    }
+
+    fn without_database(mut self, why: &str) -> Self {
+        self.remark = Some(format!(
+            "the index of runs {} cannot be written ({why}): runs are looked for in the folders of the known projects",
+            self.path.display()
+        ));
+        self
+    }
+
+    /// Moves what is damaged aside and makes the index anew, unless another process has done so meanwhile.
+    fn repaired(mut self) -> Result<Self> {
+        let _lock = match lock_for_repair(&self.path) {
+            Ok(lock) => lock,
+            Err(error) if may_not(&error) => return Ok(self.without_database(&error.to_string())),
+            Err(error) => return Err(WorkbenchError::file("lock", &self.path)(error)),
+        };
+        let is_repaired = look(&self.path, true).is_ok_and(|found| found == Found::Index);
+        if let Some(connection) = is_repaired.then(|| connect(&self.path).ok()).flatten() {
+            self.database = Some(connection);
+            return Ok(self);
+        }
+        let aside = match move_aside(&self.path) {
+            Ok(aside) => aside,
+            Err(error) if may_not(&error) => return Ok(self.without_database(&error.to_string())),
+            Err(error) => return Err(WorkbenchError::file("move", &self.path)(error)),
+        };
+        let connected = connect(&self.path);
+        self.database = Some(connected.map_err(self.failed())?);
+        let mut store = self.rebuilt()?;
+        store.remark = Some(format!(
+            "the index of runs was damaged: it was moved to {} and made anew with {} of the known projects; a project that is \
+             missing is known again once a command was run in it",
+            aside.display(),
+            counted(store.all()?.len() as u64, "run")
+        ));
         Ok(store)
+    }
+
+    /// The store after every run of the known projects was noted.
+    fn rebuilt(self) -> Result<Self> {
+        if self.database.is_some() {
+            for run in self.known.runs() {
+                match self.note(&run) {
+                    Err(WorkbenchError::RunFolder(_)) => {}
+                    noted => noted?,
+                }
+            }
+        }
+        Ok(self)
+    }
+
+    /// Writes the list of projects, which earlier versions did not have.
+    fn list_projects(&self) -> Result<()> {
+        let projects = self.column("SELECT DISTINCT project FROM runs ORDER BY project")?;
+        projects.iter().try_for_each(|project| self.add_project(project))
+    }
+
+    fn add_project(&self, root: &str) -> Result<()> {
+        match self.known.add(root) {
+            // An index elsewhere is of use without the list.
+            Err(error) if !may_not(&error) => {
+                Err(WorkbenchError::file("list a project beside", &self.path)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The texts that `query` finds.
+    fn column(&self, query: &str) -> Result<Vec<String>> {
+        let Some(database) = &self.database else { return Ok(Vec::new()) };
+        let read = || {
+            let mut statement = database.prepare(query)?;
+            statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()
+        };
+        read().map_err(self.failed())
     }
 
     /// Where the index lies.
@@ -70,8 +191,15 @@ impl JobStore {
         &self.path
     }
 
+    /// What the user should know of the index.
+    pub(crate) fn remark(&self) -> Option<&str> {
+        self.remark.as_deref()
+    }
+
     /// Notes a run.
     pub(crate) fn insert(&self, run: &RunLayout, manifest: &RunManifest) -> Result<()> {
+        let Some(database) = &self.database else { return Ok(()) };
+        self.add_project(&run.project().root().to_string_lossy())?;
         let values = params![
             run.folder().to_string_lossy(),
             run.run_id(),
@@ -79,7 +207,7 @@ impl JobStore {
             manifest.created_at.to_string(),
             manifest.platform.kind.as_str(),
         ];
-        self.connection
+        database
             .execute("INSERT OR REPLACE INTO runs VALUES (?1, ?2, ?3, ?4, ?5)", values)
             .map_err(self.failed())?;
         Ok(())
@@ -87,8 +215,8 @@ impl JobStore {
 
     /// Notes a run from its manifest, unless it is known.
     pub(crate) fn note(&self, run: &RunLayout) -> Result<()> {
-        let known = self
-            .connection
+        let Some(database) = &self.database else { return Ok(()) };
+        let known = database
             .query_row("SELECT 1 FROM runs WHERE run_folder = ?1", [run.folder().to_string_lossy()], |_| {
                 Ok(())
             })
@@ -102,16 +230,16 @@ impl JobStore {
 
     /// Every run whose folder is still there, newest first. Other rows are dropped.
     pub(crate) fn all(&self) -> Result<Vec<RunLayout>> {
-        let mut statement = self
-            .connection
-            .prepare("SELECT run_folder FROM runs ORDER BY created_at DESC, run_folder")
-            .map_err(self.failed())?;
-        let folders = statement
-            .query_map([], |row| row.get::<_, String>(0))
-            .and_then(Iterator::collect::<rusqlite::Result<Vec<_>>>)
-            .map_err(self.failed())?;
+        if self.database.is_none() {
+            let mut runs = self.known.runs();
+            let created = |run: &RunLayout| {
+                manifest::read(run).map_or(Timestamp::UNIX_EPOCH, |manifest| manifest.created_at)
+            };
+            runs.sort_by_cached_key(|run| (std::cmp::Reverse(created(run)), run.folder().to_owned()));
+            return Ok(runs);
+        }
         let mut runs = Vec::new();
-        for folder in folders {
+        for folder in self.column("SELECT run_folder FROM runs ORDER BY created_at DESC, run_folder")? {
             match RunLayout::at(&folder).filter(|run| run.manifest().is_file()) {
                 Some(run) => runs.push(run),
                 None => self.forget(&folder)?,
@@ -122,10 +250,9 @@ impl JobStore {
 
     /// The runs in short that were kept and whose files have not changed since, by their folders.
     pub(crate) fn summaries(&self) -> Result<HashMap<String, (String, String)>> {
-        let mut statement = self
-            .connection
-            .prepare("SELECT run_folder, stamp, summary FROM summaries")
-            .map_err(self.failed())?;
+        let Some(database) = &self.database else { return Ok(HashMap::new()) };
+        let mut statement =
+            database.prepare("SELECT run_folder, stamp, summary FROM summaries").map_err(self.failed())?;
         statement
             .query_map([], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?))))
             .and_then(Iterator::collect)
@@ -134,11 +261,14 @@ impl JobStore {
 
     /// Keeps runs in short, and notes those that the index did not know: run, stamp of its files, summary.
     pub(crate) fn keep_summaries(&self, kept: &[(RunLayout, String, RunSummary)]) -> Result<()> {
+        let Some(database) = &self.database else { return Ok(()) };
+        for (run, ..) in kept {
+            self.add_project(&run.project().root().to_string_lossy())?;
+        }
         let write = || {
-            self.connection.execute_batch("BEGIN IMMEDIATE")?;
-            let mut note =
-                self.connection.prepare("INSERT OR IGNORE INTO runs VALUES (?1, ?2, ?3, ?4, ?5)")?;
-            let mut keep = self.connection.prepare("INSERT OR REPLACE INTO summaries VALUES (?1, ?2, ?3)")?;
+            database.execute_batch("BEGIN IMMEDIATE")?;
+            let mut note = database.prepare("INSERT OR IGNORE INTO runs VALUES (?1, ?2, ?3, ?4, ?5)")?;
+            let mut keep = database.prepare("INSERT OR REPLACE INTO summaries VALUES (?1, ?2, ?3)")?;
             for (run, stamp, summary) in kept {
                 let folder = run.folder().to_string_lossy();
                 note.execute(params![
@@ -150,53 +280,21 @@ impl JobStore {
                 ])?;
                 keep.execute(params![folder, stamp, serde_json::to_string(summary).unwrap_or_default()])?;
             }
-            self.connection.execute_batch("COMMIT")
+            database.execute_batch("COMMIT")
         };
         write().map_err(self.failed())
     }
 
-    /// Notes every run under `roots`: projects, or folders of projects.
-    pub(crate) fn rebuild(&self, roots: &[PathBuf]) -> Result<()> {
-        for project in roots.iter().flat_map(|root| projects_at(root)) {
-            for run in runs_of(&project) {
-                match self.note(&run) {
-                    Err(WorkbenchError::RunFolder(_)) => {}
-                    noted => noted?,
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn connect(path: &Path) -> rusqlite::Result<Self> {
-        let connection = Connection::open(path)?;
-        connection.busy_timeout(BUSY_TIMEOUT)?;
-        connection.execute_batch(SCHEMA)?;
-        let integrity: Option<String> =
-            connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).optional()?;
-        if integrity.as_deref() == Some("ok") {
-            Ok(Self { path: path.to_owned(), connection })
-        } else {
-            Err(damage())
-        }
-    }
-
-    fn rebuilt(path: &Path, config: &WorkbenchConfig) -> Result<Self> {
-        let store =
-            Self::connect(path).map_err(|source| WorkbenchError::Store { path: path.to_owned(), source })?;
-        store.rebuild(config.allowed_roots.as_deref().unwrap_or_default())?;
-        Ok(store)
-    }
-
     fn forget(&self, folder: &str) -> Result<()> {
+        let Some(database) = &self.database else { return Ok(()) };
         for table in ["runs", "summaries"] {
             let forget = format!("DELETE FROM {table} WHERE run_folder = ?1");
-            self.connection.execute(&forget, [folder]).map_err(self.failed())?;
+            database.execute(&forget, [folder]).map_err(self.failed())?;
         }
         Ok(())
     }
 
-    fn failed(&self) -> impl FnOnce(rusqlite::Error) -> WorkbenchError {
+    fn failed(&self) -> impl FnOnce(rusqlite::Error) -> WorkbenchError + use<> {
         let path = self.path.clone();
         move |source| WorkbenchError::Store { path, source }
     }
@@ -218,16 +316,6 @@ pub(crate) fn unknown_run(run_id: &str, known: &[RunLayout]) -> WorkbenchError {
     }
 }
 
-fn projects_at(root: &Path) -> Vec<ProjectLayout> {
-    let Ok(root) = fs::canonicalize(root) else { return Vec::new() };
-    let is_project = |folder: &PathBuf| folder.join(CONFIG_FILE).is_file();
-    if is_project(&root) {
-        return vec![ProjectLayout::new(root)];
-    }
-    let entries = fs::read_dir(&root).into_iter().flatten().flatten();
-    entries.map(|entry| entry.path()).filter(is_project).map(ProjectLayout::new).collect()
-}
-
 fn database_path(config: &WorkbenchConfig) -> Result<PathBuf> {
     match config.state_url.as_deref() {
         None => Ok(config.home.join("state.db")),
@@ -242,6 +330,26 @@ fn database_path(config: &WorkbenchConfig) -> Result<PathBuf> {
     }
 }
 
+/// A connection to the database at `path`, which is made when it is absent.
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    if connection.is_readonly(rusqlite::MAIN_DB)? {
+        return Err(failure(rusqlite::ffi::SQLITE_READONLY));
+    }
+    connection.execute_batch(SCHEMA)?;
+    let id: u32 = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+    if id != APPLICATION_ID {
+        connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+    }
+    let integrity: Option<String> =
+        connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).optional()?;
+    match integrity.as_deref() {
+        Some("ok") => Ok(connection),
+        _ => Err(failure(rusqlite::ffi::SQLITE_CORRUPT)),
+    }
+}
+
 fn is_damage(error: &rusqlite::Error) -> bool {
     use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
     matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
@@ -249,22 +357,28 @@ fn is_damage(error: &rusqlite::Error) -> bool {
         || matches!(error.sqlite_error_code(), Some(rusqlite::ErrorCode::Unknown))
 }
 
-fn damage() -> rusqlite::Error {
-    rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT), None)
+fn failure(code: i32) -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None)
 }
 
-fn remove_database(path: &Path) -> Result<()> {
-    for suffix in ["", "-wal", "-shm"] {
-        let mut file = path.as_os_str().to_owned();
-        file.push(suffix);
-        match fs::remove_file(&file) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(WorkbenchError::file("remove", file)(error));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
+/// Whether this user may not do what failed.
+fn may_not(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+}
+
+/// Whether the database is there and cannot be written, or cannot be made.
+fn is_unwritable(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{CannotOpen, PermissionDenied, ReadOnly};
+    matches!(error.sqlite_error_code(), Some(CannotOpen | PermissionDenied | ReadOnly))
+}
+
+/// Held by the process that makes a damaged index anew.
+fn lock_for_repair(path: &Path) -> io::Result<File> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let lock = File::options().create(true).truncate(false).write(true).open(name)?;
+    lock.lock()?;
+    Ok(lock)
 }
 
 #[cfg(test)]

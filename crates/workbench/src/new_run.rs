@@ -12,7 +12,7 @@ use greentune_core_config::{
 use greentune_run_folder::manifest;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::{Result, Workbench, WorkbenchError, git, job_store::JobStore};
+use crate::{Result, Workbench, WorkbenchError, git};
 
 /// What a run is made from.
 pub(crate) struct NewRun {
@@ -53,7 +53,7 @@ impl Workbench {
             settings: resolved.settings,
             data,
         };
-        let store = JobStore::open(self.config())?;
+        let store = self.job_store()?;
         let run = make_run_folder(project, &manifest)?;
         manifest.run_id = run.run_id();
         if let Err(error) = manifest::write(&run, &mut manifest) {

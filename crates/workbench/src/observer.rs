@@ -11,6 +11,9 @@ pub trait Observer: TransferReporter {
 
     /// The operation has started a program that is not greentune's own, with this process id.
     fn started_program(&self, _pid: u32) {}
+
+    /// Something that the user should know, though the operation goes on.
+    fn remark(&self, _text: &str) {}
 }
 
 impl Observer for NoReporter {}

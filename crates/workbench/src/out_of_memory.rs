@@ -8,13 +8,13 @@ use greentune_core_config::{
     layout::RunLayout,
     manifest::RunManifest,
     memory::{MemoryInputs, ModelShape, bytes_in_words, estimate, insufficient, reductions},
-    plan::{AvailableMemory, TrainingPlan},
+    plan::AvailableMemory,
     settings::{Device, Settings},
 };
-use greentune_run_folder::{MemoryBeat, json, last_memory};
+use greentune_run_folder::{MemoryBeat, last_memory};
 use jiff::Timestamp;
 
-use crate::{Result, platform::local::last_words};
+use crate::{Result, plan::kept_plan, platform::local::last_words};
 
 /// Share of the memory within reach below which a worker counts as having been near the limit.
 const NEAR_LIMIT: f64 = 0.05;
@@ -81,7 +81,7 @@ pub(crate) fn explain_interrupted(layout: &RunLayout, since: Timestamp) -> Optio
 
 /// Settings that the run's plan says need less memory.
 fn lower_settings(layout: &RunLayout) -> Vec<String> {
-    let planned = json::read::<TrainingPlan>(&layout.plan()).ok();
+    let planned = kept_plan(layout);
     let reductions = planned.iter().flat_map(|plan| &plan.memory.reductions);
     reductions
         .map(|reduction| {

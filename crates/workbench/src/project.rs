@@ -23,7 +23,7 @@ use greentune_platforms_kaggle_hf::hub::Parts;
 use greentune_tracking::{Tracker, check_address};
 use serde_json::{Map, Value};
 
-use crate::{Result, Workbench, WorkbenchError, base_model::BaseModel};
+use crate::{Result, Workbench, WorkbenchError, base_model::BaseModel, leftovers::settle_splits};
 
 /// Settings of a request: dotted keys or nested objects.
 pub(crate) type Overrides = Map<String, Value>;
@@ -158,6 +158,7 @@ impl Workbench {
     /// The same of a file or a folder.
     pub(crate) fn input_path(&self, project: &ProjectLayout, key: &str, path: &Path) -> Result<PathBuf> {
         let resolved = self.path_in(project, path)?;
+        settle_splits(&resolved)?;
         if resolved.exists() { Ok(resolved) } else { Err(missing(key, resolved, &self.given_path(path)?)) }
     }
 

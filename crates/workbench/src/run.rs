@@ -14,7 +14,7 @@ use greentune_run_folder::{RunView, lock, manifest, read_after};
 
 use crate::{
     Result, Workbench, WorkbenchError,
-    job_store::{JobStore, runs_of, unknown_run},
+    job_store::{runs_of, unknown_run},
     named_run::named_run,
     out_of_memory,
     project::run_in,
@@ -35,14 +35,14 @@ impl Workbench {
             run_in(&project, &run_id)?.ok_or_else(|| unknown_run(&run_id, &[]))?
         };
         // A project that was copied or moved here makes itself known; without an index it is still found by its path.
-        let _ = JobStore::open(self.config()).and_then(|store| store.note(&run));
+        let _ = self.job_store().and_then(|store| store.note(&run));
         Ok(run)
     }
 
     /// Only runs in the allowed roots can be meant by less than their id.
     fn find_in_index(&self, run_id: &str) -> Result<RunLayout> {
         ids::check_run_id(run_id)?;
-        let known = JobStore::open(self.config())?.all()?;
+        let known = self.job_store()?.all()?;
         let roots = self.allowed_roots();
         let may_be_meant = |run: &RunLayout| run.run_id() == run_id || roots.contain(run.folder());
         let known: Vec<_> = known.into_iter().filter(may_be_meant).collect();
@@ -59,7 +59,7 @@ impl Workbench {
         }
         let runs = match project_path {
             Some(path) => runs_of(&self.open_project(path)?),
-            None => JobStore::open(self.config())?.all()?,
+            None => self.job_store()?.all()?,
         };
         let roots = self.allowed_roots();
         let is_job = |run: &RunLayout| {

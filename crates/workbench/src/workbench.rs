@@ -1,6 +1,9 @@
 //! The handle that every front end holds.
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use greentune_core_config::port::{NoReporter, Platform, TransferReporter};
 
@@ -14,6 +17,8 @@ pub struct Workbench {
     observer: Arc<dyn Observer>,
     platforms: Arc<Platforms>,
     views: Arc<Views>,
+    /// What the user was told once.
+    remarks: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Workbench {
@@ -25,6 +30,7 @@ impl Workbench {
             config,
             observer: Arc::new(NoReporter),
             views: Arc::default(),
+            remarks: Arc::default(),
         }
     }
 
@@ -44,6 +50,14 @@ impl Workbench {
     /// Who is told what an operation does.
     pub(crate) fn observer(&self) -> &dyn Observer {
         &*self.observer
+    }
+
+    /// Tells the observer, unless this was said before.
+    pub(crate) fn remark_once(&self, text: &str) {
+        let is_new = self.remarks.lock().unwrap_or_else(PoisonError::into_inner).insert(text.to_owned());
+        if is_new {
+            self.observer.remark(text);
+        }
     }
 
     /// Who is told how far a download is.

@@ -49,5 +49,35 @@ pub fn read(path: &Path) -> Result<Option<EmissionsProvenance>, CarbonError> {
         );
         return Err(CarbonError::malformed(path, None, message));
     }
-    Ok(Some(provenance))
+    match impossible(&provenance) {
+        None => Ok(Some(provenance)),
+        Some((figure, value)) => {
+            let message = format!("{figure} is {value}; allowed is a number from 0");
+            Err(CarbonError::malformed(path, None, message))
+        }
+    }
+}
+
+/// A figure below 0, which no meter measures.
+fn impossible(provenance: &EmissionsProvenance) -> Option<(String, f64)> {
+    let named = |name: &str, value: f64| (name.to_owned(), value);
+    let bounds = |name: &str, range: Option<[f64; 2]>| {
+        range.into_iter().flatten().map(|bound| (name.to_owned(), bound)).collect::<Vec<_>>()
+    };
+    let of_all = [
+        named("carbon_intensity_g_per_kwh", provenance.carbon_intensity_g_per_kwh),
+        named("pue", provenance.pue),
+        named("attempt_seconds", provenance.attempt_seconds.unwrap_or_default()),
+    ];
+    let of_parts = provenance.components.iter().flat_map(|part| {
+        let name = |figure: &str| format!("{figure} of {}", part.component);
+        let energy = [(name("energy_kwh"), part.energy_kwh), (name("uncertainty"), part.uncertainty)];
+        energy.into_iter().chain(bounds(&name("range_kwh"), part.range_kwh)).collect::<Vec<_>>()
+    });
+    let ranges = [
+        bounds("energy_range_kwh", provenance.energy_range_kwh),
+        bounds("emissions_range_kg", provenance.emissions_range_kg),
+        bounds("carbon_intensity_range_g_per_kwh", provenance.carbon_intensity_range_g_per_kwh),
+    ];
+    of_all.into_iter().chain(of_parts).chain(ranges.into_iter().flatten()).find(|(_, value)| *value < 0.0)
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use greentune_core_config::{
     Basis,
     emissions::{ComponentProvenance, EmissionsProvenance, EmissionsRecord, sum_of_intervals_kwh},
+    quantities::sum,
 };
 
 use crate::{
@@ -42,7 +43,7 @@ impl Carried {
     /// Bounds of their energy; the row may be a moment newer than the sidecar.
     pub(crate) fn energy_range_kwh(&self) -> [f64; 2] {
         let components = &self.provenance.components;
-        let known: f64 = components.iter().map(|component| component.energy_kwh).sum();
+        let known = sum(components.iter().map(|component| component.energy_kwh));
         let range = self.provenance.energy_interval_kwh();
         let scale = if known > 0.0 { self.record.energy_consumed / known } else { 1.0 };
         range.map(|bound| bound * scale)

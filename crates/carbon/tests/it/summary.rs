@@ -190,6 +190,41 @@ fn a_sidecar_of_a_later_format_or_broken_is_refused() {
 }
 
 #[test]
+fn energy_below_nothing_is_refused_wherever_it_stands() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = run(&folder);
+    let refused = || summary::summarize(&run, &EquivalenceTable::default()).unwrap_err().problem().message;
+    for (column, wrong) in [
+        ("energy_consumed", EmissionsRecord { energy_consumed: -5.0, ..row("now", 0.3, 1.0) }),
+        ("emissions", row("now", -0.3, 1.0)),
+        ("ram_energy", EmissionsRecord { ram_energy: -1e-9, ..row("now", 0.3, 1.0) }),
+        ("duration", row("now", 0.3, -1.0)),
+    ] {
+        codecarbon::write(&run.emissions_csv(1), &[wrong]).unwrap();
+        assert!(refused().contains(column), "{}", refused());
+    }
+    codecarbon::write(&run.emissions_csv(1), &[row("now", 0.3, 1.0)]).unwrap();
+    let part =
+        ComponentProvenance { component: "cpu".into(), energy_kwh: 1.0, ..ComponentProvenance::default() };
+    let whole =
+        EmissionsProvenance { format_version: 2, components: vec![part], ..EmissionsProvenance::default() };
+    let figures: [(&str, fn(&mut EmissionsProvenance)); 4] = [
+        ("energy_kwh of cpu", |of| of.components[0].energy_kwh = -1.0),
+        ("range_kwh of cpu", |of| of.components[0].range_kwh = Some([-1.0, 2.0])),
+        ("emissions_range_kg", |of| of.emissions_range_kg = Some([0.1, -0.2])),
+        ("carbon_intensity_g_per_kwh", |of| of.carbon_intensity_g_per_kwh = -400.0),
+    ];
+    for (figure, change) in figures {
+        let mut wrong = whole.clone();
+        change(&mut wrong);
+        sidecar::write(&run.provenance(1), &wrong).unwrap();
+        assert!(refused().contains(figure), "{}", refused());
+    }
+    sidecar::write(&run.provenance(1), &whole).unwrap();
+    assert!(summary::summarize(&run, &EquivalenceTable::default()).is_ok());
+}
+
+#[test]
 fn files_are_summed_up_by_run() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("emissions.csv");

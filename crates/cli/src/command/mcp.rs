@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::{failure::Failure, session::Session};
+use greentune_core_config::ProblemKind;
+
+use crate::{failure::Failure, log_queue::LogQueue, session::Session};
 
 /// Arguments of `mcp`.
 #[derive(Args, Debug)]
@@ -17,7 +19,14 @@ pub struct Mcp {
 impl Mcp {
     pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
         // Standard output belongs to the protocol.
-        tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(session.log_level()).init();
+        let log = LogQueue::before(std::io::stderr()).map_err(|error| {
+            Failure::new(ProblemKind::Internal, "log.start", format!("no thread for the log: {error}"))
+        })?;
+        tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(log)
+            .with_max_level(session.log_level())
+            .init();
         Ok(greentune_mcp_server::serve_stdio(session.workbench_within(&self.root)?).await?)
     }
 }

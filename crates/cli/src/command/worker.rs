@@ -4,18 +4,23 @@
 //! standard output.
 
 use std::{
+    io::{self, Read as _},
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicBool},
+    thread,
     time::Duration,
 };
 
 use clap::Args;
 use greentune_core_config::{Diagnostic, Problem, ProblemKind, task::WorkerAnswer};
 use greentune_trainer_burn as trainer;
-use greentune_workbench::worker::{Outcome, WorkerSession, read_run, read_task, write_answer};
+use greentune_workbench::{
+    remove_own_staging,
+    worker::{Outcome, WorkerSession, read_run, read_task, write_answer},
+};
 
-use crate::{failure::Failure, session::Session};
+use crate::{exit_code::exit_code, failure::Failure, session::Session};
 
 /// Time that trackers get for what they have not sent when a run ends; `greentune runs sync` sends the rest.
 const TRACKING_GRACE: Duration = Duration::from_secs(10);
@@ -29,6 +34,9 @@ pub struct Worker {
     task: Option<PathBuf>,
     #[arg(long, requires = "task")]
     answer: Option<PathBuf>,
+    /// Whether it ends when its standard input does, which the process that asked holds open.
+    #[arg(long, requires = "task")]
+    attached: bool,
 }
 
 impl Worker {
@@ -38,7 +46,12 @@ impl Worker {
                 leave_terminal();
                 train(&run_folder, session)
             }
-            Self { task: Some(task), answer: Some(answer), .. } => do_task(&task, &answer, session),
+            Self { task: Some(task), answer: Some(answer), attached, .. } => {
+                if attached {
+                    end_with_asker()?;
+                }
+                do_task(&task, &answer, session)
+            }
             _ => Ok(()), // clap asks for one of the two
         }
     }
@@ -73,6 +86,19 @@ fn do_task(task: &Path, answer: &Path, surroundings: &Session) -> Result<(), Fai
     let answered = guarded(|| Ok(trainer::answer(&task, &read_run, &meter)));
     write_answer(answer, &answered.unwrap_or_else(|problem| WorkerAnswer::Failed { problem }))?;
     Ok(())
+}
+
+/// Ends this process once nobody waits for its answer any more: nothing is left at work, and nothing half written.
+fn end_with_asker() -> Result<(), Failure> {
+    let watch = || {
+        while io::stdin().read(&mut [0; 64]).is_ok_and(|bytes| bytes > 0) {}
+        remove_own_staging();
+        std::process::exit(i32::from(exit_code(ProblemKind::Cancelled)));
+    };
+    let watching = thread::Builder::new().name(String::from("asker")).spawn(watch);
+    watching.map(drop).map_err(|error| {
+        Failure::new(ProblemKind::Internal, "worker.start", format!("no thread to watch who asks: {error}"))
+    })
 }
 
 /// Runs `work`. A panic becomes a problem; the panic hook has written its text to the log.

@@ -45,8 +45,11 @@ pub struct Follower {
 }
 
 /// Whether the training that is awaited has begun. Until then the events of its run are somebody else's.
-#[derive(Debug, Default)]
-struct Begun(AtomicBool);
+#[derive(Debug)]
+struct Begun {
+    has_begun: AtomicBool,
+    output: Output,
+}
 
 impl TransferReporter for Begun {
     fn report(&self, _: &TransferProgress) {}
@@ -54,7 +57,11 @@ impl TransferReporter for Begun {
 
 impl Observer for Begun {
     fn awaits_run(&self, _: &AwaitedRun) {
-        self.0.store(true, Ordering::Relaxed);
+        self.has_begun.store(true, Ordering::Relaxed);
+    }
+
+    fn remark(&self, text: &str) {
+        self.output.note(text);
     }
 }
 
@@ -66,7 +73,7 @@ impl Follower {
         run_id: String,
         output: Output,
     ) -> Result<Self, Failure> {
-        let begun = Arc::<Begun>::default();
+        let begun = Arc::new(Begun { has_begun: AtomicBool::new(false), output });
         let mut follower = Self {
             workbench: workbench.reporting(Arc::clone(&begun) as Arc<dyn Observer>),
             project_path,
@@ -151,7 +158,7 @@ impl Follower {
     }
 
     fn has_begun(&self) -> bool {
-        self.begun.0.load(Ordering::Relaxed)
+        self.begun.has_begun.load(Ordering::Relaxed)
     }
 
     async fn look(&mut self, wait_seconds: f64) -> Result<(), Failure> {

@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::{SignedDuration, Timestamp};
 
 use super::tracker::{Tracker, in_words};
-use crate::output::Output;
+use crate::{output::Output, printable::printable};
 
 /// Where progress is shown.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl Screen {
                 bar.set_length(tracker.total_steps);
                 bar.set_prefix(format!("stage {}", tracker.stage));
                 bar.set_position(tracker.step);
-                bar.set_message(tracker.gauge_by_need());
+                bar.set_message(printable(&tracker.gauge_by_need(), &[]).into_owned());
             }
         } else if matches!(event.kind, EventKind::Step(_))
             && (self.output.is_verbose() || tracker.has_passed_a_tenth() || self.was_silent(event))
@@ -63,7 +63,9 @@ impl Screen {
     pub fn say(&self, line: &str) {
         match &self.bar {
             // Before the number of steps is known there is no bar to write above.
-            Some(bar) if bar.length().is_some_and(|steps| steps > 0) => bar.println(line),
+            Some(bar) if bar.length().is_some_and(|steps| steps > 0) => {
+                bar.println(self.output.note_paint().printable(line));
+            }
             _ => self.output.note(line),
         }
     }

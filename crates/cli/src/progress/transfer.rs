@@ -18,7 +18,7 @@ use greentune_workbench::{Observer, Result as WorkbenchResult, Workbench};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::interrupts;
-use crate::{failure::Failure, output::Output};
+use crate::{failure::Failure, output::Output, printable::printable};
 
 /// Shows how far the downloads of one operation are.
 #[derive(Debug)]
@@ -86,9 +86,9 @@ impl TransferReporter for Screen {
             if is_first {
                 // Bytes of an earlier attempt do not count for the speed.
                 bar.reset_eta();
-                bar.set_prefix(what.clone());
+                bar.set_prefix(printable(what, &[]).into_owned());
             }
-            bar.set_message(file.clone());
+            bar.set_message(printable(file, &[]).into_owned());
         } else if self.output.is_verbose() || *bytes_total >= WORTH_A_LINE {
             let tenths = bytes_done * 10 / (*bytes_total).max(1);
             if self.tenths.swap(tenths, Ordering::Relaxed) != tenths {
@@ -99,7 +99,11 @@ impl TransferReporter for Screen {
     }
 }
 
-impl Observer for Screen {}
+impl Observer for Screen {
+    fn remark(&self, text: &str) {
+        self.output.note(text);
+    }
+}
 
 fn bar() -> ProgressBar {
     let style = ProgressStyle::with_template(

@@ -13,6 +13,8 @@ mod parity;
 mod plan;
 mod problems;
 mod sandbox;
+#[cfg(unix)]
+mod survival;
 mod training;
 mod tuning;
 mod typed;

@@ -5,6 +5,15 @@ use std::path::{Path, PathBuf};
 /// File name of the project configuration, relative to the project.
 pub const CONFIG_FILE: &str = "config/fine_tuning_config.toml";
 
+/// The splits of a prepared data set. While the first is there, the others are those of the same preparation.
+pub const SPLIT_FILES: [&str; 3] = ["train.jsonl", "validation.jsonl", "test.jsonl"];
+
+/// How the name of a folder begins in which splits are written before they get their names.
+pub const PREPARING: &str = ".preparing-";
+
+/// How the name of a folder begins in which an export is written before it gets its name.
+pub const EXPORTING: &str = ".greentune-export-";
+
 /// A project folder and the paths inside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProjectLayout {

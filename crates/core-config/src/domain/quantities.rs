@@ -120,7 +120,7 @@ pub fn significant(value: f64, digits: i32) -> String {
 /// A setting or a factor with up to four significant digits, without trailing zeros: `0.0002`, `2.5`, `1234567`.
 pub fn plain(value: f64) -> String {
     if value == 0.0 || !value.is_finite() {
-        return value.to_string();
+        return fixed(value, 0);
     }
     let decimals = (3.0 - value.abs().log10().floor()).clamp(0.0, 15.0) as usize;
     let written = format!("{value:.decimals$}");
@@ -143,6 +143,14 @@ pub fn fixed(value: f64, decimals: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_is_0_and_not_minus_0() {
+        let nothing: f64 = std::iter::empty::<f64>().sum();
+        assert!(nothing.is_sign_negative() && sum([]).is_sign_positive());
+        assert_eq!([emissions(nothing), energy(nothing), number(nothing)], ["0 g CO2e", "0 Wh", "0"]);
+        assert_eq!([plain(nothing), percent(nothing), fixed(nothing, 2)], ["0", "0.0 %", "0.00"]);
+    }
 
     #[test]
     fn quantities_have_three_digits_and_a_fitting_unit() {

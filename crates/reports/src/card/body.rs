@@ -422,7 +422,8 @@ fn changed(own: &Value, defaults: &Value) -> Value {
 
 fn submission(subject: &Subject) -> Vec<String> {
     const SHOWN_CLASSES: usize = 20;
-    let mut hints = Vec::new();
+    let mut hints: Vec<_> =
+        subject.run.damage.iter().map(|damage| format!("The run's record is damaged: {damage}.")).collect();
     if let Some(report) = &subject.stage.classification {
         match report.classes.len() {
             few if few <= SHOWN_CLASSES => {

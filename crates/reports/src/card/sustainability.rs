@@ -242,6 +242,7 @@ pub(super) fn limits(subject: &Subject) -> Vec<String> {
     if !untrained.is_empty() {
         limits.push(format!("These weights are without {}.", untrained.join(" and ")));
     }
+    limits.extend(subject.run.damage.iter().map(|damage| format!("The run's record is damaged: {damage}.")));
     limits.extend(comparison(subject));
     limits.extend(metering(subject));
     limits

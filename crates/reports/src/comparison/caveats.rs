@@ -339,6 +339,12 @@ fn runs(ast: &[RunFigures], baseline: &[RunFigures]) -> Vec<Caveat> {
         );
         all.push(caveat("run.resumed", message));
     }
+    all.extend(runs().flat_map(|run| run.damage.iter().map(move |damage| (run, damage))).map(
+        |(run, damage)| {
+            let message = format!("the record of {} is damaged: {damage}", run.run_id);
+            caveat("run.events_damaged", message)
+        },
+    ));
     if let Some(which) = ids(runs().filter(|run| run.has_changed_inputs)) {
         let message = format!("data or base model of {which} were changed after the run was configured");
         all.push(caveat("run.inputs_changed", message));

@@ -63,6 +63,8 @@ pub struct RunFigures {
     pub(crate) git_revision: String,
     pub(crate) device: String,
     pub(crate) is_resumed: bool,
+    /// What is said of the run's events where they are damaged.
+    pub(crate) damage: Vec<String>,
     pub(crate) has_changed_inputs: bool,
     /// Share of validation images (of tokens, for a language model) that are right after the last stage. Trials of a
     /// language model are records: the tokens of one record err together.
@@ -161,6 +163,7 @@ impl RunFigures {
             greentune_version: manifest.greentune_version.clone(),
             git_revision: manifest.git_revision.clone().unwrap_or_default(),
             device: devices(run),
+            damage: run.damage.clone(),
             is_resumed: run
                 .events
                 .iter()
@@ -426,6 +429,7 @@ impl RunFigures {
             git_revision: String::new(),
             device: String::from("cpu"),
             is_resumed: false,
+            damage: Vec::new(),
             has_changed_inputs: false,
             accuracy: Some(Proportion { share: 0.9, trials: 1000 }),
             top5_accuracy: None,

@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use serde_json::json;
 
-use crate::folder::{Folder, Says, append_line, started, step, whole_run};
+use crate::folder::{Folder, Says, append_line, stage_finished, started, step, whole_run};
 
 fn open(folder: &Folder) -> RunView {
     RunView::open(folder.run.clone(), &LocalLiveness).unwrap()
@@ -98,6 +98,86 @@ fn a_line_that_cannot_be_read_is_mentioned_once_and_the_rest_is_read() {
 }
 
 #[test]
+fn damage_in_the_middle_of_a_log_changes_nothing_of_a_run_that_has_ended() {
+    let folder = Folder::new();
+    let mut writer = folder.writer();
+    for event in whole_run() {
+        writer.append(event).unwrap();
+    }
+    writer.finish(None).unwrap();
+    let (whole, text) = (open(&folder), folder.events());
+    assert_eq!(whole.damage(), [""; 0]);
+    let lines = text.lines().count();
+    for number in 0..lines {
+        let damage = |from: &str, to: &str| {
+            let line = text.lines().nth(number).unwrap();
+            text.replacen(line, &line.replacen(from, to, 1), 1)
+        };
+        let seq = format!("\"seq\":{number},");
+        for damaged in [damage("{", "?"), damage(&seq, &format!("\"seq\":9{number}00,"))] {
+            fs::write(folder.run.events(), damaged).unwrap();
+            let view = open(&folder);
+            assert_eq!(view.status(), RunStatus::Completed, "line {number}");
+            assert_eq!(view.manifest().stages, whole.manifest().stages, "line {number}");
+            assert!((view.summary().progress_percentage - 100.0).abs() < 1e-12, "line {number}");
+            let is_last = number + 1 == lines;
+            assert!(
+                is_last || view.damage()[0].starts_with(&format!("line {} of", number + 1)),
+                "{:?}",
+                view.damage()
+            );
+            let run = Run::read(folder.run.clone(), &LocalLiveness).unwrap();
+            assert!(run.events.len() + 1 >= lines && run.damage == view.damage());
+        }
+    }
+}
+
+#[test]
+fn a_stage_whose_end_is_damaged_in_the_log_is_not_trained_again() {
+    let folder = Folder::new();
+    let mut writer = folder.writer();
+    let ended = whole_run().iter().position(|kind| matches!(kind, EventKind::StageFinished { .. })).unwrap();
+    whole_run()[..ended + 3].iter().for_each(|event| writer.append(event.clone()).unwrap());
+    drop(writer); // killed
+    let text = folder.events();
+    let line = text.lines().nth(ended).unwrap();
+    fs::write(folder.run.events(), text.replacen(line, &line.replacen('{', "?", 1), 1)).unwrap();
+    assert_eq!(open(&folder).manifest().stages[0].status, RunStatus::Completed);
+    assert_eq!(folder.writer().manifest().stages[0].status, RunStatus::Completed);
+}
+
+#[test]
+fn a_run_that_says_that_it_finished_with_an_untrained_stage_is_interrupted() {
+    let folder = Folder::new();
+    for (seq, kind) in
+        [started(), stage_finished(1), EventKind::Finished { duration_seconds: 1.0 }].iter().enumerate()
+    {
+        let event = Event { seq: seq as u64, at: Timestamp::now(), kind: kind.clone() };
+        append_line(&folder.run.events(), &event);
+    }
+    folder.change(|manifest| manifest["status"] = json!("running"));
+    let view = open(&folder);
+    assert_eq!(view.status(), RunStatus::Interrupted);
+    assert_eq!(view.manifest().problem.as_ref().unwrap().code, "run.unfinished");
+    // Only the first stage was asked for.
+    folder.change(|manifest| manifest["requested_stages"] = json!([1]));
+    assert_eq!(open(&folder).status(), RunStatus::Completed);
+    folder.change(|manifest| {
+        manifest["requested_stages"] = json!([2]);
+        manifest["status"] = json!("completed");
+    });
+    assert_eq!(open(&folder).status(), RunStatus::Interrupted);
+}
+
+#[test]
+fn a_run_is_called_as_its_folder_whatever_its_manifest_says() {
+    let folder = Folder::new();
+    folder.change(|manifest| manifest["run_id"] = json!("../../\u{1b}[31mother"));
+    assert_eq!(open(&folder).manifest().run_id, folder.run.run_id());
+    assert_eq!(open(&folder).summary().run_id, folder.run.run_id());
+}
+
+#[test]
 fn a_log_that_is_replaced_or_shrinks_is_read_anew() {
     let folder = Folder::new();
     let mut writer = folder.writer();
@@ -165,12 +245,12 @@ fn the_end_of_a_worker_is_told_by_numbers_whatever_the_clock_says() {
     writer.append(started()).unwrap();
     drop(writer); // killed
     assert_eq!(open(&folder).status(), RunStatus::Interrupted);
-    // Its last word stands in the log alone, with the time of a clock that was set back by a year.
+    // Its last words stand in the log alone, with the time of a clock that was set back by a year.
     let at = Timestamp::now() - SignedDuration::from_hours(24 * 365);
-    append_line(
-        &folder.run.events(),
-        &Event { seq: 1, at, kind: EventKind::Finished { duration_seconds: 1.0 } },
-    );
+    let last = [stage_finished(1), stage_finished(2), EventKind::Finished { duration_seconds: 1.0 }];
+    for (seq, kind) in (1..).zip(last) {
+        append_line(&folder.run.events(), &Event { seq, at, kind });
+    }
     assert_eq!(open(&folder).status(), RunStatus::Completed);
 }
 
@@ -221,8 +301,9 @@ fn a_remote_run_is_what_its_events_and_its_platform_say() {
     view.refresh(&platform).unwrap();
     assert_eq!(view.status(), RunStatus::Interrupted);
     assert_eq!(view.manifest().problem.as_ref().unwrap().code, "platform.job_missing");
-    append_mirrored(&folder.run, length, line(2, EventKind::Finished { duration_seconds: 1.0 }).as_bytes())
-        .unwrap();
+    let last = [stage_finished(1), stage_finished(2), EventKind::Finished { duration_seconds: 1.0 }];
+    let last: String = (2..).zip(last).map(|(seq, kind)| line(seq, kind)).collect();
+    append_mirrored(&folder.run, length, last.as_bytes()).unwrap();
     view.refresh(&platform).unwrap();
     assert_eq!((view.status(), view.has_ended_elsewhere()), (RunStatus::Completed, true));
     assert!(LocalLiveness.job_state(&folder.run, view.manifest()).is_ok());

@@ -76,9 +76,9 @@ pub fn prepare(task: &PrepareTask) -> Result<DatasetPreparation, DataError> {
     for (entry, split) in survey.entries.iter().zip(&splits) {
         split_of_row[entry.row] = Some(*split);
     }
-    output.write_splits(task, &split_of_row)?;
+    let written = output.write_splits(task, &split_of_row)?;
     let preparation = describe(task, survey, &splits, leaks, &output);
-    output.write_report(&preparation)?;
+    output.publish(written, &preparation)?;
     Ok(preparation)
 }
 

@@ -1,4 +1,4 @@
-//! The files of a preparation: all of them are there, or none that was not there before.
+//! The files of a preparation: all splits are those of one preparation, or none are there.
 
 use std::{
     fs::{self, File},
@@ -6,13 +6,19 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use greentune_core_config::preparation::{DatasetPreparation, PrepareTask};
+use greentune_core_config::{
+    layout::{PREPARING, SPLIT_FILES},
+    preparation::{DatasetPreparation, PrepareTask},
+};
+use greentune_durable::{FileSet, Staging, sweep_abandoned, write_atomically};
 
-use super::{histogram::svg, report, rows, schema, split::SPLITS};
+use super::{histogram::svg, report, rows, schema};
 use crate::error::DataError;
 
 /// Where everything goes.
 pub(super) struct Output {
+    out: PathBuf,
+    may_replace: bool,
     splits: [PathBuf; 3],
     reports: PathBuf,
     /// The report's name, without extension.
@@ -23,7 +29,9 @@ impl Output {
     /// Names the files and refuses to replace what must not be replaced.
     pub(super) fn plan(task: &PrepareTask) -> Result<Self, DataError> {
         let output = Self {
-            splits: SPLITS.map(|name| task.out.join(format!("{name}.jsonl"))),
+            out: task.out.clone(),
+            may_replace: task.force,
+            splits: SPLIT_FILES.map(|name| task.out.join(name)),
             reports: task.reports.clone(),
             name: name(&task.datasets),
         };
@@ -68,13 +76,15 @@ impl Output {
         self.reports.join(format!("{}{ending}", self.name))
     }
 
-    /// Copies each row to the split that `split_of_row` names for it, as one JSON object per line.
+    /// Copies each row to the split that `split_of_row` names for it, as one JSON object per line, in a folder of its own
+    /// beside the splits that are there.
     pub(super) fn write_splits(
         &self,
         task: &PrepareTask,
         split_of_row: &[Option<usize>],
-    ) -> Result<(), DataError> {
-        let mut files: [Option<NewFile>; 3] = [None, None, None];
+    ) -> Result<Splits, DataError> {
+        let splits = Splits::begin(&self.out)?;
+        let mut files: [Option<SplitFile>; 3] = [None, None, None];
         let mut next = split_of_row.iter();
         for path in &task.datasets {
             let names = &task.settings.dataset;
@@ -84,7 +94,7 @@ impl Output {
                 let split = next.next().ok_or_else(|| DataError::Changed { path: path.clone() })?;
                 let (Some(split), Ok(row)) = (split, row) else { continue };
                 if files[*split].is_none() {
-                    files[*split] = Some(NewFile::create(&self.splits[*split])?);
+                    files[*split] = Some(SplitFile::create(&splits.folder, SPLIT_FILES[*split])?);
                 }
                 if let Some(file) = &mut files[*split] {
                     file.write_line(&serde_json::Value::Object(row.fields))?;
@@ -94,16 +104,28 @@ impl Output {
         if next.next().is_some() {
             return Err(DataError::Changed { path: task.datasets.last().cloned().unwrap_or_default() });
         }
-        let written: Vec<bool> = files.iter().map(Option::is_some).collect();
-        files.into_iter().flatten().try_for_each(NewFile::finish)?;
-        // A split that is empty now must not be taken for one of the same preparation.
-        for path in self.splits.iter().zip(written).filter(|(_, written)| !written).map(|(path, _)| path) {
-            remove_if_there(path)?;
-        }
-        Ok(())
+        files.into_iter().flatten().try_for_each(SplitFile::finish)?;
+        Ok(splits)
     }
 
-    pub(super) fn write_report(&self, preparation: &DatasetPreparation) -> Result<(), DataError> {
+    /// Gives the splits and the report their names. Of several preparations at once the last one's splits stay, all of them.
+    pub(super) fn publish(&self, splits: Splits, preparation: &DatasetPreparation) -> Result<(), DataError> {
+        let set = FileSet::new(&self.out, &SPLIT_FILES);
+        let locked = set.lock().map_err(unwritable(&self.out))?;
+        if let Some(path) = locked.existing().filter(|_| !self.may_replace) {
+            return Err(DataError::Exists { path });
+        }
+        fs::create_dir_all(&self.reports).map_err(unwritable(&self.reports))?;
+        // A report tells of the splits that are there, or is not there itself.
+        for path in self.report_files(true, true) {
+            remove_if_there(&path)?;
+        }
+        locked.replace(&splits.folder).map_err(unwritable(&self.out))?;
+        drop(splits);
+        self.write_report(preparation)
+    }
+
+    fn write_report(&self, preparation: &DatasetPreparation) -> Result<(), DataError> {
         let json = serde_json::to_value(preparation).unwrap_or_default();
         let mut files =
             vec![(".json", format!("{json:#}\n")), (".md", report::markdown(preparation, &self.name))];
@@ -117,9 +139,8 @@ impl Output {
             files.push(("-quality.svg", svg(quality, "Quality", "value of the quality field")));
         }
         for (ending, content) in files {
-            let mut file = NewFile::create(&self.file(ending))?;
-            file.write(content.as_bytes())?;
-            file.finish()?;
+            let path = self.file(ending);
+            write_atomically(&path, content.as_bytes()).map_err(unwritable(&path))?;
         }
         Ok(())
     }
@@ -135,47 +156,44 @@ fn name(datasets: &[PathBuf]) -> String {
     }
 }
 
-/// A file that gets its name when it is complete; until then it is removed when it is dropped.
-struct NewFile {
-    path: PathBuf,
-    temporary: PathBuf,
-    writer: Option<BufWriter<File>>,
+/// New splits that have not got their names yet; they vanish when they are dropped before.
+pub(super) struct Splits {
+    folder: PathBuf,
+    _staging: Staging,
 }
 
-impl NewFile {
-    fn create(path: &Path) -> Result<Self, DataError> {
-        let folder = path.parent().unwrap_or(Path::new("."));
-        fs::create_dir_all(folder).map_err(unwritable(folder))?;
-        let temporary = path.with_added_extension("partial");
-        let file = File::create(&temporary).map_err(unwritable(path))?;
-        Ok(Self { path: path.to_owned(), temporary, writer: Some(BufWriter::new(file)) })
+impl Splits {
+    fn begin(out: &Path) -> Result<Self, DataError> {
+        fs::create_dir_all(out).map_err(unwritable(out))?;
+        sweep_abandoned(out, PREPARING);
+        let staging = Staging::new(out, PREPARING).map_err(unwritable(out))?;
+        // The staging folder is private to its owner; the one inside has ordinary permissions.
+        let folder = staging.path().join("splits");
+        fs::create_dir(&folder).map_err(unwritable(&folder))?;
+        Ok(Self { folder, _staging: staging })
     }
+}
 
-    fn write(&mut self, bytes: &[u8]) -> Result<(), DataError> {
-        let written = self.writer.as_mut().map_or(Ok(()), |writer| writer.write_all(bytes));
-        written.map_err(unwritable(&self.path))
+/// A new split, being written.
+struct SplitFile {
+    path: PathBuf,
+    writer: BufWriter<File>,
+}
+
+impl SplitFile {
+    fn create(folder: &Path, name: &str) -> Result<Self, DataError> {
+        let path = folder.join(name);
+        let file = File::create_new(&path).map_err(unwritable(&path))?;
+        Ok(Self { path, writer: BufWriter::new(file) })
     }
 
     fn write_line(&mut self, value: &serde_json::Value) -> Result<(), DataError> {
-        self.write(format!("{value}\n").as_bytes())
+        writeln!(self.writer, "{value}").map_err(unwritable(&self.path))
     }
 
     fn finish(mut self) -> Result<(), DataError> {
-        let Some(mut writer) = self.writer.take() else { return Ok(()) };
-        let done = writer.flush().and_then(|()| writer.get_ref().sync_all());
-        let done = done.and_then(|()| fs::rename(&self.temporary, &self.path));
-        done.map_err(|source| {
-            let _ = fs::remove_file(&self.temporary);
-            unwritable(&self.path)(source)
-        })
-    }
-}
-
-impl Drop for NewFile {
-    fn drop(&mut self) {
-        if self.writer.take().is_some() {
-            let _ = fs::remove_file(&self.temporary);
-        }
+        let written = self.writer.flush().and_then(|()| self.writer.get_ref().sync_all());
+        written.map_err(unwritable(&self.path))
     }
 }
 

@@ -1,4 +1,4 @@
-use std::{collections::HashSet, fs};
+use std::{collections::HashSet, fs, thread};
 
 use greentune_core_config::{Diagnostic, ProblemKind, settings::Settings};
 use serde_json::json;
@@ -202,4 +202,79 @@ fn several_files_and_formats_are_prepared_as_one() {
     let done = prepare(&desk.task(&["raw.jsonl", "more.csv"])).unwrap();
     assert_eq!((done.counts.kept, done.duplicates), (22, 1));
     assert!(done.report.ends_with("raw-and-1-more.md"));
+}
+
+/// Where each record is: the numbers that `records` gave them, by split.
+fn sources(desk: &Desk) -> [Vec<u64>; 3] {
+    SPLITS.map(|split| desk.lines(split).iter().map(|line| line["source"][0].as_u64().unwrap()).collect())
+}
+
+#[test]
+fn preparations_at_once_leave_the_splits_and_the_report_of_one() {
+    let desk = Desk::new("raw.jsonl", &records(0..200));
+    for round in 0..12 {
+        thread::scope(|scope| {
+            for seed in 0..3 {
+                let mut task = desk.task(&["raw.jsonl"]);
+                (task.seed, task.force, task.base_model_path) = (round * 3 + seed, true, None);
+                scope.spawn(move || prepare(&task).unwrap());
+            }
+        });
+        let all: HashSet<u64> = sources(&desk).concat().into_iter().collect();
+        assert_eq!((all.len(), sources(&desk).concat().len()), (200, 200), "round {round}");
+        let report: DatasetPreparation = serde_json::from_str(&desk.report(".json")).unwrap();
+        let (there, other) = (sources(&desk), Desk::new("raw.jsonl", &records(0..200)));
+        prepare(&PrepareTask { seed: report.seed, base_model_path: None, ..other.task(&["raw.jsonl"]) })
+            .unwrap();
+        assert_eq!(there, sources(&other), "the report is that of the splits");
+    }
+    let entries = fs::read_dir(desk.0.path().join("processed")).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    assert_eq!(names, [".replacing.lock", "test.jsonl", "train.jsonl", "validation.jsonl"]);
+}
+
+#[test]
+fn of_preparations_at_once_that_replace_nothing_one_succeeds() {
+    let desk = Desk::new("raw.jsonl", &records(0..200));
+    let prepared = thread::scope(|scope| {
+        let seeds = 0..3;
+        let started: Vec<_> = seeds
+            .map(|seed| {
+                let task = PrepareTask { seed, base_model_path: None, ..desk.task(&["raw.jsonl"]) };
+                scope.spawn(move || prepare(&task))
+            })
+            .collect();
+        started.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+    });
+    let refused = |result: &Result<_, DataError>| matches!(result, Err(DataError::Exists { .. }));
+    assert_eq!(prepared.iter().filter(|result| refused(result)).count(), 2);
+    let done = prepared.into_iter().find_map(Result::ok).unwrap();
+    let sizes: Vec<_> = done.splits.iter().map(|split| split.records as usize).collect();
+    assert_eq!(sizes, sources(&desk).map(|split| split.len()));
+}
+
+#[test]
+fn what_a_killed_preparation_left_is_swept() {
+    let desk = Desk::new("raw.jsonl", &records(0..30));
+    let left = desk.0.path().join("processed/.preparing-killed/splits");
+    fs::create_dir_all(&left).unwrap();
+    fs::write(left.join("train.jsonl"), "half of i").unwrap();
+    prepare(&desk.task(&["raw.jsonl"])).unwrap();
+    assert!(!left.exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn links_under_the_names_of_files_that_are_written_are_not_followed() {
+    let desk = Desk::new("raw.jsonl", &records(0..30));
+    desk.0.write_text("precious", "mine");
+    fs::create_dir_all(desk.0.path().join("processed")).unwrap();
+    fs::create_dir_all(desk.0.path().join("quality_reports")).unwrap();
+    for name in ["processed/train.jsonl", "processed/train.jsonl.partial", "quality_reports/raw.md"] {
+        std::os::unix::fs::symlink(desk.0.path().join("precious"), desk.0.path().join(name)).unwrap();
+    }
+    prepare(&PrepareTask { force: true, ..desk.task(&["raw.jsonl"]) }).unwrap();
+    assert_eq!(fs::read_to_string(desk.0.path().join("precious")).unwrap(), "mine");
+    assert_eq!(desk.lines("train").len(), 24);
 }

@@ -45,9 +45,65 @@ pub fn write_folder(
     Ok(target)
 }
 
-/// The newest complete checkpoint in `folder`.
-pub fn newest(folder: &Path) -> Result<Option<PathBuf>, TrainError> {
-    Ok(all(folder)?.pop().map(|(_, path)| path))
+/// The newest checkpoint in a folder that `read` could read, and what is said of broken ones.
+#[derive(Debug)]
+pub struct Newest<T> {
+    /// Its folder and what was read.
+    pub found: Option<(PathBuf, T)>,
+    /// A sentence for each newer one that is broken.
+    pub broken: Vec<String>,
+}
+
+/// Reads the newest checkpoint in `folder`. One that is broken is passed over where an older one can be read, and set aside
+/// under another name.
+///
+/// # Errors
+/// None can be read: why the newest one cannot.
+pub fn newest<T>(
+    folder: &Path,
+    mut read: impl FnMut(&Path) -> Result<T, TrainError>,
+) -> Result<Newest<T>, TrainError> {
+    let mut passed_over: Vec<(PathBuf, TrainError)> = Vec::new();
+    for (_, path) in all(folder)?.into_iter().rev() {
+        match read(&path) {
+            Ok(found) => {
+                let broken = passed_over.iter().map(|(broken, error)| set_aside(broken, error, &path));
+                return Ok(Newest { broken: broken.collect::<Result<_, _>>()?, found: Some((path, found)) });
+            }
+            Err(error) if is_broken(&error) => passed_over.push((path, error)),
+            Err(error) => return Err(error),
+        }
+    }
+    match passed_over.into_iter().next() {
+        Some((_, error)) => Err(error),
+        None => Ok(Newest { found: None, broken: Vec::new() }),
+    }
+}
+
+/// Renames a broken checkpoint, so that it is neither read nor counted any more; what is said of it.
+fn set_aside(broken: &Path, error: &TrainError, instead: &Path) -> Result<String, TrainError> {
+    let aside = broken.with_added_extension("broken");
+    if aside.exists() {
+        fs::remove_dir_all(&aside).map_err(TrainError::io(&aside))?;
+    }
+    fs::rename(broken, &aside).map_err(TrainError::io(broken))?;
+    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(format!(
+        "the checkpoint {} is broken ({error}); training goes on from {}, and the broken one is called {} now",
+        name(broken),
+        name(instead),
+        name(&aside)
+    ))
+}
+
+/// Whether the files are to blame, not the machine.
+fn is_broken(error: &TrainError) -> bool {
+    use std::io::ErrorKind::{InvalidData, NotFound, UnexpectedEof};
+    match error {
+        TrainError::Io { source, .. } => matches!(source.kind(), NotFound | InvalidData | UnexpectedEof),
+        TrainError::Memory(_) | TrainError::Reporter(_) => false,
+        _ => true,
+    }
 }
 
 /// Writes what an optimizer keeps for every parameter, by its name and the parameter's.

@@ -15,7 +15,7 @@ use crate::{
     model::{Adapters, Decoder, LoraSettings},
     ops::Ops,
     stage::{
-        checkpoint::{OPTIMIZER, newest, read_moment, read_state, write_moments, write_state},
+        checkpoint::{Newest, OPTIMIZER, newest, read_moment, read_state, write_moments, write_state},
         selection,
     },
 };
@@ -82,26 +82,37 @@ pub fn write<B: Ops>(
     write_state(partial, &Numbers { progress: state.progress.clone(), selection })
 }
 
-/// Reads the newest complete checkpoint in `folder`, if there is one, and checks that it fits.
+/// Reads the newest complete checkpoint in `folder`, if there is one, and checks that it fits; what is said of broken ones.
 pub fn latest<B: Ops>(
     folder: &Path,
     decoder: &Decoder<B>,
     lora: &LoraSettings,
     settings: &OptimizerSettings,
     device: &B::Device,
-) -> Result<Option<Checkpoint<B>>, TrainError> {
-    let Some(path) = newest(folder)? else { return Ok(None) };
-    let Numbers { progress, mut selection } = read_state(&path)?;
-    if let Some(selection) = &mut selection {
-        selection::read(&path, &mut selection.selector)?;
-    }
-    let adapters = Adapters::load(&path, decoder, device)?;
-    if &adapters.settings != lora {
-        let message = format!("it was made with {:?}; the run has {lora:?}", adapters.settings);
+) -> Result<(Option<Checkpoint<B>>, Vec<String>), TrainError> {
+    let Newest { found, broken } = newest(folder, |path| read(path, decoder, settings, device))?;
+    let Some((path, checkpoint)) = found else { return Ok((None, broken)) };
+    let made_with = &checkpoint.adapters.settings;
+    if made_with != lora {
+        let message = format!("it was made with {made_with:?}; the run has {lora:?}");
         return Err(TrainError::Checkpoint { path, message });
     }
+    Ok((Some(checkpoint), broken))
+}
+
+fn read<B: Ops>(
+    path: &Path,
+    decoder: &Decoder<B>,
+    settings: &OptimizerSettings,
+    device: &B::Device,
+) -> Result<Checkpoint<B>, TrainError> {
+    let Numbers { progress, mut selection } = read_state(path)?;
+    if let Some(selection) = &mut selection {
+        selection::read(path, &mut selection.selector)?;
+    }
+    let adapters = Adapters::load(path, decoder, device)?;
     let moment = |moment: &&str| read_moment(&path.join(OPTIMIZER), moment, &adapters.parameters, device);
     let moments = settings.kind.moments().iter().map(moment).collect::<Result<_, _>>()?;
     let optimizer = Optimizer::resumed(settings.clone(), progress.step, moments);
-    Ok(Some(Checkpoint { progress, selection, adapters, optimizer }))
+    Ok(Checkpoint { progress, selection, adapters, optimizer })
 }

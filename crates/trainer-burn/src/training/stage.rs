@@ -47,7 +47,7 @@ impl<A: Ops + AutodiffBackend<InnerBackend: Ops>> Run<'_, A> {
         let settings = all.training.stage(stage);
         let mut host = StageHost::new(stage, all, self.layout, cadence(&all.training), reporter);
         let data = self.load_data(stage, &mut host)?;
-        let mut state = self.starting_point(stage)?;
+        let mut state = self.starting_point(stage, &mut host)?;
         let feed = self.feed(stage, &settings, &data, &mut state)?;
         if let Some(message) = self.too_few_passes(&feed) {
             host.warn("selection.one_pass", message)?;
@@ -109,12 +109,18 @@ impl<A: Ops + AutodiffBackend<InnerBackend: Ops>> Run<'_, A> {
     }
 
     /// The newest checkpoint of the stage, or its beginning: fresh adapters, or those of the stage before.
-    fn starting_point(&self, stage: u8) -> Result<Checkpoint<A::InnerBackend>, TrainError> {
+    fn starting_point(
+        &self,
+        stage: u8,
+        host: &mut StageHost,
+    ) -> Result<Checkpoint<A::InnerBackend>, TrainError> {
         let settings = &self.manifest.settings;
         let optimizer = OptimizerSettings::from(settings);
         let folder = self.layout.checkpoints(stage);
-        if let Some(found) = checkpoint::latest(&folder, &self.decoder, &self.lora, &optimizer, &self.device)?
-        {
+        let (found, broken) =
+            checkpoint::latest(&folder, &self.decoder, &self.lora, &optimizer, &self.device)?;
+        broken.into_iter().try_for_each(|said| host.warn("checkpoint.broken", said))?;
+        if let Some(found) = found {
             return Ok(found);
         }
         let adapters = if stage > 1 {

@@ -82,20 +82,23 @@ pub fn write<B: ImageOps>(partial: &Path, state: &State<B>, selector: &Selector)
     checkpoint::write_state(partial, &Numbers { progress: state.progress.clone(), selection })
 }
 
-/// Reads the newest checkpoint in `folder`, if there is one; `selector` goes on from it.
+/// Reads the newest checkpoint in `folder`, if there is one; `selector` goes on from it. Also what is said of broken ones.
 pub fn latest<B: ImageOps>(
     folder: &Path,
     shape: Shape,
     settings: &VisionSettings,
     selector: &mut Selector,
     device: &B::Device,
-) -> Result<Option<State<B>>, TrainError> {
-    let Some(path) = checkpoint::newest(folder)? else { return Ok(None) };
-    let Numbers { progress, mut selection } = checkpoint::read_state(&path)?;
-    let network = weights::load(&path.join(MODEL), shape, device)?;
-    let optimizer =
-        Optimizer::read(&path.join(OPTIMIZER), progress.steps_of_run, &network.weights, settings, device)?;
-    selection::read(&path, &mut selection)?;
+) -> Result<(Option<State<B>>, Vec<String>), TrainError> {
+    let newest = checkpoint::newest(folder, |path| {
+        let Numbers { progress, mut selection } = checkpoint::read_state(path)?;
+        let network = weights::load(&path.join(MODEL), shape, device)?;
+        let (file, steps) = (path.join(OPTIMIZER), progress.steps_of_run);
+        let optimizer = Optimizer::read(&file, steps, &network.weights, settings, device)?;
+        selection::read(path, &mut selection)?;
+        Ok((State { progress, network, optimizer }, selection))
+    })?;
+    let Some((_, (state, selection))) = newest.found else { return Ok((None, newest.broken)) };
     selector.restore(&selection)?;
-    Ok(Some(State { progress, network, optimizer }))
+    Ok((Some(state), newest.broken))
 }

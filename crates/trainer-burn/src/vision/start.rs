@@ -34,7 +34,9 @@ impl<A: ImageOps + AutodiffBackend<InnerBackend: ImageOps>> Run<'_, A> {
         let settings = &self.manifest.settings;
         for earlier in (1..=stage).rev() {
             let folder = self.layout.checkpoints(earlier);
-            let found = checkpoint::latest(&folder, self.shape, &settings.vision, selector, &self.device)?;
+            let (found, broken) =
+                checkpoint::latest(&folder, self.shape, &settings.vision, selector, &self.device)?;
+            broken.into_iter().try_for_each(|said| host.warn("checkpoint.broken", said))?;
             if let Some(mut found) = found {
                 if earlier < stage {
                     found.progress =

@@ -228,6 +228,50 @@ fn a_worker_that_dies_between_checkpoints_ends_bit_identical() {
 }
 
 #[test]
+fn a_broken_checkpoint_is_passed_over_for_the_one_before_and_said() {
+    let undisturbed = Fixture::new();
+    undisturbed.train(None).0.unwrap();
+    for file in ["adapter_model.safetensors", "optimizer.safetensors", "state.json", "adapter_config.json"] {
+        for is_there in [true, false] {
+            let fixture = Fixture::new();
+            fixture.train(Some(7)).0.unwrap();
+            let (folder, newest) = (fixture.layout.checkpoints(1), "step-000007");
+            assert!(folder.join(newest).is_dir() && folder.join("step-000006").is_dir());
+            let damaged = folder.join(newest).join(file);
+            let bytes = fs::read(&damaged).unwrap();
+            if is_there {
+                fs::write(&damaged, &bytes[..bytes.len() / 2]).unwrap();
+            } else {
+                fs::remove_file(&damaged).unwrap();
+            }
+            let (outcome, events) = fixture.train(None);
+            outcome.unwrap();
+            let said = events.iter().find_map(|event| match event {
+                EventKind::Warning { code, message } if code == "checkpoint.broken" => Some(message),
+                _ => None,
+            });
+            let said = said.unwrap_or_else(|| panic!("{file}: nothing was said"));
+            assert!(said.contains(newest) && said.contains("goes on from step-000006"), "{said}");
+            assert!(folder.join("step-000007.broken").is_dir(), "it is kept for a look");
+            assert_eq!(undisturbed.adapters(2), fixture.adapters(2), "{file}");
+        }
+    }
+}
+
+#[test]
+fn checkpoints_that_are_all_broken_are_refused_and_left_as_they_are() {
+    let fixture = Fixture::new();
+    fixture.train(Some(7)).0.unwrap();
+    let folder = fixture.layout.checkpoints(1);
+    for step in ["step-000006", "step-000007"] {
+        fs::write(folder.join(step).join("state.json"), "{").unwrap();
+    }
+    let error = fixture.train(None).0.unwrap_err();
+    assert!(error.to_string().contains("step-000007"), "{error}");
+    assert!(folder.join("step-000006").is_dir() && folder.join("step-000007").is_dir());
+}
+
+#[test]
 fn old_checkpoints_go_and_the_newest_stay() {
     let fixture = Fixture::new();
     fixture.train(None).0.unwrap();

@@ -9,13 +9,14 @@ use greentune_carbon::{
 use greentune_core_config::{
     Basis, Diagnostic, Suggestion,
     emissions::{ComponentProvenance, EmissionsProvenance},
+    quantities::{counted, number},
     settings::CarbonSettings,
     task::{DeviceReport, WorkerAnswer, WorkerTask},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{HubSettings, Result, Workbench, WorkbenchError, engine::wrong_answer, job_store::JobStore};
+use crate::{HubSettings, Result, Workbench, WorkbenchError, engine::wrong_answer, leftovers::Leftover};
 
 /// Free space below which it is worth a warning, in GB of 10^9 bytes.
 const LEAST_FREE_GB: f64 = 2.0;
@@ -74,6 +75,8 @@ impl Workbench {
     ///
     /// What is found wrong is a failed check, not an error.
     pub async fn diagnose(&self, request: Diagnose) -> Result<DiagnoseResponse> {
+        // Asking a worker removes what is left.
+        let left = self.blocking(|workbench| Ok(workbench.leftovers())).await?;
         let (devices, worker) = match self.ask_worker(&WorkerTask::ProbeDevices).await {
             Ok(WorkerAnswer::Devices { devices }) => {
                 let usable = devices.iter().filter(|device| device.available).map(|device| &*device.device);
@@ -84,7 +87,8 @@ impl Workbench {
             Err(error) => (Vec::new(), Check::failed("worker", &error)),
         };
         let mut checks = vec![worker];
-        checks.extend(self.blocking(move |workbench| Ok(workbench.check_surroundings(&request))).await?);
+        let look = move |workbench: &Self| Ok(workbench.check_surroundings(&request, &left));
+        checks.extend(self.blocking(look).await?);
         Ok(DiagnoseResponse {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             success: checks.iter().all(|check| check.status != CheckStatus::Failed),
@@ -93,12 +97,13 @@ impl Workbench {
         })
     }
 
-    fn check_surroundings(&self, request: &Diagnose) -> Vec<Check> {
+    fn check_surroundings(&self, request: &Diagnose, left: &[Leftover]) -> Vec<Check> {
         let mut checks = vec![
             check_energy(),
             self.check_home(),
             self.check_disk(),
             self.check_store(),
+            check_leftovers(left),
             self.check_settings(),
             self.check_hub(),
         ];
@@ -144,10 +149,17 @@ impl Workbench {
 
     fn check_store(&self) -> Check {
         let count = || {
-            let store = JobStore::open(self.config())?;
-            Ok(format!("{} knows {} runs", store.path().display(), store.all()?.len()))
+            let store = self.job_store()?;
+            let known = format!("{} knows {} runs", store.path().display(), store.all()?.len());
+            Ok((known, store.remark().map(str::to_owned)))
         };
-        Check::of("state store", count())
+        match count() {
+            Ok((known, None)) => Check::ok("state store", known),
+            Ok((known, Some(remark))) => {
+                Check::new("state store", CheckStatus::Warning, format!("{known}; {remark}"))
+            }
+            Err(error) => Check::failed("state store", &error),
+        }
     }
 
     fn check_settings(&self) -> Check {
@@ -188,6 +200,26 @@ impl Workbench {
             Err(error) => Check::failed("project", &error),
         }
     }
+}
+
+/// Folders that killed processes had left, and whether they are gone now.
+fn check_leftovers(left: &[Leftover]) -> Check {
+    if left.is_empty() {
+        return Check::ok("leftovers", String::from("no killed process left anything"));
+    }
+    let bytes: u64 = left.iter().map(|leftover| leftover.bytes).sum();
+    let folders: Vec<_> = left.iter().map(|leftover| leftover.folder.display().to_string()).collect();
+    let what = format!(
+        "{} of killed processes ({} MB): {}",
+        counted(left.len() as u64, "folder"),
+        number(bytes as f64 / 1e6),
+        folders.join(", ")
+    );
+    if left.iter().any(|leftover| leftover.folder.exists()) {
+        let check = Check::new("leftovers", CheckStatus::Warning, format!("cannot remove {what}"));
+        return check.with_hint("remove them by hand");
+    }
+    Check::new("leftovers", CheckStatus::Warning, format!("removed {what}"))
 }
 
 /// What the energy of this machine would be counted with.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use greentune_core_config::manifest::RunManifest;
-use greentune_export::{ExportFormat, ExportRequest, ExportedFile, Verification, export};
+use greentune_export::{ExportFormat, ExportRequest, ExportedFile, Verification, existing_ancestor, export};
 use greentune_reports::card::{CardRequest, Weights, model_card};
 use greentune_scaffold::CardTemplate;
 use schemars::JsonSchema;
@@ -95,12 +95,15 @@ impl Workbench {
         if merge {
             check_base_is_unchanged(&run.manifest)?;
         }
+        let destination = self.path_in(run.layout.project(), &request.export_path)?;
+        self.sweep_leftovers();
+        self.note_export_in(existing_ancestor(&destination));
         let report = export(&ExportRequest {
             base_model: run.manifest.base_model_path.clone(),
             base_model_name: Some(run.manifest.base_model_name()),
             adapters: run.layout.adapters(request.stage),
             format,
-            destination: self.path_in(run.layout.project(), &request.export_path)?,
+            destination,
             merge,
             model_card: Some(card.markdown),
         })

@@ -7,10 +7,7 @@ use greentune_run_folder::{RunView, Stamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    Result, RunSummary, Workbench,
-    job_store::{JobStore, runs_of},
-};
+use crate::{Result, RunSummary, Workbench, job_store::runs_of};
 
 /// List runs.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -37,9 +34,9 @@ impl Workbench {
     fn list_runs_now(&self, request: &ListRuns) -> Result<ListRunsResponse> {
         let (layouts, store) = if let Some(path) = &request.project_path {
             // Without an index the runs of a project are still listed.
-            (runs_of(&self.open_project(path)?), JobStore::open(self.config()).ok())
+            (runs_of(&self.open_project(path)?), self.job_store().ok())
         } else {
-            let store = JobStore::open(self.config())?;
+            let store = self.job_store()?;
             (store.all()?, Some(store))
         };
         let kept = store.as_ref().and_then(|store| store.summaries().ok()).unwrap_or_default();

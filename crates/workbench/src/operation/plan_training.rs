@@ -15,7 +15,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Result, Workbench, WorkbenchError,
     engine::wrong_answer,
-    plan::{Past, accuracy_of, comparable_runs, last_accuracy, memory_ratios, past_of, put_together},
+    plan::{
+        Past, accuracy_of, comparable_runs, kept_plan, last_accuracy, memory_ratios, past_of, put_together,
+    },
     run::{Run, require_language_model},
 };
 
@@ -104,7 +106,7 @@ impl Workbench {
         let status = run.manifest.status;
         let again = status == RunStatus::Completed && request.measure == Some(true);
         let stands = (status.is_active() || status == RunStatus::Completed) && !again;
-        let kept = if stands { json::read(&run.layout.plan()).ok() } else { None };
+        let kept = if stands { kept_plan(&run.layout) } else { None };
         if status.is_active() && kept.is_none() {
             // Steps that are measured beside a training would slow both down.
             return Err(lock::held(&run.layout).into());

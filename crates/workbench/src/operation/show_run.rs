@@ -28,6 +28,9 @@ pub struct ShowRunResponse {
     pub log_file: PathBuf,
     /// The manifest; its status is the derived one.
     pub manifest: RunManifest,
+    /// What is damaged in the run's record.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub warnings: Vec<String>,
     /// How far off the plan of the run was, when it is completed and was planned.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub plan_accuracy: Option<PlanAccuracy>,
@@ -43,6 +46,7 @@ impl Workbench {
                 run_directory: run.layout.folder().to_owned(),
                 log_file: run.layout.log(),
                 plan_accuracy: accuracy_of(&run),
+                warnings: run.damage,
                 manifest: run.manifest,
             })
         })

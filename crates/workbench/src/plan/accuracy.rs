@@ -6,8 +6,7 @@ use greentune_core_config::{
     plan::{PlanAccuracy, PlannedActual, TrainingPlan},
 };
 
-use greentune_run_folder::json;
-
+use super::kept_plan;
 use crate::run::Run;
 
 /// How far off the plan of `run` was; `None` before its end, or without a plan.
@@ -17,7 +16,7 @@ pub(crate) fn accuracy_of(run: &Run) -> Option<PlanAccuracy> {
     if manifest.status != RunStatus::Completed || !manifest.stages.iter().all(is_done) {
         return None;
     }
-    let plan: TrainingPlan = json::read(&run.layout.plan()).ok()?;
+    let plan = kept_plan(&run.layout)?;
     let began = run.events.iter().find(|event| matches!(event.kind, EventKind::Started { .. }))?;
     Some(PlanAccuracy {
         run_id: plan.run_id.clone(),

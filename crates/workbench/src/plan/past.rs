@@ -7,17 +7,13 @@ use greentune_core_config::{
     event::{Event, EventKind},
     layout::RunLayout,
     manifest::{RunManifest, RunStatus},
-    plan::TrainingPlan,
     quantities::sum,
 };
 
-use greentune_run_folder::{json, manifest};
+use greentune_run_folder::manifest;
 
-use crate::{
-    Workbench,
-    job_store::{JobStore, runs_of},
-    run::Run,
-};
+use super::kept_plan;
+use crate::{Workbench, job_store::runs_of, run::Run};
 
 /// Runs that are looked at, the newest first.
 const LOOKED_AT: usize = 50;
@@ -48,7 +44,7 @@ pub(crate) struct Past {
 impl Workbench {
     /// Every run but `run` that may be read here, the newest first.
     fn other_runs(&self, run: &Run) -> Vec<RunLayout> {
-        let known = JobStore::open(self.config()).and_then(|store| store.all()).unwrap_or_default();
+        let known = self.job_store().and_then(|store| store.all()).unwrap_or_default();
         let mut others = runs_of(run.layout.project());
         others.extend(known);
         others
@@ -222,7 +218,7 @@ fn set_power(past: &mut Past, runs: &[&Run]) {
 /// Measured peak of memory over the formula's, of the `runs` that were planned.
 pub(crate) fn memory_ratios(runs: &[Run]) -> Vec<f64> {
     let ratio = |run: &Run| {
-        let plan: TrainingPlan = json::read(&run.layout.plan()).ok()?;
+        let plan = kept_plan(&run.layout)?;
         let actual = run.manifest.stages.iter().filter_map(|stage| stage.peak_memory_bytes).max()?;
         quotient(actual as f64, plan.memory.estimate.peak_bytes() as f64)
     };

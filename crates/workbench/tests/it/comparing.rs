@@ -258,6 +258,19 @@ async fn selection_that_costs_accuracy_is_said_with_what_it_saved() {
 }
 
 #[tokio::test]
+async fn damage_in_the_record_of_a_run_is_said() {
+    let sandbox = sandbox().await;
+    write(&sandbox, &AST).await;
+    write(&sandbox, &DENSE).await;
+    assert!(!codes(&compared(&sandbox, AST.id, None).await).contains(&"run.events_damaged"));
+    let events = sandbox.project.run(AST.id).events();
+    let text = fs::read_to_string(&events).unwrap();
+    fs::write(&events, text.replacen('\n', "\nno event\n", 1)).unwrap();
+    let response = compared(&sandbox, AST.id, None).await;
+    assert!(codes(&response).contains(&"run.events_damaged"), "{:?}", codes(&response));
+}
+
+#[tokio::test]
 async fn a_run_is_compared_with_its_twin_and_meters_bound_the_saving() {
     let sandbox = sandbox().await;
     write(&sandbox, &AST).await;

@@ -372,6 +372,35 @@ async fn a_data_set_is_prepared_where_the_request_says_and_nowhere_else() {
 }
 
 #[tokio::test]
+async fn what_killed_processes_left_is_said_and_removed() {
+    let sandbox = Sandbox::new("trains").await;
+    sandbox.configured().await; // makes the project known
+    let home = sandbox.root().join("home");
+    let exports = sandbox.root().join("exports");
+    let left = [
+        home.join("task-killed"),
+        exports.join(".greentune-export-killed"),
+        sandbox.project.processed_data().join(".preparing-killed"),
+    ];
+    for folder in &left {
+        fs::create_dir_all(folder).unwrap();
+        fs::write(folder.join("half"), "of it").unwrap();
+    }
+    fs::write(home.join("export-folders.txt"), format!("{}\n", exports.display())).unwrap();
+    let leftovers = async || {
+        let diagnosis = sandbox.workbench.diagnose(Diagnose::default()).await.unwrap();
+        diagnosis.checks.into_iter().find(|check| check.name == "leftovers").unwrap()
+    };
+    let check = leftovers().await;
+    assert_eq!(check.status, CheckStatus::Warning);
+    for folder in &left {
+        assert!(check.detail.contains(&*folder.to_string_lossy()), "{}", check.detail);
+        assert!(!folder.exists());
+    }
+    assert_eq!(leftovers().await.status, CheckStatus::Ok);
+}
+
+#[tokio::test]
 async fn the_diagnosis_names_what_works_and_what_does_not() {
     let sandbox = Sandbox::new("trains").await;
     let request = Diagnose { project_path: Some(sandbox.project.root().to_owned()) };
@@ -381,7 +410,17 @@ async fn the_diagnosis_names_what_works_and_what_does_not() {
     let names: Vec<_> = diagnosis.checks.iter().map(|check| check.name.as_str()).collect();
     assert_eq!(
         names,
-        ["worker", "energy counters", "home", "disk", "state store", "settings", "hub", "project"]
+        [
+            "worker",
+            "energy counters",
+            "home",
+            "disk",
+            "state store",
+            "leftovers",
+            "settings",
+            "hub",
+            "project"
+        ]
     );
 
     fs::remove_file(sandbox.root().join("base/config.json")).unwrap();

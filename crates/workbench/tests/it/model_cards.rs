@@ -15,7 +15,7 @@ use greentune_core_config::{
 };
 use greentune_workbench::{
     CardTemplate,
-    operation::{CreateModelCard, CreateModelCardResponse, find},
+    operation::{CreateModelCard, CreateModelCardResponse, ShowRun, find},
 };
 use serde_json::json;
 
@@ -529,6 +529,25 @@ async fn cards_that_cannot_be_are_refused() {
         refused(&sandbox, request(AST, "standard", Some("none-20261126-101500"))).await.1,
         "run.unknown"
     );
+}
+
+#[tokio::test]
+async fn damage_in_the_record_of_a_run_is_said_wherever_the_run_is_shown() {
+    let sandbox = Sandbox::new("trains").await;
+    let mut run = language_run(&sandbox);
+    run.manifest.stages.iter_mut().for_each(|stage| stage.status = RunStatus::Completed);
+    run.write(&sandbox);
+    let layout = sandbox.project.run(LANGUAGE);
+    let events = fs::read_to_string(layout.events()).unwrap();
+    fs::write(layout.events(), events.replacen('\n', "\nno event\n", 1)).unwrap();
+    let said = "line 2 of events.jsonl cannot be read";
+    for template in ["standard", "competition", "research"] {
+        let card = card(&sandbox, request(LANGUAGE, template, None)).await;
+        assert!(card.markdown.contains("record is damaged"), "{template}: {}", card.markdown);
+    }
+    let request = ShowRun { run_id: LANGUAGE.into(), project_path: Some(sandbox.project.root().to_owned()) };
+    let shown = sandbox.workbench.show_run(request).await.unwrap();
+    assert!(shown.warnings[0].starts_with(said), "{:?}", shown.warnings);
 }
 
 #[tokio::test]

@@ -59,6 +59,13 @@ async fn a_plan_stands_once_the_run_is_done_and_is_compared_with_it() {
         sandbox.workbench.show_run(ShowRun { run_id: run.run_id(), project_path: None }).await.unwrap();
     assert_eq!(shown.plan_accuracy, Some(accuracy));
 
+    // A newer version's figures may mean something else.
+    let mut newer = serde_json::to_value(&planned.plan).unwrap();
+    newer["format_version"] = json!(99);
+    fs::write(run.plan(), newer.to_string()).unwrap();
+    let request = ShowRun { run_id: run.run_id(), project_path: None };
+    assert_eq!(sandbox.workbench.show_run(request).await.unwrap().plan_accuracy, None);
+
     let again = plan(&sandbox, &run, true).await;
     assert!(again.plan.planned_at > planned.plan.planned_at);
     assert!(again.accuracy.unwrap().planned_afterwards);

@@ -1,10 +1,17 @@
 //! Runs are found by id from anywhere, and the index is never more than an index.
 
-use std::fs;
+use std::{
+    fs,
+    sync::{Arc, Mutex},
+};
 
-use greentune_core_config::{ProblemKind, layout::RunLayout};
+use greentune_core_config::{
+    ProblemKind,
+    layout::RunLayout,
+    port::{TransferProgress, TransferReporter},
+};
 use greentune_workbench::{
-    Workbench,
+    Observer, Workbench,
     operation::{ListRuns, ShowRun},
 };
 
@@ -73,11 +80,130 @@ async fn a_lost_or_broken_index_is_made_anew_from_the_run_folders() {
     }
 }
 
+/// Hears what the user is told.
+#[derive(Debug, Default)]
+struct Ear(Mutex<Vec<String>>);
+
+impl TransferReporter for Ear {
+    fn report(&self, _: &TransferProgress) {}
+}
+
+impl Observer for Ear {
+    fn remark(&self, text: &str) {
+        self.0.lock().unwrap().push(text.to_owned());
+    }
+}
+
+async fn listed(workbench: &Workbench) -> Vec<String> {
+    let listed = workbench.list_runs(ListRuns::default()).await.unwrap();
+    listed.runs.into_iter().map(|run| run.run_id).collect()
+}
+
+#[tokio::test]
+async fn a_damaged_index_is_moved_aside_and_made_anew_from_the_known_projects_which_is_said_once() {
+    let sandbox = Sandbox::new("trains").await;
+    let run = sandbox.configured().await;
+    let home = sandbox.root().join("home");
+    let whole = fs::read(home.join("state.db")).unwrap();
+    let text = b"not a database, but long enough to be looked at as one ".repeat(40);
+    let mut torn = whole[..whole.len() / 2].to_vec();
+    torn[100..200].fill(0xAA);
+    for damage in [text, torn] {
+        for file in ["state.db-wal", "state.db-shm"] {
+            let _ = fs::remove_file(home.join(file));
+        }
+        fs::write(home.join("state.db"), &damage).unwrap();
+        let ear = Arc::<Ear>::default();
+        let workbench = Workbench::new(sandbox.config("trains")).reporting(Arc::clone(&ear) as _);
+        for _ in 0..2 {
+            assert_eq!(listed(&workbench).await, [run.run_id()]);
+        }
+        let said = std::mem::take(&mut *ear.0.lock().unwrap());
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(said[0].contains("damaged") && said[0].contains("1 run of the known projects"), "{said:?}");
+        let aside = fs::read_dir(&home).unwrap().map(|entry| entry.unwrap().path()).find(|path| {
+            path.to_string_lossy().contains("state.db.damaged-") && fs::read(path).unwrap() == damage
+        });
+        assert!(aside.is_some(), "what was damaged is kept");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_index_of_runs_is_refused_and_left_as_it_is() {
+    let sandbox = Sandbox::new("trains").await;
+    let notes = sandbox.root().join("notes.txt");
+    fs::write(&notes, "my only copy\n".repeat(100)).unwrap();
+    let database = sandbox.root().join("bank.db");
+    let connection = rusqlite::Connection::open(&database).unwrap();
+    connection.execute_batch("CREATE TABLE runs (day TEXT); INSERT INTO runs VALUES ('monday')").unwrap();
+    drop(connection);
+    let damaged = sandbox.root().join("damaged.db");
+    let mut bytes = fs::read(&database).unwrap();
+    bytes[100..200].fill(0xAA);
+    fs::write(&damaged, bytes).unwrap();
+    let folder = sandbox.root().join("folder");
+    fs::create_dir(&folder).unwrap();
+    for path in [notes, database, damaged, folder] {
+        let before = fs::read(&path).ok();
+        let mut config = sandbox.config("trains");
+        config.state_url = Some(format!("sqlite:{}", path.display()));
+        let workbench = Workbench::new(config);
+        let error = problem(workbench.list_runs(ListRuns::default()).await.unwrap_err());
+        assert_eq!(error.code, "store.not_an_index");
+        assert!(error.message.contains(&*path.to_string_lossy()), "{}", error.message);
+        // Without the index the runs of a project are there all the same.
+        let request = ListRuns { project_path: Some(sandbox.project.root().to_owned()) };
+        workbench.list_runs(request).await.unwrap();
+        assert_eq!(fs::read(&path).ok(), before);
+        assert!(!path.with_extension("db-wal").exists() && !path.with_extension("txt-wal").exists());
+    }
+}
+
+#[tokio::test]
+async fn an_index_of_an_earlier_version_is_taken_over() {
+    let sandbox = Sandbox::new("trains").await;
+    let run = sandbox.configured().await;
+    let home = sandbox.root().join("home");
+    let connection = rusqlite::Connection::open(home.join("state.db")).unwrap();
+    connection.execute_batch("PRAGMA application_id = 0; DROP TABLE summaries").unwrap();
+    drop(connection);
+    fs::remove_file(home.join("known-projects.txt")).unwrap();
+    assert_eq!(listed(&Workbench::new(sandbox.config("trains"))).await, [run.run_id()]);
+    let list = fs::read_to_string(home.join("known-projects.txt")).unwrap();
+    assert_eq!(list, format!("{}\n", sandbox.project.root().display()));
+}
+
+#[tokio::test]
+async fn where_the_index_cannot_be_written_runs_are_listed_from_their_folders() {
+    let sandbox = Sandbox::new("trains").await;
+    let run = sandbox.configured().await;
+    let ear = Arc::<Ear>::default();
+    let mut config = sandbox.config("trains");
+    // No file can be made there, whoever asks: permissions do not bind everybody.
+    config.state_url = Some(String::from("sqlite:/proc/greentune-state.db"));
+    let workbench = Workbench::new(config).reporting(Arc::clone(&ear) as _);
+    for _ in 0..2 {
+        assert_eq!(listed(&workbench).await, [run.run_id()]);
+    }
+    let said = ear.0.lock().unwrap();
+    assert!(said.len() == 1 && said[0].contains("cannot be written"), "{said:?}");
+}
+
+#[tokio::test]
+async fn an_index_that_may_only_be_read_is_not_needed() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let sandbox = Sandbox::new("trains").await;
+    let run = sandbox.configured().await;
+    let index = sandbox.root().join("home/state.db");
+    fs::set_permissions(&index, fs::Permissions::from_mode(0o444)).unwrap();
+    assert_eq!(listed(&Workbench::new(sandbox.config("trains"))).await, [run.run_id()]);
+}
+
 #[tokio::test]
 async fn listing_a_project_makes_its_runs_known_again() {
     let sandbox = Sandbox::new("trains").await;
     let run = sandbox.configured().await;
-    for file in ["state.db", "state.db-wal", "state.db-shm"] {
+    for file in ["state.db", "state.db-wal", "state.db-shm", "known-projects.txt"] {
         let _ = fs::remove_file(sandbox.root().join("home").join(file));
     }
     let everywhere = async || {

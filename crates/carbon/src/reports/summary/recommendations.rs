@@ -2,7 +2,7 @@
 
 use greentune_core_config::{
     Basis,
-    quantities::{energy, mass},
+    quantities::{energy, mass, sum},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -203,7 +203,7 @@ impl<'a> Run<'a> {
     /// What the data centre adds.
     fn overhead(&self) -> Option<Recommendation> {
         let added = |row: &StageRow| row.record.emissions * (1.0 - 1.0 / row.record.pue.max(1.0));
-        let added: f64 = self.rows.iter().map(added).sum();
+        let added = sum(self.rows.iter().map(added));
         let text = format!(
             "{} of the {} are the data centre's overhead (PUE); a site with a lower PUE saves up to that.",
             mass(added),

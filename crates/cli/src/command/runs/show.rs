@@ -45,6 +45,7 @@ fn page(response: &ShowRunResponse, paint: Paint) -> String {
         paint.bad(format!("  changed     {} (accepted {day})", input.path.display()))
     }));
     lines.extend(manifest.problem.iter().map(|problem| paint.bad(format!("  problem     {problem}"))));
+    lines.extend(response.warnings.iter().map(|warning| paint.doubtful(format!("  warning     {warning}"))));
     lines.extend(section("settings that are not defaults", paint, settings(manifest)));
     lines.extend(response.plan_accuracy.iter().flat_map(|accuracy| how_far_off(accuracy, paint)));
     lines.extend(section("evaluation", paint, comparison::of_run(manifest).map(|table| indented(&table))));

@@ -1,0 +1,61 @@
+//! What killed processes left: folders of tasks, unfinished exports and preparations.
+
+use std::path::{Path, PathBuf};
+
+use greentune_core_config::layout::{EXPORTING, PREPARING, SPLIT_FILES};
+use greentune_durable::{FileSet, abandoned, bytes_under, sweep_abandoned};
+
+use crate::{Result, Workbench, WorkbenchError, path_list::PathList};
+
+/// How the name of a task's folder in greentune's home begins.
+pub(crate) const TASK: &str = "task-";
+
+/// A folder that a killed process left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Leftover {
+    pub(crate) folder: PathBuf,
+    pub(crate) bytes: u64,
+}
+
+impl Workbench {
+    /// What killed processes left, as far as is known where they worked.
+    pub(crate) fn leftovers(&self) -> Vec<Leftover> {
+        let places = self.places();
+        let folders = places.iter().flat_map(|(parent, prefix)| abandoned(parent, prefix));
+        folders.map(|folder| Leftover { bytes: bytes_under(&folder), folder }).collect()
+    }
+
+    /// Removes what killed processes left; what cannot be removed stays.
+    pub(crate) fn sweep_leftovers(&self) {
+        for (parent, prefix) in self.places() {
+            sweep_abandoned(&parent, prefix);
+        }
+    }
+
+    /// Notes that an export is made in `parent`, so that it is found there if it is killed.
+    pub(crate) fn note_export_in(&self, parent: &Path) {
+        // Without a home that can be written, the next export into the same folder still finds it.
+        let _ = self.export_folders().add(&parent.to_string_lossy());
+    }
+
+    fn places(&self) -> Vec<(PathBuf, &'static str)> {
+        let home = &self.config().home;
+        let prepared = self.known_projects().projects().into_iter().map(|project| project.processed_data());
+        let exports = self.export_folders().paths();
+        let tasks = std::iter::once((home.clone(), TASK));
+        let exports = exports.into_iter().map(|folder| (folder, EXPORTING));
+        tasks.chain(exports).chain(prepared.map(|folder| (folder, PREPARING))).collect()
+    }
+
+    fn export_folders(&self) -> PathList {
+        PathList::new(self.config().home.join("export-folders.txt"))
+    }
+}
+
+/// Brings splits beside `path` to their names, which a killed preparation had finished and not published.
+pub(crate) fn settle_splits(path: &Path) -> Result<()> {
+    let Some(folder) = path.parent() else { return Ok(()) };
+    FileSet::new(folder, &SPLIT_FILES)
+        .settle()
+        .map_err(WorkbenchError::file("complete the splits in", folder))
+}
