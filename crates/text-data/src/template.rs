@@ -14,7 +14,7 @@ use std::{error::Error as _, ops::Range};
 
 use greentune_core_config::Location;
 use jiff::Timestamp;
-use minijinja::{Environment, Error, UndefinedBehavior, context, syntax::SyntaxConfig};
+use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, context, syntax::SyntaxConfig};
 
 use self::{
     chat::{Chat, Raised},
@@ -307,6 +307,14 @@ impl PromptTemplate {
     }
 
     fn error(&self, error: &Error) -> DataError {
+        if error.kind() == ErrorKind::OutOfFuel {
+            let reason = "it takes too many steps, as loops within loops do, or a conversation of which the context \
+                          keeps some thousand turns";
+            return self.refusal(reason.to_owned(), error.line());
+        }
+        if error.kind() == ErrorKind::WriteFailure {
+            return self.refusal("it writes more than a record can hold".to_owned(), error.line());
+        }
         let mut cause: Option<&(dyn std::error::Error + 'static)> = error.source();
         while let Some(inner) = cause {
             if let Some(raised) = inner.downcast_ref::<Raised>() {
@@ -377,6 +385,7 @@ fn environment(syntax: SyntaxConfig) -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_syntax(syntax);
     minijinja_contrib::add_to_environment(&mut environment);
+    environment.set_fuel(Some(chat::MOST_STEPS));
     environment.set_unknown_method_callback(python::method);
     environment.add_test("sequence", python::is_sequence);
     environment.add_test("iterable", python::is_iterable);
