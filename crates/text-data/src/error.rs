@@ -340,6 +340,7 @@ pub(super) fn describe(counts: &DatasetCounts) -> String {
         (counts.template_failed, "that the prompt template refuses"),
         (counts.too_long, "whose prompt fills the context"),
         (counts.truncated, "with their end cut off"),
+        (counts.unlearnt_answers, "earlier answers read and not learnt, as the chat template rewrites them"),
     ] {
         if count > 0 {
             words.push(format!("{count} {what}"));

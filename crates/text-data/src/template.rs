@@ -1,5 +1,6 @@
 //! The form of a prompt: the user's template, the model's chat template, or instruction/response.
 
+mod builtins;
 mod chat;
 #[cfg(test)]
 mod constructs;
@@ -110,6 +111,13 @@ impl PromptTemplate {
             }
         } else if let Some(chat) = tokenizer.chat_template() {
             template.location = Location { file: Some(chat.file.clone()), ..Location::default() };
+            if let Some((name, line)) = chat::macro_arguments(&chat.source) {
+                let reason = format!(
+                    "in line {line} a macro reads `{name}`, its further arguments, which are not available: name each \
+                     parameter of the macro"
+                );
+                return Err(template.refusal(reason, Some(line)));
+            }
             let chat = Chat::new(&chat.source, tokenizer.named_special_tokens(), at);
             template.form = Form::Chat(chat.map_err(|error| template.error(&error))?);
         }
@@ -386,6 +394,7 @@ fn environment(syntax: SyntaxConfig) -> Environment<'static> {
     environment.set_syntax(syntax);
     minijinja_contrib::add_to_environment(&mut environment);
     environment.set_fuel(Some(chat::MOST_STEPS));
+    builtins::add_to(&mut environment);
     environment.set_unknown_method_callback(python::method);
     environment.add_test("sequence", python::is_sequence);
     environment.add_test("iterable", python::is_iterable);

@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn what_a_problem_quotes_of_a_record_is_cut() {
         let rows = read(format!("{{\"{}\":", "é".repeat(9999)).as_bytes());
-        let fault = super::super::Fault::new(Reason::BrokenLine, "c", "é".repeat(9999));
+        let fault = Fault::new(Reason::BrokenLine, "c", "é".repeat(9999));
         assert!(fault.at(Path::new("a"), 1).problem.message.len() < 1100);
         assert!(rows[0].is_err());
     }

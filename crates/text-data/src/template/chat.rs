@@ -128,6 +128,32 @@ pub(super) fn template_value(json: &Json) -> Value {
     }
 }
 
+/// Jinja2's names for a macro's further arguments, where a macro reads one, and the line. The engine takes them for
+/// undefined variables, which print nothing.
+pub(super) fn macro_arguments(source: &str) -> Option<(&'static str, usize)> {
+    let (mut is_in_macro, mut at) = (false, 0);
+    while let Some(found) = source[at..].find("{{").into_iter().chain(source[at..].find("{%")).min() {
+        let start = at + found + 2;
+        let ends = ["}}", "%}"].into_iter().filter_map(|end| source[start..].find(end));
+        at = start + ends.min().unwrap_or(source.len() - start);
+        // Every second piece between quotes is a text.
+        for expression in source[start..at].split(['\'', '"']).step_by(2) {
+            for word in expression.split(|letter: char| !letter.is_alphanumeric() && letter != '_') {
+                match word {
+                    "macro" => is_in_macro = true,
+                    "endmacro" => is_in_macro = false,
+                    _ => {}
+                }
+                let name = ["varargs", "kwargs"].into_iter().find(|name| *name == word);
+                if let Some(name) = name.filter(|_| is_in_macro) {
+                    return Some((name, source[..at].lines().count()));
+                }
+            }
+        }
+    }
+    None
+}
+
 /// transformers' own tags `{% generation %}` and `{% endgeneration %}` mark what the assistant says and print
 /// nothing; the template engine does not know them. What is set between them is not seen behind them.
 fn without_generation_tags(source: &str) -> String {

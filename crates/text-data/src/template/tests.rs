@@ -410,3 +410,30 @@ fn a_conversation_of_more_turns_than_can_be_told_apart_is_refused_for_its_work()
     assert!(error.contains("some thousand turns"), "{error}");
     assert_eq!(written(&template, &turns(&said[..2000])).unwrap().answers.len(), 1000);
 }
+
+#[test]
+fn what_the_engine_lacks_of_jinja_is_refused_by_name_and_line() {
+    for (construct, named) in [
+        ("{{ '%s' % 'a' }}", "operator on unsupported"),
+        ("{{ +1 }}", "unexpected"),
+        ("{% macro f() %}{{ varargs }}{% endmacro %}{{ f() }}", "`varargs`"),
+        ("{% macro f() %}{% if kwargs %}x{% endif %}{% endmacro %}{{ f() }}", "`kwargs`"),
+        ("{{ 'a' | wordwrap(3) }}", "wordwrap"),
+        ("{{ 'a' | urlize }}", "urlize"),
+        ("{{ {'a': 1} | xmlattr }}", "xmlattr"),
+        ("{{ [1] | random }}", "random"),
+        ("{{ [1] | pprint }}", "pprint"),
+        ("{{ lipsum() }}", "lipsum"),
+        ("{{ [1, 2] | batch(linecount=2) }}", "cannot convert"),
+        ("{{ {'a': 1} | attr('items') }}", "attr('items')"),
+        ("{{ '%r' | format('a') }}", "conversion type"),
+    ] {
+        let source = format!("{{% for m in messages %}}{{{{ m.content }}}}\n{construct}{{% endfor %}}");
+        let error = chat(&source).err().unwrap_or_else(|| panic!("{construct} is accepted"));
+        assert!(error.to_string().contains(named), "{construct}: {error}");
+        assert_eq!(error.problem().location.unwrap().line, Some(2), "{construct}: {error}");
+    }
+    // Outside of macros the names are the template's own.
+    let source = "{% for m in messages %}{{ m.content }}{{ kwargs }}{% endfor %}";
+    assert!(chat(source).is_ok());
+}
