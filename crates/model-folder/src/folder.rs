@@ -2,14 +2,15 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
-    io::ErrorKind,
     path::{Path, PathBuf},
 };
 
 use greentune_core_config::model::{ModelConfig, ModelConfigError, TensorShape};
 
-use crate::{error::ModelFolderError, weights::ModelWeights};
+use crate::{
+    error::ModelFolderError,
+    weights::{ModelWeights, read_limited},
+};
 
 const CONFIG_FILE: &str = "config.json";
 /// Names that are written out of those that a message counts.
@@ -41,7 +42,7 @@ impl ModelFolder {
         let (config, note) = with_head_of(named.with(folder, &text, &weights)?, &weights)?;
         let expected = config.tensors();
         for (name, shape) in &expected {
-            let tensor = weights.tensor(name)?;
+            let tensor = weights.tensor_of(&config, name)?;
             tensor.expect_shape(shape)?;
             tensor.float_type()?;
         }
@@ -129,10 +130,8 @@ fn config_text(folder: &Path) -> Result<String, ModelFolderError> {
         return Err(ModelFolderError::FolderMissing { path: folder.into() });
     }
     let path = config_path(folder);
-    fs::read_to_string(&path).map_err(|source| match source.kind() {
-        ErrorKind::NotFound => ModelFolderError::FileMissing { path },
-        _ => ModelFolderError::Io { action: "read", path, source },
-    })
+    String::from_utf8(read_limited(&path)?)
+        .map_err(|error| ModelFolderError::Broken { path, reason: error.to_string() })
 }
 
 fn config_path(folder: &Path) -> PathBuf {

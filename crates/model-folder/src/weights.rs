@@ -3,11 +3,11 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
-    io::{self, ErrorKind},
+    io::{self, ErrorKind, Read},
     path::{Component, Path, PathBuf},
 };
 
-use greentune_core_config::model::TensorShape;
+use greentune_core_config::model::{ModelConfig, TensorShape};
 use safetensors::{
     Dtype,
     tensor::{Metadata, TensorInfo},
@@ -24,6 +24,10 @@ pub const INDEX_FILE: &str = "model.safetensors.index.json";
 const CHUNK_BYTES: u64 = 8 << 20;
 /// The limit of the safetensors library; a longer header is garbage read as a length.
 const HEADER_LIMIT_BYTES: u64 = 100_000_000;
+/// Tensors of a file, or of all files behind an index, at most. The largest models in use have about 90 000.
+const MOST_TENSORS: usize = 1 << 17;
+/// Bytes of a JSON file at most.
+const JSON_LIMIT_BYTES: u64 = 64 << 20;
 
 /// The weights of a model folder: one file, or shards under an index.
 #[derive(Debug)]
@@ -71,13 +75,17 @@ impl ModelWeights {
             let reason = String::from("its weight_map names no tensor");
             return Err(ModelFolderError::Index { index, reason });
         }
+        if weight_map.len() > MOST_TENSORS {
+            return Err(ModelFolderError::Index { index, reason: too_many_tensors() });
+        }
         let shards: BTreeSet<&String> = weight_map.values().collect();
         let files =
             shards.iter().map(|shard| open_shard(folder, &index, shard)).collect::<Result<Vec<_>, _>>()?;
+        let positions: BTreeMap<&String, usize> = shards.into_iter().zip(0..).collect();
         let mut file_of = BTreeMap::new();
         for (name, shard) in &weight_map {
-            // The shards were collected from this very map, in this order.
-            let position = shards.range::<String, _>(..shard).count();
+            // The shards were collected from this very map.
+            let position = positions[shard];
             files[position].tensor(name)?;
             file_of.insert(name.clone(), position);
         }
@@ -113,6 +121,13 @@ impl ModelWeights {
     /// Names and shapes of all tensors.
     pub fn shapes(&self) -> Result<Vec<TensorShape>, ModelFolderError> {
         self.names().map(|name| Ok((name.to_owned(), self.tensor(name)?.shape().to_vec()))).collect()
+    }
+
+    /// The tensor that the model `config` means by `name`: where the head is the embedding and only the head is stored,
+    /// that is the embedding, as in transformers.
+    pub fn tensor_of(&self, config: &ModelConfig, name: &str) -> Result<Tensor<'_>, ModelFolderError> {
+        let is_stored_as_head = name == EMBEDDING && config.tie_word_embeddings && !self.contains(EMBEDDING);
+        self.tensor(if is_stored_as_head && self.contains(HEAD) { HEAD } else { name })
     }
 
     /// Whether a head that is said to be the embedding is: no other values are stored for it.
@@ -151,6 +166,10 @@ impl ModelWeights {
         };
         self.files.iter().enumerate().map(listed).collect()
     }
+}
+
+fn too_many_tensors() -> String {
+    format!("it names more than {MOST_TENSORS} tensors")
 }
 
 fn open_shard(folder: &Path, index: &Path, shard: &str) -> Result<WeightsFile, ModelFolderError> {
@@ -203,6 +222,10 @@ impl WeightsFile {
         }
         let mut header = vec![0; length as usize];
         read_exact_at(&file, &mut header, 8).map_err(ModelFolderError::io("read", path))?;
+        // One brace opens the header, one each tensor.
+        if header.iter().filter(|byte| **byte == b'{').count() > MOST_TENSORS + 2 {
+            return Err(broken(too_many_tensors()));
+        }
         let header: Metadata =
             serde_json::from_slice(&header).map_err(|error| broken(format!("its header: {error}")))?;
         let expected_bytes = 8 + length + header.data_len() as u64;
@@ -384,12 +407,23 @@ fn read_exact_at(file: &File, mut bytes: &mut [u8], mut offset: u64) -> io::Resu
 
 /// Reads a JSON file; errors name it.
 pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, ModelFolderError> {
-    let bytes = std::fs::read(path).map_err(|source| match source.kind() {
+    serde_json::from_slice(&read_limited(path)?)
+        .map_err(|error| ModelFolderError::Broken { path: path.into(), reason: error.to_string() })
+}
+
+/// The bytes of a JSON file, of which a device or a log would have no end.
+pub(crate) fn read_limited(path: &Path) -> Result<Vec<u8>, ModelFolderError> {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(JSON_LIMIT_BYTES + 1).read_to_end(&mut bytes));
+    read.map_err(|source| match source.kind() {
         ErrorKind::NotFound => ModelFolderError::FileMissing { path: path.into() },
         _ => ModelFolderError::Io { action: "read", path: path.into(), source },
     })?;
-    serde_json::from_slice(&bytes)
-        .map_err(|error| ModelFolderError::Broken { path: path.into(), reason: error.to_string() })
+    if bytes.len() as u64 > JSON_LIMIT_BYTES {
+        let reason = format!("it has more than {} MiB", JSON_LIMIT_BYTES >> 20);
+        return Err(ModelFolderError::Broken { path: path.into(), reason });
+    }
+    Ok(bytes)
 }
 
 /// The bytes before the tensors of a safetensors file: the header's length and the header.

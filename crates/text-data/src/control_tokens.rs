@@ -131,6 +131,11 @@ impl ControlTokens {
     }
 }
 
+/// Whether there is a mark in the text.
+pub(super) fn is_marked(text: &str) -> bool {
+    text.contains([START, END])
+}
+
 /// A marked text without its marks.
 pub(super) fn unmarked(text: &str) -> String {
     text.replace([START, END], "")

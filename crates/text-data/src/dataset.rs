@@ -114,7 +114,8 @@ impl Dataset {
 
     /// What a user should know before training on it: records dropped or truncated, in one sentence.
     pub fn warning(&self) -> Option<String> {
-        let lossless = self.counts.kept == self.counts.read && self.counts.truncated == 0;
+        let DatasetCounts { read, kept, truncated, unlearnt_answers, .. } = &self.counts;
+        let lossless = kept == read && *truncated == 0 && *unlearnt_answers == 0;
         (!lossless).then(|| {
             format!(
                 "{}: {} records used of {}",
@@ -133,6 +134,7 @@ fn count(counts: &mut DatasetCounts, example: Result<&Example, &Rejection>) {
         Ok(example) => {
             counts.kept += 1;
             counts.truncated += u64::from(example.truncated);
+            counts.unlearnt_answers += example.unlearnt_answers;
             return;
         }
         Err(rejection) => rejection,

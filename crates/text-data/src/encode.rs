@@ -6,14 +6,14 @@ use greentune_core_config::settings::{DatasetSchema, Settings};
 use jiff::Timestamp;
 
 use super::{
-    control_tokens::unmarked,
-    error::DataError,
+    control_tokens::{is_marked, unmarked},
+    error::{DataError, SHORTEN, TEXT_TOO_LONG},
     example::{Example, ExampleText},
     record::Record,
     rows::{Fault, Reason},
     schema::Body,
     template::{Answer, PromptTemplate, Rendered},
-    tokenizer::{Encoded, Tokenizer},
+    tokenizer::{Beginning, Encoded, Tokenizer},
 };
 
 #[cfg(test)]
@@ -74,15 +74,20 @@ impl Encoder {
             Err(error @ (DataError::Template { .. } | DataError::TemplateNotPrefix { .. })) => {
                 return Ok(Err(template_fault(&error)));
             }
+            Err(error @ DataError::TextTooLong { .. }) => return Ok(Err(too_long(error.to_string()))),
             rendered => rendered?,
         };
-        let (tokens, labels) = self.tokens(&rendered)?;
-        let truncated = tokens.len() > self.context_length;
-        let first_label = labels.first().map_or(tokens.len(), |range| range.start);
+        let (tokens, labels, goes_on) = match self.tokens(&rendered) {
+            Err(error @ DataError::TextTooLong { .. }) => return Ok(Err(too_long(error.to_string()))),
+            encoded => encoded?,
+        };
+        let truncated = goes_on || tokens.len() > self.context_length;
+        let first_label = labels.first().map(|range| range.start);
+        let prompt_tokens = first_label.unwrap_or(tokens.len());
         let mut example = Example::new(tokens, labels);
         example.cut(self.context_length);
         if example.labels.is_empty() {
-            return Ok(Err(self.too_long(first_label)));
+            return Ok(Err(self.fills_context(prompt_tokens, goes_on && first_label.is_none())));
         }
         example.weight = if record.high_quality { self.quality_weight_multiplier } else { 1.0 };
         example.high_quality = record.high_quality;
@@ -97,16 +102,20 @@ impl Encoder {
         Ok(Ok(example))
     }
 
-    fn tokens(&self, rendered: &Rendered) -> Result<(Vec<u32>, Vec<Range<usize>>), DataError> {
+    /// The tokens with which the text begins, more of them than the context holds if there are more; those of them that
+    /// are learnt; and whether answers go on behind them.
+    fn tokens(&self, rendered: &Rendered) -> Result<(Vec<u32>, Vec<Range<usize>>, bool), DataError> {
         let (text, answers) = self.with_ends(rendered);
-        let encoded = self.tokenizer.encode_whole(&text, rendered.is_marked)?;
+        let Beginning { encoded, end } =
+            self.tokenizer.encode_beginning(&text, rendered.is_marked, self.context_length)?;
+        let goes_on = end < text.len() && answers.last().is_some_and(|answer| answer.end > end);
         let prefix =
             if rendered.spells_out_beginning { &[][..] } else { self.tokenizer.prefix_of(&encoded.ids) };
         let labels = labels(&encoded, &answers, prefix.len());
         // What follows the last answer is never learnt.
         let mut tokens = [prefix, &encoded.ids].concat();
         tokens.truncate(labels.last().map_or(tokens.len(), |range| range.end));
-        Ok((tokens, labels))
+        Ok((tokens, labels, goes_on))
     }
 
     /// The text with the ends of sequence that answers need, and where answers stand in it with them.
@@ -128,18 +137,16 @@ impl Encoder {
 
     /// Up to which position the context keeps a text that may be marked.
     fn kept(&self, text: &str) -> Result<usize, DataError> {
-        let is_marked = unmarked(text).len() < text.len();
-        let encoded = self.tokenizer.encode_whole(text, is_marked)?;
+        let encoded = self.tokenizer.encode_beginning(text, is_marked(text), self.context_length)?.encoded;
         Ok(encoded.spans.get(self.context_length).map_or(text.len(), |span| span.start))
     }
 
-    fn too_long(&self, prompt_tokens: usize) -> Fault {
-        let message = format!(
-            "the prompt has {prompt_tokens} tokens and leaves no room for a response in the context of {}",
+    fn fills_context(&self, prompt_tokens: usize, has_more: bool) -> Fault {
+        let more_than = if has_more { "more than " } else { "" };
+        too_long(format!(
+            "the prompt has {more_than}{prompt_tokens} tokens and leaves no room for a response in the context of {}",
             self.context_length
-        );
-        Fault::new(Reason::TooLong, "data.too_long", message)
-            .with_hint("shorten the record, or raise training.max_seq_length as far as the model allows")
+        ))
     }
 }
 
@@ -170,6 +177,10 @@ fn text(rendered: &Rendered, responses: usize) -> Option<ExampleText> {
     let prompt = &rendered.text[..range.start];
     let prompt = if rendered.is_marked { unmarked(prompt) } else { prompt.to_owned() };
     Some(ExampleText { prompt, response: said.clone() })
+}
+
+fn too_long(message: String) -> Fault {
+    Fault::new(Reason::TooLong, TEXT_TOO_LONG, message).with_hint(SHORTEN)
 }
 
 fn template_fault(error: &DataError) -> Fault {
@@ -386,6 +397,39 @@ mod tests {
         let first = "question ".repeat(60);
         late[0] = &first;
         assert_eq!(encoder.encode(&talk(&late)).unwrap().unwrap_err().reason, Reason::TooLong);
+    }
+
+    #[test]
+    fn a_record_of_many_megabytes_is_its_beginning() {
+        let model = TestModel::new();
+        let mut settings = Settings::default();
+        settings.training.max_seq_length = 64;
+        let encoder = encoder(&model, &settings);
+        let (long, short) =
+            (example(&encoder, &"Yes. ".repeat(3 << 20)), example(&encoder, &"Yes. ".repeat(99)));
+        assert_eq!((&long.tokens, &long.labels, long.truncated), (&short.tokens, &short.labels, true));
+        let mut record = record("three");
+        record.body = Body::Instruction {
+            before: Vec::new(),
+            instruction: "Add. ".repeat(3 << 20),
+            input: String::new(),
+            response: "x".into(),
+        };
+        let fault = encoder.encode(&record).unwrap().unwrap_err();
+        assert_eq!(fault.reason, Reason::TooLong);
+        assert!(fault.message.starts_with("the prompt has more than "), "{}", fault.message);
+    }
+
+    #[test]
+    fn answers_behind_what_is_tokenised_are_cut_off() {
+        let model = TestModel::with_chat_template(CHAT_TEMPLATE);
+        let mut settings = Settings::default();
+        settings.training.max_seq_length = 64;
+        let encoder = encoder(&model, &settings);
+        let question = "question ".repeat(9999);
+        let cut = encoder.encode(&talk(&["one", "two", &question, "four"])).unwrap().unwrap();
+        assert!(cut.truncated);
+        assert_eq!((halves(&encoder, &cut).1, text(&cut).response.as_str()), ("two<|end|>".into(), "two"));
     }
 
     #[test]

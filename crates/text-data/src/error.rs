@@ -10,6 +10,12 @@ use greentune_core_config::{
 
 use super::{rows::columns_suggestion, schema::columns_offer};
 
+/// Code of a record whose text does not fit.
+pub(super) const TEXT_TOO_LONG: &str = "data.too_long";
+/// What to do with such a record.
+pub(super) const SHORTEN: &str =
+    "shorten the record, or raise training.max_seq_length as far as the model allows";
+
 /// Why a data set cannot be used. Single bad records are no error; they are counted ([`DatasetCounts`]).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -138,6 +144,17 @@ pub enum DataError {
         /// What the tokenizer says.
         reason: String,
     },
+    /// A text that is too long to be tokenised whole, and gives too few tokens for the context.
+    #[error(
+        "the text has {bytes} bytes, of which the first {most} give fewer tokens than the context holds; more of a \
+         text is not tokenised"
+    )]
+    TextTooLong {
+        /// Bytes of the text.
+        bytes: usize,
+        /// Bytes that are tokenised at most.
+        most: usize,
+    },
     /// A sampling weight that cannot be drawn by.
     #[error("a sampling weight of {weight}; allowed: {} to {}", range.0, range.1)]
     Weight {
@@ -203,6 +220,7 @@ impl DataError {
             Self::Vocabulary { .. } => "tokenizer.vocabulary",
             Self::NoEndOfSequence { .. } => "tokenizer.no_end_of_sequence",
             Self::Tokenize { .. } => "tokenizer.failed",
+            Self::TextTooLong { .. } => TEXT_TOO_LONG,
             Self::Template { .. } => "template.broken",
             Self::TemplateWithoutFields { .. } => "template.without_fields",
             Self::TemplateNotPrefix { .. } => "template.not_a_prefix",
@@ -261,6 +279,7 @@ impl DataError {
             Self::WritesInput { .. } => "name another folder for what is written",
             Self::Changed { .. } => "prepare it again once nothing writes to it any more",
             Self::Unwritable { .. } => "check the folder's permissions and the disk",
+            Self::TextTooLong { .. } => SHORTEN,
             Self::Weight { .. } => "set training.quality_weight_multiplier to a value in that range",
         }
     }
@@ -321,6 +340,7 @@ pub(super) fn describe(counts: &DatasetCounts) -> String {
         (counts.template_failed, "that the prompt template refuses"),
         (counts.too_long, "whose prompt fills the context"),
         (counts.truncated, "with their end cut off"),
+        (counts.unlearnt_answers, "earlier answers read and not learnt, as the chat template rewrites them"),
     ] {
         if count > 0 {
             words.push(format!("{count} {what}"));

@@ -149,6 +149,18 @@ mod tests {
     }
 
     #[test]
+    fn answers_that_the_template_rewrites_are_counted() {
+        let source = "{% for m in messages %}<{{ m.role[0] }}>{% if m.role == 'assistant' and loop.last %}!{% endif %}\
+                      {{ m.content }}{% endfor %}{% if add_generation_prompt %}<a>{% endif %}";
+        let model = TestModel::with_chat_template(source);
+        let turn = |role: &str| format!("{{\"role\":\"{role}\",\"content\":\"x\"}}");
+        let turns = ["user", "assistant", "user", "assistant"].map(turn).join(",");
+        model.write_text("data.jsonl", &format!("{{\"messages\":[{turns}]}}\n").repeat(3));
+        let inspection = inspect(&task(&model, 1)).unwrap();
+        assert_eq!((inspection.counts.kept, inspection.counts.unlearnt_answers), (3, 3));
+    }
+
+    #[test]
     fn quantiles_by_nearest_rank() {
         let values: Vec<u64> = (1..=20).collect();
         assert_eq!([0.0, 0.5, 0.95, 1.0].map(|share| quantile(&values, share)), [1, 10, 19, 20]);

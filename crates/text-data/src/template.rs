@@ -1,5 +1,6 @@
 //! The form of a prompt: the user's template, the model's chat template, or instruction/response.
 
+mod builtins;
 mod chat;
 #[cfg(test)]
 mod constructs;
@@ -14,7 +15,7 @@ use std::{error::Error as _, ops::Range};
 
 use greentune_core_config::Location;
 use jiff::Timestamp;
-use minijinja::{Environment, Error, UndefinedBehavior, context, syntax::SyntaxConfig};
+use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, context, syntax::SyntaxConfig};
 
 use self::{
     chat::{Chat, Raised},
@@ -110,6 +111,13 @@ impl PromptTemplate {
             }
         } else if let Some(chat) = tokenizer.chat_template() {
             template.location = Location { file: Some(chat.file.clone()), ..Location::default() };
+            if let Some((name, line)) = chat::macro_arguments(&chat.source) {
+                let reason = format!(
+                    "in line {line} a macro reads `{name}`, its further arguments, which are not available: name each \
+                     parameter of the macro"
+                );
+                return Err(template.refusal(reason, Some(line)));
+            }
             let chat = Chat::new(&chat.source, tokenizer.named_special_tokens(), at);
             template.form = Form::Chat(chat.map_err(|error| template.error(&error))?);
         }
@@ -307,6 +315,14 @@ impl PromptTemplate {
     }
 
     fn error(&self, error: &Error) -> DataError {
+        if error.kind() == ErrorKind::OutOfFuel {
+            let reason = "it takes too many steps, as loops within loops do, or a conversation of which the context \
+                          keeps some thousand turns";
+            return self.refusal(reason.to_owned(), error.line());
+        }
+        if error.kind() == ErrorKind::WriteFailure {
+            return self.refusal("it writes more than a record can hold".to_owned(), error.line());
+        }
         let mut cause: Option<&(dyn std::error::Error + 'static)> = error.source();
         while let Some(inner) = cause {
             if let Some(raised) = inner.downcast_ref::<Raised>() {
@@ -377,6 +393,8 @@ fn environment(syntax: SyntaxConfig) -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_syntax(syntax);
     minijinja_contrib::add_to_environment(&mut environment);
+    environment.set_fuel(Some(chat::MOST_STEPS));
+    builtins::add_to(&mut environment);
     environment.set_unknown_method_callback(python::method);
     environment.add_test("sequence", python::is_sequence);
     environment.add_test("iterable", python::is_iterable);

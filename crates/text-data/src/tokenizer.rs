@@ -1,15 +1,17 @@
 //! The tokenizer of a model folder, with its special tokens and chat template.
 
+mod beginning;
+mod limits;
 mod special_files;
 
 use std::{
-    fs, io,
     ops::Range,
     path::{Path, PathBuf},
 };
 
 use tokenizers::{AddedToken, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer};
 
+pub(super) use self::beginning::Beginning;
 use self::special_files::SpecialFiles;
 use super::{control_tokens::ControlTokens, error::DataError};
 
@@ -33,9 +35,9 @@ pub struct Tokenizer {
 
 /// Token ids of a text, and of each where it stands in it, in bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Encoded {
-    pub(super) ids: Vec<u32>,
-    pub(super) spans: Vec<Range<usize>>,
+pub(crate) struct Encoded {
+    pub(crate) ids: Vec<u32>,
+    pub(crate) spans: Vec<Range<usize>>,
 }
 
 /// The chat template that a model comes with.
@@ -264,10 +266,7 @@ impl Tokenizer {
 }
 
 fn read_tokenizer(path: &Path) -> Result<tokenizers::Tokenizer, DataError> {
-    let bytes = fs::read(path).map_err(|source| match source.kind() {
-        io::ErrorKind::NotFound => DataError::TokenizerNotFound { path: path.to_owned() },
-        _ => DataError::Unreadable { path: path.to_owned(), source },
-    })?;
+    let bytes = limits::read_file(path)?;
     let broken = |error: tokenizers::Error| DataError::TokenizerBroken {
         path: path.to_owned(),
         reason: error.to_string(),
@@ -276,6 +275,7 @@ fn read_tokenizer(path: &Path) -> Result<tokenizers::Tokenizer, DataError> {
     // Both may be left over in the file from whoever saved it, and would cut or lengthen records silently.
     inner.with_truncation(None).map_err(broken)?;
     inner.with_padding(None);
+    limits::check(&inner, path)?;
     Ok(inner)
 }
 

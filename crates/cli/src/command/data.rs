@@ -4,7 +4,10 @@ mod inspect;
 mod prepare;
 
 use clap::Subcommand;
-use greentune_core_config::{quantities::count, task::DatasetCounts};
+use greentune_core_config::{
+    quantities::{count, counted},
+    task::DatasetCounts,
+};
 
 use crate::{failure::Failure, session::Session};
 
@@ -52,8 +55,12 @@ fn records(counts: &DatasetCounts) -> String {
     };
     let dropped = dropped.into_iter().filter(|(number, _)| *number > 0);
     let dropped = dropped.map(|(number, why)| format!(", {} dropped: {why}", count(number)));
+    let unlearnt = match counts.unlearnt_answers {
+        0 => String::new(),
+        number => format!("; {} read and not learnt", counted(number, "earlier answer")),
+    };
     format!(
-        "{} read, {} kept{truncated}{}",
+        "{} read, {} kept{truncated}{}{unlearnt}",
         count(counts.read),
         count(counts.kept),
         dropped.collect::<String>()
@@ -74,5 +81,7 @@ mod tests {
         );
         let fine = DatasetCounts { read: 3, kept: 3, ..Default::default() };
         assert_eq!(records(&fine), "3 read, 3 kept");
+        let rewritten = DatasetCounts { unlearnt_answers: 2, ..fine };
+        assert_eq!(records(&rewritten), "3 read, 3 kept; 2 earlier answers read and not learnt");
     }
 }

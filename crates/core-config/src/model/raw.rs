@@ -169,16 +169,30 @@ fn build(architecture: &'static Architecture, json: &Map<String, Value>) -> Resu
     Ok(config)
 }
 
+/// The greatest sizes that are read, several times those of the largest models. Products of them, such as the bytes of
+/// all weights, stay below 2^64.
+const MOST_LAYERS: usize = 1 << 12;
+const MOST_TOKENS: usize = 1 << 24;
+const MOST_WIDTH: usize = 1 << 18;
+const MOST_INNER_WIDTH: usize = 1 << 20;
+const MOST_HEADS: usize = 1 << 12;
+const MOST_POSITIONS: usize = 1 << 30;
+
 /// Refuses sizes that no model has, before anything is laid out by them.
 fn refuse_absurd(raw: &Raw) -> Result<()> {
+    let optional = |size: Option<usize>| size.unwrap_or(0);
+    let heads = raw.num_attention_heads;
     let sizes = [
-        ("num_hidden_layers", raw.num_hidden_layers, 1 << 14),
-        ("vocab_size", raw.vocab_size, 1 << 30),
-        ("hidden_size", raw.hidden_size, 1 << 30),
-        ("intermediate_size", raw.intermediate_size, 1 << 30),
-        ("num_attention_heads", raw.num_attention_heads, 1 << 16),
-        ("num_key_value_heads", raw.num_key_value_heads.unwrap_or(0), 1 << 16),
-        ("head_dim", raw.head_dim.unwrap_or(0), 1 << 16),
+        ("num_hidden_layers", raw.num_hidden_layers, MOST_LAYERS),
+        ("vocab_size", raw.vocab_size, MOST_TOKENS),
+        ("hidden_size", raw.hidden_size, MOST_WIDTH),
+        ("intermediate_size", raw.intermediate_size, MOST_INNER_WIDTH),
+        ("num_attention_heads", heads, MOST_HEADS),
+        ("num_key_value_heads", optional(raw.num_key_value_heads), MOST_HEADS),
+        ("head_dim", optional(raw.head_dim), MOST_WIDTH),
+        ("num_attention_heads x head_dim", heads.saturating_mul(optional(raw.head_dim)), MOST_INNER_WIDTH),
+        ("max_position_embeddings", raw.max_position_embeddings, MOST_POSITIONS),
+        ("sliding_window", optional(raw.sliding_window), MOST_POSITIONS),
     ];
     match sizes.into_iter().find(|(_, size, most)| size > most) {
         Some((key, size, most)) => {
@@ -340,9 +354,26 @@ mod tests {
 
     #[test]
     fn sizes_that_no_model_has_are_refused_before_they_take_memory() {
-        for key in ["num_hidden_layers", "hidden_size", "num_attention_heads", "head_dim"] {
-            let message = refusal("olmo3", &json!({key: 1u64 << 40}));
-            assert!(message.contains(key) && message.contains("at most"), "{message}");
+        for key in [
+            "num_hidden_layers",
+            "vocab_size",
+            "hidden_size",
+            "intermediate_size",
+            "num_attention_heads",
+            "num_key_value_heads",
+            "head_dim",
+            "max_position_embeddings",
+            "sliding_window",
+        ] {
+            for architecture in ["olmo3", "llama", "qwen3"] {
+                let message = refusal(architecture, &json!({key: 1u64 << 40}));
+                assert!(message.contains(key) && message.contains("at most"), "{message}");
+            }
+        }
+        let wide = refusal("llama", &json!({"num_attention_heads": 4096, "head_dim": 4096}));
+        assert!(wide.contains("num_attention_heads x head_dim is 16777216"), "{wide}");
+        for key in ["num_experts", "num_local_experts"] {
+            assert!(refusal("llama", &json!({key: 1u64 << 40})).contains("is not supported"));
         }
     }
 

@@ -34,6 +34,10 @@ pub struct DatasetCounts {
     pub template_failed: u64,
     /// Records whose prompt leaves no room for a response in the context.
     pub too_long: u64,
+    /// Answers of used conversations that are read and not learnt, because the chat template writes them otherwise, once
+    /// more follows, than they are generated.
+    #[serde(default)]
+    pub unlearnt_answers: u64,
     /// The first few problems, with file and line.
     pub problems: Vec<Problem>,
     /// The kinds of problems, each once.

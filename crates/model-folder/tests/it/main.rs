@@ -217,6 +217,52 @@ fn a_head_is_tied_unless_other_values_are_stored_for_it() {
 }
 
 #[test]
+fn a_tied_model_may_store_its_head_alone() {
+    let sandbox = Sandbox::new();
+    let with_head: Vec<Stored> =
+        tensors().into_iter().filter(|(name, ..)| name != "model.embed_tokens.weight").collect();
+    sandbox.store("model.safetensors", &with_head);
+    assert_says(&sandbox.refusal(), "model.tensor_missing", &["model.embed_tokens.weight"]);
+    sandbox.write_config(&config_with("tie_word_embeddings", true));
+    let model = sandbox.open();
+    assert!(model.config().tie_word_embeddings && model.notes().is_empty(), "{:?}", model.notes());
+    let embedding = model.weights().tensor_of(model.config(), "model.embed_tokens.weight").unwrap();
+    assert_eq!((embedding.name.as_str(), embedding.shape()), ("lm_head.weight", &[6, 4][..]));
+    let headless: Vec<Stored> = with_head.into_iter().filter(|(name, ..)| name != "lm_head.weight").collect();
+    sandbox.store("model.safetensors", &headless);
+    assert_says(&sandbox.refusal(), "model.tensor_missing", &["model.embed_tokens.weight"]);
+}
+
+#[test]
+fn headers_and_indexes_of_countless_tensors_are_refused_before_they_are_laid_out() {
+    let sandbox = Sandbox::new();
+    let tensor = |n: usize| format!(r#""t{n}":{{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}"#);
+    let header = format!("{{{}}}", (0..1_000_000).map(tensor).collect::<Vec<_>>().join(","));
+    let bytes = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat();
+    fs::write(sandbox.path("model.safetensors"), bytes).unwrap();
+    assert_says(&sandbox.refusal(), "model.weights_invalid", &["more than 131072 tensors"]);
+    let sandbox = Sandbox::sharded();
+    let map: BTreeMap<_, _> = (0..200_000).map(|n| (format!("t{n}"), SHARDS[0])).collect();
+    sandbox.write_index(&json!(map));
+    assert_says(&sandbox.refusal(), "model.index_invalid", &["more than 131072 tensors"]);
+}
+
+#[test]
+fn files_without_an_end_are_not_read_to_it() {
+    let sandbox = Sandbox::new();
+    fs::write(sandbox.path("config.json"), vec![b' '; (64 << 20) + 1]).unwrap();
+    assert_says(&sandbox.refusal(), "model.weights_invalid", &["config.json", "64 MiB"]);
+}
+
+#[test]
+fn sizes_that_no_model_has_are_refused() {
+    let sandbox = Sandbox::new();
+    sandbox.write_config(&config_with("num_hidden_layers", 1_u64 << 40));
+    assert_says(&sandbox.refusal(), "model.config_invalid", &["num_hidden_layers is 1099511627776"]);
+    assert!(read_config(sandbox.folder()).is_err());
+}
+
+#[test]
 fn tensors_that_do_not_fit_are_refused_by_name() {
     let sandbox = Sandbox::new();
     sandbox.write_config(&config_with("vocab_size", 7));

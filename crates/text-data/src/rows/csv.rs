@@ -1,17 +1,17 @@
 //! Rows of a CSV file, read one by one.
 
 use std::{
-    cell::RefCell,
-    collections::VecDeque,
-    io::{self, BufRead, Read},
+    collections::HashSet,
     path::{Path, PathBuf},
-    rc::Rc,
 };
 
-use csv::{ByteRecord, Reader, ReaderBuilder};
 use serde_json::Value;
 
-use super::{Fault, Fields, Reason, Rejection, Row, object, source, unreadable};
+use super::{
+    Fault, Fields, Reason, Rejection, Row,
+    csv_records::{CsvRecords, Record},
+    object, source, unreadable,
+};
 use crate::error::DataError;
 
 /// What may stand between cells, the first with which the header names a known field.
@@ -20,34 +20,8 @@ const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
 /// A header, then one record per row; every cell is a text. Quoted cells may span lines.
 pub(super) struct CsvRows {
     path: PathBuf,
-    reader: Reader<WatchedFile>,
+    records: CsvRecords,
     names: Vec<String>,
-    /// Line breaks that were read from the file and not yet reached by the rows.
-    line_breaks: LineBreaks,
-    /// Line breaks behind the last row.
-    passed: u64,
-}
-
-/// Offsets in a file.
-type LineBreaks = Rc<RefCell<VecDeque<u64>>>;
-
-/// A file whose line breaks are noted as they are read. The reader's own count of lines is that of records: it
-/// leaves out blank lines, and half of what Windows programs write.
-struct WatchedFile {
-    file: Box<dyn BufRead>,
-    offset: u64,
-    line_breaks: LineBreaks,
-}
-
-impl Read for WatchedFile {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read(buffer)?;
-        let mut breaks = self.line_breaks.borrow_mut();
-        let offsets = (self.offset..).zip(&buffer[..read]);
-        breaks.extend(offsets.filter(|(_, byte)| **byte == b'\n').map(|(offset, _)| offset));
-        self.offset += read as u64;
-        Ok(read)
-    }
 }
 
 impl CsvRows {
@@ -57,15 +31,11 @@ impl CsvRows {
         let mut header: Vec<String> = Vec::new();
         for delimiter in DELIMITERS {
             // Rows of another length than the header are told apart here, with what they have.
-            let mut builder = ReaderBuilder::new();
-            let line_breaks = LineBreaks::default();
-            let file =
-                WatchedFile { file: source::open(path)?, offset: 0, line_breaks: Rc::clone(&line_breaks) };
-            let mut reader = builder.delimiter(delimiter).flexible(true).from_reader(file);
-            let names = names(path, &mut reader)?;
+            let mut records = CsvRecords::new(source::open(path)?, delimiter);
+            let names = names(path, &mut records)?;
             if names.iter().any(|name| known.contains(&name.as_str())) {
                 repeated(path, &names)?;
-                return Ok(Self { path: path.to_owned(), reader, names, line_breaks, passed: 0 });
+                return Ok(Self { path: path.to_owned(), records, names });
             }
             if names.len() > header.len() {
                 header = names;
@@ -78,22 +48,11 @@ impl CsvRows {
         })
     }
 
-    /// The line on which the row that was just read begins.
-    fn line(&mut self, record: &ByteRecord) -> u64 {
-        let end = self.reader.position().byte();
-        let mut breaks = self.line_breaks.borrow_mut();
-        let mut ends_with_break = false;
-        while let Some(offset) = breaks.pop_front_if(|offset| *offset < end) {
-            self.passed += 1;
-            ends_with_break = offset + 1 == end;
-        }
-        let within = record.as_slice().split(|byte| *byte == b'\n').count() as u64 - 1;
-        (self.passed + 1).saturating_sub(u64::from(ends_with_break) + within)
-    }
-
-    fn fields(&self, record: &ByteRecord) -> Result<Fields, Fault> {
-        if record.len() != self.names.len() {
-            let message = format!("the row has {} cells and the header {}", record.len(), self.names.len());
+    /// The fields of the record that was just read.
+    fn fields(&self) -> Result<Fields, Fault> {
+        let cells = self.records.cells();
+        if cells.len() != self.names.len() {
+            let message = format!("the row has {} cells and the header {}", cells.len(), self.names.len());
             return Err(Fault::new(Reason::BrokenLine, "data.ragged_row", message)
                 .with_hint("quote cells that hold a delimiter, a quote or a line break"));
         }
@@ -101,7 +60,7 @@ impl CsvRows {
             Ok(text) => Ok((name.clone(), Value::String(text.to_owned()))),
             Err(error) => Err(object::not_utf8(&format!("column `{name}`"), cell, error)),
         };
-        self.names.iter().zip(record).map(cell).collect()
+        self.names.iter().zip(cells).map(cell).collect()
     }
 }
 
@@ -109,45 +68,43 @@ impl Iterator for CsvRows {
     type Item = Result<Result<Row, Rejection>, DataError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let mut record = ByteRecord::new();
-        match self.reader.read_byte_record(&mut record) {
-            Ok(false) => None,
-            Ok(true) => {
-                let line = self.line(&record);
-                let fields = self.fields(&record).map_err(|fault| fault.at(&self.path, line));
-                Some(Ok(fields.map(|fields| Row { line, fields })))
-            }
-            Err(error) => Some(Err(csv_error(&self.path, error))),
-        }
+        let (line, fields) = match self.records.next_record().map_err(unreadable(&self.path)) {
+            Ok(None) => return None,
+            Ok(Some(Record::Cells { line })) => (line, self.fields()),
+            Ok(Some(Record::TooLong { line })) => (line, Err(too_long())),
+            Err(error) => return Some(Err(error)),
+        };
+        Some(Ok(fields.map(|fields| Row { line, fields }).map_err(|fault| fault.at(&self.path, line))))
     }
 }
 
-fn names(path: &Path, reader: &mut Reader<WatchedFile>) -> Result<Vec<String>, DataError> {
-    let header = reader.byte_headers().map_err(|error| csv_error(path, error))?;
+/// The fault of a row that is too long to be one.
+fn too_long() -> Fault {
+    object::too_long("the row").with_hint(
+        "close every quote: one that is left open takes in all rows behind it, up to the next quote",
+    )
+}
+
+fn names(path: &Path, records: &mut CsvRecords) -> Result<Vec<String>, DataError> {
+    let table = |reason| DataError::Table { path: path.to_owned(), format: "CSV", reason };
+    match records.next_record().map_err(unreadable(path))? {
+        None => return Ok(Vec::new()),
+        Some(Record::TooLong { .. }) => return Err(table(object::too_long("its header").message)),
+        Some(Record::Cells { .. }) => {}
+    }
     let name = |cell: &[u8]| match str::from_utf8(cell) {
         Ok(name) => Ok(name.trim().to_owned()),
-        Err(error) => {
-            let reason = object::not_utf8("its header", cell, error).message;
-            Err(DataError::Table { path: path.to_owned(), format: "CSV", reason })
-        }
+        Err(error) => Err(table(object::not_utf8("its header", cell, error).message)),
     };
-    header.iter().map(name).collect()
+    records.cells().map(name).collect()
 }
 
 fn repeated(path: &Path, names: &[String]) -> Result<(), DataError> {
-    let twice = names.iter().enumerate().find(|(index, name)| names[..*index].contains(name));
-    twice.map_or(Ok(()), |(_, name)| {
+    let mut seen = HashSet::with_capacity(names.len());
+    names.iter().find(|name| !seen.insert(*name)).map_or(Ok(()), |name| {
         let reason = format!("its header names the column `{name}` twice");
         Err(DataError::Table { path: path.to_owned(), format: "CSV", reason })
     })
-}
-
-fn csv_error(path: &Path, error: csv::Error) -> DataError {
-    let reason = error.to_string();
-    match error.into_kind() {
-        csv::ErrorKind::Io(source) => unreadable(path)(source),
-        _ => DataError::Table { path: path.to_owned(), format: "CSV", reason },
-    }
 }
 
 #[cfg(test)]
@@ -207,6 +164,32 @@ mod tests {
         assert!(reason(b"").contains("found: nothing"));
         assert!(reason(b"text,text\na,b\n").contains("names the column `text` twice"));
         assert!(reason(b"text,\xff\na,b\n").contains("header is not UTF-8"));
+    }
+
+    #[test]
+    fn a_record_that_is_too_long_is_told_by_line_and_hides_nothing() {
+        let long = "x".repeat(object::RECORD_BYTES);
+        let rows = read(format!("instruction,output\na,b\n\"q\n{long}\",c\nd,e\n").as_bytes()).unwrap();
+        assert_eq!((cells(&rows[0]), cells(&rows[2])), (vec!["a", "b"], vec!["d", "e"]));
+        let problem = &rows[1].as_ref().unwrap_err().problem;
+        assert_eq!(problem.message, "the row is longer than 64 MiB");
+        assert_eq!(problem.location.as_ref().unwrap().line, Some(3));
+        assert_eq!((rows.len(), rows[2].as_ref().unwrap().line), (3, 5));
+        // Of rows with nothing but commas each cell takes memory too.
+        let commas = ",".repeat(object::RECORD_VALUES + 1);
+        let rows = read(format!("instruction,output\n{commas}\nd,e\n").as_bytes()).unwrap();
+        assert_eq!((rows[0].is_err(), cells(&rows[1])), (true, vec!["d", "e"]));
+    }
+
+    #[test]
+    fn a_million_columns_are_read_and_named_once() {
+        let names: Vec<_> = (0..1_000_000).map(|column| format!("c{column}")).collect();
+        let header = format!("instruction,output,{}", names.join(","));
+        let row = format!("a,b,{}", vec![""; names.len()].join(","));
+        let rows = read(format!("{header}\n{row}\n").as_bytes()).unwrap();
+        assert_eq!(rows[0].as_ref().unwrap().fields.len(), names.len() + 2);
+        let twice = read(format!("{header},c999999\n{row},\n").as_bytes()).unwrap_err();
+        assert!(twice.to_string().ends_with("names the column `c999999` twice"), "{twice}");
     }
 
     proptest! {

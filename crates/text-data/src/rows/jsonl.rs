@@ -110,6 +110,24 @@ mod tests {
     }
 
     #[test]
+    fn a_line_that_is_too_long_is_told_and_hides_nothing() {
+        let long = "x".repeat(100 << 20);
+        let rows = read(format!("{{\"a\":1}}\n{{\"a\":\"{long}\"}}\n{{\"a\":2}}\n").as_bytes());
+        let problem = &rows[1].as_ref().unwrap_err().problem;
+        assert_eq!(problem.message, "the line is longer than 64 MiB");
+        assert_eq!(problem.location.as_ref().unwrap().line, Some(2));
+        assert_eq!((rows.len(), rows[2].as_ref().unwrap().line), (3, 3));
+    }
+
+    #[test]
+    fn what_a_problem_quotes_of_a_record_is_cut() {
+        let rows = read(format!("{{\"{}\":", "é".repeat(9999)).as_bytes());
+        let fault = Fault::new(Reason::BrokenLine, "c", "é".repeat(9999));
+        assert!(fault.at(Path::new("a"), 1).problem.message.len() < 1100);
+        assert!(rows[0].is_err());
+    }
+
+    #[test]
     fn missing_file_and_folder() {
         let folder = tempfile::tempdir().unwrap();
         let missing = open(&folder.path().join("no.jsonl")).err().unwrap();

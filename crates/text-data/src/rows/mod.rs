@@ -2,6 +2,7 @@
 
 mod arrow;
 mod csv;
+mod csv_records;
 mod json;
 mod jsonl;
 mod object;
@@ -18,6 +19,9 @@ use greentune_core_config::{Location, Problem, ProblemKind, Suggestion, settings
 use serde_json::{Map, Value};
 
 use super::error::DataError;
+
+/// Bytes of a fault's message; what it quotes of a record may be as long as the record.
+const MESSAGE_BYTES: usize = 1000;
 
 /// The fields of a row by name, in the file's order.
 pub(super) type Fields = Map<String, Value>;
@@ -67,11 +71,22 @@ impl Fault {
     /// The fault of the row on `line` of `path`.
     pub(super) fn at(self, path: &Path, line: u64) -> Rejection {
         let location = Location { file: Some(path.to_owned()), line: Some(line), key: None };
-        let mut problem = Problem::new(ProblemKind::InvalidInput, self.code, self.message).at(location);
+        let message = in_short(self.message);
+        let mut problem = Problem::new(ProblemKind::InvalidInput, self.code, message).at(location);
         problem.hint = self.hint;
         problem.suggestions.extend(self.columns.map(|columns| columns_suggestion(path, &columns)));
         Rejection { reason: self.reason, problem: Box::new(problem) }
     }
+}
+
+/// A message that may quote a record, with its middle left out where it is long.
+fn in_short(message: String) -> String {
+    if message.len() <= MESSAGE_BYTES {
+        return message;
+    }
+    let head = message.floor_char_boundary(MESSAGE_BYTES / 2);
+    let tail = message.ceil_char_boundary(message.len() - MESSAGE_BYTES / 2);
+    format!("{} … {}", &message[..head], &message[tail..])
 }
 
 /// To read the columns of `path` so from now on.

@@ -7,6 +7,10 @@ use super::{Fault, Fields, Reason};
 /// The bytes of a record that are read at most.
 pub(super) const RECORD_BYTES: usize = 64 << 20;
 
+/// Values in a record at most: cells of a row, members and items of JSON. Each takes about a hundred bytes of memory,
+/// however short it is.
+pub(super) const RECORD_VALUES: usize = 2 << 20;
+
 /// What the bytes 0x80 to 0x9f are in Windows-1252; zero where it has nothing.
 const WINDOWS_1252: [char; 32] = [
     '€', '\0', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\0', 'Ž', '\0', '\0', '‘', '’', '“',
@@ -18,6 +22,9 @@ const WINDOWS_1252: [char; 32] = [
 /// `NaN` and infinities, which Python writes, are read as null. A list of turns is a record whose `messages` it is.
 pub(super) fn fields(bytes: &[u8], line: u64, what: &str) -> Result<Fields, Fault> {
     let text = str::from_utf8(bytes).map_err(|error| not_utf8(what, bytes, error))?;
+    if bytes.len() > RECORD_VALUES && values(bytes) > RECORD_VALUES {
+        return Err(broken(format!("{what} holds more than {RECORD_VALUES} values")));
+    }
     let error = match serde_json::from_str(text) {
         Ok(fields) => return Ok(fields),
         Err(error) => error,
@@ -48,6 +55,21 @@ pub(super) fn fields(bytes: &[u8], line: u64, what: &str) -> Result<Fields, Faul
         row => format!(" at line {} column {column}", line + row - 1),
     };
     Err(broken(format!("{what} is no JSON object: {reason}{place}")))
+}
+
+/// At least as many as there are values in JSON text, about.
+fn values(text: &[u8]) -> usize {
+    let (mut number, mut in_string, mut escaped) = (1, false, false);
+    for byte in text {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b',' | b'[' | b'{' if !in_string => number += 1,
+            _ => {}
+        }
+    }
+    number
 }
 
 /// The fault of a record that is too long to be one.
@@ -175,5 +197,13 @@ mod tests {
             read("[1]").unwrap_err()
         );
         assert!(read("{\n\"a\": 1,\n}").unwrap_err().ends_with(" at line 9 column 1"));
+    }
+
+    #[test]
+    fn a_record_of_countless_values_is_refused_before_they_take_memory() {
+        let many = format!("{{\"a\":[{}1]}}", "1,".repeat(RECORD_VALUES));
+        assert_eq!(read(&many).unwrap_err(), "the line holds more than 2097152 values");
+        let text = format!("{{\"a\":\"{}\"}}", "[,\\\"".repeat(RECORD_VALUES));
+        assert!(read(&text).is_ok());
     }
 }

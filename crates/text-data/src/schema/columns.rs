@@ -1,5 +1,7 @@
 //! Columns of other names: which of them are likely to be instruction, input and response.
 
+use std::collections::HashMap;
+
 /// Usual names of a field, in lower case with `_` between words.
 const INSTRUCTION: [&str; 14] = [
     "instruction",
@@ -40,10 +42,13 @@ const OUTPUT: [&str; 16] = [
 /// What the columns `found` are likely to mean, in the form that a preparation takes: `instruction=question,
 /// output=answer` without the space; `None` when there is no likely instruction or response among them.
 pub(super) fn offer<'a>(found: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    let found: Vec<&str> = found.into_iter().collect();
+    let mut by_name: HashMap<String, Vec<&str>> = HashMap::new();
+    for column in found {
+        by_name.entry(normalised(column)).or_default().push(column);
+    }
     let likely = |names: &[&str], taken: &[&str]| {
-        let is = |column: &&&str, name: &str| normalised(column) == name && !taken.contains(*column);
-        names.iter().find_map(|name| found.iter().find(|column| is(column, name)).copied())
+        let columns = names.iter().filter_map(|name| by_name.get(*name)).flatten();
+        columns.copied().find(|column| !taken.contains(column))
     };
     let output = likely(&OUTPUT, &[])?;
     let instruction = likely(&INSTRUCTION, &[output])?;

@@ -1,10 +1,19 @@
 //! A model's chat template, called as transformers calls it.
 
+use std::io;
+
 use jiff::{Timestamp, tz::TimeZone};
 use minijinja::{Environment, Error, ErrorKind, Value, syntax::SyntaxConfig};
 use serde_json::Value as Json;
 
 use super::{TEMPLATE, environment, json};
+
+/// Steps of the template engine (about one per operation) that one text may take: a turn takes about twenty in the
+/// templates of well-known models. Loops within loops over `range` would run for ever.
+pub(super) const MOST_STEPS: u64 = 20_000_000;
+
+/// Bytes of a text that a template writes at most. A record is shorter than a quarter of it.
+const MOST_BYTES: usize = 256 << 20;
 
 /// A chat template, and what it is called with beside a conversation.
 pub(super) struct Chat {
@@ -52,17 +61,17 @@ impl Chat {
         self.environment.add_global(name, value);
     }
 
-    /// The text of `messages`, and of the header of the assistant's next turn with `add_generation_prompt`. `tools` are
-    /// none where there are none.
+    /// The text of `messages`, and of the header of the assistant's next turn with `add_generation_prompt`; and the steps
+    /// that it took. `tools` are none where there are none.
     ///
     /// # Errors
-    /// What the template raises or fails with.
+    /// What the template raises or fails with; more than [`MOST_STEPS`].
     pub(super) fn render(
         &self,
         messages: &[Value],
         tools: &Value,
         add_generation_prompt: bool,
-    ) -> Result<String, Error> {
+    ) -> Result<(String, u64), Error> {
         let arguments = [
             ("messages", messages.iter().cloned().collect::<Value>()),
             ("tools", tools.clone()),
@@ -71,9 +80,33 @@ impl Chat {
         ];
         let tokens =
             self.special_tokens.iter().map(|(name, token)| (name.as_str(), Value::from(token.as_str())));
-        self.environment
+        let mut written = Written(Vec::new());
+        let rendered = self
+            .environment
             .get_template(TEMPLATE)?
-            .render(Value::from_pairs(arguments.into_iter().chain(tokens)))
+            .render_captured_to(Value::from_pairs(arguments.into_iter().chain(tokens)), &mut written)?;
+        let steps = rendered.state().fuel_levels().map_or(0, |(taken, _)| taken);
+        // A template writes nothing but text.
+        let text = String::from_utf8(written.0)
+            .map_err(|error| Error::new(ErrorKind::WriteFailure, error.to_string()))?;
+        Ok((text, steps))
+    }
+}
+
+/// What a template has written, up to [`MOST_BYTES`].
+struct Written(Vec<u8>);
+
+impl io::Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() + bytes.len() > MOST_BYTES {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -93,6 +126,32 @@ pub(super) fn template_value(json: &Json) -> Value {
             Value::from_pairs(fields.iter().map(|(key, value)| (key.as_str(), template_value(value))))
         }
     }
+}
+
+/// Jinja2's names for a macro's further arguments, where a macro reads one, and the line. The engine takes them for
+/// undefined variables, which print nothing.
+pub(super) fn macro_arguments(source: &str) -> Option<(&'static str, usize)> {
+    let (mut is_in_macro, mut at) = (false, 0);
+    while let Some(found) = source[at..].find("{{").into_iter().chain(source[at..].find("{%")).min() {
+        let start = at + found + 2;
+        let ends = ["}}", "%}"].into_iter().filter_map(|end| source[start..].find(end));
+        at = start + ends.min().unwrap_or(source.len() - start);
+        // Every second piece between quotes is a text.
+        for expression in source[start..at].split(['\'', '"']).step_by(2) {
+            for word in expression.split(|letter: char| !letter.is_alphanumeric() && letter != '_') {
+                match word {
+                    "macro" => is_in_macro = true,
+                    "endmacro" => is_in_macro = false,
+                    _ => {}
+                }
+                let name = ["varargs", "kwargs"].into_iter().find(|name| *name == word);
+                if let Some(name) = name.filter(|_| is_in_macro) {
+                    return Some((name, source[..at].lines().count()));
+                }
+            }
+        }
+    }
+    None
 }
 
 /// transformers' own tags `{% generation %}` and `{% endgeneration %}` mark what the assistant says and print

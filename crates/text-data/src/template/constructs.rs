@@ -38,5 +38,5 @@ fn render(template: &str, context: &Json) -> Result<String, Error> {
     let messages: Vec<_> = context["messages"].as_array().unwrap().iter().map(template_value).collect();
     let mut chat = Chat::new(template, &tokens, at)?;
     chat.set("data", template_value(&context["data"]));
-    chat.render(&messages, &template_value(&context["tools"]), false)
+    chat.render(&messages, &template_value(&context["tools"]), false).map(|(text, _)| text)
 }

@@ -5,7 +5,9 @@
 //! write the last turn otherwise than earlier ones (Qwen3's, which drop earlier thoughts) thus have their last answer
 //! learnt; earlier ones are read. Where but the token behind an answer differs (OLMo-3's), all answers are learnt.
 
-use minijinja::{Error, Value};
+use std::cell::Cell;
+
+use minijinja::{Error, ErrorKind, Value};
 use serde_json::{Value as Json, json};
 
 use super::{
@@ -17,6 +19,11 @@ use super::{
 
 /// Conversations with more turns are rendered again only for answers that the context keeps.
 const FEW_TURNS: usize = 64;
+
+/// Steps of the template engine that finding all answers of a conversation may take. Since the turns before each answer
+/// are rendered, they grow with the square of the turns that the context keeps: of short turns about three thousand
+/// take so many.
+const MOST_STEPS: u64 = 100_000_000;
 
 /// A conversation as the chat template writes it.
 pub(super) struct Written {
@@ -79,6 +86,8 @@ struct Conversation<'a> {
     chat: &'a Chat,
     messages: Vec<Value>,
     tools: Value,
+    /// Steps of the template engine so far.
+    steps: Cell<u64>,
 }
 
 enum Place {
@@ -99,6 +108,7 @@ impl<'a> Conversation<'a> {
             chat,
             messages: turns.iter().map(|turn| message(turn, form)).collect(),
             tools: template_value(tools),
+            steps: Cell::new(0),
         };
         let own = conversation(Arguments::AsGiven);
         let text = own.render(turns.len(), false);
@@ -122,7 +132,12 @@ impl<'a> Conversation<'a> {
     }
 
     fn render(&self, turns: usize, add_generation_prompt: bool) -> Result<String, Error> {
-        self.chat.render(&self.messages[..turns], &self.tools, add_generation_prompt)
+        if self.steps.get() > MOST_STEPS {
+            return Err(ErrorKind::OutOfFuel.into());
+        }
+        let (text, steps) = self.chat.render(&self.messages[..turns], &self.tools, add_generation_prompt)?;
+        self.steps.set(self.steps.get() + steps);
+        Ok(text)
     }
 
     fn answers(&self, turns: &[Turn], text: String, ends: &Ends, limit: usize) -> Result<Written, Refusal> {
@@ -149,6 +164,7 @@ impl<'a> Conversation<'a> {
                     break;
                 }
                 Ok(Place::Elsewhere) => unlearnt += 1,
+                Err(error) if error.kind() == ErrorKind::OutOfFuel => return Err(Refusal::Template(error)),
                 Err(error) => {
                     unlearnt += 1;
                     failure = Some(error);

@@ -50,7 +50,7 @@ pub(super) fn int(value: &Value, default: Option<Value>, options: Kwargs) -> Res
     let base = options.get::<Option<u32>>("base")?.unwrap_or(10);
     options.assert_all_used()?;
     let number = match value.as_str().map(str::trim) {
-        Some(text) => match i128::from_str_radix(text, base.clamp(2, 36)) {
+        Some(text) => match i128::from_str_radix(&digits(text, base), base.clamp(2, 36)) {
             Ok(number) => return Ok(Value::from(number)),
             Err(_) => text.parse::<f64>().ok(),
         },
@@ -60,13 +60,31 @@ pub(super) fn int(value: &Value, default: Option<Value>, options: Kwargs) -> Res
     Ok(number.filter(|number| number.is_finite()).map_or(default, |number| Value::from(number as i64)))
 }
 
+/// What Python's `int` reads as digits: without the prefix of the base, and without `_` between two digits.
+fn digits(text: &str, base: u32) -> String {
+    let (sign, rest) = text.split_at(text.len() - text.trim_start_matches(['+', '-']).len());
+    let prefix = match base {
+        2 => "0b",
+        8 => "0o",
+        16 => "0x",
+        _ => "",
+    };
+    let has_prefix = rest.get(..2).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
+    let rest = if has_prefix { &rest[2..] } else { rest };
+    let is_grouped = !rest.starts_with('_') && !rest.ends_with('_') && !rest.contains("__");
+    if is_grouped { format!("{sign}{}", rest.replace('_', "")) } else { text.to_owned() }
+}
+
 /// Jinja2's filter `float`: `default` for what is no number.
-pub(super) fn float(value: &Value, default: Option<Value>) -> Value {
+#[allow(clippy::needless_pass_by_value)] // a filter's named arguments come by value
+pub(super) fn float(value: &Value, default: Option<Value>, options: Kwargs) -> Result<Value, Error> {
+    let default = default.or(options.get("default")?).unwrap_or_else(|| Value::from(0.0));
+    options.assert_all_used()?;
     let number = match value.as_str() {
         Some(text) => text.trim().parse().ok(),
         None => f64::try_from(value.clone()).ok(),
     };
-    number.map_or_else(|| default.unwrap_or_else(|| Value::from(0.0)), Value::from)
+    Ok(number.map_or(default, Value::from))
 }
 
 /// Jinja2's filter `replace`: all, or the first `count`.
@@ -249,7 +267,7 @@ fn split_at_spaces(text: &str, limit: Option<usize>, from_right: bool) -> Vec<St
 }
 
 /// Lines by Python's boundaries, with them where `keep_ends`.
-fn lines(text: &str, keep_ends: bool) -> Vec<String> {
+pub(super) fn lines(text: &str, keep_ends: bool) -> Vec<String> {
     let is_end = |c: char| {
         matches!(
             c,

@@ -376,3 +376,64 @@ fn tools_and_special_tokens_have_the_names_and_values_of_transformers() {
         assert!(rendered.text.starts_with("[{\"name\": \"f\", \"args\": {\"b\": 1, \"a\": \"<é>\"}}]<u"));
     }
 }
+
+#[test]
+fn loops_that_run_for_ever_are_refused_when_the_template_is_read_or_for_the_record_that_starts_them() {
+    let forever = "{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}";
+    let error = chat(forever).err().unwrap().to_string();
+    assert!(error.contains("takes too many steps"), "{error}");
+    let error = template(&TestModel::new(), Some(&format!("{{{{ instruction }}}}{forever}"))).err().unwrap();
+    assert!(error.to_string().contains("takes too many steps"), "{error}");
+    let source = format!(
+        "{{% for m in messages %}}<{{{{ m.content }}}}{{% if m.content == 'bomb' %}}{forever}{{% endif %}}{{% endfor %}}\
+         {{% if add_generation_prompt %}}<{{% endif %}}"
+    );
+    let template = chat(&source).unwrap();
+    assert!(written(&template, &turns(&[("u", "x"), ("a", "y")])).is_ok());
+    let error = written(&template, &turns(&[("u", "bomb"), ("a", "y")])).unwrap_err();
+    assert_eq!(error.problem().code, "template.broken");
+}
+
+#[test]
+fn a_template_writes_no_more_than_a_record_can_hold() {
+    let source =
+        "{% for m in messages %}{% for i in range(100000) %}{{ 'x' * 10000 }}{% endfor %}{% endfor %}";
+    let error = chat(source).err().unwrap().to_string();
+    assert!(error.contains("writes more than a record can hold"), "{error}");
+}
+
+#[test]
+fn a_conversation_of_more_turns_than_can_be_told_apart_is_refused_for_its_work() {
+    let template = chat(CHAT_TEMPLATE).unwrap();
+    let said: Vec<_> = (0..10_000).map(|turn| [("u", "x"), ("a", "y")][turn % 2]).collect();
+    let error = written(&template, &turns(&said)).unwrap_err().to_string();
+    assert!(error.contains("some thousand turns"), "{error}");
+    assert_eq!(written(&template, &turns(&said[..2000])).unwrap().answers.len(), 1000);
+}
+
+#[test]
+fn what_the_engine_lacks_of_jinja_is_refused_by_name_and_line() {
+    for (construct, named) in [
+        ("{{ '%s' % 'a' }}", "operator on unsupported"),
+        ("{{ +1 }}", "unexpected"),
+        ("{% macro f() %}{{ varargs }}{% endmacro %}{{ f() }}", "`varargs`"),
+        ("{% macro f() %}{% if kwargs %}x{% endif %}{% endmacro %}{{ f() }}", "`kwargs`"),
+        ("{{ 'a' | wordwrap(3) }}", "wordwrap"),
+        ("{{ 'a' | urlize }}", "urlize"),
+        ("{{ {'a': 1} | xmlattr }}", "xmlattr"),
+        ("{{ [1] | random }}", "random"),
+        ("{{ [1] | pprint }}", "pprint"),
+        ("{{ lipsum() }}", "lipsum"),
+        ("{{ [1, 2] | batch(linecount=2) }}", "cannot convert"),
+        ("{{ {'a': 1} | attr('items') }}", "attr('items')"),
+        ("{{ '%r' | format('a') }}", "conversion type"),
+    ] {
+        let source = format!("{{% for m in messages %}}{{{{ m.content }}}}\n{construct}{{% endfor %}}");
+        let error = chat(&source).err().unwrap_or_else(|| panic!("{construct} is accepted"));
+        assert!(error.to_string().contains(named), "{construct}: {error}");
+        assert_eq!(error.problem().location.unwrap().line, Some(2), "{construct}: {error}");
+    }
+    // Outside of macros the names are the template's own.
+    let source = "{% for m in messages %}{{ m.content }}{{ kwargs }}{% endfor %}";
+    assert!(chat(source).is_ok());
+}

@@ -37,7 +37,7 @@ pub fn load<B: Backend>(
     let mut files: BTreeMap<PathBuf, WeightFile> = BTreeMap::new();
     let mut weights = Weights::from(Parameters::default());
     for (name, shape) in config.tensors() {
-        let tensor = stored.tensor(&name)?;
+        let tensor = stored.tensor_of(config, &name)?;
         tensor.expect_shape(&shape)?;
         let file = match files.entry(tensor.path().to_path_buf()) {
             Entry::Occupied(open) => open.into_mut(),
@@ -45,9 +45,9 @@ pub fn load<B: Backend>(
         };
         match packing {
             Some(format) if shape.len() == 2 => {
-                weights.packed.insert(name.clone(), file.packed(&name, format, device)?);
+                weights.packed.insert(name.clone(), file.packed(&tensor.name, format, device)?);
             }
-            _ => weights.full.insert(name.clone(), file.matrix(&name)?.on(device)),
+            _ => weights.full.insert(name.clone(), file.matrix(&tensor.name)?.on(device)),
         }
     }
     Ok(weights)

@@ -275,7 +275,12 @@ fn losses(counts: &DatasetCounts) -> String {
         (counts.too_long, "too long"),
     ]);
     let truncated = if truncated.is_empty() { truncated } else { format!(", {truncated}") };
-    if dropped.is_empty() { truncated } else { format!("{truncated}; dropped: {dropped}") }
+    let unlearnt = match counts.unlearnt_answers {
+        0 => String::new(),
+        number => format!("; {} read and not learnt", counted(number, "earlier answer")),
+    };
+    let dropped = if dropped.is_empty() { dropped } else { format!("; dropped: {dropped}") };
+    format!("{truncated}{dropped}{unlearnt}")
 }
 
 pub(super) fn prepare_dataset(response: &DatasetPreparation) -> String {

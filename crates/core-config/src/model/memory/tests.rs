@@ -33,6 +33,27 @@ fn parameters_are_those_of_the_bundled_base_model() {
 }
 
 #[test]
+fn the_greatest_sizes_that_are_read_do_not_overflow() {
+    let config = json!({
+        "model_type": "llama", "vocab_size": 1 << 24, "hidden_size": 1 << 18, "intermediate_size": 1 << 20,
+        "num_hidden_layers": 1 << 12, "num_attention_heads": 1 << 12, "head_dim": 1 << 8,
+        "max_position_embeddings": 1 << 30,
+    });
+    let shape = ModelShape::from_config(&config.to_string()).unwrap();
+    let matrices = (1_u128 << 12) * (4 * (1 << 38) + 3 * (1 << 38)) + 2 * (1 << 42);
+    let norms = (2 * (1_u128 << 12) + 1) << 18;
+    assert_eq!(
+        u128::from(part(&estimate(&shape, &inputs(&Settings::default())), "base weights")),
+        4 * (matrices + norms)
+    );
+    for (key, size) in [("num_hidden_layers", (1_u64 << 12) + 1), ("vocab_size", 1 << 40)] {
+        let mut config = config.clone();
+        config[key] = size.into();
+        assert_eq!(ModelShape::from_config(&config.to_string()), None, "{key}");
+    }
+}
+
+#[test]
 fn packed_weights_take_what_their_format_says() {
     let weights = |quantization| {
         let mut settings = Settings::default();
