@@ -29,6 +29,8 @@ pub const WEIGHTS_PER_SCALE: u64 = 32;
 /// Program and tokenizer before anything of the model is there; this and the next three are fitted to measured peaks
 /// (`docs/benchmarks/plan.md`).
 const RUNTIME_BYTES: u64 = 35_000_000;
+/// Inner values of a product that are packed at once, at most (`ops/flex/amx` of the trainer).
+const WIDEST_PART: u64 = 1152;
 /// What each thread keeps: packed blocks of matrix products, its part of the allocator.
 const THREAD_BYTES: u64 = 5_000_000;
 /// What the allocator keeps of freed memory: this much, blocks of a step up to the second figure, and a share of more.
@@ -87,6 +89,10 @@ impl WeightFormat {
 pub struct MemoryInputs {
     /// Threads that compute.
     pub threads: u64,
+    /// Bytes that a processor's matrix unit keeps of packed operands, for each inner value of the widest product; 0
+    /// without such a unit.
+    #[serde(default)]
+    pub packed_bytes: u64,
     /// How frozen projections are kept.
     pub weights: WeightFormat,
     /// Rank of the adapters.
@@ -118,6 +124,7 @@ impl MemoryInputs {
         let stages = 1..=training.num_stages;
         Self {
             threads: 1,
+            packed_bytes: 0,
             weights: WeightFormat::of(settings),
             rank: settings.lora.rank,
             target_modules: settings.lora.targets(),
@@ -187,6 +194,9 @@ pub fn estimate(shape: &ModelShape, inputs: &MemoryInputs) -> MemoryEstimate {
     let runtime = RUNTIME_BYTES + THREAD_BYTES * inputs.threads;
     let formula = format!("program and tokenizer, {} threads x {THREAD_BYTES} bytes", inputs.threads);
     estimate.add("runtime", runtime, formula);
+    let widest = shape.hidden_size.max(shape.intermediate_size).min(WIDEST_PART);
+    let formula = format!("{widest} inner values x {} bytes", inputs.packed_bytes);
+    estimate.add("packed operands of products", widest * inputs.packed_bytes, formula);
     let step = add_step(&mut estimate, shape, inputs, trained);
     add_other_phases(&mut estimate, shape, inputs, trained, step);
     let kept = ALLOCATOR_BYTES + step.min(ALLOCATOR_KEEPS) + step / ALLOCATOR_SHARE;

@@ -19,7 +19,11 @@ use greentune_text_data::Encoder;
 
 use self::work::StageWork;
 use super::open;
-use crate::{error::TrainError, model::config, ops::Ops};
+use crate::{
+    error::TrainError,
+    model::config,
+    ops::{Ops, flex},
+};
 
 /// Finds out what training a run will need on the backend `A`. Nothing is written.
 pub fn find<A>(
@@ -107,6 +111,7 @@ fn inputs(manifest: &RunManifest, work: &[StageWork]) -> Result<(MemoryInputs, u
         evaluation_tokens,
         data_bytes: most(StageWork::bytes),
         threads: rayon::current_num_threads() as u64,
+        packed_bytes: flex::packed_bytes(),
         ..MemoryInputs::new(&manifest.settings)
     };
     Ok((inputs, largest.map_or(1, |work| work.plan.stage)))
@@ -132,6 +137,7 @@ fn longest_possible(manifest: &RunManifest, stages: &[u8]) -> MemoryInputs {
         // Texts, and one token of four bytes per byte of text at most.
         data_bytes: 5 * bytes.sum::<u64>(),
         threads: rayon::current_num_threads() as u64,
+        packed_bytes: flex::packed_bytes(),
         ..MemoryInputs::new(settings)
     }
 }

@@ -514,7 +514,7 @@ async fn cards_that_cannot_be_are_refused() {
     let (kind, code, _) = refused(&sandbox, request("none-20261126-101500", "standard", None)).await;
     assert_eq!((kind, code.as_str()), (ProblemKind::NotFound, "run.unknown"));
     let unknown =
-        serde_json::Map::from_iter([("run_id".into(), json!(AST)), ("template".into(), json!("Standard"))]);
+        serde_json::Map::from_iter([("run_id".into(), json!(AST)), ("template".into(), json!("fancy"))]);
     let unknown = find("create_model_card").unwrap().perform(&sandbox.workbench, unknown).await.unwrap_err();
     let unknown = problem(unknown);
     assert_eq!(unknown.kind, ProblemKind::InvalidInput);

@@ -25,6 +25,15 @@ pub(super) use matmul::matmul;
 use matmul::{Matrix, matmul_add};
 use weight::Rows;
 
+#[cfg(target_arch = "x86_64")]
+pub use amx::packed_bytes;
+
+/// Without a matrix unit nothing is kept.
+#[cfg(not(target_arch = "x86_64"))]
+pub fn packed_bytes() -> u64 {
+    0
+}
+
 impl Ops for Flex {
     fn project(x: Tensor<Self, 2>, weight: &Weight<Self>) -> Tensor<Self, 2> {
         let (x, weight) = (Buffer::from(x), Rows::from(weight));

@@ -26,10 +26,18 @@ const SHARED: usize = 1024;
 /// Lanes of the other operand in one piece of work, packed by the thread that multiplies them.
 const PIECE: usize = 256;
 
+/// Three bf16 numbers.
+const BYTES_OF_VALUE: usize = 6;
+
 /// Whether this machine has the unit and a product is large enough in every direction to gain from it.
 /// The bounds were found by trying sizes on a Xeon (docs/benchmarks/training.md).
 pub fn suits(left: Matrix, right: Matrix) -> bool {
     left.rows.min(right.columns) >= 128 && left.columns >= 48 && available()
+}
+
+/// Bytes that this process keeps of packed operands for each inner value of the widest product, in the end.
+pub fn packed_bytes() -> u64 {
+    if available() { (BYTES_OF_VALUE * (SHARED + PIECE * rayon::current_num_threads())) as u64 } else { 0 }
 }
 
 fn available() -> bool {
