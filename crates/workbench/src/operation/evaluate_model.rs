@@ -96,6 +96,7 @@ impl Workbench {
     fn evaluate_task(&self, request: &EvaluateModel) -> Result<(Run, EvaluateTask)> {
         let run = self.read_run_with_files(request.project_path.as_deref(), &request.run_id)?;
         run.trained_stage(request.stage)?;
+        self.check_named_files(&run.manifest)?;
         let last = run.manifest.stages.last().map_or(request.stage, |stage| stage.stage);
         let is_classifier = run.manifest.settings.task() == Task::ImageClassification;
         if is_classifier && request.stage != last {
