@@ -83,8 +83,8 @@ bench-defaults-images mnist=(peers / "work/data/mnist10k") python=(peers / "venv
 # Adaptive sparse training beside its controls and the upstream package, and a dense step beside torchvision's (about 35 minutes on 2 cores)
 bench-ast python=(peers / "venvs/torch/bin/python"):
     cargo build --release --workspace --bins --examples
-    python3 fixtures/bench/ast.py --binary {{target}}/release/greentune --python {{python}}
-    python3 fixtures/bench/ast.py --binary {{target}}/release/greentune --records
+    python3 fixtures/bench/sparse_training.py --binary {{target}}/release/greentune --python {{python}}
+    python3 fixtures/bench/sparse_training.py --binary {{target}}/release/greentune --records
     {{worker_allocator}} {{target}}/release/examples/vision_step resnet18 32 64
     {{worker_allocator}} {{target}}/release/examples/vision_step resnet18 224 8
     {{worker_allocator}} {{target}}/release/examples/vision_step simplecnn 32 64

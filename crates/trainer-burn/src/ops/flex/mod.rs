@@ -4,6 +4,9 @@
 //! rows and vectorised by the compiler for the processor at hand ([`simd`]). Work is split by fixed sizes, never by
 //! the number of threads, so that results are bit-identical from run to run.
 
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+mod amx;
 mod attention;
 mod cross_entropy;
 mod elementwise;
