@@ -23,6 +23,9 @@ const HOME: &str = "GREENTUNE_HOME";
 /// Which index of runs is used, such as `sqlite:/path/to/state.db`.
 const STATE_URL: &str = "GREENTUNE_STATE_URL";
 
+/// Folders that an assistant may use, and into which a tracking server may have files written; parted as in `PATH`.
+const ALLOWED_DIRS: &str = "GREENTUNE_ALLOWED_DIRS";
+
 /// A training step frees and allocates the same large blocks again and again. The worker's allocator (mimalloc) keeps
 /// them: giving them back to the system would make it clear every page anew. It also uses large pages where it may
 /// (docs/benchmarks/training.md has the effect). The user's environment takes precedence.
@@ -112,6 +115,12 @@ impl Environment {
         let is_setting = |(name, _): &&(String, String)| name.starts_with("GREENTUNE_");
         config.environment = self.variables.iter().filter(is_setting).cloned().collect();
         Ok(config)
+    }
+
+    /// The folders that the user allows to somebody else.
+    pub fn allowed_folders(&self) -> Vec<PathBuf> {
+        let folders = self.variable(ALLOWED_DIRS).map(env::split_paths).into_iter().flatten();
+        folders.filter(|folder| folder.is_absolute()).collect()
     }
 
     fn home(&self) -> Option<PathBuf> {

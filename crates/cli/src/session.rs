@@ -7,13 +7,14 @@ use std::{
 
 use greentune_core_config::{
     ProblemKind, Suggestion,
-    layout::ProjectLayout,
+    layout::{CONFIG_FILE, ProjectLayout},
     manifest::RunStatus,
     port::{TransferProgress, TransferReporter},
     resolve::{Argument, is_path},
 };
 use greentune_workbench::{
-    Observer, Workbench, WorkbenchConfig, command_line::word, given_path, operation::ListRuns, without_links,
+    Observer, Workbench, WorkbenchConfig, command_line::word, given_path, is_too_broad, operation::ListRuns,
+    without_links,
 };
 use tracing_subscriber::filter::LevelFilter;
 
@@ -77,12 +78,24 @@ impl Session {
         Ok(argument)
     }
 
-    /// The workbench that may touch nothing outside `roots`; any path when there are none.
+    /// The workbench that may touch nothing outside `roots` and greentune's home, for somebody else than the user.
     pub fn workbench_within(&self, roots: &[PathBuf]) -> Result<Workbench, Failure> {
         let mut config = self.environment.workbench_config()?;
-        config.allowed_roots =
-            (!roots.is_empty()).then(|| roots.iter().map(|root| self.here(root)).collect());
+        config.allowed_roots = Some(roots.iter().map(|root| self.here(root)).collect());
         Ok(Workbench::new(config))
+    }
+
+    /// The folders that somebody else than the user may use: those that the user `named` here or in the environment, and the
+    /// project around the current folder, or that folder when it holds projects.
+    pub fn usual_roots(&self, named: &[PathBuf]) -> Vec<PathBuf> {
+        let here = self.environment.current_folder();
+        let holds_projects = || {
+            let entries = std::fs::read_dir(here).into_iter().flatten().flatten();
+            entries.map(|entry| entry.path()).any(|path| path.join(CONFIG_FILE).is_file())
+        };
+        let silent = self.project().or_else(|| holds_projects().then(|| here.to_owned()));
+        let silent = silent.filter(|folder| !is_too_broad(folder, self.environment.user_home()));
+        named.iter().cloned().chain(self.environment.allowed_folders()).chain(silent).collect()
     }
 
     /// What surrounds the process.

@@ -109,9 +109,9 @@ impl LockedSet<'_> {
         before_step: &mut dyn FnMut() -> io::Result<()>,
     ) -> io::Result<()> {
         let made = self.set.names.iter().filter(|name| fresh.join(name).exists());
-        let list: String = made.map(|name| format!("{name}\n")).collect();
+        let list: Vec<&str> = made.flat_map(|name| [*name, "\n"]).collect();
         let mut file = File::create_new(fresh.join(LIST))?;
-        file.write_all(list.as_bytes())?;
+        file.write_all(list.concat().as_bytes())?;
         file.sync_all()?;
         sync_folder(fresh)?;
         before_step()?;

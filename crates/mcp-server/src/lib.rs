@@ -5,24 +5,24 @@
 //! content and as a sentence or two. Clients of the protocol's versions 2024-11-05 to 2026-07-28 are served.
 
 mod answer;
+mod client_roots;
 mod error;
 mod progress;
 mod server;
 mod tools;
 
-use greentune_workbench::Workbench;
 use rmcp::{ServiceExt, service::ServerInitializeError};
 
 pub use error::ServeError;
 pub use server::Server;
 pub use tools::NOT_OFFERED;
 
-/// Serves one client over standard input and output until it closes the connection.
+/// Serves one client of `server` over standard input and output until it closes the connection.
 ///
 /// Nothing but the protocol is written to standard output, and no operation is begun before it is asked for.
 /// Needs a Tokio runtime with its timer; one thread is enough.
-pub async fn serve_stdio(workbench: Workbench) -> Result<(), ServeError> {
-    let running = match Server::new(workbench).serve(rmcp::transport::stdio()).await {
+pub async fn serve_stdio(server: Server) -> Result<(), ServeError> {
+    let running = match server.serve(rmcp::transport::stdio()).await {
         Ok(running) => running,
         // A client that only looked whether the program starts did nothing wrong.
         Err(ServerInitializeError::ConnectionClosed(_)) => return Ok(()),

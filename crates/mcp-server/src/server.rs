@@ -10,11 +10,12 @@ use rmcp::{
         CallToolRequestParams, CallToolResponse, CallToolResult, Implementation, JsonObject, ListToolsResult,
         PaginatedRequestParams, ServerCapabilities, ServerConfig,
     },
-    service::RequestContext,
+    service::{NotificationContext, RequestContext},
 };
 
 use crate::{
     answer,
+    client_roots::ClientRoots,
     progress::{LoggedRemarks, Progress, report_during},
     tools,
 };
@@ -22,19 +23,26 @@ use crate::{
 const INSTRUCTIONS: &str = "Fine-tunes language models with LoRA on this machine. Usual order: \
     generate_fine_tuning_project, prepare_dataset, inspect_dataset, configure_training_run, plan_training, start_training, \
     monitor_training_progress until the status is completed, evaluate_model, export_model. \
-    Use absolute paths. A run_id may be a run's name, or the beginning of its id. Training continues without this connection; cancel_training stops it with a checkpoint, \
+    Use absolute paths, in the folders that a refusal names. A run_id may be a run's name, or the beginning of its id. Training continues without this connection; cancel_training stops it with a checkpoint, \
     resume_training continues from there.";
 
 /// An MCP server over a workbench; serve it with [`rmcp::ServiceExt::serve`] on any transport.
 #[derive(Clone)]
 pub struct Server {
     workbench: Workbench,
+    client_roots: Option<ClientRoots>,
 }
 
 impl Server {
     /// A server whose tools are the operations of `workbench`.
     pub fn new(workbench: Workbench) -> Self {
-        Self { workbench: workbench.reporting(Arc::new(LoggedRemarks)) }
+        Self { workbench: workbench.reporting(Arc::new(LoggedRemarks)), client_roots: None }
+    }
+
+    /// The same, in which the folders that the client names as its roots may be used too.
+    #[must_use]
+    pub fn with_client_roots(self) -> Self {
+        Self { client_roots: Some(ClientRoots::default()), ..self }
     }
 }
 
@@ -43,6 +51,12 @@ impl ServerHandler for Server {
         ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
             .with_server_info(Implementation::new("greentune", env!("CARGO_PKG_VERSION")))
             .with_instructions(INSTRUCTIONS)
+    }
+
+    async fn on_roots_list_changed(&self, _context: NotificationContext<RoleServer>) {
+        if let Some(roots) = &self.client_roots {
+            roots.forget();
+        }
     }
 
     async fn list_tools(
@@ -62,10 +76,19 @@ impl ServerHandler for Server {
         let operation = operation.ok_or_else(|| unknown_tool(&request.name))?;
         let arguments = request.arguments.unwrap_or_default();
         let progress = Progress::asked_for(&context);
-        let mut running = tokio::spawn(call(operation, self.workbench.clone(), arguments, progress));
+        let workbench = match &self.client_roots {
+            Some(roots) => roots.extend(&self.workbench, request.input_responses.as_ref(), &context).await,
+            None => self.workbench.clone(),
+        };
+        let mut running = tokio::spawn(call(operation, workbench, arguments, progress));
         tokio::select! {
             ended = &mut running => match ended {
-                Ok(result) => result.map(CallToolResponse::from),
+                Ok(Ok(result)) => {
+                    // A path is refused before anything is done, so that the same call can be made again.
+                    let question = self.client_roots.as_ref().and_then(|roots| roots.question(&result, &context));
+                    Ok(question.map_or_else(|| CallToolResponse::from(result), CallToolResponse::from))
+                }
+                Ok(Err(error)) => Err(error),
                 // A panic must not leave the client waiting for an answer.
                 Err(error) => Err(answer::internal("tool.stopped", &error, None)),
             },

@@ -339,8 +339,9 @@ impl RunView {
         }
         for known in self.file.stages.iter().filter(|stage| stage.status == RunStatus::Completed) {
             let folded = self.manifest.stages.iter_mut().find(|stage| stage.stage == known.stage);
-            let folded = folded.filter(|stage| is_damaged || stage.status != RunStatus::Completed);
-            folded.into_iter().for_each(|stage| stage.clone_from(known));
+            if let Some(stage) = folded.filter(|stage| is_damaged || stage.status != RunStatus::Completed) {
+                stage.clone_from(known);
+            }
         }
     }
 

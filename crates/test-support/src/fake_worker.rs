@@ -46,7 +46,7 @@ pub fn act() {
     let arguments: Vec<_> = arguments.split(' ').collect();
     match arguments.as_slice() {
         ["--task", task, "--answer", answer, "--attached"] => {
-            do_task(&mode, Path::new(task), Path::new(answer))
+            do_task(&mode, Path::new(task), Path::new(answer));
         }
         [run] => train(&mode, Path::new(run)),
         _ => panic!("unknown arguments {arguments:?}"),

@@ -77,7 +77,7 @@ impl Encoder {
             Err(error @ DataError::TextTooLong { .. }) => return Ok(Err(too_long(error.to_string()))),
             rendered => rendered?,
         };
-        let (tokens, labels, goes_on) = match self.tokens(&rendered) {
+        let FirstTokens { tokens, labels, goes_on } = match self.tokens(&rendered) {
             Err(error @ DataError::TextTooLong { .. }) => return Ok(Err(too_long(error.to_string()))),
             encoded => encoded?,
         };
@@ -102,9 +102,7 @@ impl Encoder {
         Ok(Ok(example))
     }
 
-    /// The tokens with which the text begins, more of them than the context holds if there are more; those of them that
-    /// are learnt; and whether answers go on behind them.
-    fn tokens(&self, rendered: &Rendered) -> Result<(Vec<u32>, Vec<Range<usize>>, bool), DataError> {
+    fn tokens(&self, rendered: &Rendered) -> Result<FirstTokens, DataError> {
         let (text, answers) = self.with_ends(rendered);
         let Beginning { encoded, end } =
             self.tokenizer.encode_beginning(&text, rendered.is_marked, self.context_length)?;
@@ -115,7 +113,7 @@ impl Encoder {
         // What follows the last answer is never learnt.
         let mut tokens = [prefix, &encoded.ids].concat();
         tokens.truncate(labels.last().map_or(tokens.len(), |range| range.end));
-        Ok((tokens, labels, goes_on))
+        Ok(FirstTokens { tokens, labels, goes_on })
     }
 
     /// The text with the ends of sequence that answers need, and where answers stand in it with them.
@@ -148,6 +146,15 @@ impl Encoder {
             self.context_length
         ))
     }
+}
+
+/// The tokens with which a text begins: more than the context holds if there are more.
+struct FirstTokens {
+    tokens: Vec<u32>,
+    /// Those that are learnt.
+    labels: Vec<Range<usize>>,
+    /// Whether answers go on behind them.
+    goes_on: bool,
 }
 
 /// The tokens that hold a part of each of the `answers`, behind `prefix` others. A token that stands nowhere, as a space

@@ -54,6 +54,18 @@ pub enum WorkbenchError {
         /// The folders that may be used.
         roots: Vec<PathBuf>,
     },
+    /// A file that is never used because of its name.
+    #[error("{} is not used: files of that name hold credentials, or are obeyed by other programs", path.display())]
+    RefusedByName {
+        /// The path as given.
+        path: PathBuf,
+    },
+    /// A file that would be replaced and is not greentune's.
+    #[error("{} is there, and greentune did not write it or it was changed since: it is not replaced", path.display())]
+    NotWrittenHere {
+        /// The file.
+        path: PathBuf,
+    },
     /// A file that a request names does not exist or is not a file.
     #[error("no file at {}", path.display())]
     MissingFile {
@@ -290,6 +302,8 @@ impl WorkbenchError {
             Self::NotAProject(_) => (NotFound, "project.missing"),
             Self::OutsideProject { .. } => (InvalidInput, "path.outside_project"),
             Self::OutsideAllowedRoots { .. } => (InvalidInput, "path.outside_roots"),
+            Self::RefusedByName { .. } => (InvalidInput, "path.refused"),
+            Self::NotWrittenHere { .. } => (Conflict, "path.not_greentunes"),
             Self::MissingFile { .. } => (NotFound, "data.missing"),
             Self::InvalidValue { .. } => (InvalidInput, "request.value"),
             Self::BaseModelMissing { .. } => (NotFound, "model.missing"),
@@ -329,7 +343,13 @@ impl WorkbenchError {
                 "put the file into the project, for example into data/raw, or give its absolute path"
             }
             Self::OutsideAllowedRoots { .. } => {
-                "use a path in one of these folders, or start the server with another root"
+                "use a path in one of these folders, or have the user start the server with --allow-dir FOLDER"
+            }
+            Self::RefusedByName { .. } => {
+                "name another file; SECURITY.md lists these names, which a person's own command line may use"
+            }
+            Self::NotWrittenHere { .. } => {
+                "name a path where nothing is, or have the user move the file away"
             }
             Self::MissingFile { of_project: true, .. } => {
                 "relative paths are taken from the project's folder"
@@ -346,8 +366,8 @@ impl WorkbenchError {
             }
             Self::BaseModelFamily { .. } => "set base_model.type to its family, or to custom",
             Self::BaseModelChanged { .. } => {
-                "put the base model back as it was, or export the adapters alone; merged into another base they \
-                 would be another model"
+                "put the base model back as it was, or export the adapters alone; with another base they would be \
+                 another model"
             }
             Self::NotAvailableYet { instead, .. } | Self::CannotCompare { instead, .. } => instead,
             Self::AmbiguousRun { .. } => "say which project is meant",

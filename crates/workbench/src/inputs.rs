@@ -14,7 +14,7 @@ use greentune_core_config::{
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use crate::{Result, WorkbenchError, leftovers::settle_splits};
+use crate::{Result, WorkbenchError, base_model::files_of, leftovers::settle_splits};
 
 /// The inputs of `manifest` that training reads and that are not what they were when the run was configured.
 ///
@@ -31,6 +31,23 @@ pub(crate) fn changed(manifest: &RunManifest) -> Result<Vec<ChangedInput>> {
         Ok((after != *before).then(|| ChangedInput { accepted_at, path, before: before.clone(), after }))
     });
     compared.filter_map(Result::transpose).collect()
+}
+
+/// Refuses to compute with another base model than the run was trained on: changed files, and weights that came later
+/// and would be read first. One that is gone is left to the worker.
+pub(crate) fn check_base_is_unchanged(manifest: &RunManifest) -> Result<()> {
+    let (folder, hashes) = (&manifest.base_model_path, &manifest.input_hashes);
+    let changed = changed(manifest)?.into_iter().map(|input| input.path);
+    let is_weights = |path: &Path| path.extension().is_some_and(|extension| extension == "safetensors");
+    let is_known = |path: &Path| hashes.contains_key(&*path.to_string_lossy());
+    let of_base = |path: &Path| path.starts_with(folder);
+    let weights_are_known = hashes.keys().any(|path| of_base(Path::new(path)) && is_weights(Path::new(path)));
+    let read = if weights_are_known { files_of(folder).unwrap_or_default() } else { Vec::new() };
+    let came_later = read.into_iter().filter(|path| is_weights(path) && !is_known(path));
+    match changed.filter(|path| of_base(path)).chain(came_later).next() {
+        Some(path) => Err(WorkbenchError::BaseModelChanged { path }),
+        None => Ok(()),
+    }
 }
 
 fn is_trained_on(manifest: &RunManifest, path: &Path) -> bool {

@@ -217,6 +217,7 @@ impl Workbench {
         queued.last_seq = run.events.last().map(|event| event.seq);
         overrides.apply(&mut queued);
         self.platforms().get(queued.platform.kind)?;
+        self.check_named_files(&queued)?;
         carbon_watch::refuse_spent(&queued)?;
         let changed = inputs::changed(&queued)?;
         if !changed.is_empty() && !overrides.accept_changed_inputs {

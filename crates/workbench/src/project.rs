@@ -23,7 +23,9 @@ use greentune_platforms_kaggle_hf::hub::Parts;
 use greentune_tracking::{Tracker, check_address};
 use serde_json::{Map, Value};
 
-use crate::{Result, Workbench, WorkbenchError, base_model::BaseModel, leftovers::settle_splits};
+use crate::{
+    Result, Workbench, WorkbenchError, base_model::BaseModel, leftovers::settle_splits, reach::Access,
+};
 
 /// Settings of a request: dotted keys or nested objects.
 pub(crate) type Overrides = Map<String, Value>;
@@ -32,19 +34,12 @@ impl Workbench {
     /// The project at `path`, which must hold a configuration file and lie in the allowed roots.
     pub(crate) fn open_project(&self, path: &Path) -> Result<ProjectLayout> {
         let path = &self.given_path(path)?;
-        let root = match fs::canonicalize(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(WorkbenchError::NotAProject(path.to_owned()));
-            }
-            resolved => resolved.map_err(WorkbenchError::file("open", path))?,
-        };
-        self.check_roots(&root, path)?;
-        let project = ProjectLayout::new(root);
-        if project.config().is_file() {
-            Ok(project)
-        } else {
-            Err(WorkbenchError::NotAProject(path.to_owned()))
+        let project = ProjectLayout::new(self.reach(path, path, Access::Write)?);
+        if !project.root().is_absolute() || !project.config().is_file() {
+            return Err(WorkbenchError::NotAProject(path.to_owned()));
         }
+        self.check_project_links(&project)?;
+        Ok(project)
     }
 
     /// Resolves the settings of `project`, or those without a project.
@@ -68,7 +63,14 @@ impl Workbench {
             project_root: project.map(|project| project.root().to_owned()),
             home: config.user_home.clone(),
         };
-        Ok(resolve(&layers)?)
+        let resolved = resolve(&layers)?;
+        self.check_setting_files(&resolved)?;
+        Ok(resolved)
+    }
+
+    /// The settings that the user made: those of the user's file, the environment and flags alone.
+    pub(crate) fn user_settings(&self) -> Result<Resolved> {
+        self.resolve_settings(None, None)
     }
 
     /// Resolves the settings of `project` and refuses what is not available yet.
@@ -144,11 +146,6 @@ impl Workbench {
         BaseModel::detect(folder, family).map(Some)
     }
 
-    /// Refuses a folder outside the allowed roots; the cache of the Hub is no request's choice.
-    pub(crate) fn check_base_folder(&self, folder: &Path) -> Result<()> {
-        fs::canonicalize(folder).map_or(Ok(()), |resolved| self.check_roots(&resolved, folder))
-    }
-
     /// The existing file that the request field `key` names, absolute and without links.
     pub(crate) fn input_file(&self, project: &ProjectLayout, key: &str, path: &Path) -> Result<PathBuf> {
         let resolved = self.input_path(project, key, path)?;
@@ -157,7 +154,7 @@ impl Workbench {
 
     /// The same of a file or a folder.
     pub(crate) fn input_path(&self, project: &ProjectLayout, key: &str, path: &Path) -> Result<PathBuf> {
-        let resolved = self.path_in(project, path)?;
+        let resolved = self.path_in(project, path, Access::Read)?;
         settle_splits(&resolved)?;
         if resolved.exists() { Ok(resolved) } else { Err(missing(key, resolved, &self.given_path(path)?)) }
     }
@@ -166,51 +163,18 @@ impl Workbench {
     ///
     /// A relative path, or one spelled as inside the project, must stay in the project; any other must lie in the
     /// allowed roots.
-    pub(crate) fn path_in(&self, project: &ProjectLayout, path: &Path) -> Result<PathBuf> {
+    pub(crate) fn path_in(&self, project: &ProjectLayout, path: &Path, access: Access) -> Result<PathBuf> {
         let joined = project.root().join(self.given_path(path)?);
-        let resolved = without_links(&joined)?;
-        if resolved.starts_with(project.root()) {
-            return Ok(resolved);
-        }
-        if joined.starts_with(project.root()) {
+        let resolved = without_links(&joined);
+        let leaves =
+            |resolved: &PathBuf| joined.starts_with(project.root()) && !resolved.starts_with(project.root());
+        if resolved.as_ref().is_ok_and(leaves) {
             return Err(WorkbenchError::OutsideProject {
                 path: path.to_owned(),
                 project: project.root().to_owned(),
             });
         }
-        self.check_roots(&resolved, path)?;
-        Ok(resolved)
-    }
-
-    /// The allowed roots and greentune's own folder, without links.
-    pub(crate) fn allowed_roots(&self) -> AllowedRoots {
-        let own = std::iter::once(&self.config().home);
-        let resolved = |roots: &Vec<PathBuf>| {
-            roots.iter().chain(own).filter_map(|root| fs::canonicalize(root).ok()).collect()
-        };
-        AllowedRoots(self.config().allowed_roots.as_ref().map(resolved))
-    }
-
-    /// Refuses `resolved` when it lies in none of the allowed roots; `given` is what the message names.
-    pub(crate) fn check_roots(&self, resolved: &Path, given: &Path) -> Result<()> {
-        if self.allowed_roots().contain(resolved) {
-            return Ok(());
-        }
-        let roots = self.config().allowed_roots.as_ref();
-        Err(WorkbenchError::OutsideAllowedRoots {
-            path: given.to_owned(),
-            roots: roots.cloned().unwrap_or_default(),
-        })
-    }
-}
-
-/// Folders in which paths of requests may lie; any when there are none.
-pub(crate) struct AllowedRoots(Option<Vec<PathBuf>>);
-
-impl AllowedRoots {
-    /// Whether `resolved` lies in one of them.
-    pub(crate) fn contain(&self, resolved: &Path) -> bool {
-        self.0.as_ref().is_none_or(|roots| roots.iter().any(|root| resolved.starts_with(root)))
+        self.reach(&joined, path, access)
     }
 }
 

@@ -18,7 +18,11 @@ use crate::{
     named_run::named_run,
     out_of_memory,
     project::run_in,
+    reach::Access,
 };
+
+/// Folders that lie in each other in a run's folder, at most.
+const DEEPEST: usize = 8;
 
 impl Workbench {
     /// The run that `run_id` means (an id, a name or the beginning of either), in the project at `project_path` or
@@ -34,6 +38,7 @@ impl Workbench {
             let run_id = named_run(&runs_of(&project), run_id)?.run_id();
             run_in(&project, &run_id)?.ok_or_else(|| unknown_run(&run_id, &[]))?
         };
+        self.check_run_links(&run)?;
         // A project that was copied or moved here makes itself known; without an index it is still found by its path.
         let _ = self.job_store().and_then(|store| store.note(&run));
         Ok(run)
@@ -44,11 +49,18 @@ impl Workbench {
         ids::check_run_id(run_id)?;
         let known = self.job_store()?.all()?;
         let roots = self.allowed_roots();
-        let may_be_meant = |run: &RunLayout| run.run_id() == run_id || roots.contain(run.folder());
+        let may_be_meant = |run: &RunLayout| run.run_id() == run_id || roots.contain_folder(run.folder());
         let known: Vec<_> = known.into_iter().filter(may_be_meant).collect();
         let run = named_run(&known, run_id)?;
-        self.check_roots(run.folder(), run.folder())?;
+        self.check_run_links(&run)?;
         Ok(run)
+    }
+
+    /// Refuses a run that lies outside the allowed roots, or in whose folder or project links lead there.
+    fn check_run_links(&self, run: &RunLayout) -> Result<()> {
+        self.reach(run.folder(), run.folder(), Access::Write)?;
+        self.check_project_links(run.project())?;
+        self.check_links(run.folder(), DEEPEST)
     }
 
     /// The run of the job `job_id`: a run's own id, or the id that a platform gave.
@@ -65,7 +77,10 @@ impl Workbench {
         let is_job = |run: &RunLayout| {
             manifest::read(run).is_ok_and(|manifest| manifest.platform.job_id.as_deref() == Some(job_id))
         };
-        runs.into_iter().filter(|run| roots.contain(run.folder())).find(is_job).map_or(named, Ok)
+        match runs.into_iter().filter(|run| roots.contain_folder(run.folder())).find(is_job) {
+            Some(run) => self.check_run_links(&run).map(|()| run),
+            None => named,
+        }
     }
 
     /// Finds a run and reads it with all of its events.

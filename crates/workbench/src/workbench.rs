@@ -47,6 +47,11 @@ impl Workbench {
         Self { observer, ..self.clone() }
     }
 
+    /// The same workbench with another configuration; it goes on training with the platforms that it has.
+    pub(crate) fn with_config(&self, config: WorkbenchConfig) -> Self {
+        Self { config: Arc::new(config), ..self.clone() }
+    }
+
     /// Who is told what an operation does.
     pub(crate) fn observer(&self) -> &dyn Observer {
         &*self.observer

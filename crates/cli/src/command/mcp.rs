@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use greentune_mcp_server::{Server, serve_stdio};
 
 use greentune_core_config::ProblemKind;
 
@@ -11,8 +12,13 @@ use crate::{failure::Failure, log_queue::LogQueue, session::Session};
 /// Arguments of `mcp`.
 #[derive(Args, Debug)]
 pub struct Mcp {
-    /// A folder outside of which no path may lie; can be given several times [default: any path]
-    #[arg(long, alias = "allow-dir", value_name = "DIR")]
+    /// A folder that the tools may use besides the project of the current folder, the client's roots and greentune's home;
+    /// can be given several times
+    #[arg(long, value_name = "DIR")]
+    allow_dir: Vec<PathBuf>,
+    /// A folder outside of which nothing is used, whatever the current folder is and the client says; can be given several
+    /// times
+    #[arg(long, value_name = "DIR", conflicts_with = "allow_dir")]
     root: Vec<PathBuf>,
 }
 
@@ -27,6 +33,12 @@ impl Mcp {
             .with_writer(log)
             .with_max_level(session.log_level())
             .init();
-        Ok(greentune_mcp_server::serve_stdio(session.workbench_within(&self.root)?).await?)
+        let server = if self.root.is_empty() {
+            let workbench = session.workbench_within(&session.usual_roots(&self.allow_dir))?;
+            Server::new(workbench).with_client_roots()
+        } else {
+            Server::new(session.workbench_within(&self.root)?)
+        };
+        Ok(serve_stdio(server).await?)
     }
 }

@@ -33,6 +33,21 @@ pub struct PrepareTask {
     pub force: bool,
 }
 
+impl PrepareTask {
+    /// Every file that the preparation may write: the splits, and the report named after the first data set.
+    pub fn outputs(&self) -> Vec<PathBuf> {
+        let stem = self.datasets.first().and_then(|path| path.file_stem()).unwrap_or_default();
+        let mut name = stem.to_string_lossy().into_owned();
+        if self.datasets.len() > 1 {
+            name = format!("{name}-and-{}-more", self.datasets.len() - 1);
+        }
+        let splits = ["train", "validation", "test"].map(|split| self.out.join(format!("{split}.jsonl")));
+        let report = [".md", ".json", "-tokens.svg", "-labels.svg", "-quality.svg"]
+            .map(|ending| self.reports.join(format!("{name}{ending}")));
+        splits.into_iter().chain(report).collect()
+    }
+}
+
 /// The result of a preparation; also the quality report's JSON.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DatasetPreparation {

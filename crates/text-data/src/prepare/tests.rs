@@ -170,6 +170,20 @@ fn words_of_the_quality_field_are_counted() {
 }
 
 #[test]
+fn every_file_that_is_written_was_announced() {
+    let desk = Desk::new("raw.jsonl", "");
+    for datasets in [&["raw.jsonl"][..], &["raw.jsonl", "more.jsonl"]] {
+        let task = desk.task(datasets);
+        let announced = task.outputs();
+        let output = Output::plan(&task).unwrap();
+        let splits = [0, 1, 2].map(|split| output.split(split).to_owned());
+        for file in splits.into_iter().chain(output.report_files(true, true)) {
+            assert!(announced.contains(&file), "{file:?} of {announced:?}");
+        }
+    }
+}
+
+#[test]
 fn nothing_is_replaced_without_force_and_inputs_never() {
     let desk = Desk::new("raw.jsonl", &records(0..30));
     prepare(&desk.task(&["raw.jsonl"])).unwrap();

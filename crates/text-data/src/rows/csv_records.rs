@@ -49,7 +49,7 @@ impl CsvRecords {
             let input = self.file.fill_buf()?;
             let (result, read, written, ended) =
                 self.parser.read_record(input, &mut self.bytes[bytes..], &mut self.ends[number..]);
-            self.line += input[..read].iter().filter(|byte| **byte == b'\n').count() as u64;
+            self.line += line_breaks(&input[..read]);
             self.file.consume(read);
             (bytes, number) = (bytes + written, number + ended);
             match result {
@@ -86,10 +86,14 @@ impl CsvRecords {
             if breaks == 0 {
                 return Ok(());
             }
-            self.line += input[..breaks].iter().filter(|byte| **byte == b'\n').count() as u64;
+            self.line += line_breaks(&input[..breaks]);
             self.file.consume(breaks);
         }
     }
+}
+
+fn line_breaks(bytes: &[u8]) -> u64 {
+    bytes.split(|byte| *byte == b'\n').count() as u64 - 1
 }
 
 /// Doubles what a record may take, unless that is `most` already; whether it did.

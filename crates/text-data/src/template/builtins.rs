@@ -33,8 +33,7 @@ fn truncate(text: &str, arguments: Rest<ValueOrKwargs>) -> Result<String, Error>
         Some(value) => Ok(Some(value.clone())),
         None => named.get::<Option<Value>>(name),
     };
-    let number =
-        |index, name, default| argument(index, name)?.map_or(Ok(default), |value| usize::try_from(value));
+    let number = |index, name, default| argument(index, name)?.map_or(Ok(default), usize::try_from);
     let length = number(0, "length", 255)?;
     let kill_words = argument(1, "killwords")?.is_some_and(|value| value.is_true());
     let end = argument(2, "end")?.map_or_else(|| "...".to_owned(), |end| end.to_string());
@@ -115,7 +114,7 @@ fn quoted(value: &Value, kept: &str) -> String {
         match byte {
             b' ' if kept.is_empty() => text.push('+'),
             byte if is_kept(byte) => text.push(char::from(byte)),
-            byte => text.push_str(&format!("%{byte:02X}")),
+            byte => text.extend([format!("%{byte:02X}")]),
         }
     }
     text

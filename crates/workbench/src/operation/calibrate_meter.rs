@@ -6,7 +6,7 @@ use greentune_carbon::calibration::{Calibration, Measurement};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Result, Workbench, WorkbenchError, project::without_links};
+use crate::{Result, Workbench, WorkbenchError, reach::Access};
 
 /// Note what a wall meter showed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -49,9 +49,8 @@ impl Workbench {
 
     fn calibrate(&self, request: &CalibrateMeter) -> Result<CalibrateMeterResponse> {
         let CalibrateMeter { wall_wh, wall_meter, emissions_file, calibration_file } = request;
-        for path in [emissions_file, calibration_file] {
-            self.check_roots(&without_links(path)?, path)?;
-        }
+        self.reach(emissions_file, emissions_file, Access::Read)?;
+        self.reach(calibration_file, calibration_file, Access::Write)?;
         let calibration = Measurement::of_last_row(emissions_file, wall_meter, *wall_wh)
             .and_then(|measurement| Calibration::record(calibration_file, measurement))
             .map_err(WorkbenchError::reported)?;

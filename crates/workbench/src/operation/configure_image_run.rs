@@ -23,8 +23,8 @@ use serde_json::{Map, Value};
 use greentune_run_folder::new_record;
 
 use crate::{
-    Result, Workbench, WorkbenchError, command_line::command, inputs, new_run::NewRun,
-    project::without_links, sent_before::SentRequest,
+    Result, Workbench, WorkbenchError, command_line::command, inputs, new_run::NewRun, reach::Access,
+    sent_before::SentRequest,
 };
 
 /// Configure a run of an image classifier.
@@ -125,20 +125,21 @@ impl Workbench {
             self.platforms().get(kind)?;
         }
         // Before anything is written: what the data set is.
-        let dataset = without_links(&self.given_path(&request.dataset)?)?;
+        let dataset = self.given_path(&request.dataset)?;
+        let dataset = self.reach(&dataset, &request.dataset, Access::Read)?;
         if !dataset.exists() {
             let key = String::from("dataset");
             return Err(WorkbenchError::MissingFile { key, path: dataset, of_project: false });
         }
-        self.check_roots(&dataset, &request.dataset)?;
         let options = OpenOptions { seed: request.seed.unwrap_or_default(), ..OpenOptions::default() };
         let report = inspect(&dataset, &options).map_err(WorkbenchError::reported)?;
         let folder = match &request.project_path {
-            Some(path) => without_links(&self.given_path(path)?)?,
+            Some(path) => self.given_path(path)?,
             None => self.config().home.join("projects").join(project_name(&dataset)),
         };
-        self.check_roots(&folder, &folder)?;
+        let folder = self.reach(&folder, &folder, Access::Write)?;
         let project = ProjectLayout::new(&folder);
+        self.check_project_links(&project)?;
         let sent = self.sent(request, &dataset, &folder)?;
         let _lock = self.lock_requests()?;
         if let Some(run) = self.made_before(&project, &sent)? {

@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::compare_runs::twin_of;
-use crate::{Result, Workbench, WorkbenchError, command_line::command, run::Run};
+use crate::{Result, Workbench, WorkbenchError, command_line::command, reach::Access, run::Run};
 
 /// Write the model card of a run.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -80,6 +80,7 @@ impl Workbench {
             fs::create_dir_all(folder).map_err(WorkbenchError::file("create", folder))?;
             greentune_durable::write_atomically(path, card.markdown.as_bytes())
                 .map_err(WorkbenchError::file("write", path))?;
+            self.note_written(path);
         }
         Ok(CreateModelCardResponse {
             markdown: card.markdown,
@@ -90,9 +91,9 @@ impl Workbench {
     }
 
     fn card_file(&self, run: &Run, path: &Path, overwrite: bool) -> Result<PathBuf> {
-        let mut file = self.path_in(run.layout.project(), path)?;
+        let mut file = self.path_in(run.layout.project(), path, Access::Write)?;
         if file.is_dir() {
-            file = self.path_in(run.layout.project(), &file.join("README.md"))?;
+            file = self.path_in(run.layout.project(), &file.join("README.md"), Access::Write)?;
         }
         if file.exists() && !overwrite {
             return Err(WorkbenchError::InvalidValue {
@@ -101,6 +102,16 @@ impl Workbench {
                 allowed: String::from("a path where nothing is, or any file with overwrite = true"),
             });
         }
+        // A card is the words of whoever named the run and its project: no program is to run or obey it.
+        let is_markdown = file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("md"));
+        if self.is_restricted() && !is_markdown {
+            return Err(WorkbenchError::InvalidValue {
+                key: "output_path",
+                found: file.display().to_string(),
+                allowed: String::from("a folder, or a file whose name ends in .md"),
+            });
+        }
+        self.check_replaceable(&file)?;
         Ok(file)
     }
 }

@@ -14,7 +14,9 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Result, Workbench, WorkbenchError, engine::wrong_answer, run::Run};
+use crate::{
+    Result, Workbench, WorkbenchError, engine::wrong_answer, inputs::check_base_is_unchanged, run::Run,
+};
 
 /// Evaluate a stage's adapters.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -96,6 +98,7 @@ impl Workbench {
     fn evaluate_task(&self, request: &EvaluateModel) -> Result<(Run, EvaluateTask)> {
         let run = self.read_run_with_files(request.project_path.as_deref(), &request.run_id)?;
         run.trained_stage(request.stage)?;
+        self.check_named_files(&run.manifest)?;
         let last = run.manifest.stages.last().map_or(request.stage, |stage| stage.stage);
         let is_classifier = run.manifest.settings.task() == Task::ImageClassification;
         if is_classifier && request.stage != last {
@@ -104,6 +107,9 @@ impl Workbench {
                 found: request.stage.to_string(),
                 allowed: format!("{last}: of an image classifier the model of the last stage is kept"),
             });
+        }
+        if !is_classifier {
+            check_base_is_unchanged(&run.manifest)?;
         }
         let named = &request.test_dataset;
         let dataset = if is_classifier {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Result, Workbench, WorkbenchError, base_model::files_of, command_line::command, inputs::sha256,
-    run::require_language_model,
+    reach::Access, run::require_language_model,
 };
 
 /// Export a stage.
@@ -82,6 +82,7 @@ impl Workbench {
             "exporting",
             "final-model/model.safetensors of the run has the names and shapes of torchvision (ViT: timm), config.json beside it the rest",
         )?;
+        self.check_named_files(&run.manifest)?;
         let merge = request.merge_adapters.unwrap_or(false);
         let weights = if merge { Weights::Merged } else { Weights::Adapters };
         let card = model_card(&CardRequest {
@@ -95,7 +96,7 @@ impl Workbench {
         if merge {
             check_base_is_unchanged(&run.manifest)?;
         }
-        let destination = self.path_in(run.layout.project(), &request.export_path)?;
+        let destination = self.path_in(run.layout.project(), &request.export_path, Access::Write)?;
         self.sweep_leftovers();
         self.note_export_in(existing_ancestor(&destination));
         let report = export(&ExportRequest {

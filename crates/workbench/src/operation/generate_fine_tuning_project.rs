@@ -28,6 +28,7 @@ use crate::{
     base_model::check_folder,
     command_line::command,
     project::{check_addresses, without_links},
+    reach::Access,
 };
 
 /// Make a project.
@@ -133,8 +134,8 @@ impl Workbench {
 
     fn generate(&self, request: &GenerateFineTuningProject) -> Result<GenerateFineTuningProjectResponse> {
         ids::check_project_name(&request.project_name)?;
-        let parent = without_links(&self.given_path(&request.output_dir)?)?;
-        self.check_roots(&parent, &request.output_dir)?;
+        let parent = self.given_path(&request.output_dir)?;
+        let parent = self.reach(&parent, &request.output_dir, Access::Write)?;
         let mut layers = Layers {
             run_overrides: settings_asked_for(request),
             home: self.config().user_home.clone(),
@@ -156,6 +157,7 @@ impl Workbench {
         check_addresses(&settings)?;
         let project =
             generate_project(&ProjectSpec { folder, resolved, reasons }).map_err(WorkbenchError::reported)?;
+        self.note_written(&project.folder.join("README.md"));
         Ok(response(request, &settings, project))
     }
 

@@ -6,7 +6,7 @@ use greentune_carbon::aggregate::{AggregateEmissions, aggregate_paths, files_of_
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Result, Workbench, WorkbenchError, project::without_links};
+use crate::{Result, Workbench, WorkbenchError, reach::Access};
 
 /// Ask for the emissions of all runs of a project, or in files.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -33,7 +33,8 @@ impl Workbench {
                 let project = workbench.open_project(project.unwrap_or_else(|| Path::new(".")))?;
                 files_of_project(&project)
             } else {
-                let resolved = request.files.iter().map(|file| workbench.allowed(project, file));
+                let resolved =
+                    request.files.iter().map(|file| workbench.allowed(project, file, Access::Read));
                 resolved.collect::<Result<Vec<_>>>()?
             };
             let factors = workbench.factors_of(project)?;
@@ -43,12 +44,10 @@ impl Workbench {
     }
 
     /// `path` of a request, relative to the project if there is one.
-    pub(crate) fn allowed(&self, project: Option<&Path>, path: &Path) -> Result<PathBuf> {
-        let resolved = match project {
-            Some(project) => self.path_in(&self.open_project(project)?, path)?,
-            None => without_links(path)?,
-        };
-        self.check_roots(&resolved, path)?;
-        Ok(resolved)
+    pub(crate) fn allowed(&self, project: Option<&Path>, path: &Path, access: Access) -> Result<PathBuf> {
+        match project {
+            Some(project) => self.path_in(&self.open_project(project)?, path, access),
+            None => self.reach(path, path, access),
+        }
     }
 }

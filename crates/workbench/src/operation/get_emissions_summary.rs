@@ -19,7 +19,7 @@ use greentune_core_config::{event::EventKind, manifest::StageRecord, quantities:
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Result, Workbench, WorkbenchError, out_of_memory::shape_of, run::Run};
+use crate::{Result, Workbench, WorkbenchError, out_of_memory::shape_of, reach::Access, run::Run};
 
 /// Ask for a run's emissions.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -57,6 +57,7 @@ impl Workbench {
                 Ok(run) => run,
                 Err(unknown) => return workbench.tracked_program(project, &request.run_id).ok_or(unknown),
             };
+            workbench.check_named_files(&run.manifest)?;
             let factors = factors(run.manifest.settings.carbon.equivalences_file.as_deref())?;
             let cleaner_hours = cleaner_hours(&run, &workbench.config().meter.live);
             let facts = RunFacts { cleaner_hours, ..facts(&run, &factors)? };
@@ -91,7 +92,7 @@ impl Workbench {
         if !is_csv && path.components().count() < 2 {
             return Ok(None);
         }
-        self.allowed(project, path).map(Some)
+        self.allowed(project, path, Access::Read).map(Some)
     }
 
     /// The factors that the settings of the project name, if there is one.

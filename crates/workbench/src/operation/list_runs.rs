@@ -43,7 +43,7 @@ impl Workbench {
         let may_be_read = self.allowed_roots();
         let mut response = ListRunsResponse { runs: Vec::new(), unreadable: Vec::new() };
         let mut new = Vec::new();
-        for layout in layouts.into_iter().filter(|layout| may_be_read.contain(layout.folder())) {
+        for layout in layouts.into_iter().filter(|layout| may_be_read.contain_folder(layout.folder())) {
             let folder = layout.folder().to_string_lossy().into_owned();
             let stamp = stamp_of(&layout);
             let summary = kept.get(&folder).filter(|(kept, _)| *kept == stamp);

@@ -103,6 +103,7 @@ impl Workbench {
                 ..error.problem()
             })
         })?;
+        self.check_named_files(&run.manifest)?;
         let status = run.manifest.status;
         let again = status == RunStatus::Completed && request.measure == Some(true);
         let stands = (status.is_active() || status == RunStatus::Completed) && !again;

@@ -12,7 +12,7 @@ use greentune_reports::loss_curve;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Result, Workbench, WorkbenchError, run::Run};
+use crate::{Result, Workbench, WorkbenchError, reach::Access, run::Run};
 
 /// Draw charts of a run, or of all runs of a project.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -51,7 +51,8 @@ impl Workbench {
         let (folder, charts) = match (file, named) {
             (Some(file), _) => {
                 let beside = if file.is_dir() { file.clone() } else { file.with_file_name("") };
-                let folder = request.to.as_deref().map(|to| self.allowed(project, to)).transpose()?;
+                let folder =
+                    request.to.as_deref().map(|to| self.allowed(project, to, Access::Write)).transpose()?;
                 (folder.unwrap_or_else(|| beside.join("plots")), charts_of_files(&[file]))
             }
             (None, run_id) => {
@@ -61,12 +62,12 @@ impl Workbench {
                     Some(run_id) => charts_of(&self.read_run(Some(project.root()), run_id)?),
                     None => charts_of_files(&files_of_project(&project)),
                 };
-                (self.path_in(&project, &folder)?, charts)
+                (self.path_in(&project, &folder, Access::Write)?, charts)
             }
         };
         let mut files = Vec::new();
         for (name, chart) in charts.map_err(WorkbenchError::reported)? {
-            files.extend(write(&chart, &folder.join(name)).map_err(WorkbenchError::reported)?);
+            files.extend(self.write_chart(&chart, &folder.join(name))?);
         }
         Ok(PlotEmissionsResponse { success: true, files })
     }
@@ -95,15 +96,21 @@ fn charts_of(run: &Run) -> Charts {
     Ok(charts)
 }
 
-/// Writes `chart` beside `path`, as `.svg` and as `.png`.
-pub(super) fn write(chart: &Plot, path: &Path) -> std::result::Result<[PathBuf; 2], CarbonError> {
-    let files = ["svg", "png"].map(|extension| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(format!(".{extension}"));
-        PathBuf::from(name)
-    });
-    for file in &files {
-        chart.write(file)?;
+impl Workbench {
+    /// Writes `chart` beside `path`, as `.svg` and as `.png`.
+    ///
+    /// Errors: a file of the name is there that greentune did not write, and the paths are not a person's own.
+    pub(super) fn write_chart(&self, chart: &Plot, path: &Path) -> Result<[PathBuf; 2]> {
+        let files = ["svg", "png"].map(|extension| {
+            let mut name = path.as_os_str().to_owned();
+            name.push(format!(".{extension}"));
+            PathBuf::from(name)
+        });
+        files.iter().try_for_each(|file| self.check_replaceable(file))?;
+        for file in &files {
+            chart.write(file).map_err(WorkbenchError::reported)?;
+            self.note_written(file);
+        }
+        Ok(files)
     }
-    Ok(files)
 }

@@ -6,8 +6,8 @@ use greentune_reports::comparison::{Comparison, RunFigures, charts};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{compare_runs::CompareRuns, plot_emissions::write};
-use crate::{Result, Workbench, WorkbenchError, run_ids::RunIds};
+use super::compare_runs::CompareRuns;
+use crate::{Result, Workbench, WorkbenchError, reach::Access, run_ids::RunIds};
 
 /// Draw charts of runs of adaptive sparse training beside full training.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -52,14 +52,14 @@ impl Workbench {
             let first = &comparison.ast[0].run_id;
             let run = workbench.find_run(project_path.as_deref(), first)?;
             let folder = to.unwrap_or_else(|| PathBuf::from("comparisons").join(first));
-            let folder = workbench.path_in(run.project(), &folder)?;
+            let folder = workbench.path_in(run.project(), &folder, Access::Write)?;
             let charts = charts(&comparison);
             if charts.is_empty() {
                 return Err(nothing_to_draw(&comparison));
             }
             let mut files = Vec::new();
             for (name, chart) in charts {
-                files.extend(write(&chart, &folder.join(name)).map_err(WorkbenchError::reported)?);
+                files.extend(workbench.write_chart(&chart, &folder.join(name))?);
             }
             let ids = |runs: &[RunFigures]| runs.iter().map(|run| run.run_id.clone()).collect();
             Ok(PlotRunsResponse {

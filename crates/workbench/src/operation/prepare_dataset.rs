@@ -15,7 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{Result, Workbench, WorkbenchError, engine::wrong_answer, hub::CancelOnDrop};
+use crate::{Result, Workbench, WorkbenchError, engine::wrong_answer, hub::CancelOnDrop, reach::Access};
 
 /// Prepare a data set.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -53,7 +53,12 @@ impl Workbench {
         match self.ask_worker(&WorkerTask::Prepare(Box::new(task))).await? {
             WorkerAnswer::Prepared(preparation) => {
                 note_columns(&config, &columns)?;
-                Ok(*preparation)
+                self.blocking(move |workbench| {
+                    let splits = preparation.splits.iter().map(|split| &split.path);
+                    splits.chain(&preparation.report_files).for_each(|file| workbench.note_written(file));
+                    Ok(*preparation)
+                })
+                .await
             }
             _ => Err(wrong_answer("prepare")),
         }
@@ -71,22 +76,26 @@ impl Workbench {
         let settings = self.usable_settings(&project, Some(settings_of(request)?))?.settings;
         let input = |path: &PathBuf| self.input_file(&project, "datasets", path);
         let out = match &request.output_dir {
-            Some(folder) => self.path_in(&project, folder)?,
+            Some(folder) => self.path_in(&project, folder, Access::Write)?,
             // The folder may be a link that leads elsewhere.
-            None => self.path_in(&project, &project.processed_data())?,
+            None => self.path_in(&project, &project.processed_data(), Access::Write)?,
         };
         let (base_model_path, no_base_model) = self.model_to_count_with(&settings, cancelled)?;
-        Ok(PrepareTask {
+        let task = PrepareTask {
             base_model_path,
             no_base_model,
             datasets: request.datasets.iter().map(input).collect::<Result<_>>()?,
             out,
-            reports: self.path_in(&project, &project.quality_reports())?,
+            reports: self.path_in(&project, &project.quality_reports(), Access::Write)?,
             seed: request.seed.unwrap_or(settings.training.seed),
             deduplicate: request.deduplicate.unwrap_or(true),
             force: request.force.unwrap_or(false),
             settings,
-        })
+        };
+        if task.force {
+            task.outputs().iter().try_for_each(|file| self.check_replaceable(file))?;
+        }
+        Ok(task)
     }
 }
 

@@ -26,7 +26,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{Result, Workbench, WorkbenchError, project::without_links};
+use crate::{Result, Workbench, WorkbenchError, project::without_links, reach::Access};
 
 /// Meter a program.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
@@ -133,7 +133,7 @@ impl Workbench {
                 allowed: String::from("a program and its arguments"),
             });
         };
-        let named = |path: &Path| without_links(path).and_then(|resolved| self.check_roots(&resolved, path));
+        let named = |path: &Path| self.reach(path, path, Access::Write);
         named(&request.output_file)?;
         request.host_lock.as_deref().map(named).transpose()?;
         let mut config = self.config().clone();

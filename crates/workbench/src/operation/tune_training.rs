@@ -100,6 +100,7 @@ impl Workbench {
             "set vision.learning_rate for a new run, and look at `greentune monitor` after an epoch";
         let run = require_language_model(run, "tuning", instead)?;
         refuse_started(&run)?;
+        self.check_named_files(&run.manifest)?;
         let lock = lock::take(&run.layout)?;
         // Somebody may have started it meanwhile.
         let run = self.read_whole(run.layout)?;

@@ -47,8 +47,8 @@ impl Workbench {
         let known = self.job_store().and_then(|store| store.all()).unwrap_or_default();
         let mut others = runs_of(run.layout.project());
         others.extend(known);
-        others
-            .retain(|other| *other != run.layout && self.check_roots(other.folder(), other.folder()).is_ok());
+        let roots = self.allowed_roots();
+        others.retain(|other| *other != run.layout && roots.contain_folder(other.folder()));
         // The id ends with the time at which the run was configured.
         let time = |id: String| id.get(id.len().saturating_sub(15)..).unwrap_or_default().to_owned();
         others.sort_by_key(|other| std::cmp::Reverse((time(other.run_id()), other.folder().to_owned())));

@@ -160,6 +160,33 @@ async fn adapters_are_merged_only_into_the_base_that_they_were_trained_on() {
     sandbox.workbench.export_model(merged("restored")).await.unwrap();
 }
 
+#[tokio::test]
+async fn a_stage_is_evaluated_only_on_the_base_that_it_was_trained_on() {
+    let (sandbox, run) = trained().await;
+    let base = sandbox.root().join("base");
+    for name in ["config.json", "tokenizer.json", "model.safetensors"] {
+        let path = base.join(name);
+        let original = fs::read(&path).unwrap();
+        fs::write(&path, [&original[..], b"\n"].concat()).unwrap();
+        let refused = problem(sandbox.workbench.evaluate_model(evaluation(&run)).await.unwrap_err());
+        assert_eq!((refused.kind, refused.code.as_str()), (ProblemKind::Conflict, "model.changed"));
+        assert!(refused.message.contains(name), "{}", refused.message);
+        fs::write(&path, original).unwrap();
+    }
+    // Weights behind an index are not read where a single file lies beside them, and are where it is gone.
+    let weights = base.join("model.safetensors");
+    let names = safetensors_names(&fs::read(&weights).unwrap());
+    fs::rename(&weights, base.join("shard.safetensors")).unwrap();
+    let map: serde_json::Map<String, serde_json::Value> =
+        names.into_iter().map(|name| (name, "shard.safetensors".into())).collect();
+    let index = serde_json::json!({ "weight_map": map }).to_string();
+    fs::write(base.join("model.safetensors.index.json"), index).unwrap();
+    let refused = problem(sandbox.workbench.evaluate_model(evaluation(&run)).await.unwrap_err());
+    assert_eq!(refused.code, "model.changed");
+    fs::rename(base.join("shard.safetensors"), &weights).unwrap();
+    sandbox.workbench.evaluate_model(evaluation(&run)).await.unwrap();
+}
+
 /// The names of the tensors in a safetensors file.
 fn safetensors_names(file: &[u8]) -> Vec<String> {
     let length = u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;

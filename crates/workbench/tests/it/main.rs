@@ -11,6 +11,7 @@ mod model_cards;
 mod planning;
 mod platforms;
 mod projects;
+mod reach;
 mod registry;
 mod run_index;
 mod sandbox;

@@ -1,0 +1,192 @@
+//! What the workbench may read and write: any path for a person's own shell, and the allowed roots for everybody else.
+//!
+//! Every path that a request, a project's settings or a run's manifest names comes through [`Workbench::check_reach`]. It
+//! looks at the path with its links followed, also where the file is not there yet.
+
+mod credential_files;
+mod named_files;
+mod written;
+
+use std::{
+    ffi::OsStr,
+    fs,
+    path::{Component, Path, PathBuf},
+};
+
+use greentune_core_config::layout::ProjectLayout;
+
+use crate::{Result, Workbench, WorkbenchError, project::without_links};
+use credential_files::is_refused;
+
+/// How a path is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// A file is read, or a folder is looked into.
+    Read,
+    /// A file is written, or files are made in a folder.
+    Write,
+}
+
+/// Folders in which paths may lie, without links; any when there are none.
+pub(crate) struct AllowedRoots(Option<Vec<PathBuf>>);
+
+impl AllowedRoots {
+    /// Whether `resolved` lies in one of them.
+    pub(crate) fn contain(&self, resolved: &Path) -> bool {
+        self.0.as_ref().is_none_or(|roots| roots.iter().any(|root| resolved.starts_with(root)))
+    }
+
+    /// Whether the folder of a run lies in one of them once its links are followed.
+    pub(crate) fn contain_folder(&self, folder: &Path) -> bool {
+        self.0.is_none() || without_links(folder).is_ok_and(|resolved| self.contain(&resolved))
+    }
+
+    /// The roots that contain `resolved`.
+    fn around<'a>(&'a self, resolved: &'a Path) -> impl Iterator<Item = &'a Path> {
+        self.0.iter().flatten().map(PathBuf::as_path).filter(|root| resolved.starts_with(root))
+    }
+}
+
+/// Whether `folder` is too much to be allowed without being asked for by name: the whole disk, or the home folder of the user
+/// or one that holds it.
+pub fn is_too_broad(folder: &Path, user_home: Option<&Path>) -> bool {
+    let folder = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
+    let home = user_home.map(|home| fs::canonicalize(home).unwrap_or_else(|_| home.to_owned()));
+    folder.parent().is_none() || home.is_some_and(|home| home.starts_with(&folder))
+}
+
+impl Workbench {
+    /// The same workbench, whose paths may lie below `folders` too. One that may use any path stays so.
+    #[must_use]
+    pub fn with_allowed(&self, folders: &[PathBuf]) -> Self {
+        let mut config = self.config().clone();
+        if let Some(roots) = &mut config.allowed_roots {
+            roots.extend_from_slice(folders);
+        }
+        self.with_config(config)
+    }
+
+    /// Whether paths are restricted: a person's own shell may use any.
+    pub(crate) fn is_restricted(&self) -> bool {
+        self.config().allowed_roots.is_some()
+    }
+
+    /// The allowed roots and greentune's own folder, without links.
+    pub(crate) fn allowed_roots(&self) -> AllowedRoots {
+        let config = self.config();
+        AllowedRoots(config.allowed_roots.as_ref().map(|roots| {
+            let own = if is_too_broad(&config.home, config.user_home.as_deref()) {
+                config.home.join("projects")
+            } else {
+                config.home.clone()
+            };
+            // One that is not there yet may be made by an operation.
+            roots.iter().chain([&own]).filter_map(|root| without_links(root).ok()).collect()
+        }))
+    }
+
+    /// `path` with its links followed, when it may be used; `given` is what messages name. It need not exist.
+    ///
+    /// Errors: it lies outside the allowed roots, whether or not something is there; files of its name hold credentials.
+    pub(crate) fn reach(&self, path: &Path, given: &Path, access: Access) -> Result<PathBuf> {
+        let resolved = match without_links(path) {
+            Err(_) if self.is_restricted() && !self.allowed_roots().contain(path) => {
+                return Err(self.outside(given));
+            }
+            resolved => resolved?,
+        };
+        self.check_reach(&resolved, given, access)?;
+        // A link may have a harmless target name: it is the name that other programs look for.
+        self.check_name(path, given, access)?;
+        Ok(resolved)
+    }
+
+    /// Refuses `resolved`, a path without links, when it may not be used; `given` is what the message names.
+    ///
+    /// Errors: as [`Workbench::reach`].
+    pub(crate) fn check_reach(&self, resolved: &Path, given: &Path, access: Access) -> Result<()> {
+        if !self.allowed_roots().contain(resolved) {
+            return Err(self.outside(given));
+        }
+        self.check_name(resolved, given, access)
+    }
+
+    /// Refuses files of credentials and the like by their names. Only what stands below an allowed root is judged: the
+    /// root itself was chosen.
+    fn check_name(&self, path: &Path, given: &Path, access: Access) -> Result<()> {
+        let roots = self.allowed_roots();
+        let mut around = roots.around(path).peekable();
+        let is_named = around.peek().is_some() && around.all(|root| is_refused(path, root, access));
+        if is_named { Err(WorkbenchError::RefusedByName { path: given.to_owned() }) } else { Ok(()) }
+    }
+
+    /// Refuses links below `folder` that lead to what may not be used, `depth` folders deep. Names of the links' targets
+    /// are not said.
+    pub(crate) fn check_links(&self, folder: &Path, depth: usize) -> Result<()> {
+        if !self.is_restricted() {
+            return Ok(());
+        }
+        let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
+        for entry in entries.flatten() {
+            let path = entry.path();
+            let Ok(kind) = entry.file_type() else { continue };
+            if kind.is_symlink() {
+                self.reach(&path, &path, Access::Write)?;
+            } else if kind.is_dir() && depth > 1 {
+                self.check_links(&path, depth - 1)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses a project in which the places that operations read and write without being told are links to elsewhere.
+    pub(crate) fn check_project_links(&self, project: &ProjectLayout) -> Result<()> {
+        if !self.is_restricted() {
+            return Ok(());
+        }
+        let (root, emissions, logs) = (project.root(), project.emissions(), project.logs());
+        let comparisons = root.join("comparisons");
+        let places = [project.config(), project.model_config(), project.runs(), root.join("emissions.csv")];
+        for place in places.iter().chain([&emissions, &logs, &comparisons]) {
+            self.reach(place, place, Access::Write)?;
+        }
+        [emissions, logs, comparisons].iter().try_for_each(|folder| self.check_links(folder, 2))
+    }
+
+    fn outside(&self, given: &Path) -> WorkbenchError {
+        WorkbenchError::OutsideAllowedRoots {
+            path: given.to_owned(),
+            roots: self.allowed_roots().0.unwrap_or_default(),
+        }
+    }
+}
+
+/// The lower-case names in `path`, for file systems that do not tell cases apart.
+fn names(path: &Path) -> Vec<String> {
+    let name = |component: Component<'_>| match component {
+        Component::Normal(name) => Some(lower(name)),
+        _ => None,
+    };
+    path.components().filter_map(name).collect()
+}
+
+fn lower(name: &OsStr) -> String {
+    name.to_string_lossy().to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_disk_and_the_home_folder_are_no_silent_roots() {
+        let home = Path::new("/home/ada");
+        for broad in ["/", "/home", "/home/ada"] {
+            assert!(is_too_broad(Path::new(broad), Some(home)), "{broad}");
+        }
+        for narrow in ["/home/ada/project", "/home/ada2", "/data"] {
+            assert!(!is_too_broad(Path::new(narrow), Some(home)), "{narrow}");
+        }
+        assert!(is_too_broad(Path::new("/"), None));
+    }
+}
