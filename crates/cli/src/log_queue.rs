@@ -81,7 +81,10 @@ mod tests {
 
     /// A pipe that nobody drains until it is opened.
     #[derive(Clone, Debug, Default)]
-    struct Pipe(Arc<(Mutex<(bool, Vec<u8>)>, Condvar)>);
+    struct Pipe(Arc<(Mutex<State>, Condvar)>);
+
+    /// Whether somebody reads, and what has been read.
+    type State = (bool, Vec<u8>);
 
     impl Pipe {
         fn open(&self) {

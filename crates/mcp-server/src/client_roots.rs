@@ -49,10 +49,10 @@ impl ClientRoots {
     ) -> Workbench {
         let answered = responses.and_then(|responses| responses.get(QUESTION));
         if let Some(answer) = answered {
-            self.keep(serde_json::from_value(answer.clone()).unwrap_or_default());
+            self.keep(&serde_json::from_value(answer.clone()).unwrap_or_default());
         } else if self.known().is_none() && is_of_old_version(context) && has_roots(context) {
             let asked = tokio::time::timeout(PATIENCE, context.peer.list_roots()).await;
-            self.keep(asked.ok().and_then(Result::ok).unwrap_or_default());
+            self.keep(&asked.ok().and_then(Result::ok).unwrap_or_default());
         }
         let home = workbench.config().user_home.as_deref();
         let roots = self.known().unwrap_or_default();
@@ -80,7 +80,7 @@ impl ClientRoots {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn keep(&self, answer: ListRootsResult) {
+    fn keep(&self, answer: &ListRootsResult) {
         let folder = |uri: &str| given_path(Path::new(uri), None).ok().filter(|path| path.is_absolute());
         let folders = answer.roots.iter().filter_map(|root| folder(&root.uri));
         let folders = folders.filter(|folder| folder.is_dir()).collect();

@@ -35,7 +35,7 @@ pub struct Server {
 
 impl Server {
     /// A server whose tools are the operations of `workbench`.
-    pub fn new(workbench: Workbench) -> Self {
+    pub fn new(workbench: &Workbench) -> Self {
         Self { workbench: workbench.reporting(Arc::new(LoggedRemarks)), client_roots: None }
     }
 

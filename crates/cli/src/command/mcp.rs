@@ -35,9 +35,9 @@ impl Mcp {
             .init();
         let server = if self.root.is_empty() {
             let workbench = session.workbench_within(&session.usual_roots(&self.allow_dir))?;
-            Server::new(workbench).with_client_roots()
+            Server::new(&workbench).with_client_roots()
         } else {
-            Server::new(session.workbench_within(&self.root)?)
+            Server::new(&session.workbench_within(&self.root)?)
         };
         Ok(serve_stdio(server).await?)
     }

@@ -99,7 +99,7 @@ impl Command {
         let operation = self.operation();
         // The others listen to signals themselves, or are done at once.
         let ends_with_signal = matches!(self, Self::Evaluate(_) | Self::Export(_) | Self::Mcp(_));
-        let performed = self.perform(session, command_line);
+        let performed = Box::pin(self.perform(session, command_line));
         let ended = if ends_with_signal { unless_asked_to_end(performed).await } else { performed.await };
         ended.map_err(|Failure(problem)| {
             Failure(match operation {

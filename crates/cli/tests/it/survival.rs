@@ -94,7 +94,7 @@ fn a_preparation_that_is_killed_leaves_the_old_splits_and_the_next_one_sweeps() 
     assert_eq!(staging(&out).len(), 1);
     assert!(succeeds(preparing(&sandbox, RECORDS, 2)));
     assert_ne!(splits(&out), before);
-    assert_eq!(staging(&out), [PathBuf::new(); 0]);
+    assert_eq!(staging(&out), Vec::<PathBuf>::new());
 }
 
 #[test]

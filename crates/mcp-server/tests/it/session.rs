@@ -62,7 +62,7 @@ impl Session {
         let mut config =
             WorkbenchConfig::new(folder.path().join("home"), fake_worker::command("slow").unwrap());
         adjust(&mut config);
-        let server = Server::new(Workbench::new(config));
+        let server = Server::new(&Workbench::new(config));
         let (server_end, client_end) = tokio::io::duplex(1 << 16);
         tokio::spawn(async move { server.serve(server_end).await.unwrap().waiting().await });
         let client = Listener::default().serve_with_lifecycle(client_end, lifecycle).await.unwrap();
