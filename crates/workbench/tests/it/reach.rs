@@ -113,7 +113,9 @@ impl Guarded {
             ("images", workbench.start_training(images).await.map(drop)),
             ("project", workbench.list_runs(elsewhere).await.map(drop)),
         ]
-        .map(|(name, outcome)| (name, outcome.err().map_or_else(|| panic!("{name} used {path:?}"), problem)))
+        .map(|(name, outcome)| {
+            (name, outcome.err().map_or_else(|| panic!("{name} used {}", path.display()), problem))
+        })
         .into()
     }
 
@@ -144,7 +146,9 @@ impl Guarded {
             ("prepare", workbench.prepare_dataset(prepare).await.map(drop)),
             ("generate", workbench.generate_fine_tuning_project(generate).await.map(drop)),
         ]
-        .map(|(name, outcome)| (name, outcome.err().map_or_else(|| panic!("{name} used {path:?}"), problem)))
+        .map(|(name, outcome)| {
+            (name, outcome.err().map_or_else(|| panic!("{name} used {}", path.display()), problem))
+        })
         .into()
     }
 
@@ -312,6 +316,8 @@ async fn runs_behind_a_link_are_not_listed() {
     }
 }
 
+type Change<'a> = &'a dyn Fn(&mut greentune_core_config::manifest::RunManifest);
+
 #[tokio::test]
 async fn a_manifest_names_no_file_outside() {
     let guarded = Guarded::new().await;
@@ -330,7 +336,7 @@ async fn a_manifest_names_no_file_outside() {
         merge_adapters: Some(true),
         ..ExportModel::default()
     };
-    let changes: [(&str, &dyn Fn(&mut greentune_core_config::manifest::RunManifest)); 5] = [
+    let changes: [(&str, Change); 5] = [
         ("base model", &|run| run.base_model_path = guarded.sandbox.root().join("base")),
         ("data", &|run| run.data.train.clone_from(&outside)),
         ("stage 2", &|run| run.data.stage2_validation = Some(outside.clone())),
