@@ -189,6 +189,8 @@ fn a_sidecar_of_a_later_format_or_broken_is_refused() {
     }
 }
 
+type Change = fn(&mut EmissionsProvenance);
+
 #[test]
 fn energy_below_nothing_is_refused_wherever_it_stands() {
     let folder = tempfile::tempdir().unwrap();
@@ -208,7 +210,7 @@ fn energy_below_nothing_is_refused_wherever_it_stands() {
         ComponentProvenance { component: "cpu".into(), energy_kwh: 1.0, ..ComponentProvenance::default() };
     let whole =
         EmissionsProvenance { format_version: 2, components: vec![part], ..EmissionsProvenance::default() };
-    let figures: [(&str, fn(&mut EmissionsProvenance)); 4] = [
+    let figures: [(&str, Change); 4] = [
         ("energy_kwh of cpu", |of| of.components[0].energy_kwh = -1.0),
         ("range_kwh of cpu", |of| of.components[0].range_kwh = Some([-1.0, 2.0])),
         ("emissions_range_kg", |of| of.emissions_range_kg = Some([0.1, -0.2])),
