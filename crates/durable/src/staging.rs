@@ -171,7 +171,7 @@ mod tests {
         let left = [".making-early", ".making-killed"].map(|name| parent.path().join(name));
         assert_eq!(abandoned(parent.path(), ".making-"), left);
         assert_eq!(sweep_abandoned(parent.path(), ".making-"), left);
-        assert_eq!(abandoned(parent.path(), ".making-"), [PathBuf::new(); 0]);
+        assert_eq!(abandoned(parent.path(), ".making-"), Vec::<PathBuf>::new());
         assert!(at_work.path().is_dir() && parent.path().join("mine").is_dir());
         assert!(parent.path().join(".making-file").is_file());
     }
@@ -182,7 +182,7 @@ mod tests {
         let (parent, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         fs::write(other.path().join("precious"), "mine").unwrap();
         std::os::unix::fs::symlink(other.path(), parent.path().join(".making-link")).unwrap();
-        assert_eq!(sweep_abandoned(parent.path(), ".making-"), [PathBuf::new(); 0]);
+        assert_eq!(sweep_abandoned(parent.path(), ".making-"), Vec::<PathBuf>::new());
         assert!(other.path().join("precious").is_file());
     }
 

@@ -158,7 +158,9 @@ mod tests {
     fn fresh(folder: &Path, name: &str, files: &[&str], content: &str) -> PathBuf {
         let fresh = folder.join(name);
         fs::create_dir(&fresh).unwrap();
-        files.iter().for_each(|name| fs::write(fresh.join(name), content).unwrap());
+        for name in files {
+            fs::write(fresh.join(name), content).unwrap();
+        }
         fresh
     }
 
