@@ -33,21 +33,41 @@ pub(crate) fn changed(manifest: &RunManifest) -> Result<Vec<ChangedInput>> {
     compared.filter_map(Result::transpose).collect()
 }
 
-/// Refuses to compute with another base model than the run was trained on: changed files, and weights that came later
-/// and would be read first. One that is gone is left to the worker.
-pub(crate) fn check_base_is_unchanged(manifest: &RunManifest) -> Result<()> {
+/// Refuses to compute with other weights or another configuration of the base model than the run was trained on: changed
+/// files, and weights that came later and would be read first. Runs from before weights were hashed tell of `config.json`
+/// alone.
+pub(crate) fn check_weights_are_unchanged(manifest: &RunManifest) -> Result<()> {
     let (folder, hashes) = (&manifest.base_model_path, &manifest.input_hashes);
-    let changed = changed(manifest)?.into_iter().map(|input| input.path);
-    let is_weights = |path: &Path| path.extension().is_some_and(|extension| extension == "safetensors");
-    let is_known = |path: &Path| hashes.contains_key(&*path.to_string_lossy());
-    let of_base = |path: &Path| path.starts_with(folder);
-    let weights_are_known = hashes.keys().any(|path| of_base(Path::new(path)) && is_weights(Path::new(path)));
-    let read = if weights_are_known { files_of(folder).unwrap_or_default() } else { Vec::new() };
-    let came_later = read.into_iter().filter(|path| is_weights(path) && !is_known(path));
-    match changed.filter(|path| of_base(path)).chain(came_later).next() {
-        Some(path) => Err(WorkbenchError::BaseModelChanged { path }),
-        None => Ok(()),
+    let of_base =
+        |path: &Path| path.starts_with(folder) && path.extension().is_some_and(|end| end == "safetensors");
+    let weights_are_known = hashes.keys().any(|path| of_base(Path::new(path)));
+    for path in files_of(folder)? {
+        let changed = match hashes.get(&*path.to_string_lossy()) {
+            Some(hash) => *hash != sha256(&path)?,
+            // Weights that training did not read, where others are known that it read.
+            None => weights_are_known,
+        };
+        if changed {
+            return Err(WorkbenchError::BaseModelChanged { path });
+        }
     }
+    Ok(())
+}
+
+/// The same of every file of the base model, its tokenizer too. A base that is gone is left to the worker.
+pub(crate) fn check_base_is_unchanged(manifest: &RunManifest) -> Result<()> {
+    let folder = &manifest.base_model_path;
+    let read = files_of(folder).unwrap_or_default();
+    if !read.is_empty() {
+        check_weights_are_unchanged(manifest)?;
+    }
+    let known = manifest.input_hashes.iter().map(|(path, hash)| (PathBuf::from(path), hash));
+    for (path, hash) in known.filter(|(path, _)| path.starts_with(folder) && !read.contains(path)) {
+        if path.exists() && sha256(&path)? != *hash {
+            return Err(WorkbenchError::BaseModelChanged { path });
+        }
+    }
+    Ok(())
 }
 
 fn is_trained_on(manifest: &RunManifest, path: &Path) -> bool {

@@ -1,8 +1,7 @@
 //! Writes a stage of a run as a model that other programs read.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use greentune_core_config::manifest::RunManifest;
 use greentune_export::{ExportFormat, ExportRequest, ExportedFile, Verification, existing_ancestor, export};
 use greentune_reports::card::{CardRequest, Weights, model_card};
 use greentune_scaffold::CardTemplate;
@@ -10,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Result, Workbench, WorkbenchError, base_model::files_of, command_line::command, inputs::sha256,
+    Result, Workbench, WorkbenchError, command_line::command, inputs::check_weights_are_unchanged,
     reach::Access, run::require_language_model,
 };
 
@@ -94,7 +93,7 @@ impl Workbench {
             command,
         })?;
         if merge {
-            check_base_is_unchanged(&run.manifest)?;
+            check_weights_are_unchanged(&run.manifest)?;
         }
         let destination = self.path_in(run.layout.project(), &request.export_path, Access::Write)?;
         self.sweep_leftovers();
@@ -121,26 +120,4 @@ impl Workbench {
             usage_instructions: report.usage_instructions,
         })
     }
-}
-
-/// Refuses to merge into another base than the run was trained on. Runs from before weights were hashed tell of
-/// `config.json` alone.
-fn check_base_is_unchanged(manifest: &RunManifest) -> Result<()> {
-    let hashes = &manifest.input_hashes;
-    let folder = &manifest.base_model_path;
-    let files = files_of(folder)?;
-    let of_base =
-        |path: &Path| path.starts_with(folder) && path.extension().is_some_and(|end| end == "safetensors");
-    let weights_are_known = hashes.keys().any(|path| of_base(Path::new(path)));
-    for path in files {
-        let changed = match hashes.get(&*path.to_string_lossy()) {
-            Some(hash) => *hash != sha256(&path)?,
-            // Weights that training did not read, where others are known that it read.
-            None => weights_are_known,
-        };
-        if changed {
-            return Err(WorkbenchError::BaseModelChanged { path });
-        }
-    }
-    Ok(())
 }
