@@ -23,7 +23,7 @@ const HOME: &str = "GREENTUNE_HOME";
 /// Which index of runs is used, such as `sqlite:/path/to/state.db`.
 const STATE_URL: &str = "GREENTUNE_STATE_URL";
 
-/// Folders that an assistant may use, and into which a tracking server may have files written; parted as in `PATH`.
+/// Folders that an assistant may use, parted as in `PATH`.
 const ALLOWED_DIRS: &str = "GREENTUNE_ALLOWED_DIRS";
 
 /// A training step frees and allocates the same large blocks again and again. The worker's allocator (mimalloc) keeps
@@ -117,7 +117,7 @@ impl Environment {
         Ok(config)
     }
 
-    /// The folders that the user allows to somebody else.
+    /// The folders that the user allows to an assistant.
     pub fn allowed_folders(&self) -> Vec<PathBuf> {
         let folders = self.variable(ALLOWED_DIRS).map(env::split_paths).into_iter().flatten();
         folders.filter(|folder| folder.is_absolute()).collect()

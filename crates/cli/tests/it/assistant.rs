@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead, BufReader, Write},
     path::Path,
-    process::Stdio,
+    process::{Command, Stdio},
 };
 
 use serde_json::{Value, json};
@@ -15,10 +15,8 @@ fn a_client_is_served_over_standard_input_and_output() {
     assert!(listed_tools().iter().any(|tool| tool == "start_training"));
 }
 
-/// A client that calls one tool of a server, started in `folder` as README and `.mcp.json` start it.
-fn called(sandbox: &Sandbox, folder: &Path, arguments: &[&str], tool: &str, with: &Value) -> Value {
-    let mut command = sandbox.command([&["mcp"], arguments].concat());
-    command.current_dir(folder).env("HOME", sandbox.path("user-home"));
+/// What a server that is started by `command` answers to one request; it ends with its client.
+fn answered(mut command: Command, method: &str, params: &Value) -> Value {
     let mut server =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut to = server.stdin.take().unwrap();
@@ -28,7 +26,7 @@ fn called(sandbox: &Sandbox, folder: &Path, arguments: &[&str], tool: &str, with
     let messages = [
         json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": opening }),
         json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }),
-        json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": { "name": tool, "arguments": with } }),
+        json!({ "jsonrpc": "2.0", "id": 2, "method": method, "params": params }),
     ];
     for message in messages {
         writeln!(to, "{message}").unwrap();
@@ -37,8 +35,16 @@ fn called(sandbox: &Sandbox, folder: &Path, arguments: &[&str], tool: &str, with
     assert_eq!(answer()["id"], 1);
     let answer = answer();
     drop(to);
-    server.wait().unwrap();
+    assert_eq!(from.next().map(Result::unwrap), None);
+    assert_eq!(server.wait().unwrap().code(), Some(0));
     answer["result"].clone()
+}
+
+/// What a tool answers, of a server that is started in `folder` as README and `.mcp.json` start it.
+fn called(sandbox: &Sandbox, folder: &Path, arguments: &[&str], tool: &str, with: &Value) -> Value {
+    let mut command = sandbox.command([&["mcp"], arguments].concat());
+    command.current_dir(folder).env("HOME", sandbox.path("user-home"));
+    answered(command, "tools/call", &json!({ "name": tool, "arguments": with }))
 }
 
 #[test]
@@ -97,31 +103,9 @@ fn the_project_here_and_named_folders_are_used() {
     assert_eq!(elsewhere["structuredContent"]["code"], "path.outside_roots", "--root is all that is allowed");
 }
 
-/// The names of the tools that the server lists; the server ends with its client.
+/// The names of the tools that the server lists.
 pub fn listed_tools() -> Vec<String> {
-    let sandbox = Sandbox::new();
-    let mut command = sandbox.command(["mcp", "--root", "."]);
-    let mut server =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut to = server.stdin.take().unwrap();
-    let mut from = BufReader::new(server.stdout.take().unwrap()).lines();
-    let client = json!({ "name": "test", "version": "1" });
-    let opening = json!({ "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client });
-    let messages = [
-        json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": opening }),
-        json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }),
-        json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/list" }),
-    ];
-    for message in messages {
-        writeln!(to, "{message}").unwrap();
-    }
-    let mut answer = || serde_json::from_str::<Value>(&from.next().unwrap().unwrap()).unwrap();
-    assert_eq!(answer()["id"], 1);
-    let tools = answer();
-    let names = tools["result"]["tools"].as_array().unwrap().iter();
-    let names = names.map(|tool| tool["name"].as_str().unwrap().to_owned()).collect();
-    drop(to);
-    assert_eq!(from.next().map(Result::unwrap), None);
-    assert_eq!(server.wait().unwrap().code(), Some(0));
-    names
+    let listed = answered(Sandbox::new().command(["mcp", "--root", "."]), "tools/list", &json!({}));
+    let tools = listed["tools"].as_array().unwrap().iter();
+    tools.map(|tool| tool["name"].as_str().unwrap().to_owned()).collect()
 }
