@@ -2,6 +2,7 @@
 
 mod beginning;
 mod limits;
+mod parts;
 mod special_files;
 
 use std::{
@@ -12,12 +13,12 @@ use std::{
 use tokenizers::{AddedToken, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer};
 
 pub(super) use self::beginning::Beginning;
-use self::special_files::SpecialFiles;
+use self::{parts::Parts, special_files::SpecialFiles};
 use super::{control_tokens::ControlTokens, error::DataError};
 
 /// Text to token ids and back, as the model's folder defines it.
 pub struct Tokenizer {
-    inner: tokenizers::Tokenizer,
+    inner: Parts,
     path: PathBuf,
     /// What the tokenizer's own post-processing puts in front of a text, such as the beginning of a sequence.
     prefix: Vec<u32>,
@@ -113,12 +114,10 @@ impl Tokenizer {
     /// Token ids of `text`. Special tokens that are spelled out in it become their ids; none is added.
     ///
     /// # Errors
-    /// [`DataError::Tokenize`]; [`DataError::Vocabulary`] when a token is unknown to the model.
+    /// [`DataError::Tokenize`]; [`DataError::TokenizerGaveUp`] when a search with one of its regular expressions fails;
+    /// [`DataError::Vocabulary`] when a token is unknown to the model.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, DataError> {
-        let encoding = self
-            .inner
-            .encode_fast(text, false)
-            .map_err(|error| DataError::Tokenize { reason: error.to_string() })?;
+        let encoding = heard(|| self.inner.encode_fast(text, false))?;
         let ids = encoding.get_ids().to_vec();
         self.check(&ids)?;
         Ok(ids)
@@ -172,7 +171,7 @@ impl Tokenizer {
 
     /// The token ids of `text`, which stands at `start` of another.
     fn encode_piece(&self, text: &str, start: usize) -> Result<Encoded, DataError> {
-        let encoding = self.inner.encode(text, false).map_err(|error| failed(&error))?;
+        let encoding = heard(|| self.inner.encode(text, false))?;
         let ids = encoding.get_ids().to_vec();
         self.check(&ids)?;
         let at = |offset: usize| start.wrapping_add(offset);
@@ -182,23 +181,21 @@ impl Tokenizer {
 
     /// The token ids of `text` in which no control token is recognised.
     fn encode_plain(&self, text: &str) -> Result<Vec<u32>, DataError> {
-        let mut pieces = PreTokenizedString::from(text);
-        if let Some(normalizer) = self.inner.get_normalizer() {
-            pieces
-                .normalize(|piece| tokenizers::Normalizer::normalize(normalizer, piece))
-                .map_err(|error| failed(&error))?;
-        }
-        if let Some(splitter) = self.inner.get_pre_tokenizer() {
-            splitter.pre_tokenize(&mut pieces).map_err(|error| failed(&error))?;
-        }
-        let splits = pieces.get_splits(OffsetReferential::Normalized, OffsetType::Byte);
-        let mut ids = Vec::new();
-        for (split, _, _) in splits {
-            let tokens =
-                tokenizers::Model::tokenize(self.inner.get_model(), split).map_err(|error| failed(&error))?;
-            ids.extend(tokens.into_iter().map(|token| token.id));
-        }
-        Ok(ids)
+        heard(|| {
+            let mut pieces = PreTokenizedString::from(text);
+            if let Some(normalizer) = self.inner.get_normalizer() {
+                pieces.normalize(|piece| tokenizers::Normalizer::normalize(normalizer, piece))?;
+            }
+            if let Some(splitter) = self.inner.get_pre_tokenizer() {
+                splitter.pre_tokenize(&mut pieces)?;
+            }
+            let mut ids = Vec::new();
+            for (split, _, _) in pieces.get_splits(OffsetReferential::Normalized, OffsetType::Byte) {
+                let tokens = tokenizers::Model::tokenize(self.inner.get_model(), split)?;
+                ids.extend(tokens.into_iter().map(|token| token.id));
+            }
+            Ok(ids)
+        })
     }
 
     fn check(&self, ids: &[u32]) -> Result<(), DataError> {
@@ -215,11 +212,9 @@ impl Tokenizer {
     /// Text of `ids`; special tokens are spelled out with `with_special`, else left out.
     ///
     /// # Errors
-    /// [`DataError::Tokenize`].
+    /// [`DataError::Tokenize`], [`DataError::TokenizerGaveUp`].
     pub fn decode(&self, ids: &[u32], with_special: bool) -> Result<String, DataError> {
-        self.inner
-            .decode(ids, !with_special)
-            .map_err(|error| DataError::Tokenize { reason: error.to_string() })
+        heard(|| self.inner.decode(ids, !with_special))
     }
 
     /// The end-of-sequence token's id.
@@ -265,13 +260,13 @@ impl Tokenizer {
     }
 }
 
-fn read_tokenizer(path: &Path) -> Result<tokenizers::Tokenizer, DataError> {
+fn read_tokenizer(path: &Path) -> Result<Parts, DataError> {
     let bytes = limits::read_file(path)?;
     let broken = |error: tokenizers::Error| DataError::TokenizerBroken {
         path: path.to_owned(),
         reason: error.to_string(),
     };
-    let mut inner = tokenizers::Tokenizer::from_bytes(&bytes).map_err(broken)?;
+    let mut inner = Parts::from_bytes(&bytes).map_err(broken)?;
     // Both may be left over in the file from whoever saved it, and would cut or lengthen records silently.
     inner.with_truncation(None).map_err(broken)?;
     inner.with_padding(None);
@@ -279,11 +274,7 @@ fn read_tokenizer(path: &Path) -> Result<tokenizers::Tokenizer, DataError> {
     Ok(inner)
 }
 
-fn check_vocabulary(
-    inner: &tokenizers::Tokenizer,
-    path: &Path,
-    vocab_size: Option<usize>,
-) -> Result<(), DataError> {
+fn check_vocabulary(inner: &Parts, path: &Path, vocab_size: Option<usize>) -> Result<(), DataError> {
     // Tokens added later may lie beyond it in well-known models and never occur; `encode` looks at each.
     let tokens = inner.get_vocab_size(false);
     match vocab_size {
@@ -295,8 +286,12 @@ fn check_vocabulary(
     }
 }
 
-fn failed(error: &dyn std::fmt::Display) -> DataError {
-    DataError::Tokenize { reason: error.to_string() }
+/// What `work` gives, unless a search in it failed.
+fn heard<T>(work: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, DataError> {
+    match parts::with_failure(work) {
+        (_, Some(reason)) => Err(DataError::TokenizerGaveUp { reason }),
+        (result, None) => result.map_err(|error| DataError::Tokenize { reason: error.to_string() }),
+    }
 }
 
 /// The named tokens, among them the end of sequence `eos_token` even where only its id is known.
@@ -307,9 +302,8 @@ fn with_end(mut tokens: Vec<(String, String)>, eos_token: &str) -> Vec<(String, 
     tokens
 }
 
-fn added_prefix(inner: &tokenizers::Tokenizer) -> Result<Vec<u32>, DataError> {
-    let encoding =
-        inner.encode("a", true).map_err(|error| DataError::Tokenize { reason: error.to_string() })?;
+fn added_prefix(inner: &Parts) -> Result<Vec<u32>, DataError> {
+    let encoding = heard(|| inner.encode("a", true))?;
     let added = encoding.get_special_tokens_mask().iter().take_while(|mask| **mask == 1).count();
     Ok(encoding.get_ids()[..added].to_vec())
 }

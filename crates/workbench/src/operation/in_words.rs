@@ -273,6 +273,7 @@ fn losses(counts: &DatasetCounts) -> String {
         (counts.ends_with_user, "without an answer at the end"),
         (counts.template_failed, "refused by the template"),
         (counts.too_long, "too long"),
+        (counts.given_up, "given up for their work"),
     ]);
     let truncated = if truncated.is_empty() { truncated } else { format!(", {truncated}") };
     let unlearnt = match counts.unlearnt_answers {
