@@ -3,3 +3,4 @@
 pub mod codecarbon;
 pub(crate) mod durable;
 pub mod sidecar;
+pub(crate) mod small;

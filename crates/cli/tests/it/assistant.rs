@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader, Write},
+    path::Path,
     process::Stdio,
 };
 
@@ -12,6 +13,85 @@ use crate::sandbox::Sandbox;
 #[test]
 fn a_client_is_served_over_standard_input_and_output() {
     assert!(listed_tools().iter().any(|tool| tool == "start_training"));
+}
+
+/// A client that calls one tool of a server, started in `folder` as README and `.mcp.json` start it.
+fn called(sandbox: &Sandbox, folder: &Path, arguments: &[&str], tool: &str, with: &Value) -> Value {
+    let mut command = sandbox.command([&["mcp"], arguments].concat());
+    command.current_dir(folder).env("HOME", sandbox.path("user-home"));
+    let mut server =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut to = server.stdin.take().unwrap();
+    let mut from = BufReader::new(server.stdout.take().unwrap()).lines();
+    let client = json!({ "name": "test", "version": "1" });
+    let opening = json!({ "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client });
+    let messages = [
+        json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": opening }),
+        json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }),
+        json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": { "name": tool, "arguments": with } }),
+    ];
+    for message in messages {
+        writeln!(to, "{message}").unwrap();
+    }
+    let mut answer = || serde_json::from_str::<Value>(&from.next().unwrap().unwrap()).unwrap();
+    assert_eq!(answer()["id"], 1);
+    let answer = answer();
+    drop(to);
+    server.wait().unwrap();
+    answer["result"].clone()
+}
+
+#[test]
+fn without_any_argument_files_outside_the_project_are_neither_read_nor_written() {
+    let sandbox = Sandbox::new();
+    let project = sandbox.project();
+    let secret = sandbox.write("secret.csv", "canary-7f31\ncanary-7f31\n");
+    let refused = |folder: &Path, tool: &str, with: Value| {
+        let answer = called(&sandbox, folder, &[], tool, &with);
+        assert_eq!(answer["isError"], true, "{answer}");
+        assert!(!answer.to_string().contains("canary"), "{answer}");
+        answer["structuredContent"]["code"].as_str().unwrap().to_owned()
+    };
+    for dataset in [secret.to_str().unwrap(), "/etc/passwd", "/dev/zero"] {
+        let inspect = json!({ "project_path": project, "dataset": dataset });
+        assert_eq!(refused(&project, "inspect_dataset", inspect), "path.outside_roots", "{dataset}");
+    }
+    let prepare = json!({ "project_path": project, "datasets": [secret], "output_dir": sandbox.path("out"), "force": true });
+    assert_eq!(refused(&project, "prepare_dataset", prepare), "path.outside_roots");
+    assert!(!sandbox.path("out").exists());
+    // A folder that is no project allows nothing, and the home folder does not either.
+    std::fs::create_dir_all(sandbox.path("user-home")).unwrap();
+    std::fs::create_dir_all(sandbox.path("nothing")).unwrap();
+    for folder in ["user-home", "nothing"] {
+        let new = json!({
+            "project_name": "q", "output_dir": sandbox.path(folder),
+            "base_model_config": { "type": "olmo", "model_id": "a/b" },
+        });
+        let code = refused(&sandbox.path(folder), "generate_fine_tuning_project", new);
+        assert_eq!(code, "path.outside_roots", "{folder}");
+    }
+}
+
+#[test]
+fn the_project_here_and_named_folders_are_used() {
+    let sandbox = Sandbox::new();
+    let project = sandbox.project();
+    let list = json!({ "project_path": project });
+    std::fs::create_dir_all(sandbox.path("nothing")).unwrap();
+    let nothing = sandbox.path("nothing");
+    let parent = project.parent().unwrap().to_owned();
+    for (folder, arguments) in [
+        (&project, &[][..]),
+        (&project.join("data"), &[]),
+        (&parent, &[]),
+        (&nothing, &["--allow-dir", "../p"]),
+        (&nothing, &["--root", "../p"]),
+    ] {
+        let answer = called(&sandbox, folder, arguments, "list_runs", &list);
+        assert_eq!(answer["isError"], false, "{folder:?} {arguments:?}: {answer}");
+    }
+    let elsewhere = called(&sandbox, &project, &["--root", "../nothing"], "list_runs", &list);
+    assert_eq!(elsewhere["structuredContent"]["code"], "path.outside_roots", "--root is all that is allowed");
 }
 
 /// The names of the tools that the server lists; the server ends with its client.

@@ -6,6 +6,7 @@ mod arguments;
 mod downloads;
 mod listing;
 mod refusals;
+mod roots;
 mod session;
 mod whole_run;
 

@@ -11,23 +11,42 @@ use greentune_mcp_server::Server;
 use greentune_test_support::{fake_hub::FakeHub, fake_worker};
 use greentune_workbench::{Workbench, WorkbenchConfig};
 use rmcp::{
-    ClientHandler, ClientLifecycleMode, ClientServiceExt, RoleClient, ServiceError, ServiceExt,
-    model::{CallToolRequestParams, CallToolResult, ProgressNotificationParam, ProtocolVersion},
-    service::{NotificationContext, RunningService},
+    ClientHandler, ClientLifecycleMode, ClientServiceExt, ErrorData, RoleClient, ServiceError, ServiceExt,
+    model::{
+        CallToolRequestParams, CallToolResult, ClientCapabilities, ClientInfo, ListRootsResult,
+        ProgressNotificationParam, ProtocolVersion, Root,
+    },
+    service::{NotificationContext, RequestContext, RunningService},
 };
 use serde_json::{Value, json};
 
 const TIME_LIMIT: Duration = Duration::from_mins(1);
 
-/// A client that keeps the progress it is told.
+/// A client that keeps the progress it is told, and that has roots perhaps.
 #[derive(Clone, Default)]
 pub struct Listener {
     pub progress: Arc<Mutex<Vec<ProgressNotificationParam>>>,
+    roots: Vec<PathBuf>,
 }
 
 impl ClientHandler for Listener {
     async fn on_progress(&self, params: ProgressNotificationParam, _: NotificationContext<RoleClient>) {
         self.progress.lock().unwrap().push(params);
+    }
+
+    #[allow(deprecated, reason = "how clients name their folders")]
+    fn get_info(&self) -> ClientInfo {
+        let mut info = ClientInfo::default();
+        if !self.roots.is_empty() {
+            info.capabilities = ClientCapabilities::builder().enable_roots().build();
+        }
+        info
+    }
+
+    #[allow(deprecated, reason = "how clients name their folders")]
+    async fn list_roots(&self, _: RequestContext<RoleClient>) -> Result<ListRootsResult, ErrorData> {
+        let roots = self.roots.iter().map(|root| Root::new(format!("file://{}", root.display())));
+        Ok(ListRootsResult::new(roots.collect()))
     }
 }
 
@@ -53,6 +72,25 @@ impl Session {
         Self::start(ClientLifecycleMode::Initialize, |config| config.hub.endpoint = hub.endpoint()).await
     }
 
+    /// A client whose roots are `names` in the session's folder; the server may use nothing else but its home.
+    pub async fn with_roots(is_stateless: bool, names: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let root = fs::canonicalize(folder.path()).unwrap();
+        let roots: Vec<_> = names.iter().map(|name| root.join(name)).collect();
+        roots.iter().for_each(|root| fs::create_dir_all(root).unwrap());
+        let mut config = WorkbenchConfig::new(root.join("home"), fake_worker::command("slow").unwrap());
+        config.allowed_roots = Some(Vec::new());
+        config.user_home = Some(root.join("user"));
+        let server = Server::new(Workbench::new(config)).with_client_roots();
+        let lifecycle = if is_stateless {
+            ClientLifecycleMode::Discover { preferred_versions: vec![ProtocolVersion::V_2026_07_28] }
+        } else {
+            ClientLifecycleMode::Initialize
+        };
+        let listener = Listener { roots, ..Listener::default() };
+        Self { client: connected(server, listener, lifecycle).await, folder }
+    }
+
     async fn with_lifecycle(lifecycle: ClientLifecycleMode) -> Self {
         Self::start(lifecycle, |_| {}).await
     }
@@ -63,10 +101,7 @@ impl Session {
             WorkbenchConfig::new(folder.path().join("home"), fake_worker::command("slow").unwrap());
         adjust(&mut config);
         let server = Server::new(Workbench::new(config));
-        let (server_end, client_end) = tokio::io::duplex(1 << 16);
-        tokio::spawn(async move { server.serve(server_end).await.unwrap().waiting().await });
-        let client = Listener::default().serve_with_lifecycle(client_end, lifecycle).await.unwrap();
-        Self { folder, client }
+        Self { client: connected(server, Listener::default(), lifecycle).await, folder }
     }
 
     pub fn root(&self) -> PathBuf {
@@ -127,6 +162,16 @@ impl Session {
         let run = self.succeed("configure_training_run", run_arguments(&project)).await.0;
         (project, run["run_id"].clone())
     }
+}
+
+async fn connected(
+    server: Server,
+    listener: Listener,
+    lifecycle: ClientLifecycleMode,
+) -> RunningService<RoleClient, Listener> {
+    let (server_end, client_end) = tokio::io::duplex(1 << 16);
+    tokio::spawn(async move { server.serve(server_end).await.unwrap().waiting().await });
+    listener.serve_with_lifecycle(client_end, lifecycle).await.unwrap()
 }
 
 pub fn run_arguments(project: &Value) -> Value {
