@@ -12,6 +12,7 @@ use greentune_core_config::{
     port::{TransferProgress, TransferReporter},
     resolve::{Argument, is_path},
 };
+use greentune_http_client::TokenHosts;
 use greentune_workbench::{
     Observer, Workbench, WorkbenchConfig, command_line::word, given_path, is_too_broad, operation::ListRuns,
     without_links,
@@ -66,6 +67,12 @@ impl Session {
         let mut config = self.environment.workbench_config()?;
         let arguments = assignments.iter().map(|assignment| self.setting(assignment));
         config.arguments = arguments.collect::<Result<_, _>>()?;
+        // An address that the user types is the user's.
+        let typed = |argument: &&Argument| argument.key == "carbon.emissions_endpoint";
+        for Argument { text, .. } in config.arguments.iter().filter(typed) {
+            let live = &mut config.meter.live;
+            live.token_hosts = std::mem::take(&mut live.token_hosts).and(TokenHosts::parse(text));
+        }
         Ok(self.remarking(config))
     }
 

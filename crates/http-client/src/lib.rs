@@ -17,6 +17,7 @@ mod proxy;
 mod redirect;
 mod runtime;
 mod tls;
+mod token_hosts;
 
 pub use address::{Address, Origin};
 pub use answer::Answer;
@@ -26,3 +27,4 @@ pub use client::{Client, Limits, Redirects, Request, Settings};
 pub use credential::{Credential, Transport};
 pub use error::{HttpError, Phase};
 pub use proxy::Proxy;
+pub use token_hosts::TokenHosts;

@@ -94,6 +94,12 @@ pub enum TrackingError {
         /// What it said.
         message: String,
     },
+    /// The address is none that the user set, so that it gets no credentials.
+    #[error("{address} is set by the project and gets no credentials")]
+    Withheld {
+        /// The server.
+        address: String,
+    },
     /// The server sends elsewhere.
     #[error("{address} redirects {call} to {to}")]
     Redirected {
@@ -221,6 +227,13 @@ impl Diagnostic for TrackingError {
             Self::Refused { tracker, .. } => {
                 (Kind::Credentials, "tracking.refused", Some(tracker.credentials_hint()))
             }
+            Self::Withheld { .. } => (
+                Kind::Credentials,
+                "tracking.token_withheld",
+                Some(
+                    "where it is yours, set MLFLOW_TRACKING_URI to it, or name its host in GREENTUNE_ALLOWED_HOSTS",
+                ),
+            ),
             Self::Redirected { tracker, .. } => {
                 let problem = Problem::new(Kind::InvalidInput, "tracking.redirected", self.to_string());
                 return problem
@@ -244,7 +257,7 @@ impl Diagnostic for TrackingError {
                 Kind::Unsupported,
                 "tracking.artifact_store",
                 Some(
-                    "start the server with --artifacts-destination, so that it takes files itself; figures are sent all the same",
+                    "start the server with --artifacts-destination, so that it takes files itself, or name its folder in GREENTUNE_ALLOWED_DIRS; figures are sent all the same",
                 ),
             ),
             Self::NotSent { run_id, .. } => {

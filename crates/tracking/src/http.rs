@@ -55,10 +55,21 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// The MLflow server at `uri`. Errors: as [`check_address`].
-    pub(crate) fn mlflow(uri: &str, credentials: &Credentials) -> Result<Self, TrackingError> {
+    /// The MLflow server at `uri`, and a note when it gets no credentials because a project brought its address.
+    ///
+    /// Errors: as [`check_address`]; credentials would go over plain http to another machine.
+    pub(crate) fn mlflow(
+        uri: &str,
+        credentials: &Credentials,
+    ) -> Result<(Self, Option<TrackingError>), TrackingError> {
+        let given = address(Tracker::Mlflow, uri)?.to_owned();
+        let is_users = Address::parse(&given).is_ok_and(|address| credentials.token_hosts.contain(&address));
+        let authorization = credentials.for_mlflow();
+        let withheld = authorization.is_some() && !is_users;
+        let authorization = authorization.filter(|_| is_users);
         let proxy = credentials.proxy.clone();
-        Self::new(Tracker::Mlflow, uri, "/api/2.0/mlflow", credentials.for_mlflow(), proxy)
+        let server = Self::new(Tracker::Mlflow, uri, "/api/2.0/mlflow", authorization, proxy)?;
+        Ok((server, withheld.then_some(TrackingError::Withheld { address: given })))
     }
 
     /// The server of Weights & Biases at `uri`, let in by `key`. Errors: as [`check_address`].
@@ -80,14 +91,22 @@ impl Server {
             allowed: tracker.address_allowed(),
         };
         let place = Address::parse(&address).map_err(unusable)?;
-        let unsendable = |_| TrackingError::Setting {
-            key: "MLFLOW_TRACKING_TOKEN",
-            found: String::from("a token with characters that no header can hold"),
-            allowed: "letters, digits and punctuation",
+        let unsendable = |error: HttpError| match error {
+            HttpError::InClear { .. } => TrackingError::Setting {
+                key: tracker.address_key(),
+                found: String::from(
+                    "an address of plain http on another machine, which would get a token in clear",
+                ),
+                allowed: "an address that begins with https://, or one of this machine",
+            },
+            _ => TrackingError::Setting {
+                key: "MLFLOW_TRACKING_TOKEN",
+                found: String::from("a token with characters that no header can hold"),
+                allowed: "letters, digits and punctuation",
+            },
         };
-        // Servers in a network of one's own are often reached over plain http; their address is the user's choice.
         let credential = authorization
-            .map(|value| Credential::new("authorization", &value, &place, Transport::AsAddressed))
+            .map(|value| Credential::new("authorization", &value, &place, Transport::EncryptedOrLoopback))
             .transpose();
         let settings = Settings {
             limits: Limits::whole(CALL_TIMEOUT),

@@ -66,6 +66,14 @@ pub enum WorkbenchError {
         /// The file.
         path: PathBuf,
     },
+    /// An address that a request brings and that the user has not named.
+    #[error("{key} would be {address}, which the user has not allowed")]
+    AddressNotAllowed {
+        /// The setting.
+        key: &'static str,
+        /// The address.
+        address: String,
+    },
     /// A file that a request names does not exist or is not a file.
     #[error("no file at {}", path.display())]
     MissingFile {
@@ -304,6 +312,7 @@ impl WorkbenchError {
             Self::OutsideAllowedRoots { .. } => (InvalidInput, "path.outside_roots"),
             Self::RefusedByName { .. } => (InvalidInput, "path.refused"),
             Self::NotWrittenHere { .. } => (Conflict, "path.not_greentunes"),
+            Self::AddressNotAllowed { .. } => (InvalidInput, "address.not_allowed"),
             Self::MissingFile { .. } => (NotFound, "data.missing"),
             Self::InvalidValue { .. } => (InvalidInput, "request.value"),
             Self::BaseModelMissing { .. } => (NotFound, "model.missing"),
@@ -347,6 +356,9 @@ impl WorkbenchError {
             }
             Self::RefusedByName { .. } => {
                 "name another file; SECURITY.md lists these names, which a person's own command line may use"
+            }
+            Self::AddressNotAllowed { .. } => {
+                "have the user name its host in GREENTUNE_ALLOWED_HOSTS, or set the address in the configuration file"
             }
             Self::NotWrittenHere { .. } => {
                 "name a path where nothing is, or have the user move the file away"

@@ -16,6 +16,9 @@ pub struct LiveAccess {
     /// Token of the service.
     #[cfg(feature = "online")]
     pub token: Option<super::Secret>,
+    /// Hosts of the user's that get the token besides the service itself.
+    #[cfg(feature = "online")]
+    pub token_hosts: greentune_http_client::TokenHosts,
     /// Where answers are kept for all runs; without it nothing is asked.
     pub cache: Option<PathBuf>,
     /// Through which the service is asked.
@@ -53,12 +56,59 @@ impl GridSource {
 pub fn live_config(settings: &CarbonSettings, access: &LiveAccess) -> Option<super::LiveConfig> {
     let is_asked =
         !settings.offline_mode && (access.token.is_some() || settings.emissions_endpoint.is_some());
+    let endpoint = settings.emissions_endpoint.clone().unwrap_or_else(|| super::DEFAULT_ENDPOINT.to_owned());
     Some(super::LiveConfig {
-        endpoint: settings.emissions_endpoint.clone().unwrap_or_else(|| super::DEFAULT_ENDPOINT.to_owned()),
-        token: access.token.clone(),
+        // An address that a project brings gets no token.
+        token: access.token.clone().filter(|_| gets_token(&endpoint, access)),
+        endpoint,
         cache: access.cache.clone().filter(|_| is_asked)?,
         zone: None,
         refresh: REFRESH,
         proxy: access.proxy.clone(),
     })
+}
+
+/// Whether `endpoint` is the service itself or a host that the user named.
+#[cfg(feature = "online")]
+fn gets_token(endpoint: &str, access: &LiveAccess) -> bool {
+    let own = greentune_http_client::TokenHosts::parse("api.electricitymaps.com api.electricitymap.org");
+    let hosts = own.and(access.token_hosts.clone());
+    greentune_http_client::Address::parse(endpoint).is_ok_and(|address| hosts.contain(&address))
+}
+
+#[cfg(all(test, feature = "online"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_token_goes_to_the_service_and_to_the_users_hosts_alone() {
+        let access = LiveAccess {
+            token: super::super::Secret::new("canary"),
+            token_hosts: greentune_http_client::TokenHosts::parse("proxy.example:8443"),
+            cache: Some(PathBuf::from("cache.json")),
+            ..LiveAccess::default()
+        };
+        let gets = |endpoint: Option<&str>| {
+            let settings = CarbonSettings {
+                offline_mode: false,
+                emissions_endpoint: endpoint.map(str::to_owned),
+                ..CarbonSettings::default()
+            };
+            live_config(&settings, &access).unwrap().token.is_some()
+        };
+        for own in
+            [None, Some("https://api.electricitymap.org/v3"), Some("https://proxy.example:8443/v3/latest")]
+        {
+            assert!(gets(own), "{own:?}");
+        }
+        for other in [
+            "https://evil.example/v3",
+            "https://proxy.example/v3",
+            "https://evilapi.electricitymaps.com.example/v3",
+            "https://evil.electricitymaps.com/v3",
+            "http://localhost:1/v3",
+        ] {
+            assert!(!gets(Some(other)), "{other}");
+        }
+    }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     CarbonError, Host,
-    files::{codecarbon, durable, sidecar},
+    files::{codecarbon, durable, sidecar, small},
 };
 
 const FORMAT_VERSION: u32 = 1;
@@ -92,7 +92,7 @@ impl Measurement {
 impl Calibration {
     /// Reads a calibration file (JSON).
     pub fn read(path: &Path) -> Result<Self, CarbonError> {
-        let json = fs::read(path).map_err(CarbonError::file("read", path))?;
+        let json = small::read(path).map_err(CarbonError::file("read", path))?;
         let calibration: Self = serde_json::from_slice(&json).map_err(|error| {
             let message = format!("is not a calibration file: {error}");
             CarbonError::malformed(path, Some(error.line() as u64), message)

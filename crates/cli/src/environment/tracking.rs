@@ -20,6 +20,8 @@ impl Environment {
                 wandb_base_url: text("WANDB_BASE_URL"),
                 user: text("LOGNAME").or_else(|| text("USER")).or_else(|| text("USERNAME")),
                 proxy: self.proxy(),
+                token_hosts: self.token_hosts(),
+                artifact_folders: self.allowed_folders(),
             },
         }
     }

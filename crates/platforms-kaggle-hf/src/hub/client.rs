@@ -199,9 +199,8 @@ impl<'a> Client<'a> {
 /// The client for the Hub of `settings`.
 fn http(settings: &HubSettings) -> Result<Http, HttpError> {
     let address = Address::parse(&settings.endpoint)?;
-    // A mirror in a network of one's own may be reached over plain http: its address is the user's choice.
     let credential = settings.token.as_ref().map(|token| {
-        Credential::new("authorization", &token.authorization(), &address, Transport::AsAddressed)
+        Credential::new("authorization", &token.authorization(), &address, Transport::EncryptedOrLoopback)
     });
     Http::new(Settings {
         limits: Limits {

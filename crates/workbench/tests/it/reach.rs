@@ -385,3 +385,18 @@ async fn the_users_own_settings_may_name_any_file() {
     let request = ShowConfig { project_path: Some(guarded.project()), override_params: None };
     Workbench::new(config).show_config(request).await.expect("the user said so");
 }
+
+#[tokio::test]
+async fn a_request_sets_no_address_that_the_user_has_not_named() {
+    let guarded = Guarded::new().await;
+    for key in ["mlflow.tracking_uri", "carbon.emissions_endpoint"] {
+        let configure = async |address: &str| {
+            let mut request = guarded.sandbox.request();
+            request.override_params.get_or_insert_default().insert(key.to_owned(), json!(address));
+            guarded.workbench.configure_training_run(request).await
+        };
+        let refusal = problem(configure("https://evil.example/v3").await.unwrap_err());
+        assert_eq!(refusal.code, "address.not_allowed", "{key}: {refusal:?}");
+        configure("http://localhost:5000").await.expect("of this machine");
+    }
+}
