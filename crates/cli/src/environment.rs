@@ -25,7 +25,7 @@ const HOME: &str = "GREENTUNE_HOME";
 /// Which index of runs is used, such as `sqlite:/path/to/state.db`.
 const STATE_URL: &str = "GREENTUNE_STATE_URL";
 
-/// Folders that an assistant may use, parted as in `PATH`.
+/// Folders that an assistant may use, and into which a tracking server may have files written; parted as in `PATH`.
 const ALLOWED_DIRS: &str = "GREENTUNE_ALLOWED_DIRS";
 
 /// The surroundings as they were when the process began.
@@ -103,10 +103,14 @@ impl Environment {
         config.state_url = self.variable(STATE_URL).map(str::to_owned);
         config.user_config = self.user_config();
         config.user_home.clone_from(&self.user_home);
-        // Only settings: other variables, such as tokens, are not passed to the workbench.
-        let is_setting = |(name, _): &&(String, String)| name.starts_with("GREENTUNE_");
-        config.environment = self.variables.iter().filter(is_setting).cloned().collect();
+        config.environment = self.settings();
         Ok(config)
+    }
+
+    /// The variables that are settings; others, such as tokens, are not.
+    fn settings(&self) -> Vec<(String, String)> {
+        let is_setting = |(name, _): &&(String, String)| name.starts_with("GREENTUNE_");
+        self.variables.iter().filter(is_setting).cloned().collect()
     }
 
     /// The user's own configuration file.
@@ -114,7 +118,7 @@ impl Environment {
         Some(self.base_folder("XDG_CONFIG_HOME", "APPDATA", ".config")?.join("config.toml"))
     }
 
-    /// The folders that the user allows to an assistant.
+    /// The folders that the user allows to an assistant, and to a tracking server on this machine.
     pub fn allowed_folders(&self) -> Vec<PathBuf> {
         let folders = self.variable(ALLOWED_DIRS).map(env::split_paths).into_iter().flatten();
         folders.filter(|folder| folder.is_absolute()).collect()

@@ -12,7 +12,6 @@ use greentune_core_config::{
     port::{TransferProgress, TransferReporter},
     resolve::{Argument, is_path},
 };
-use greentune_http_client::TokenHosts;
 use greentune_workbench::{
     Observer, Workbench, WorkbenchConfig, command_line::word, given_path, is_too_broad, operation::ListRuns,
     without_links,
@@ -20,6 +19,9 @@ use greentune_workbench::{
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::{command::new_run, environment::Environment, failure::Failure, output::Output};
+
+/// Settings that are addresses of servers.
+const SERVERS: [&str; 2] = ["mlflow.tracking_uri", "carbon.emissions_endpoint"];
 
 /// Says what the user should know while a command goes on.
 #[derive(Debug)]
@@ -64,16 +66,23 @@ impl Session {
     ///
     /// Errors: a flag without a `=`; the settings themselves are checked when they are used.
     pub fn workbench_with(&self, assignments: &[String]) -> Result<Workbench, Failure> {
-        let mut config = self.environment.workbench_config()?;
-        let arguments = assignments.iter().map(|assignment| self.setting(assignment));
-        config.arguments = arguments.collect::<Result<_, _>>()?;
-        // An address that the user types is the user's.
-        let typed = |argument: &&Argument| argument.key == "carbon.emissions_endpoint";
-        for Argument { text, .. } in config.arguments.iter().filter(typed) {
-            let live = &mut config.meter.live;
-            live.token_hosts = std::mem::take(&mut live.token_hosts).and(TokenHosts::parse(text));
-        }
+        let mut config = self.allowing_typed_hosts(assignments)?.environment.workbench_config()?;
+        config.arguments = self.settings(assignments)?;
         Ok(self.remarking(config))
+    }
+
+    /// This session, in which the servers that `--set key=value` flags name get tokens: what the user types is the user's.
+    ///
+    /// Errors: as [`Session::workbench_with`].
+    pub fn allowing_typed_hosts(&self, assignments: &[String]) -> Result<Self, Failure> {
+        let settings = self.settings(assignments)?;
+        let typed = settings.iter().filter(|setting| SERVERS.contains(&setting.key.as_str()));
+        let environment = self.environment.allowing_hosts_of(typed.map(|setting| setting.text.as_str()));
+        Ok(Self { environment, ..self.clone() })
+    }
+
+    fn settings(&self, assignments: &[String]) -> Result<Vec<Argument>, Failure> {
+        assignments.iter().map(|assignment| self.setting(assignment)).collect()
     }
 
     /// The setting in `assignment`; a path in it is relative to the current folder, as every path that is typed.

@@ -2,10 +2,8 @@
 
 use crate::Address;
 
-/// The port of an entry that names none.
-const HTTPS: u16 = 443;
-
-/// Hosts that the user named. A token goes to these alone, whatever address a project, a tool or a server brings.
+/// Hosts, each with its port, that the user named. A token goes to these alone, whatever address a project, a tool or a
+/// server brings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TokenHosts(Vec<(String, u16)>);
 
@@ -35,8 +33,7 @@ fn entry(text: &str) -> Option<(String, u16)> {
     let address =
         if text.contains("://") { Address::parse(text) } else { Address::parse(&format!("https://{text}")) };
     let origin = address.ok()?.origin();
-    let port = if origin.port() == 0 { HTTPS } else { origin.port() };
-    Some((origin.host().to_owned(), port))
+    Some((origin.host().to_owned(), origin.port()))
 }
 
 #[cfg(test)]

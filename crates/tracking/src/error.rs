@@ -95,7 +95,7 @@ pub enum TrackingError {
         message: String,
     },
     /// The address is none that the user set, so that it gets no credentials.
-    #[error("{address} is set by the project and gets no credentials")]
+    #[error("{address} gets no credentials: it is not the user who set it")]
     Withheld {
         /// The server.
         address: String,

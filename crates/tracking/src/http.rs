@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use greentune_http_client::{
-    Address, Client, Credential, HttpError, Limits, Proxy, Redirects, Request, Settings, Transport,
+    Address, Client, Credential, HttpError, Limits, Proxy, Redirects, Request, Settings,
 };
 use serde_json::Value;
 
@@ -52,6 +52,14 @@ pub(crate) struct Server {
     address: String,
     /// What stands before each call's path.
     interface: &'static str,
+    /// What is taken out of the server's words, should it repeat it.
+    secrets: Vec<String>,
+}
+
+/// The value of a header that lets in, and what is secret in it.
+struct Authorization {
+    value: String,
+    secrets: Vec<String>,
 }
 
 impl Server {
@@ -62,14 +70,14 @@ impl Server {
         uri: &str,
         credentials: &Credentials,
     ) -> Result<(Self, Option<TrackingError>), TrackingError> {
-        let given = address(Tracker::Mlflow, uri)?.to_owned();
-        let is_users = Address::parse(&given).is_ok_and(|address| credentials.token_hosts.contain(&address));
+        let is_users = credentials.is_users_host(address(Tracker::Mlflow, uri)?);
         let authorization = credentials.for_mlflow();
-        let withheld = authorization.is_some() && !is_users;
+        let is_withheld = authorization.is_some() && !is_users;
         let authorization = authorization.filter(|_| is_users);
         let proxy = credentials.proxy.clone();
         let server = Self::new(Tracker::Mlflow, uri, "/api/2.0/mlflow", authorization, proxy)?;
-        Ok((server, withheld.then_some(TrackingError::Withheld { address: given })))
+        let withheld = TrackingError::Withheld { address: server.address.clone() };
+        Ok((server, is_withheld.then_some(withheld)))
     }
 
     /// The server of Weights & Biases at `uri`, let in by `key`. Errors: as [`check_address`].
@@ -81,7 +89,7 @@ impl Server {
         tracker: Tracker,
         uri: &str,
         interface: &'static str,
-        authorization: Option<String>,
+        authorization: Option<Authorization>,
         proxy: Option<Proxy>,
     ) -> Result<Self, TrackingError> {
         let address = address(tracker, uri)?.to_owned();
@@ -105,9 +113,8 @@ impl Server {
                 allowed: "letters, digits and punctuation",
             },
         };
-        let credential = authorization
-            .map(|value| Credential::new("authorization", &value, &place, Transport::EncryptedOrLoopback))
-            .transpose();
+        let (value, secrets) = authorization.map(|Authorization { value, secrets }| (value, secrets)).unzip();
+        let credential = value.map(|value| Credential::new("authorization", &value, &place)).transpose();
         let settings = Settings {
             limits: Limits::whole(CALL_TIMEOUT),
             // A POST would turn into a GET.
@@ -116,7 +123,7 @@ impl Server {
             proxy,
         };
         let client = Client::new(settings).map_err(unusable)?;
-        Ok(Self { client, tracker, address, interface })
+        Ok(Self { client, tracker, address, interface, secrets: secrets.unwrap_or_default() })
     }
 
     /// Where it is.
@@ -203,11 +210,12 @@ impl Server {
         let answer = request.send().map_err(|error| self.failed(call, &error))?;
         let (status, retry_after) = (answer.status(), answer.retry_after());
         let to = answer.header("location").unwrap_or("nowhere");
-        let to = to.split(['?', '#']).next().unwrap_or_default().to_owned();
+        let to = self.without_secrets(to.split(['?', '#']).next().unwrap_or_default());
         let text = answer.text(LONGEST_ANSWER).map_err(|error| self.failed(call, &error))?;
         if (200..300).contains(&status) {
             return Ok(text);
         }
+        let text = self.without_secrets(&text);
         let said = serde_json::from_str::<Value>(&text).ok().and_then(|value| Said::of(&value, status));
         let (tracker, address, call) = (self.tracker, self.address.clone(), call.to_owned());
         let message = said.as_ref().map_or_else(|| shortened(text.trim()), |said| said.message.clone());
@@ -230,8 +238,13 @@ impl Server {
             tracker: self.tracker,
             address: self.address.clone(),
             call: call.to_owned(),
-            found: found.to_owned(),
+            found: self.without_secrets(found),
         }
+    }
+
+    /// The server's words without the credentials, should it repeat them.
+    pub(crate) fn without_secrets(&self, text: &str) -> String {
+        self.secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "(secret)"))
     }
 
     fn failed(&self, call: &str, error: &HttpError) -> TrackingError {
@@ -266,9 +279,9 @@ impl Said {
 }
 
 impl Credentials {
-    fn for_mlflow(&self) -> Option<String> {
+    fn for_mlflow(&self) -> Option<Authorization> {
         if let Some(token) = &self.mlflow_token {
-            return Some(format!("Bearer {token}"));
+            return Some(Authorization { value: format!("Bearer {token}"), secrets: vec![token.clone()] });
         }
         let username = self.mlflow_username.as_ref()?;
         let password = self.mlflow_password.as_deref().unwrap_or_default();
@@ -276,8 +289,11 @@ impl Credentials {
     }
 }
 
-fn basic(username: &str, password: &str) -> String {
-    format!("Basic {}", BASE64_STANDARD.encode(format!("{username}:{password}")))
+fn basic(username: &str, password: &str) -> Authorization {
+    let encoded = BASE64_STANDARD.encode(format!("{username}:{password}"));
+    let value = format!("Basic {encoded}");
+    let secrets = [encoded, password.to_owned()].into_iter().filter(|secret| !secret.is_empty()).collect();
+    Authorization { value, secrets }
 }
 
 /// What came instead of an answer.

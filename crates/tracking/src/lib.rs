@@ -51,10 +51,9 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// Whether `address` is of this machine or of a host that the user named.
+    /// Whether `address` is on a host that the user named.
     pub fn is_users_host(&self, address: &str) -> bool {
-        Address::parse(address)
-            .is_ok_and(|address| address.origin().is_loopback() || self.token_hosts.contain(&address))
+        Address::parse(address).is_ok_and(|address| self.token_hosts.contain(&address))
     }
 }
 

@@ -229,7 +229,7 @@ impl MlflowSink {
         let contents = fs::read(file).map_err(TrackingError::file("read", file))?;
         match Store::of(&self.state.artifact_uri, self.server.authority()) {
             Some(Store::Server(root)) => self.server.put_artifact(&format!("{root}/{place}"), contents),
-            Some(Store::Folder(root)) if self.may_write(&root) => {
+            Some(Store::Folder(root)) if self.may_write(&root.join(place)) => {
                 let target = root.join(place);
                 let folder = target.parent().unwrap_or(&root);
                 fs::create_dir_all(folder).map_err(TrackingError::file("create", folder))?;
@@ -239,11 +239,12 @@ impl MlflowSink {
         }
     }
 
-    /// Whether the folder that the server names lies in the run's project, or where the user allows it, links followed.
-    fn may_write(&self, folder: &Path) -> bool {
+    /// Whether `file`, in a folder that the server names, lies in the run's project or where the user allows it, links
+    /// followed.
+    fn may_write(&self, file: &Path) -> bool {
         let is_plain =
-            folder.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
-        let existing = folder.ancestors().find(|ancestor| ancestor.symlink_metadata().is_ok());
+            file.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
+        let existing = file.ancestors().find(|ancestor| ancestor.symlink_metadata().is_ok());
         let Some(resolved) = existing.and_then(|existing| fs::canonicalize(existing).ok()) else {
             return false;
         };

@@ -67,12 +67,10 @@ pub enum WorkbenchError {
         path: PathBuf,
     },
     /// An address that a request brings and that the user has not named.
-    #[error("{key} would be {address}, which the user has not allowed")]
+    #[error("{key} is a server that the user has not allowed")]
     AddressNotAllowed {
         /// The setting.
         key: &'static str,
-        /// The address.
-        address: String,
     },
     /// A file that a request names does not exist or is not a file.
     #[error("no file at {}", path.display())]
@@ -358,7 +356,7 @@ impl WorkbenchError {
                 "name another file; SECURITY.md lists these names, which a person's own command line may use"
             }
             Self::AddressNotAllowed { .. } => {
-                "have the user name its host in GREENTUNE_ALLOWED_HOSTS, or set the address in the configuration file"
+                "leave it out, or have the user name its host in GREENTUNE_ALLOWED_HOSTS (host or host:port) or the address in their own configuration file"
             }
             Self::NotWrittenHere { .. } => {
                 "name a path where nothing is, or have the user move the file away"

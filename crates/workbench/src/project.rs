@@ -16,7 +16,7 @@ use greentune_core_config::{
     availability::unavailable,
     ids,
     layout::{ProjectLayout, RunLayout},
-    resolve::{ConfigText, Layers, Resolved, Source, resolve},
+    resolve::{ConfigText, Layers, Resolved, resolve},
     settings::{CarbonSettings, Settings},
 };
 use greentune_platforms_kaggle_hf::hub::Parts;
@@ -65,6 +65,7 @@ impl Workbench {
         };
         let resolved = resolve(&layers)?;
         self.check_setting_files(&resolved)?;
+        self.check_given_addresses(&resolved)?;
         Ok(resolved)
     }
 
@@ -88,28 +89,9 @@ impl Workbench {
         if problems.is_empty() {
             check_carbon(&resolved.settings.carbon)?;
             check_addresses(&resolved.settings)?;
-            self.check_given_addresses(&resolved)?;
             return Ok(resolved);
         }
         Err(WorkbenchError::all("config.not_available_yet", "settings are not available yet", problems))
-    }
-
-    /// Refuses addresses that somebody else than the user gave in a request, unless they are of this machine or of a host
-    /// that the user named.
-    pub(crate) fn check_given_addresses(&self, resolved: &Resolved) -> Result<()> {
-        let Settings { carbon, mlflow, .. } = &resolved.settings;
-        let addresses = [
-            ("mlflow.tracking_uri", Some(&mlflow.tracking_uri)),
-            ("carbon.emissions_endpoint", carbon.emissions_endpoint.as_ref()),
-        ];
-        for (key, address) in addresses {
-            let is_given = self.is_restricted() && resolved.source(key) == Source::RunOverride;
-            let credentials = &self.config().tracking.credentials;
-            if let Some(address) = address.filter(|address| is_given && !credentials.is_users_host(address)) {
-                return Err(WorkbenchError::AddressNotAllowed { key, address: address.clone() });
-            }
-        }
-        Ok(())
     }
 
     /// The same of a project that has yet to be made when `is_new`: nothing is read from it then.

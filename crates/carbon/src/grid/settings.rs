@@ -4,11 +4,18 @@ use std::{path::PathBuf, time::Duration};
 
 use greentune_core_config::settings::CarbonSettings;
 
+#[cfg(feature = "online")]
+use greentune_http_client::{Address, Proxy, TokenHosts};
+
 use super::{Cloud, GridSource, Place};
 
 /// Time between two questions to the service; its figures are hourly, and are published within the hour.
 #[cfg(feature = "online")]
 const REFRESH: Duration = Duration::from_mins(15);
+
+/// The service's own hosts.
+#[cfg(feature = "online")]
+const SERVICE: &str = "api.electricitymaps.com api.electricitymap.org";
 
 /// What live figures need beside settings.
 #[derive(Clone, Debug, Default)]
@@ -18,12 +25,12 @@ pub struct LiveAccess {
     pub token: Option<super::Secret>,
     /// Hosts of the user's that get the token besides the service itself.
     #[cfg(feature = "online")]
-    pub token_hosts: greentune_http_client::TokenHosts,
+    pub token_hosts: TokenHosts,
     /// Where answers are kept for all runs; without it nothing is asked.
     pub cache: Option<PathBuf>,
     /// Through which the service is asked.
     #[cfg(feature = "online")]
-    pub proxy: Option<greentune_http_client::Proxy>,
+    pub proxy: Option<Proxy>,
 }
 
 impl From<&CarbonSettings> for Place {
@@ -57,9 +64,10 @@ pub fn live_config(settings: &CarbonSettings, access: &LiveAccess) -> Option<sup
     let is_asked =
         !settings.offline_mode && (access.token.is_some() || settings.emissions_endpoint.is_some());
     let endpoint = settings.emissions_endpoint.clone().unwrap_or_else(|| super::DEFAULT_ENDPOINT.to_owned());
+    let token = access.token.clone().filter(|_| access.sends_token_to(&endpoint));
     Some(super::LiveConfig {
-        // An address that a project brings gets no token.
-        token: access.token.clone().filter(|_| gets_token(&endpoint, access)),
+        is_token_withheld: access.token.is_some() && token.is_none(),
+        token,
         endpoint,
         cache: access.cache.clone().filter(|_| is_asked)?,
         zone: None,
@@ -68,12 +76,13 @@ pub fn live_config(settings: &CarbonSettings, access: &LiveAccess) -> Option<sup
     })
 }
 
-/// Whether `endpoint` is the service itself or a host that the user named.
 #[cfg(feature = "online")]
-fn gets_token(endpoint: &str, access: &LiveAccess) -> bool {
-    let own = greentune_http_client::TokenHosts::parse("api.electricitymaps.com api.electricitymap.org");
-    let hosts = own.and(access.token_hosts.clone());
-    greentune_http_client::Address::parse(endpoint).is_ok_and(|address| hosts.contain(&address))
+impl LiveAccess {
+    /// Whether `endpoint` is the service itself or on a host that the user named. Others get no token.
+    pub fn sends_token_to(&self, endpoint: &str) -> bool {
+        let hosts = TokenHosts::parse(SERVICE).and(self.token_hosts.clone());
+        Address::parse(endpoint).is_ok_and(|address| hosts.contain(&address))
+    }
 }
 
 #[cfg(all(test, feature = "online"))]
@@ -84,7 +93,7 @@ mod tests {
     fn the_token_goes_to_the_service_and_to_the_users_hosts_alone() {
         let access = LiveAccess {
             token: super::super::Secret::new("canary"),
-            token_hosts: greentune_http_client::TokenHosts::parse("proxy.example:8443"),
+            token_hosts: TokenHosts::parse("proxy.example:8443"),
             cache: Some(PathBuf::from("cache.json")),
             ..LiveAccess::default()
         };
@@ -94,7 +103,9 @@ mod tests {
                 emissions_endpoint: endpoint.map(str::to_owned),
                 ..CarbonSettings::default()
             };
-            live_config(&settings, &access).unwrap().token.is_some()
+            let config = live_config(&settings, &access).unwrap();
+            assert_eq!(config.is_token_withheld, config.token.is_none());
+            config.token.is_some()
         };
         for own in
             [None, Some("https://api.electricitymap.org/v3"), Some("https://proxy.example:8443/v3/latest")]

@@ -1,6 +1,6 @@
 //! A wall meter against the counters of one machine: what the supply, fans and board draw beyond what they see.
 
-use std::{fs, io, path::Path};
+use std::{io, path::Path};
 
 use greentune_core_config::settings::TrackingMode;
 use jiff::Zoned;
@@ -222,6 +222,8 @@ impl Measurement {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use proptest::prelude::*;
 
     use super::*;

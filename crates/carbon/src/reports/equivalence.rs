@@ -133,6 +133,8 @@ fn price_range<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[f64; 2], D
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn read(name: &str, text: &str) -> Result<EquivalenceTable, CarbonError> {

@@ -13,7 +13,7 @@ const ALLOCATOR: &[(&str, &str)] = &[
     ("MIMALLOC_ARENA_RESERVE", "4GiB"),
 ];
 
-/// Variables that a worker needs: places, language, time zone, logs, proxies.
+/// Variables that every worker needs: places, language, time zone, logs, servers.
 const NEEDED: &[&str] = &[
     "PATH",
     "HOME",
@@ -37,19 +37,9 @@ const NEEDED: &[&str] = &[
     "RUST_LOG",
     "RUST_BACKTRACE",
     "NO_COLOR",
-    "ALL_PROXY",
-    "all_proxy",
-    "HTTPS_PROXY",
-    "https_proxy",
-    "HTTP_PROXY",
-    "http_proxy",
-    "NO_PROXY",
-    "no_proxy",
     "MLFLOW_TRACKING_URI",
     "WANDB_BASE_URL",
     "WANDB_MODE",
-    "DISPLAY",
-    "WAYLAND_DISPLAY",
 ];
 /// Beginnings of such variables: settings, places, devices, threads.
 const NEEDED_BEGINNINGS: &[&str] = &[
@@ -73,13 +63,21 @@ const NEEDED_BEGINNINGS: &[&str] = &[
 ];
 /// Variables of those beginnings that may hold a password and that no worker needs.
 const NOT_NEEDED: &[&str] = &["GREENTUNE_STATE_URL", "GREENTUNE_ARTIFACTS_URL"];
-/// Variables with credentials of what a training run talks to.
+/// Variables that hold or may hold credentials, for what a training run talks to.
 const SECRETS: &[&str] = &[
     "MLFLOW_TRACKING_TOKEN",
     "MLFLOW_TRACKING_USERNAME",
     "MLFLOW_TRACKING_PASSWORD",
     "WANDB_API_KEY",
     "ELECTRICITY_MAPS_TOKEN",
+    "ALL_PROXY",
+    "all_proxy",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "HTTP_PROXY",
+    "http_proxy",
+    "NO_PROXY",
+    "no_proxy",
 ];
 
 impl Environment {
@@ -95,7 +93,7 @@ impl Environment {
         known.chain(unset.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))).collect()
     }
 
-    /// What a worker that trains gets besides.
+    /// What a worker that trains or meters gets besides.
     pub(super) fn secrets_of_worker(&self) -> Secrets {
         Secrets(self.variables.iter().filter(|(name, _)| SECRETS.contains(&name.as_str())).cloned().collect())
     }
@@ -118,12 +116,15 @@ mod tests {
             ("ANTHROPIC_API_KEY", "canary"),
             ("GREENTUNE_STATE_URL", "redis://user:canary@host"),
             ("WANDB_API_KEY", "key"),
+            ("https_proxy", "http://user:canary@proxy"),
         ];
         let config = environment(&variables).workbench_config().map_err(|_| "no configuration").unwrap();
         let names: Vec<_> = config.worker_environment.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names[..4], ["PATH", "LC_ALL", "CUDA_VISIBLE_DEVICES", "GREENTUNE_LORA__RANK"]);
         assert!(names[4..].iter().all(|name| name.starts_with("MIMALLOC_")), "{names:?}");
-        assert_eq!(config.worker_secrets.0, [("WANDB_API_KEY".to_owned(), "key".to_owned())]);
-        assert!(!format!("{config:?}").contains("key\""));
+        let secrets: Vec<_> = config.worker_secrets.0.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(secrets, ["WANDB_API_KEY", "https_proxy"]);
+        let shown = format!("{config:?}");
+        assert!(!shown.contains("key\"") && !shown.contains("canary"), "{shown}");
     }
 }
