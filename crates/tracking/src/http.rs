@@ -202,7 +202,7 @@ impl Server {
 
     fn object(&self, call: &str, text: &str) -> Result<Value, TrackingError> {
         let parsed = serde_json::from_str::<Value>(text).ok().filter(Value::is_object);
-        parsed.ok_or_else(|| self.foreign(call, &found(200, text)))
+        parsed.ok_or_else(|| self.foreign(call, &found(200, &self.without_secrets(text))))
     }
 
     /// The text of an answer that says yes.
@@ -238,7 +238,7 @@ impl Server {
             tracker: self.tracker,
             address: self.address.clone(),
             call: call.to_owned(),
-            found: self.without_secrets(found),
+            found: found.to_owned(),
         }
     }
 

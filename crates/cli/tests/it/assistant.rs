@@ -42,8 +42,20 @@ fn answered(mut command: Command, method: &str, params: &Value) -> Value {
 
 /// What a tool answers, of a server that is started in `folder` as README and `.mcp.json` start it.
 fn called(sandbox: &Sandbox, folder: &Path, arguments: &[&str], tool: &str, with: &Value) -> Value {
+    called_with(sandbox, folder, arguments, &[], tool, with)
+}
+
+/// The same with `variables`.
+pub fn called_with(
+    sandbox: &Sandbox,
+    folder: &Path,
+    arguments: &[&str],
+    variables: &[(&str, &str)],
+    tool: &str,
+    with: &Value,
+) -> Value {
     let mut command = sandbox.command([&["mcp"], arguments].concat());
-    command.current_dir(folder).env("HOME", sandbox.path("user-home"));
+    command.current_dir(folder).env("HOME", sandbox.path("user-home")).envs(variables.iter().copied());
     answered(command, "tools/call", &json!({ "name": tool, "arguments": with }))
 }
 

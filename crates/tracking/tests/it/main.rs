@@ -277,12 +277,16 @@ fn a_server_chooses_no_folder_of_this_machine() {
     let mut desk = Desk::new();
     desk.whole(2);
     desk.settings.mlflow.enabled = true;
-    let project = desk.layout.project().root();
+    let project = desk.layout.project().root().to_owned();
     std::os::unix::fs::symlink(elsewhere.path(), project.join("link")).unwrap();
+    let artifacts = project.join("mlruns/1/r/artifacts");
+    fs::create_dir_all(&artifacts).unwrap();
+    std::os::unix::fs::symlink(elsewhere.path(), artifacts.join("emissions")).unwrap();
     let uris = [
         format!("{}/1/r/artifacts", elsewhere.path().display()),
         format!("file://{}/1/r/artifacts", elsewhere.path().display()),
         format!("{}/link/1/r/artifacts", project.display()),
+        artifacts.display().to_string(),
         format!("{}/../../{}/1/r/artifacts", project.display(), elsewhere.path().display()),
     ];
     for uri in uris {
@@ -310,6 +314,52 @@ fn an_address_that_a_project_brings_gets_no_credentials() {
     credentials.token_hosts = TokenHosts::parse(&server.uri);
     sync(&desk.layout, &desk.settings, &credentials).unwrap();
     assert_eq!(server.knows().calls.last().unwrap().1.as_deref(), Some("Bearer canary"));
+}
+
+#[test]
+fn a_server_that_repeats_credentials_is_not_quoted() {
+    for (token, username, repeated) in [
+        (Some("canary-a"), None, "canary-a"),
+        (None, Some("ann"), "canary-b"),
+        // `ann:canary-b` in base64.
+        (None, Some("ann"), "YW5uOmNhbmFyeS1i"),
+    ] {
+        let said = format!(r#"{{"error_code":"X","message":"no: {repeated}"}}"#);
+        for answer in [
+            Answer::Status(400, said.clone()),
+            Answer::Status(401, said.clone()),
+            Answer::Status(500, repeated.to_owned()),
+            Answer::Status(200, repeated.to_owned()),
+            Answer::Redirect(format!("https://elsewhere.example/{repeated}")),
+        ] {
+            let server = FakeMlflow::start().answering("experiments", answer.clone());
+            let mut desk = Desk::for_mlflow(&server.uri);
+            desk.whole(1);
+            let credentials = Credentials {
+                mlflow_token: token.map(str::to_owned),
+                mlflow_username: username.map(str::to_owned),
+                mlflow_password: Some(String::from("canary-b")),
+                token_hosts: TokenHosts::parse(&server.uri),
+                ..Credentials::default()
+            };
+            let mut tracking = Tracking::start(&desk.layout, &desk.settings, &credentials).unwrap();
+            let problems = until_told(&mut tracking);
+            assert!(problems.contains("(secret)") && !problems.contains(repeated), "{answer:?}: {problems}");
+        }
+    }
+}
+
+/// The first problems that `tracking` tells.
+fn until_told(tracking: &mut Tracking) -> String {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let problems = tracking.problems();
+        if !problems.is_empty() {
+            return format!("{problems:?}");
+        }
+        assert!(Instant::now() < deadline, "nothing was told");
+        thread::sleep(Duration::from_millis(10));
+    }
 }
 
 #[test]
