@@ -94,11 +94,17 @@ pub enum TrackingError {
         /// What it said.
         message: String,
     },
-    /// The address is none that the user set, so that it gets no credentials.
-    #[error("{address} gets no credentials: it is not the user who set it")]
+    /// The server refuses to answer without credentials, which it does not get: it is not the user who set its address.
+    #[error(
+        "{address} refused {call} with {status}; it gets no credentials, because it is not the user who set it"
+    )]
     Withheld {
         /// The server.
         address: String,
+        /// HTTP status: 401 or 403.
+        status: u16,
+        /// What was asked.
+        call: String,
     },
     /// The server sends elsewhere.
     #[error("{address} redirects {call} to {to}")]

@@ -52,6 +52,8 @@ pub(crate) struct Server {
     address: String,
     /// What stands before each call's path.
     interface: &'static str,
+    /// Whether there are credentials that it does not get, because it is not the user who set its address.
+    is_withheld: bool,
     /// What is taken out of the server's words, should it repeat it.
     secrets: Vec<String>,
 }
@@ -63,21 +65,17 @@ struct Authorization {
 }
 
 impl Server {
-    /// The MLflow server at `uri`, and a note when it gets no credentials because a project brought its address.
+    /// The MLflow server at `uri`, which gets credentials if it is one that the user named.
     ///
     /// Errors: as [`check_address`]; credentials would go over plain http to another machine.
-    pub(crate) fn mlflow(
-        uri: &str,
-        credentials: &Credentials,
-    ) -> Result<(Self, Option<TrackingError>), TrackingError> {
+    pub(crate) fn mlflow(uri: &str, credentials: &Credentials) -> Result<Self, TrackingError> {
         let is_users = credentials.is_users_host(address(Tracker::Mlflow, uri)?);
         let authorization = credentials.for_mlflow();
         let is_withheld = authorization.is_some() && !is_users;
         let authorization = authorization.filter(|_| is_users);
         let proxy = credentials.proxy.clone();
         let server = Self::new(Tracker::Mlflow, uri, "/api/2.0/mlflow", authorization, proxy)?;
-        let withheld = TrackingError::Withheld { address: server.address.clone() };
-        Ok((server, is_withheld.then_some(withheld)))
+        Ok(Self { is_withheld, ..server })
     }
 
     /// The server of Weights & Biases at `uri`, let in by `key`. Errors: as [`check_address`].
@@ -123,7 +121,14 @@ impl Server {
             proxy,
         };
         let client = Client::new(settings).map_err(unusable)?;
-        Ok(Self { client, tracker, address, interface, secrets: secrets.unwrap_or_default() })
+        Ok(Self {
+            client,
+            tracker,
+            address,
+            interface,
+            is_withheld: false,
+            secrets: secrets.unwrap_or_default(),
+        })
     }
 
     /// Where it is.
@@ -221,6 +226,7 @@ impl Server {
         let message = said.as_ref().map_or_else(|| shortened(text.trim()), |said| said.message.clone());
         Err(match (status, said) {
             (300..=399, _) => TrackingError::Redirected { tracker, address, call, to },
+            (401 | 403, _) if self.is_withheld => TrackingError::Withheld { address, status, call },
             (401 | 403, _) => TrackingError::Refused { tracker, address, status, call, message },
             (408 | 429 | 500.., _) => {
                 TrackingError::ServerUnavailable { address, status, call, message, retry_after }

@@ -64,7 +64,7 @@ impl MlflowSink {
         settings: &MlflowSettings,
         credentials: &Credentials,
     ) -> Result<Self, TrackingError> {
-        let (server, withheld) = Server::mlflow(&settings.tracking_uri, credentials)?;
+        let server = Server::mlflow(&settings.tracking_uri, credentials)?;
         let state_file = sink::state_file(layout, "mlflow");
         let mut state: State = state::read(&state_file)?;
         if state.server != server.address() {
@@ -81,7 +81,7 @@ impl MlflowSink {
             state_file,
             artifact_folders: credentials.artifact_folders.clone(),
             state,
-            notes: withheld.into_iter().collect(),
+            notes: Vec::new(),
         })
     }
 

@@ -116,7 +116,7 @@ mod tests {
             ("ANTHROPIC_API_KEY", "canary"),
             ("GREENTUNE_STATE_URL", "redis://user:canary@host"),
             ("WANDB_API_KEY", "key"),
-            ("https_proxy", "http://user:canary@proxy"),
+            ("https_proxy", "http://user:password@proxy"),
         ];
         let config = environment(&variables).workbench_config().map_err(|_| "no configuration").unwrap();
         let names: Vec<_> = config.worker_environment.iter().map(|(name, _)| name.as_str()).collect();
@@ -125,6 +125,6 @@ mod tests {
         let secrets: Vec<_> = config.worker_secrets.0.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(secrets, ["WANDB_API_KEY", "https_proxy"]);
         let shown = format!("{config:?}");
-        assert!(!shown.contains("key\"") && !shown.contains("canary"), "{shown}");
+        assert!(!shown.contains("key\"") && !shown.contains("password@"), "{shown}");
     }
 }

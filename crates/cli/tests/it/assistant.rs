@@ -79,7 +79,7 @@ fn without_any_argument_files_outside_the_project_are_neither_read_nor_written()
     assert!(!sandbox.path("out").exists());
     // A folder that is no project allows nothing, and the home folder does not either.
     std::fs::create_dir_all(sandbox.path("user-home")).unwrap();
-    std::fs::create_dir_all(sandbox.path("nothing")).unwrap();
+    sandbox.write("nothing/notes.txt", "not greentune's");
     for folder in ["user-home", "nothing"] {
         let new = json!({
             "project_name": "q", "output_dir": sandbox.path(folder),
@@ -88,6 +88,27 @@ fn without_any_argument_files_outside_the_project_are_neither_read_nor_written()
         let code = refused(&sandbox.path(folder), "generate_fine_tuning_project", new);
         assert_eq!(code, "path.outside_roots", "{folder}");
     }
+}
+
+#[test]
+#[cfg(unix)]
+fn an_empty_folder_takes_a_first_project_unless_everybody_may_write_there() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let sandbox = Sandbox::new();
+    let new = json!({
+        "project_name": "q", "output_dir": sandbox.path("empty"),
+        "base_model_config": { "type": "olmo", "model_id": "a/b" },
+    });
+    let folder = sandbox.path("empty");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::create_dir_all(sandbox.path("user-home")).unwrap();
+    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o1777)).unwrap();
+    let refused = called(&sandbox, &folder, &[], "generate_fine_tuning_project", &new);
+    assert_eq!(refused["structuredContent"]["code"], "path.outside_roots", "{refused}");
+    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let made = called(&sandbox, &folder, &[], "generate_fine_tuning_project", &new);
+    assert_eq!(made["isError"], false, "{made}");
+    assert!(folder.join("q").is_dir());
 }
 
 #[test]

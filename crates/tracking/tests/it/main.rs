@@ -309,8 +309,14 @@ fn an_address_that_a_project_brings_gets_no_credentials() {
         ..Credentials::default()
     };
     let report = sync(&desk.layout, &desk.settings, &credentials).unwrap();
-    assert_eq!(codes(&report.trackers[0]), ["tracking.token_withheld"]);
+    assert_eq!(codes(&report.trackers[0]), [""; 0], "it takes the run from anybody");
     assert!(server.knows().calls.iter().all(|call| call.1.is_none()), "{:?}", server.knows().calls);
+    let refusing = FakeMlflow::start().answering("runs", Answer::Status(401, String::from("who are you?")));
+    let mut strict = Desk::for_mlflow(&refusing.uri);
+    strict.whole(2);
+    let report = sync(&strict.layout, &strict.settings, &credentials).unwrap();
+    assert_eq!(codes(&report.trackers[0]), ["tracking.token_withheld"]);
+    assert!(refusing.knows().calls.iter().all(|call| call.1.is_none()), "{:?}", refusing.knows().calls);
     credentials.token_hosts = TokenHosts::parse(&server.uri);
     sync(&desk.layout, &desk.settings, &credentials).unwrap();
     assert_eq!(server.knows().calls.last().unwrap().1.as_deref(), Some("Bearer canary"));

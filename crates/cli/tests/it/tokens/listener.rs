@@ -68,7 +68,9 @@ fn serve(mut stream: TcpStream, heard: &Mutex<String>, own: &str) -> Option<()> 
 fn answer(target: &str, body: &[u8], own: &str) -> Value {
     if target.contains("/carbon-intensity/") {
         let now = jiff::Timestamp::now();
-        let forecast = json!([{ "carbonIntensity": 80, "datetime": now }]);
+        let hour = |hours: i64| now + jiff::SignedDuration::from_hours(hours);
+        let forecast: Vec<_> =
+            (-1..5).map(|hours| json!({ "carbonIntensity": 80, "datetime": hour(hours) })).collect();
         return json!({ "zone": "FR", "carbonIntensity": 80, "datetime": now, "forecast": forecast });
     }
     if target.starts_with("/graphql") {
