@@ -18,6 +18,7 @@ mod run_index;
 mod sandbox;
 mod training;
 mod tuning;
+mod worker_environment;
 mod worker_session;
 
 /// The worker process of these tests.
