@@ -60,6 +60,12 @@ pub enum WorkbenchError {
         /// The path as given.
         path: PathBuf,
     },
+    /// A named pipe, a device or a socket where a file should be: reading it may never end.
+    #[error("{} is no file: it is a named pipe, a device or a socket", path.display())]
+    SpecialFile {
+        /// The path as given.
+        path: PathBuf,
+    },
     /// A file that would be replaced and is not greentune's.
     #[error("{} is there, and greentune did not write it or it was changed since: it is not replaced", path.display())]
     NotWrittenHere {
@@ -303,6 +309,7 @@ impl WorkbenchError {
             Self::OutsideProject { .. } => (InvalidInput, "path.outside_project"),
             Self::OutsideAllowedRoots { .. } => (InvalidInput, "path.outside_roots"),
             Self::RefusedByName { .. } => (InvalidInput, "path.refused"),
+            Self::SpecialFile { .. } => (InvalidInput, "path.no_file"),
             Self::NotWrittenHere { .. } => (Conflict, "path.not_greentunes"),
             Self::MissingFile { .. } => (NotFound, "data.missing"),
             Self::InvalidValue { .. } => (InvalidInput, "request.value"),
@@ -348,6 +355,7 @@ impl WorkbenchError {
             Self::RefusedByName { .. } => {
                 "name another file; SECURITY.md lists these names, which a person's own command line may use"
             }
+            Self::SpecialFile { .. } => "remove it, or name a file",
             Self::NotWrittenHere { .. } => {
                 "name a path where nothing is, or have the user move the file away"
             }

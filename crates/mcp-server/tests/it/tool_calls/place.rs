@@ -150,9 +150,15 @@ impl Place {
         symlink(self.path("outside/canary.jsonl"), allowed.join("link.jsonl")).unwrap();
         symlink(self.path("outside/new.md"), allowed.join("new.md")).unwrap();
         symlink("loop", allowed.join("loop")).unwrap();
-        let pipe = Command::new("mkfifo").arg(allowed.join("pipe.jsonl")).status().unwrap();
-        assert!(pipe.success());
+        make_pipe(&allowed.join("pipe.jsonl"));
+        // The folder of a model.
+        fs::create_dir(allowed.join("piped")).unwrap();
+        make_pipe(&allowed.join("piped/config.json"));
     }
+}
+
+fn make_pipe(path: &Path) {
+    assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
 }
 
 const VALID: &[&str] = &["health", "out", "health/data/processed", "card.md", "model", "exported/a"];
@@ -180,6 +186,7 @@ const INSIDE: &[&str] = &[
     "new.md",
     "loop",
     "pipe.jsonl",
+    "piped",
     ".env",
     "id_rsa",
     "out",
