@@ -5,7 +5,7 @@
 
 use std::sync::LazyLock;
 
-use greentune_fuzz::{Scratch, read_records, settings};
+use greentune_fuzz::{Scratch, allow_caught_panics, read_records, settings};
 use greentune_text_data::Encoder;
 use jiff::Timestamp;
 use libfuzzer_sys::fuzz_target;
@@ -21,7 +21,7 @@ static SCRATCH: LazyLock<Scratch> = LazyLock::new(|| {
     scratch
 });
 
-fuzz_target!(|text: &str| {
+fuzz_target!(init: allow_caught_panics(), |text: &str| {
     let (form, text) = if text.is_char_boundary(1) { text.split_at(1) } else { ("", text) };
     let (template, records) = text.split_once('\0').unwrap_or((text, RECORDS));
     let mut settings = settings();

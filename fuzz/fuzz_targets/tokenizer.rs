@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use greentune_fuzz::{Scratch, read_records, settings};
+use greentune_fuzz::{Scratch, allow_caught_panics, read_records, settings};
 use greentune_text_data::Encoder;
 use jiff::Timestamp;
 use libfuzzer_sys::fuzz_target;
@@ -20,7 +20,7 @@ static SCRATCH: LazyLock<Scratch> = LazyLock::new(|| {
     scratch
 });
 
-fuzz_target!(|data: &[u8]| {
+fuzz_target!(init: allow_caught_panics(), |data: &[u8]| {
     let Some((form, data)) = data.split_first() else { return };
     let (folder, file) =
         if form % 4 == 0 { ("named", "tokenizer_config.json") } else { ("own", "tokenizer.json") };
