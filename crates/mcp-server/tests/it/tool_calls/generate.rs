@@ -53,7 +53,8 @@ pub fn unreadable_line(draw: &mut Draw) -> Vec<u8> {
 
 fn value(draw: &mut Draw, name: &str, schema: &Value, words: &Words, depth: usize) -> Value {
     if let Some(choices) = ["anyOf", "oneOf"].iter().find_map(|key| schema[*key].as_array()) {
-        return value(draw, name, draw_of(choices, draw.below(choices.len())), words, depth);
+        let choice = draw.of(choices);
+        return value(draw, name, choice, words, depth);
     }
     if let Some(values) = schema["enum"].as_array() {
         return draw.of(values).clone();
@@ -78,10 +79,6 @@ fn value(draw: &mut Draw, name: &str, schema: &Value, words: &Words, depth: usiz
         Some("null") => Value::Null,
         _ => anything(draw, words),
     }
-}
-
-fn draw_of(choices: &[Value], place: usize) -> &Value {
-    &choices[place]
 }
 
 fn object(draw: &mut Draw, name: &str, schema: &Value, words: &Words, depth: usize) -> Value {
@@ -211,34 +208,30 @@ fn hostile(draw: &mut Draw, words: &Words) -> Value {
     }
 }
 
-/// Replaces, removes or adds one value somewhere.
-fn spoil(draw: &mut Draw, root: &mut Value, words: &Words) {
-    let mut at = root;
-    while draw.below(3) > 0 {
-        let next = match at {
-            Value::Object(map) if !map.is_empty() => {
-                let place = draw.below(map.len());
-                map.values_mut().nth(place)
-            }
-            Value::Array(values) if !values.is_empty() => {
-                let place = draw.below(values.len());
-                values.get_mut(place)
-            }
-            _ => break,
+/// Replaces, removes or adds one value somewhere in `at`.
+fn spoil(draw: &mut Draw, at: &mut Value, words: &Words) {
+    let children = match at {
+        Value::Object(map) => map.len(),
+        Value::Array(values) => values.len(),
+        _ => 0,
+    };
+    if children > 0 && !draw.one_in(3) {
+        let place = draw.below(children);
+        let child = match at {
+            Value::Object(map) => map.values_mut().nth(place),
+            Value::Array(values) => values.get_mut(place),
+            _ => None,
         };
-        match next {
-            Some(value) => at = value,
-            None => return,
-        }
+        return child.map_or((), |child| spoil(draw, child, words));
     }
-    match (draw.below(4), &mut *at) {
+    match (draw.below(4), at) {
         (0, Value::Object(map)) => {
             map.insert(text(draw), anything(draw, words));
         }
-        (1, Value::Object(map)) if !map.is_empty() => {
-            let key = map.keys().nth(draw.below(map.len())).cloned().unwrap_or_default();
+        (1, Value::Object(map)) if children > 0 => {
+            let key = map.keys().nth(draw.below(children)).cloned().unwrap_or_default();
             map.remove(&key);
         }
-        _ => *at = hostile(draw, words),
+        (_, at) => *at = hostile(draw, words),
     }
 }
