@@ -60,6 +60,12 @@ pub enum WorkbenchError {
         /// The path as given.
         path: PathBuf,
     },
+    /// A named pipe, a device or a socket where a file should be: reading it may never end.
+    #[error("{} is no file: it is a named pipe, a device or a socket", path.display())]
+    SpecialFile {
+        /// The path as given.
+        path: PathBuf,
+    },
     /// A file that would be replaced and is not greentune's.
     #[error("{} is there, and greentune did not write it or it was changed since: it is not replaced", path.display())]
     NotWrittenHere {
@@ -309,6 +315,7 @@ impl WorkbenchError {
             Self::OutsideProject { .. } => (InvalidInput, "path.outside_project"),
             Self::OutsideAllowedRoots { .. } => (InvalidInput, "path.outside_roots"),
             Self::RefusedByName { .. } => (InvalidInput, "path.refused"),
+            Self::SpecialFile { .. } => (InvalidInput, "path.no_file"),
             Self::NotWrittenHere { .. } => (Conflict, "path.not_greentunes"),
             Self::AddressNotAllowed { .. } => (InvalidInput, "address.not_allowed"),
             Self::MissingFile { .. } => (NotFound, "data.missing"),
@@ -358,6 +365,7 @@ impl WorkbenchError {
             Self::AddressNotAllowed { .. } => {
                 "leave it out, or have the user name its host in GREENTUNE_ALLOWED_HOSTS (host or host:port) or the address in their own configuration file"
             }
+            Self::SpecialFile { .. } => "remove it, or name a file",
             Self::NotWrittenHere { .. } => {
                 "name a path where nothing is, or have the user move the file away"
             }

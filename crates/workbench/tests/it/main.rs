@@ -5,6 +5,7 @@
 mod changed_inputs;
 mod comparing;
 mod evaluation_and_export;
+mod generation;
 mod hub;
 mod metering;
 mod model_cards;
