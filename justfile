@@ -11,9 +11,13 @@ default:
 check:
     bash .ci/run
 
-# The dependency firewall, advisories, licences and sources through cargo-deny (advisories need the network)
+# The dependency firewall, licences, sources and advisories through cargo-deny (advisories need the network once)
 deny:
-    cargo deny --locked check advisories bans licenses sources
+    bash .ci/dependencies
+
+# The bill of materials: every crate of the default binary with its licence and hash, in CycloneDX's JSON
+sbom:
+    bash .ci/sbom "{{target}}/sbom"
 
 # Random inputs for one fuzz target (`ls fuzz/fuzz_targets`) for so many seconds (needs nightly Rust and cargo-fuzz)
 fuzz name seconds="60":

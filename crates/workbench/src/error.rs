@@ -72,6 +72,12 @@ pub enum WorkbenchError {
         /// The file.
         path: PathBuf,
     },
+    /// An address that a request brings and that the user has not named.
+    #[error("{key} is a server that the user has not allowed")]
+    AddressNotAllowed {
+        /// The setting.
+        key: &'static str,
+    },
     /// A file that a request names does not exist or is not a file.
     #[error("no file at {}", path.display())]
     MissingFile {
@@ -311,6 +317,7 @@ impl WorkbenchError {
             Self::RefusedByName { .. } => (InvalidInput, "path.refused"),
             Self::SpecialFile { .. } => (InvalidInput, "path.no_file"),
             Self::NotWrittenHere { .. } => (Conflict, "path.not_greentunes"),
+            Self::AddressNotAllowed { .. } => (InvalidInput, "address.not_allowed"),
             Self::MissingFile { .. } => (NotFound, "data.missing"),
             Self::InvalidValue { .. } => (InvalidInput, "request.value"),
             Self::BaseModelMissing { .. } => (NotFound, "model.missing"),
@@ -354,6 +361,9 @@ impl WorkbenchError {
             }
             Self::RefusedByName { .. } => {
                 "name another file; SECURITY.md lists these names, which a person's own command line may use"
+            }
+            Self::AddressNotAllowed { .. } => {
+                "leave it out, or have the user name its host in GREENTUNE_ALLOWED_HOSTS (host or host:port) or the address in their own configuration file"
             }
             Self::SpecialFile { .. } => "remove it, or name a file",
             Self::NotWrittenHere { .. } => {

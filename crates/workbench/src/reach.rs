@@ -3,6 +3,7 @@
 //! Every path that a request, a project's settings or a run's manifest names comes through [`Workbench::check_reach`]. It
 //! looks at the path with its links followed, also where the file is not there yet.
 
+mod addresses;
 mod credential_files;
 mod named_files;
 mod written;

@@ -11,6 +11,7 @@ mod doctor;
 mod emissions;
 mod evaluate;
 mod export;
+mod generate;
 mod mcp;
 mod monitor;
 mod new;
@@ -49,6 +50,8 @@ pub enum Command {
     Resume(resume::Resume),
     /// Evaluate a trained stage, with the base model beside it
     Evaluate(evaluate::Evaluate),
+    /// Ask a run's stages something, with the base model beside them
+    Generate(generate::Generate),
     /// Write a trained stage as a model for other programs
     Export(export::Export),
     /// Compare adaptive sparse training with full training
@@ -83,6 +86,7 @@ impl Command {
             Self::Cancel(_) => "cancel_training",
             Self::Resume(_) => "resume_training",
             Self::Evaluate(_) => "evaluate_model",
+            Self::Generate(_) => "generate_text",
             Self::Export(_) => "export_model",
             Self::Compare(_) => "compare_runs",
             Self::Card(_) => "create_model_card",
@@ -98,7 +102,8 @@ impl Command {
     pub async fn run(self, session: &Session, command_line: clap::Command) -> Result<(), Failure> {
         let operation = self.operation();
         // The others listen to signals themselves, or are done at once.
-        let ends_with_signal = matches!(self, Self::Evaluate(_) | Self::Export(_) | Self::Mcp(_));
+        let ends_with_signal =
+            matches!(self, Self::Evaluate(_) | Self::Generate(_) | Self::Export(_) | Self::Mcp(_));
         let performed = Box::pin(self.perform(session, command_line));
         let ended = if ends_with_signal { unless_asked_to_end(performed).await } else { performed.await };
         ended.map_err(|Failure(problem)| {
@@ -120,6 +125,7 @@ impl Command {
             Self::Cancel(cancel) => cancel.run(session).await,
             Self::Resume(resume) => resume.run(session).await,
             Self::Evaluate(evaluate) => evaluate.run(session).await,
+            Self::Generate(generate) => generate.run(session).await,
             Self::Export(export) => export.run(session).await,
             Self::Compare(compare) => compare.run(session).await,
             Self::Card(card) => card.run(session).await,

@@ -15,6 +15,8 @@ mod problems;
 mod sandbox;
 #[cfg(unix)]
 mod survival;
+#[cfg(unix)]
+mod tokens;
 mod training;
 mod tuning;
 mod typed;

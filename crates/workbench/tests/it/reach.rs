@@ -387,6 +387,39 @@ async fn the_users_own_settings_may_name_any_file() {
 }
 
 #[tokio::test]
+async fn a_request_sets_no_server_that_the_user_has_not_named() {
+    let guarded = Guarded::new().await;
+    let configure = async |key: &str, address: &str| {
+        let mut request = guarded.sandbox.request();
+        request.override_params.get_or_insert_default().insert(key.to_owned(), json!(address));
+        guarded.workbench.configure_training_run(request).await
+    };
+    for key in ["mlflow.tracking_uri", "carbon.emissions_endpoint"] {
+        // Neither another machine nor another program of this one.
+        for address in ["https://evil.example/v3", "http://127.0.0.1:2375"] {
+            let refusal = problem(configure(key, address).await.unwrap_err());
+            assert_eq!(refusal.code, "address.not_allowed", "{key}: {refusal:?}");
+            assert!(refusal.hint.unwrap().contains("GREENTUNE_ALLOWED_HOSTS"));
+        }
+        let refusal = problem(configure(key, "https://ada:canary@evil.example").await.unwrap_err());
+        assert!(!format!("{refusal:?}").contains("canary"), "{key}: {refusal:?}");
+        let show = ShowConfig {
+            project_path: Some(guarded.project()),
+            override_params: overrides(json!({ key: "https://evil.example" })),
+        };
+        let refusal = problem(guarded.workbench.show_config(show).await.unwrap_err());
+        assert_eq!(refusal.code, "address.not_allowed", "{key}: {refusal:?}");
+    }
+    configure("mlflow.tracking_uri", "http://localhost:5000").await.expect("it is built in");
+    configure("carbon.emissions_endpoint", "https://api.electricitymap.org/v3").await.expect("the service");
+    let mut project = project_request(&guarded.project(), "another");
+    project.integrations =
+        serde_json::from_value(json!({ "mlflow_tracking_uri": "https://evil.example" })).unwrap();
+    let refusal = problem(guarded.workbench.generate_fine_tuning_project(project).await.unwrap_err());
+    assert_eq!(refusal.code, "address.not_allowed");
+}
+
+#[tokio::test]
 async fn a_named_pipe_is_refused_and_not_waited_for() {
     let guarded = Guarded::new().await;
     let pipe = guarded.project().join("data/processed/pipe.csv");
