@@ -38,6 +38,12 @@ impl Workbench {
         let _ = self.export_folders().add(&parent.to_string_lossy());
     }
 
+    /// Notes that data are prepared in `folder`, so that what a killed preparation left is found there.
+    pub(crate) fn note_preparation_in(&self, folder: &Path) {
+        // As with exports.
+        let _ = self.preparation_folders().add(&folder.to_string_lossy());
+    }
+
     /// Notes that a project is made in `parent`, so that it is found there if it is killed.
     pub(crate) fn note_project_in(&self, parent: &Path) {
         // As with exports.
@@ -48,12 +54,22 @@ impl Workbench {
         let home = &self.config().home;
         let exports = self.export_folders().paths().into_iter().map(|folder| (folder, EXPORTING));
         let projects = self.project_folders().paths().into_iter().map(|folder| (folder, GENERATING));
+        let prepared = self.preparation_folders().paths().into_iter().map(|folder| (folder, PREPARING));
         let within = self
             .known_projects()
             .projects()
             .into_iter()
             .flat_map(|project| [(project.processed_data(), PREPARING), (project.runs(), CONFIGURING)]);
-        std::iter::once((home.clone(), TASK)).chain(exports).chain(projects).chain(within).collect()
+        std::iter::once((home.clone(), TASK))
+            .chain(exports)
+            .chain(projects)
+            .chain(prepared)
+            .chain(within)
+            .collect()
+    }
+
+    fn preparation_folders(&self) -> PathList {
+        PathList::new(self.config().home.join("preparation-folders.txt"))
     }
 
     fn project_folders(&self) -> PathList {

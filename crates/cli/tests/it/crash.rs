@@ -1,6 +1,7 @@
 //! The crash test, in short; `just crash-test` is the long one.
 #![allow(clippy::print_stdout, reason = "a fault is printed where it happens")]
 
+#[allow(dead_code, reason = "the long form can also end after a time")]
 #[path = "../../examples/crash_test/campaign/mod.rs"]
 mod campaign;
 

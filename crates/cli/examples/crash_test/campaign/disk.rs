@@ -47,7 +47,7 @@ impl Drop for Disk {
 
 /// Each operation on the small disk, with a random part of the room that it needs.
 pub fn round(world: &mut World, disk: &Disk) -> Result<(), String> {
-    let mut small = World::made_in(&disk.0, &world.binary(), world.random.next())?;
+    let mut small = World::made_in(&disk.0, &world.binary(), world.random.bits())?;
     let outcome = operations(&mut small, disk);
     outcome.map_err(|fault| format!("{fault}; done on the small disk: {}", small.history()))
 }

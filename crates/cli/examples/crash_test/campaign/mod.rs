@@ -92,12 +92,12 @@ pub fn run(campaign: &Campaign) -> Result<Report, String> {
         return Err(format!("there is no such operation; there are {}", names.join(", ")));
     }
     println!("seed {}", campaign.seed);
-    let mut world = World::new(&campaign.binary, random.next())?;
+    let mut world = World::new(&campaign.binary, random.bits())?;
     let mut round = 0;
     while !campaign.is_over(&report, began) {
         round += 1;
         if round % ROUNDS_PER_WORLD == 0 {
-            world = World::new(&campaign.binary, random.next())?;
+            world = World::new(&campaign.binary, random.bits())?;
         }
         let operation = chosen[(round as usize - 1) % chosen.len()];
         let disturbed = report.round(&mut world, operation.name, operation.round);
@@ -105,7 +105,7 @@ pub fn run(campaign: &Campaign) -> Result<Report, String> {
         let disturbed = disturbed || (special && report.special_rounds(&mut world));
         if disturbed {
             // What went wrong must not be found again and again.
-            world = World::new(&campaign.binary, random.next())?;
+            world = World::new(&campaign.binary, random.bits())?;
         }
     }
     report.elapsed = began.elapsed();

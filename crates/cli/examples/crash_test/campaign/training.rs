@@ -104,6 +104,7 @@ fn next_command(world: &mut World, run: &str) -> Result<Option<&'static str>, St
         "completed" => Ok(None),
         "not_started" => Ok(Some("train")),
         "interrupted" | "cancelled" => Ok(Some("resume")),
+        "failed" if shown["manifest"]["problem"]["code"] == "disk.full" => Ok(Some("resume")),
         other => Err(format!("the run is {other}: {}", shown["manifest"]["problem"])),
     }
 }
@@ -146,7 +147,9 @@ fn learnt(world: &World, run: &str) -> Result<BTreeMap<String, Value>, String> {
         let what = format!("{} of step {} of stage {}", event["kind"], event["step"], event["stage"]);
         if event["kind"] == "step" || event["kind"] == "evaluated" {
             for of_time in ["seq", "at", "tokens_per_second"] {
-                event.as_object_mut().map(|fields| fields.remove(of_time));
+                if let Some(fields) = event.as_object_mut() {
+                    fields.remove(of_time);
+                }
             }
             // A step that was repeated after a kill must be what it was before.
             let before = learnt.insert(what.clone(), event.clone());
