@@ -16,8 +16,11 @@ use super::{
     tokenizer::{Beginning, Encoded, Tokenizer},
 };
 
+mod prompt;
 #[cfg(test)]
 mod reference;
+
+pub use prompt::Prompt;
 
 /// Makes examples of records: template, tokenizer, context and weights of one model under one project's settings.
 pub struct Encoder {

@@ -155,6 +155,12 @@ pub enum DataError {
         /// Bytes that are tokenised at most.
         most: usize,
     },
+    /// A prompt that leaves no room for an answer.
+    #[error("the prompt fills the context of {context} tokens and leaves no room for an answer")]
+    PromptFillsContext {
+        /// Tokens of the context.
+        context: usize,
+    },
     /// A sampling weight that cannot be drawn by.
     #[error("a sampling weight of {weight}; allowed: {} to {}", range.0, range.1)]
     Weight {
@@ -220,7 +226,7 @@ impl DataError {
             Self::Vocabulary { .. } => "tokenizer.vocabulary",
             Self::NoEndOfSequence { .. } => "tokenizer.no_end_of_sequence",
             Self::Tokenize { .. } => "tokenizer.failed",
-            Self::TextTooLong { .. } => TEXT_TOO_LONG,
+            Self::TextTooLong { .. } | Self::PromptFillsContext { .. } => TEXT_TOO_LONG,
             Self::Template { .. } => "template.broken",
             Self::TemplateWithoutFields { .. } => "template.without_fields",
             Self::TemplateNotPrefix { .. } => "template.not_a_prefix",
@@ -280,6 +286,7 @@ impl DataError {
             Self::Changed { .. } => "prepare it again once nothing writes to it any more",
             Self::Unwritable { .. } => "check the folder's permissions and the disk",
             Self::TextTooLong { .. } => SHORTEN,
+            Self::PromptFillsContext { .. } => "shorten the prompt",
             Self::Weight { .. } => "set training.quality_weight_multiplier to a value in that range",
         }
     }

@@ -60,11 +60,23 @@ pub enum WorkbenchError {
         /// The path as given.
         path: PathBuf,
     },
+    /// A named pipe, a device or a socket where a file should be: reading it may never end.
+    #[error("{} is no file: it is a named pipe, a device or a socket", path.display())]
+    SpecialFile {
+        /// The path as given.
+        path: PathBuf,
+    },
     /// A file that would be replaced and is not greentune's.
     #[error("{} is there, and greentune did not write it or it was changed since: it is not replaced", path.display())]
     NotWrittenHere {
         /// The file.
         path: PathBuf,
+    },
+    /// An address that a request brings and that the user has not named.
+    #[error("{key} is a server that the user has not allowed")]
+    AddressNotAllowed {
+        /// The setting.
+        key: &'static str,
     },
     /// A file that a request names does not exist or is not a file.
     #[error("no file at {}", path.display())]
@@ -303,7 +315,9 @@ impl WorkbenchError {
             Self::OutsideProject { .. } => (InvalidInput, "path.outside_project"),
             Self::OutsideAllowedRoots { .. } => (InvalidInput, "path.outside_roots"),
             Self::RefusedByName { .. } => (InvalidInput, "path.refused"),
+            Self::SpecialFile { .. } => (InvalidInput, "path.no_file"),
             Self::NotWrittenHere { .. } => (Conflict, "path.not_greentunes"),
+            Self::AddressNotAllowed { .. } => (InvalidInput, "address.not_allowed"),
             Self::MissingFile { .. } => (NotFound, "data.missing"),
             Self::InvalidValue { .. } => (InvalidInput, "request.value"),
             Self::BaseModelMissing { .. } => (NotFound, "model.missing"),
@@ -351,6 +365,10 @@ impl WorkbenchError {
             Self::RefusedByName { .. } => {
                 "name another file; SECURITY.md lists these names, which a person's own command line may use"
             }
+            Self::AddressNotAllowed { .. } => {
+                "leave it out, or have the user name its host in GREENTUNE_ALLOWED_HOSTS (host or host:port) or the address in their own configuration file"
+            }
+            Self::SpecialFile { .. } => "remove it, or name a file",
             Self::NotWrittenHere { .. } => {
                 "name a path where nothing is, or have the user move the file away"
             }

@@ -11,6 +11,7 @@ mod doctor;
 mod emissions;
 mod evaluate;
 mod export;
+mod generate;
 mod mcp;
 mod monitor;
 mod new;
@@ -53,6 +54,8 @@ pub enum Command {
     Resume(resume::Resume),
     /// Evaluate a trained stage, with the base model beside it
     Evaluate(evaluate::Evaluate),
+    /// Ask a run's stages something, with the base model beside them
+    Generate(generate::Generate),
     /// Write a trained stage as a model for other programs
     Export(export::Export),
     /// Compare adaptive sparse training with full training
@@ -87,6 +90,7 @@ impl Command {
             Self::Cancel(_) => "cancel_training",
             Self::Resume(_) => "resume_training",
             Self::Evaluate(_) => "evaluate_model",
+            Self::Generate(_) => "generate_text",
             Self::Export(_) => "export_model",
             Self::Compare(_) => "compare_runs",
             Self::Card(_) => "create_model_card",
@@ -103,7 +107,7 @@ impl Command {
         let operation = self.operation();
         let ended = match self {
             Self::Mcp(mcp) => until_asked_to_end(Box::pin(mcp.run(session))).await,
-            Self::Evaluate(_) | Self::Export(_) => {
+            Self::Evaluate(_) | Self::Generate(_) | Self::Export(_) => {
                 unless_asked_to_end(Box::pin(self.perform(session, command_line))).await
             }
             // They listen to signals themselves, or are done at once.
@@ -128,6 +132,7 @@ impl Command {
             Self::Cancel(cancel) => cancel.run(session).await,
             Self::Resume(resume) => resume.run(session).await,
             Self::Evaluate(evaluate) => evaluate.run(session).await,
+            Self::Generate(generate) => generate.run(session).await,
             Self::Export(export) => export.run(session).await,
             Self::Compare(compare) => compare.run(session).await,
             Self::Card(card) => card.run(session).await,

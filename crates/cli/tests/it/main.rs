@@ -17,6 +17,8 @@ mod problems;
 mod sandbox;
 #[cfg(unix)]
 mod survival;
+#[cfg(unix)]
+mod tokens;
 mod training;
 mod tuning;
 mod typed;
