@@ -254,7 +254,7 @@ fn check_provenance(world: &World) -> Result<(), String> {
         let name = path.to_string_lossy().into_owned();
         if let Some(run) = name.strip_suffix("_provenance.json") {
             provenances.insert(run.to_owned());
-        } else if name.ends_with(".csv") {
+        } else if path.extension().is_some_and(|end| end == "csv") {
             let text = read(&world.path("metered").join(&path))?;
             rows.extend(text.lines().skip(1).filter_map(|row| row.split(',').nth(2).map(str::to_owned)));
         }

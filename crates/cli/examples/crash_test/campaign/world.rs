@@ -20,7 +20,7 @@ use super::{
 };
 
 /// What may take long on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// How much later than a command usually ends it is struck at the latest: some come after its end.
 const LATEST: f64 = 1.15;
 
@@ -268,7 +268,9 @@ impl World {
             Blow::All => {
                 let others: Vec<_> = others().collect();
                 send(starter, Signal::KILL);
-                others.into_iter().for_each(|pid| send(pid, Signal::KILL));
+                for pid in others {
+                    send(pid, Signal::KILL);
+                }
             }
         }
     }
