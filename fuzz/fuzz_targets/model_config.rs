@@ -14,7 +14,7 @@ fuzz_target!(|text: &str| {
     let (shape, inputs) = (ModelShape::from(&config), MemoryInputs::new(&settings));
     assert!(estimate(&shape, &inputs).peak_bytes() > 0);
     reductions(&shape, &inputs, &settings, 1);
-    config.rope.frequencies(config.head_dim);
+    config.rotary.frequencies(config.head_dim);
     // A folder's tensors are only named where weights are read, which have a limit of their own.
     if config.num_hidden_layers <= 100 {
         assert!(!config.tensors().is_empty());

@@ -30,8 +30,14 @@ const TIME_LIMIT: Duration = Duration::from_secs(10);
 /// The JSON-RPC code of a defect.
 const DEFECT: i64 = -32603;
 /// Tools that train or evaluate for as long as that takes.
-const WORKING: [&str; 5] =
-    ["start_training", "resume_training", "tune_training", "plan_training", "evaluate_model"];
+const WORKING: [&str; 6] = [
+    "start_training",
+    "resume_training",
+    "tune_training",
+    "plan_training",
+    "evaluate_model",
+    "generate_text",
+];
 /// Calls after which files outside are looked at.
 const LOOK_EVERY: u64 = 25;
 
