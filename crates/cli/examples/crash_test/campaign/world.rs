@@ -19,8 +19,8 @@ use super::{
     random::Random,
 };
 
-/// What may take long on a busy machine.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// A run of a second can take a minute on a machine that is busy with other work.
+const PATIENCE: Duration = Duration::from_mins(10);
 /// How much later than a command usually ends it is struck at the latest: some come after its end.
 const LATEST: f64 = 1.15;
 
