@@ -46,6 +46,11 @@ base-model steps="1200":
     cargo build --release --workspace --example pretrain
     {{target}}/release/examples/pretrain fixtures/base-model {{target}}/pretrain.jsonl {{steps}}
 
+# Kill every operation at random instants, fill its disk, move its clocks: nothing lost, half or left (docs/benchmarks/crash.md)
+crash-test kills="1000" seed="":
+    cargo build --release --workspace --bins --example crash_test
+    {{target}}/release/examples/crash_test --kills {{kills}} {{ if seed == "" { "" } else { "--seed " + seed } }}
+
 # What PyTorch, transformers and PEFT compute (needs them: a virtual environment with torch, transformers, peft)
 reference python=(peers / "venvs/torch/bin/python"):
     {{python}} fixtures/reference/make_reference.py

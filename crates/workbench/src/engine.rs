@@ -32,8 +32,8 @@ impl Workbench {
         json::write(&question, task)?;
         let mut command = tokio::process::Command::from(worker_command(self.config())?);
         command.arg("--task").arg(&question).arg("--answer").arg(&answer).arg("--attached");
-        // These meter; all others only read what is perhaps hostile.
-        if matches!(task, WorkerTask::Plan(_) | WorkerTask::Tune(_)) {
+        // It meters its trials; all others only read what is perhaps hostile.
+        if matches!(task, WorkerTask::Tune(_)) {
             command.envs(self.config().worker_secrets.0.iter().map(|(name, value)| (name, value)));
         }
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);

@@ -336,6 +336,9 @@ impl WorkbenchError {
             Self::BudgetSpent { .. } => (Conflict, "carbon.budget_spent"),
             Self::WorkerStart { .. } => (Internal, "worker.start"),
             Self::WorkerDied { .. } => (Internal, "worker.died"),
+            Self::Store { source, .. } if is_disk_full(source) => {
+                (FileFault::DiskFull.kind(), FileFault::DiskFull.code())
+            }
             Self::Store { .. } => (Unavailable, "store.unusable"),
             Self::NotAnIndex { .. } => (InvalidInput, "store.not_an_index"),
             Self::Cancelled(_) => (Cancelled, "run.cancelled"),
@@ -394,6 +397,7 @@ impl WorkbenchError {
             Self::AlreadyStarted { .. } => {
                 "its settings are those that it trains with: configure a new run and tune that"
             }
+            Self::Store { source, .. } if is_disk_full(source) => FileFault::DiskFull.hint(),
             Self::Store { .. } => "the index can be deleted: it is rebuilt from the run folders",
             Self::NotAnIndex { .. } => {
                 "set GREENTUNE_STATE_URL to sqlite:PATH of a file that greentune may make, or leave it unset"
@@ -448,6 +452,14 @@ impl WorkbenchError {
     }
 }
 
+/// Whether SQLite found no room, for its file or for the one that it shares between processes.
+fn is_disk_full(error: &rusqlite::Error) -> bool {
+    error.sqlite_error().is_some_and(|error| {
+        error.code == rusqlite::ErrorCode::DiskFull
+            || error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE
+    })
+}
+
 fn place(path: &std::path::Path) -> String {
     if path.as_os_str().is_empty() { String::new() } else { format!(" at {}", path.display()) }
 }
@@ -466,4 +478,23 @@ fn some_of(ids: &[String]) -> String {
 
 fn nearest_words(nearest: &[String]) -> String {
     if nearest.is_empty() { String::new() } else { format!("; the nearest are {}", nearest.join(", ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_without_room_says_that_the_disk_is_full() {
+        use rusqlite::ffi;
+        for (code, expected) in [
+            (ffi::SQLITE_FULL, "disk.full"),
+            (ffi::SQLITE_IOERR_SHMSIZE, "disk.full"),
+            (ffi::SQLITE_IOERR_READ, "store.unusable"),
+        ] {
+            let source = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+            let problem = WorkbenchError::Store { path: "state.db".into(), source }.problem();
+            assert_eq!((problem.kind, &*problem.code), (ProblemKind::Unavailable, expected));
+        }
+    }
 }

@@ -25,7 +25,11 @@ pub use runs::new_run;
 use clap::Subcommand;
 use greentune_workbench::command_line::in_flags;
 
-use crate::{failure::Failure, session::Session, signals::unless_asked_to_end};
+use crate::{
+    failure::Failure,
+    session::Session,
+    signals::{unless_asked_to_end, until_asked_to_end},
+};
 
 /// A command with its arguments.
 #[derive(Debug, Subcommand)]
@@ -101,11 +105,14 @@ impl Command {
     /// Runs the command; `command_line` is all of greentune's.
     pub async fn run(self, session: &Session, command_line: clap::Command) -> Result<(), Failure> {
         let operation = self.operation();
-        // The others listen to signals themselves, or are done at once.
-        let ends_with_signal =
-            matches!(self, Self::Evaluate(_) | Self::Generate(_) | Self::Export(_) | Self::Mcp(_));
-        let performed = Box::pin(self.perform(session, command_line));
-        let ended = if ends_with_signal { unless_asked_to_end(performed).await } else { performed.await };
+        let ended = match self {
+            Self::Mcp(mcp) => until_asked_to_end(Box::pin(mcp.run(session))).await,
+            Self::Evaluate(_) | Self::Generate(_) | Self::Export(_) => {
+                unless_asked_to_end(Box::pin(self.perform(session, command_line))).await
+            }
+            // They listen to signals themselves, or are done at once.
+            _ => Box::pin(self.perform(session, command_line)).await,
+        };
         ended.map_err(|Failure(problem)| {
             Failure(match operation {
                 Some(operation) => in_flags(operation, problem),

@@ -3,6 +3,8 @@
 
 mod answers;
 mod assistant;
+#[cfg(target_os = "linux")]
+mod crash;
 #[cfg(unix)]
 mod elsewhere;
 mod emissions;

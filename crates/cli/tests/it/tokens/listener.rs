@@ -54,7 +54,7 @@ fn serve(mut stream: TcpStream, heard: &Mutex<String>, own: &str) -> Option<()> 
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    heard.lock().unwrap().push_str(&format!("{head}{}\n", String::from_utf8_lossy(&body)));
+    heard.lock().unwrap().extend([head.as_str(), &String::from_utf8_lossy(&body), "\n"]);
     let mut answer = answer(head.split(' ').nth(1)?, &body, own);
     answer["note"] = IN_ANSWERS.into();
     let text = answer.to_string();
