@@ -84,7 +84,7 @@ train_split = 0.9
       learning_rate: unknown key (run override); did you mean training.stage1.learning_rate or training.stage2.learning_rate or vision.learning_rate?
       training.stage1: found 3 (run override); allowed: settings inside it, it is a section
       evaluation.metrics: found ["rouge"] (run override); allowed: a list of perplexity, accuracy, exact_match or bleu, each at most once
-      training.max_seq_length: found "long" (GREENTUNE_TRAINING__MAX_SEQ_LENGTH); allowed: an integer of at least 8
+      training.max_seq_length: found "long" (GREENTUNE_TRAINING__MAX_SEQ_LENGTH); allowed: an integer from 8 to 1000000000
       a.b: unknown key (GREENTUNE_A__B); the sections are project, base_model, training, lora, dataset, vision, ast, carbon, mlflow, wandb, huggingface, evaluation
       lora.rank: unknown variable GREENTUNE_LORA_RANK; did you mean GREENTUNE_LORA__RANK?
       carbon.country_iso_code: found "germany" (--country); allowed: a country's code of three or two letters (ISO 3166-1), such as DEU or DE; did you mean DEU (Germany)?
