@@ -1,8 +1,9 @@
 //! From a decoded picture to the rows that a model sees.
 
 use fast_image_resize::{
-    FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer,
+    FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer,
     images::{Image as Resized, ImageRef},
+    pixels::{U8, U8x3},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -182,13 +183,28 @@ impl Renderer {
 
     /// Bilinear with antialiasing: the triangle filter is as wide as the reduction, as PIL's `BILINEAR` is.
     fn resize(&mut self, image: &Image<'_>, width: u32, height: u32) -> Result<Image<'static>, String> {
-        let kind = if image.channels == 1 { PixelType::U8 } else { PixelType::U8x3 };
-        let source = ImageRef::new(image.width, image.height, &image.pixels, kind);
+        let pixels = match image.channels {
+            1 => self.resize_pixels::<U8>(image, width, height)?,
+            _ => self.resize_pixels::<U8x3>(image, width, height)?,
+        };
+        Ok(Image { width, height, channels: image.channels, pixels: pixels.into() })
+    }
+
+    /// The kind of pixel is a type parameter, so that the binary holds the two kinds that are used and not all fourteen.
+    fn resize_pixels<P: PixelTrait>(
+        &mut self,
+        image: &Image<'_>,
+        width: u32,
+        height: u32,
+    ) -> Result<Vec<u8>, String> {
+        let source = ImageRef::new(image.width, image.height, &image.pixels, P::pixel_type());
         let source = source.map_err(|error| error.to_string())?;
-        let mut resized = Resized::new(width, height, kind);
+        let source = source.typed_image::<P>().ok_or("the picture has another kind of pixel")?;
+        let mut resized = Resized::new(width, height, P::pixel_type());
+        let mut target = resized.typed_image_mut::<P>().ok_or("the picture has another kind of pixel")?;
         let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-        self.resizer.resize(&source, &mut resized, &options).map_err(|error| error.to_string())?;
-        Ok(Image { width, height, channels: image.channels, pixels: resized.into_vec().into() })
+        self.resizer.resize_typed(&source, &mut target, &options).map_err(|error| error.to_string())?;
+        Ok(resized.into_vec())
     }
 
     /// Writes the target's window, whose left top corner is at (`left`, `top`) of the image; what lies outside of the

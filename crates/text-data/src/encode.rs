@@ -21,8 +21,11 @@ use super::{
     watch::{Limits, watch_one},
 };
 
+mod prompt;
 #[cfg(test)]
 mod reference;
+
+pub use prompt::Prompt;
 
 /// Makes examples of records: template, tokenizer, context and weights of one model under one project's settings.
 #[derive(Clone)]

@@ -197,6 +197,12 @@ pub enum DataError {
         /// Bytes that are tokenised at most.
         most: usize,
     },
+    /// A prompt that leaves no room for an answer.
+    #[error("the prompt fills the context of {context} tokens and leaves no room for an answer")]
+    PromptFillsContext {
+        /// Tokens of the context.
+        context: usize,
+    },
     /// A sampling weight that cannot be drawn by.
     #[error("a sampling weight of {weight}; allowed: {} to {}", range.0, range.1)]
     Weight {
@@ -265,7 +271,7 @@ impl DataError {
             Self::TokenizerGaveUp { .. } => TOKENIZER_GAVE_UP,
             Self::TooMuchMemory { .. } => "data.too_much_memory",
             Self::TooSlow { .. } => TOO_SLOW,
-            Self::TextTooLong { .. } => TEXT_TOO_LONG,
+            Self::TextTooLong { .. } | Self::PromptFillsContext { .. } => TEXT_TOO_LONG,
             Self::Template { .. } => "template.broken",
             Self::TemplateWithoutFields { .. } => "template.without_fields",
             Self::TemplateNotPrefix { .. } => "template.not_a_prefix",
@@ -330,6 +336,7 @@ impl DataError {
                 "leave the record out, set dataset.prompt_template, or use a model with another chat template or \
                  tokenizer"
             }
+            Self::PromptFillsContext { .. } => "shorten the prompt",
             Self::Weight { .. } => "set training.quality_weight_multiplier to a value in that range",
         }
     }

@@ -43,7 +43,7 @@ mod watch;
 
 pub use check::check;
 pub use dataset::{Dataset, overlap};
-pub use encode::Encoder;
+pub use encode::{Encoder, Prompt};
 pub use error::DataError;
 pub use example::{Example, ExampleText};
 pub use inspect::inspect;

@@ -7,6 +7,7 @@ mod special_files;
 
 use std::{
     ops::Range,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
 };
 
@@ -117,7 +118,7 @@ impl Tokenizer {
     /// [`DataError::Tokenize`]; [`DataError::TokenizerGaveUp`] when a search with one of its regular expressions fails;
     /// [`DataError::Vocabulary`] when a token is unknown to the model.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, DataError> {
-        let encoding = heard(|| self.inner.encode_fast(text, false))?;
+        let encoding = tokenized(|| self.inner.encode_fast(text, false))?;
         let ids = encoding.get_ids().to_vec();
         self.check(&ids)?;
         Ok(ids)
@@ -171,7 +172,7 @@ impl Tokenizer {
 
     /// The token ids of `text`, which stands at `start` of another.
     fn encode_piece(&self, text: &str, start: usize) -> Result<Encoded, DataError> {
-        let encoding = heard(|| self.inner.encode(text, false))?;
+        let encoding = tokenized(|| self.inner.encode(text, false))?;
         let ids = encoding.get_ids().to_vec();
         self.check(&ids)?;
         let at = |offset: usize| start.wrapping_add(offset);
@@ -181,7 +182,7 @@ impl Tokenizer {
 
     /// The token ids of `text` in which no control token is recognised.
     fn encode_plain(&self, text: &str) -> Result<Vec<u32>, DataError> {
-        heard(|| {
+        tokenized(|| {
             let mut pieces = PreTokenizedString::from(text);
             if let Some(normalizer) = self.inner.get_normalizer() {
                 pieces.normalize(|piece| tokenizers::Normalizer::normalize(normalizer, piece))?;
@@ -189,8 +190,9 @@ impl Tokenizer {
             if let Some(splitter) = self.inner.get_pre_tokenizer() {
                 splitter.pre_tokenize(&mut pieces)?;
             }
+            let splits = pieces.get_splits(OffsetReferential::Normalized, OffsetType::Byte);
             let mut ids = Vec::new();
-            for (split, _, _) in pieces.get_splits(OffsetReferential::Normalized, OffsetType::Byte) {
+            for (split, _, _) in splits {
                 let tokens = tokenizers::Model::tokenize(self.inner.get_model(), split)?;
                 ids.extend(tokens.into_iter().map(|token| token.id));
             }
@@ -214,7 +216,7 @@ impl Tokenizer {
     /// # Errors
     /// [`DataError::Tokenize`], [`DataError::TokenizerGaveUp`].
     pub fn decode(&self, ids: &[u32], with_special: bool) -> Result<String, DataError> {
-        heard(|| self.inner.decode(ids, !with_special))
+        tokenized(|| self.inner.decode(ids, !with_special))
     }
 
     /// The end-of-sequence token's id.
@@ -262,13 +264,10 @@ impl Tokenizer {
 
 fn read_tokenizer(path: &Path) -> Result<Parts, DataError> {
     let bytes = limits::read_file(path)?;
-    let broken = |error: tokenizers::Error| DataError::TokenizerBroken {
-        path: path.to_owned(),
-        reason: error.to_string(),
-    };
-    let mut inner = Parts::from_bytes(&bytes).map_err(broken)?;
+    let broken = |reason| DataError::TokenizerBroken { path: path.to_owned(), reason };
+    let mut inner = guarded(|| Parts::from_bytes(&bytes)).map_err(broken)?;
     // Both may be left over in the file from whoever saved it, and would cut or lengthen records silently.
-    inner.with_truncation(None).map_err(broken)?;
+    guarded(|| inner.with_truncation(None).map(drop)).map_err(broken)?;
     inner.with_padding(None);
     limits::check(&inner, path)?;
     Ok(inner)
@@ -287,10 +286,18 @@ fn check_vocabulary(inner: &Parts, path: &Path, vocab_size: Option<usize>) -> Re
 }
 
 /// What `work` gives, unless a search in it failed.
-fn heard<T>(work: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, DataError> {
-    match parts::with_failure(work) {
+fn tokenized<T>(work: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, DataError> {
+    match parts::with_failure(|| guarded(work)) {
         (_, Some(reason)) => Err(DataError::TokenizerGaveUp { reason }),
-        (result, None) => result.map_err(|error| DataError::Tokenize { reason: error.to_string() }),
+        (result, None) => result.map_err(|reason| DataError::Tokenize { reason }),
+    }
+}
+
+/// What the library makes of a text or a file, or why it does not. It panics where a file contradicts itself.
+fn guarded<T>(work: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(result) => result.map_err(|error| error.to_string()),
+        Err(_) => Err("its content contradicts itself".to_owned()),
     }
 }
 
@@ -303,7 +310,7 @@ fn with_end(mut tokens: Vec<(String, String)>, eos_token: &str) -> Vec<(String, 
 }
 
 fn added_prefix(inner: &Parts) -> Result<Vec<u32>, DataError> {
-    let encoding = heard(|| inner.encode("a", true))?;
+    let encoding = tokenized(|| inner.encode("a", true))?;
     let added = encoding.get_special_tokens_mask().iter().take_while(|mask| **mask == 1).count();
     Ok(encoding.get_ids()[..added].to_vec())
 }
@@ -313,6 +320,14 @@ mod tests {
     use serde_json::json;
 
     use super::{super::test_model::TestModel, *};
+
+    #[test]
+    fn what_makes_the_library_panic_is_refused() {
+        let model = TestModel::new();
+        model.change_tokenizer(|json| json["pre_tokenizer"] = json!({"type": "FixedLength", "length": 0}));
+        let error = model.load().err().expect("a refusal");
+        assert!(error.to_string().contains("contradicts itself"), "{error}");
+    }
 
     #[test]
     fn round_trip_without_added_tokens() {

@@ -13,9 +13,9 @@ use greentune_core_config::{
 
 use super::{
     CancelTrainingResponse, CompareRunsResponse, ConfigureTrainingRunResponse, CreateModelCardResponse,
-    EvaluateModelResponse, ExportModelResponse, GenerateFineTuningProjectResponse, ListRunsResponse,
-    MonitorTrainingProgressResponse, MonitorTrainingResponse, PlanTrainingResponse, StartTrainingResponse,
-    TuneTrainingResponse,
+    EvaluateModelResponse, ExportModelResponse, GenerateFineTuningProjectResponse, GenerateTextResponse,
+    Generation, ListRunsResponse, MonitorTrainingProgressResponse, MonitorTrainingResponse,
+    PlanTrainingResponse, StartTrainingResponse, TuneTrainingResponse,
 };
 
 /// Runs that the text names; the response has them all.
@@ -143,6 +143,14 @@ pub(super) fn evaluate_model(response: &EvaluateModelResponse) -> String {
         if response.passed_thresholds { "reached" } else { "missed" },
         response.results_file.display()
     )
+}
+
+pub(super) fn generate_text(response: &GenerateTextResponse) -> String {
+    let of_prompt = |generation: &Generation| {
+        let answers = generation.answers.iter().map(|answer| format!("{}: {}", answer.model, answer.text));
+        iter::once(format!("> {}", generation.prompt)).chain(answers).collect::<Vec<_>>().join("\n")
+    };
+    response.generations.iter().map(of_prompt).collect::<Vec<_>>().join("\n\n")
 }
 
 pub(super) fn export_model(response: &ExportModelResponse) -> String {
