@@ -45,10 +45,9 @@ impl Staging {
             match claim(&folder) {
                 Ok(lock) => return Ok(Self { folder, lock }),
                 Err(error) => {
-                    let is_swept = is_swept(&folder);
                     live(|live| live.folders.remove(&folder));
                     let _ = fs::remove_dir_all(&folder);
-                    if attempt >= ATTEMPTS || !is_swept {
+                    if attempt >= ATTEMPTS || !is_of_sweeper(error.kind()) {
                         return Err(error);
                     }
                 }
@@ -146,9 +145,10 @@ fn claim(folder: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Whether somebody took the new `folder` for an abandoned one.
-fn is_swept(folder: &Path) -> bool {
-    !folder.exists() || folder.join(LOCK).exists()
+/// Whether [`claim`] failed as it does when somebody takes the new folder for an abandoned one: they hold its lock, made
+/// it first, or have removed it or the folder.
+fn is_of_sweeper(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::WouldBlock | io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound)
 }
 
 /// The lock of `folder`, when nobody else holds it.
