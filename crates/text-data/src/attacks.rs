@@ -189,6 +189,6 @@ fn a_tokenizer_that_makes_its_engine_fail_is_refused() {
     });
     match load(&model, &["one"], QUICK).map_err(|error| error.problem().code) {
         Ok(dataset) => assert_eq!(dataset.counts.kept, 1),
-        Err(code) => assert_eq!(code, "tokenizer.broken"),
+        Err(code) => assert_eq!(code, "tokenizer.failed"),
     }
 }
