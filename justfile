@@ -59,12 +59,14 @@ reference python=(peers / "venvs/torch/bin/python"):
     {{python}} fixtures/vision/make_reference.py
     {{python}} fixtures/vision/timm_names.py
 
-# Against the real peers: PEFT, transformers, the official clients of MCP and the Hub, CodeCarbon
+# Against the real peers: PEFT, transformers, llama.cpp, the official clients of MCP and the Hub, CodeCarbon
 interop:
     cargo build --release --workspace
     bash .ci/interop-light
     python3 fixtures/interop/kill_and_resume.py {{target}}/release/greentune
     bash fixtures/interop/exports.sh {{target}}/release/greentune {{peers}}/venvs/torch/bin/python
+    cargo build --release --workspace --examples
+    {{peers}}/venvs/lcpp/bin/python fixtures/interop/gguf_computes.py {{target}}/release/examples/export_gguf fixtures/reference/families $(mktemp -d)
     {{peers}}/venvs/torch/bin/python fixtures/interop/chat_model.py {{target}}/release/greentune {{peers}}/work/models/smollm2
     just tracking
 

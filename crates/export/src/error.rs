@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use greentune_core_config::{Diagnostic, FileFault, Problem, ProblemKind};
 use greentune_model_folder::ModelFolderError;
 
+use crate::quantization::Quantization;
+
 /// Why an export, or reading its inputs, failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -24,6 +26,32 @@ pub enum ExportError {
         word: String,
         /// The words for all formats.
         allowed: String,
+    },
+    /// The word is not a quantization.
+    #[error("\"{word}\" is not a quantization; allowed: {}", Quantization::words())]
+    UnknownQuantization {
+        /// What was asked for.
+        word: String,
+    },
+    /// The format keeps weights as they are, or packs them otherwise.
+    #[error("the format {format} has no quantization {quantization}; {formats} has it")]
+    QuantizationNotOfFormat {
+        /// The format.
+        format: &'static str,
+        /// What was asked for.
+        quantization: &'static str,
+        /// The formats that have it.
+        formats: String,
+    },
+    /// The programs that read the format cannot compute, or not tokenise for, this model.
+    #[error("this model cannot be exported as {format}: {reason}; formats that work: {others}")]
+    NotRepresentable {
+        /// The format.
+        format: &'static str,
+        /// What the programs lack.
+        reason: String,
+        /// The formats that have it.
+        others: String,
     },
     /// A folder that the request names does not exist.
     #[error("the folder of the {what} does not exist: {path}", path = path.display())]
@@ -171,6 +199,9 @@ impl ExportError {
         match self {
             Self::NotAvailableYet { .. } => (Unsupported, "export.not_available_yet"),
             Self::UnknownFormat { .. } => (InvalidInput, "export.unknown_format"),
+            Self::UnknownQuantization { .. } => (InvalidInput, "export.unknown_quantization"),
+            Self::QuantizationNotOfFormat { .. } => (InvalidInput, "export.quantization_not_of_format"),
+            Self::NotRepresentable { .. } => (Unsupported, "export.not_representable"),
             Self::FolderMissing { .. } => (NotFound, "export.folder_missing"),
             Self::FileMissing { .. } => (NotFound, "export.file_missing"),
             Self::NoWeights { .. } => (NotFound, "export.no_weights"),
@@ -199,6 +230,11 @@ impl ExportError {
                 "Export as huggingface (a complete folder for transformers) or as safetensors."
             }
             Self::UnknownFormat { .. } => "Use one of the formats that are listed.",
+            Self::UnknownQuantization { .. } => "Use one of the words that are listed.",
+            Self::QuantizationNotOfFormat { .. } => "Leave the quantization out, or choose that format.",
+            Self::NotRepresentable { .. } => {
+                "Choose one of the formats that work; they keep the model as it was trained."
+            }
             Self::FolderMissing { .. } => {
                 "Check the path; adapters exist once a stage has finished training."
             }

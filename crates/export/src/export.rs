@@ -50,6 +50,7 @@ pub struct ExportedFile {
 /// as it was before.
 pub fn export(request: &ExportRequest) -> Result<ExportReport, ExportError> {
     let format = request.format.writer()?;
+    request.format.check_quantization(request.quantization)?;
     let base = ModelWeights::open(&request.base_model)?;
     let adapters = Adapters::open(&request.adapters)?;
     check_fit(&adapters, &base)?;

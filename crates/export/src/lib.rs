@@ -10,12 +10,14 @@ mod export;
 mod format;
 mod merge;
 pub mod peft;
+mod quantization;
 mod request;
 mod staging;
 mod verify;
 
 pub use error::ExportError;
 pub use export::{ExportReport, ExportedFile, export};
+pub use quantization::Quantization;
 pub use request::{ExportFormat, ExportRequest};
 pub use staging::existing_ancestor;
 pub use verify::Verification;

@@ -66,27 +66,32 @@ impl Scratch {
     ) -> f32 {
         let Self { weights, update } = self;
         float.decode(row, weights);
-        update.fill(0.0);
-        let b = &pair.b[index * pair.rank..(index + 1) * pair.rank];
-        for (factor, a_row) in b.iter().zip(pair.a.chunks_exact(update.len())) {
-            for (sum, value) in update.iter_mut().zip(a_row) {
-                *sum += factor * value;
-            }
-        }
-        for (sum, weight) in update.iter_mut().zip(&*weights) {
-            *sum = weight + scale * *sum;
-        }
-        if let Some(magnitude) = &pair.magnitude {
-            let norm = update.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
-            let factor = f64::from(magnitude[index]) / norm;
-            for value in update.iter_mut() {
-                *value = (f64::from(*value) * factor) as f32;
-            }
-        }
+        merge_row(weights, index, pair, scale, update);
         float.encode(update, row);
         float.decode(row, weights);
         weights.iter().zip(&*update).fold(0.0, |largest: f32, (stored, exact)| {
             if stored.is_finite() { largest.max((stored - exact).abs()) } else { f32::INFINITY }
         })
+    }
+}
+
+/// Row `index` of W', of `weights`, its row of W, into `merged`.
+pub(crate) fn merge_row(weights: &[f32], index: usize, pair: &LoraPair, scale: f32, merged: &mut [f32]) {
+    merged.fill(0.0);
+    let b = &pair.b[index * pair.rank..(index + 1) * pair.rank];
+    for (factor, a_row) in b.iter().zip(pair.a.chunks_exact(merged.len())) {
+        for (sum, value) in merged.iter_mut().zip(a_row) {
+            *sum += factor * value;
+        }
+    }
+    for (sum, weight) in merged.iter_mut().zip(weights) {
+        *sum = weight + scale * *sum;
+    }
+    if let Some(magnitude) = &pair.magnitude {
+        let norm = merged.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
+        let factor = f64::from(magnitude[index]) / norm;
+        for value in merged.iter_mut() {
+            *value = (f64::from(*value) * factor) as f32;
+        }
     }
 }

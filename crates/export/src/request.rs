@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::quantization::Quantization;
+
 /// What to export, and where to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExportRequest {
@@ -21,6 +23,8 @@ pub struct ExportRequest {
     pub destination: PathBuf,
     /// Whether the adapters are merged into the base model; else they are exported as they are.
     pub merge: bool,
+    /// How weights are packed, which the format `gguf` can say: f16 when `None`.
+    pub quantization: Option<Quantization>,
     /// Markdown for `README.md`, which the format `huggingface` has.
     pub model_card: Option<String>,
 }
@@ -28,7 +32,7 @@ pub struct ExportRequest {
 /// The form that an export takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-#[schemars(extend("x-not-available-yet" = ["mlx", "gguf"]))]
+#[schemars(extend("x-not-available-yet" = ["mlx"]))]
 pub enum ExportFormat {
     /// Weights and configuration alone; a merged model is one file, with its tokenizer.
     Safetensors,
@@ -37,6 +41,6 @@ pub enum ExportFormat {
     Huggingface,
     /// For Apple's MLX; not available yet.
     Mlx,
-    /// For llama.cpp; not available yet.
+    /// One file for llama.cpp and Ollama, its tokenizer and chat template in it; with `quantization`.
     Gguf,
 }

@@ -1,6 +1,6 @@
 //! Reading an export back and proving it against the inputs.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -28,10 +28,17 @@ pub struct Verification {
     pub largest_rounding: f64,
     /// Tensors without an adapter, equal to the base model's byte for byte.
     pub untouched_tensors: u64,
-    /// Adapter tensors, equal to the trained ones byte for byte.
+    /// Adapter tensors, equal to the trained ones.
     pub adapter_tensors: u64,
     /// Files that were copied, equal to their sources in SHA-256.
     pub copied_files: u64,
+    /// How many tensors a GGUF file has of each type; a row that is not a whole number of blocks gets another type than
+    /// was asked for.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub tensor_types: BTreeMap<String, u64>,
+    /// Root mean square change by packing the values of a GGUF file, as a share of the values' root mean square.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub relative_rounding: Option<f64>,
 }
 
 impl Verification {
@@ -99,8 +106,8 @@ impl Verification {
 }
 
 /// A merged value in f64, and the sum of the magnitudes that it was made of.
-struct Exact {
-    value: f64,
+pub(crate) struct Exact {
+    pub(crate) value: f64,
     magnitude: f64,
 }
 
@@ -116,7 +123,7 @@ impl Exact {
     }
 
     /// A whole row; with DoRA scaled to its magnitude, whose norm is as uncertain as what it was summed from.
-    fn row(weights: &[f32], pair: &LoraPair, scale: f64, row: usize) -> Vec<Self> {
+    pub(crate) fn row(weights: &[f32], pair: &LoraPair, scale: f64, row: usize) -> Vec<Self> {
         let columns = weights.iter().enumerate();
         let mut all: Vec<Self> =
             columns.map(|(column, weight)| Self::of(*weight, pair, scale, row, column)).collect();
@@ -135,14 +142,14 @@ impl Exact {
     /// How far a correct merge may be off: `rank` products and sums, the scale and the addition in f32, each within
     /// f32's unit roundoff of the magnitudes (Higham, Accuracy and Stability of Numerical Algorithms, §3.1), then one
     /// rounding to the stored type.
-    fn tolerance(&self, stored: FloatType, rank: usize) -> f64 {
+    pub(crate) fn tolerance(&self, stored: FloatType, rank: usize) -> f64 {
         let f32_roundoff = FloatType::F32.unit_roundoff();
         let computed = 2.0 * (rank + 4) as f64 * f32_roundoff * self.magnitude + f64::from(f32::MIN_POSITIVE);
         computed + stored.unit_roundoff() * (self.value.abs() + computed) + stored.subnormal_roundoff()
     }
 }
 
-fn read_row(tensor: &Tensor, row: usize, pair: &LoraPair) -> Result<Vec<f32>, ExportError> {
+pub(crate) fn read_row(tensor: &Tensor, row: usize, pair: &LoraPair) -> Result<Vec<f32>, ExportError> {
     let float = tensor.float_type()?;
     let mut bytes = vec![0; pair.in_features * float.size()];
     tensor.read_at((row * bytes.len()) as u64, &mut bytes)?;
@@ -151,7 +158,7 @@ fn read_row(tensor: &Tensor, row: usize, pair: &LoraPair) -> Result<Vec<f32>, Ex
     Ok(values)
 }
 
-fn sampled_rows(rows: usize) -> impl Iterator<Item = usize> {
+pub(crate) fn sampled_rows(rows: usize) -> impl Iterator<Item = usize> {
     let samples = rows.min(SAMPLED_ROWS);
     (0..samples).map(move |sample| if samples == 1 { 0 } else { sample * (rows - 1) / (samples - 1) })
 }
@@ -217,6 +224,7 @@ mod tests {
             format: ExportFormat::Huggingface,
             destination: path("export"),
             merge,
+            quantization: None,
             model_card: Some("card".into()),
         };
         export(&request).unwrap();

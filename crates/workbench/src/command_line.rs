@@ -203,6 +203,7 @@ const COMMANDS: &[Command] = {
                 ("export_format", Flag("--format")),
                 ("export_path", Flag("--to")),
                 ("merge_adapters", Switch(true, "--merge")),
+                ("quantization", Flag("--quantization")),
             ],
         ),
         command_of(

@@ -40,7 +40,7 @@ pub use config::{Secrets, WorkbenchConfig};
 pub use error::{Result, WorkbenchError};
 pub use given_path::given_path;
 pub use greentune_durable::remove_own_staging;
-pub use greentune_export::ExportFormat;
+pub use greentune_export::{ExportFormat, Quantization};
 pub use greentune_platforms_kaggle_hf::hub::{DEFAULT_ENDPOINT, HubSettings, Token};
 pub use greentune_reports::{card::Badge, comparison};
 pub use greentune_run_folder::{RunSummary, StageProgress};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use greentune_core_config::quantities::{counted, number};
 use greentune_workbench::{
-    ExportFormat,
+    ExportFormat, Quantization,
     operation::{ExportModel, ExportModelResponse},
 };
 
@@ -27,6 +27,8 @@ pub struct Export {
     /// Merge the adapters into the base model
     #[arg(long)]
     merge: bool,
+    #[arg(long, value_name = "WORD", help = format!("How gguf packs weights [default: f16]: {}", Quantization::words()))]
+    quantization: Option<String>,
 }
 
 impl Export {
@@ -38,6 +40,7 @@ impl Export {
             export_format: self.format.parse()?,
             export_path: session.here(&self.to),
             merge_adapters: Some(self.merge),
+            quantization: self.quantization.map(|word| word.parse()).transpose()?,
             upload_to_huggingface: None,
             hf_repo_id: None,
         };
@@ -62,6 +65,14 @@ fn page(response: &ExportModelResponse) -> String {
         counted(proven.adapter_tensors, "tensor"),
         counted(proven.copied_files, "file"),
     ));
+    if let Some(relative) = proven.relative_rounding {
+        let types = proven.tensor_types.iter().map(|(name, count)| format!("{count} {name}"));
+        lines.push(format!(
+            "tensors by type: {}; packing changed values by {} % root mean square",
+            types.collect::<Vec<_>>().join(", "),
+            number(relative * 100.0),
+        ));
+    }
     lines.push(response.usage_instructions.clone());
     lines.join("\n")
 }

@@ -6,12 +6,14 @@ use crate::{
     content::PlannedFile,
     error::ExportError,
     peft::Adapters,
+    quantization::Quantization,
     request::{ExportFormat, ExportRequest},
 };
 use greentune_core_config::choice;
 use greentune_model_folder::ModelWeights;
 
 mod folder;
+mod gguf;
 mod huggingface;
 mod safetensors;
 mod usage;
@@ -21,6 +23,11 @@ mod usage;
 pub(crate) trait Format: Sync {
     /// The files of the export, in the order in which they are written. Nothing is written yet.
     fn plan<'a>(&self, source: Source<'a>) -> Result<Vec<PlannedFile<'a>>, ExportError>;
+
+    /// How it can pack weights; nothing where it keeps them as they are.
+    fn quantizations(&self) -> &'static [Quantization] {
+        &[]
+    }
 
     /// How to load the export at `destination`, in Markdown.
     fn usage(&self, request: &ExportRequest, destination: &Path) -> String;
@@ -54,7 +61,7 @@ const REGISTRY: [Entry; 4] = [
         writer: Some(&huggingface::Huggingface),
     },
     Entry { word: "mlx", description: None, writer: None },
-    Entry { word: "gguf", description: None, writer: None },
+    Entry { word: "gguf", description: Some("one file for llama.cpp and Ollama"), writer: Some(&gguf::Gguf) },
 ];
 
 impl ExportFormat {
@@ -103,6 +110,29 @@ impl ExportFormat {
             _ => format!("; {} are not available yet", later.join(" and ")),
         };
         available.join(" or ") + &later
+    }
+
+    /// Refuses a `quantization` that it does not have.
+    pub(crate) fn check_quantization(self, quantization: Option<Quantization>) -> Result<(), ExportError> {
+        let Some(quantization) = quantization else { return Ok(()) };
+        if self.writer()?.quantizations().contains(&quantization) {
+            return Ok(());
+        }
+        let packs = |entry: &&Entry| {
+            entry.writer.is_some_and(|writer| writer.quantizations().contains(&quantization))
+        };
+        let formats: Vec<&str> = REGISTRY.iter().filter(packs).map(|entry| entry.word).collect();
+        Err(ExportError::QuantizationNotOfFormat {
+            format: self.as_str(),
+            quantization: quantization.as_str(),
+            formats: formats.join(", "),
+        })
+    }
+
+    /// The words for the other formats that can be written, in a sentence.
+    pub(crate) fn others(self) -> String {
+        let others = REGISTRY.iter().filter(|entry| entry.writer.is_some() && entry.word != self.as_str());
+        others.map(|entry| entry.word).collect::<Vec<_>>().join(", ")
     }
 
     /// What writes it; an error when it is not available yet.
@@ -164,7 +194,7 @@ mod tests {
     fn help_names_every_format() {
         assert_eq!(
             ExportFormat::help(),
-            "huggingface (a folder for transformers or PEFT) or safetensors; mlx and gguf are not available yet"
+            "gguf (one file for llama.cpp and Ollama) or huggingface (a folder for transformers or PEFT) or safetensors; mlx is not available yet"
         );
     }
 }

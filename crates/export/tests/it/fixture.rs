@@ -65,6 +65,7 @@ impl Sandbox {
             format,
             destination: self.dir.path().join("exports/new"),
             merge,
+            quantization: None,
             model_card: Some("# A card\n".into()),
         }
     }

@@ -3,5 +3,7 @@
 mod adapter_config;
 mod adapters;
 mod fixture;
+mod gguf;
+mod gguf_reader;
 mod merged;
 mod refusals;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use greentune_export::{ExportFormat, ExportRequest, ExportedFile, Verification, existing_ancestor, export};
+use greentune_export::{ExportFormat, ExportRequest, ExportedFile, Quantization, Verification, existing_ancestor, export};
 use greentune_reports::card::{CardRequest, Weights, model_card};
 use greentune_scaffold::CardTemplate;
 use schemars::JsonSchema;
@@ -22,12 +22,14 @@ pub struct ExportModel {
     pub run_id: String,
     /// Stage to export: 1 or 2.
     pub stage: u8,
-    /// Format to write; mlx and gguf are not available yet.
+    /// Format to write; mlx is not available yet.
     pub export_format: ExportFormat,
     /// Folder to write; must be absent or empty.
     pub export_path: PathBuf,
     /// Merge the adapters into the base model (true), or write the adapters alone (false, the default).
     pub merge_adapters: Option<bool>,
+    /// How weights are packed; for gguf alone, where it is f16 when absent.
+    pub quantization: Option<Quantization>,
     /// Not available yet.
     pub upload_to_huggingface: Option<bool>,
     /// Repository on the Hugging Face Hub.
@@ -105,10 +107,12 @@ impl Workbench {
             format,
             destination,
             merge,
+            quantization: request.quantization,
             model_card: Some(card.markdown),
         })
         .map_err(WorkbenchError::reported)?;
-        let weights = report.files.iter().filter(|file| file.name.ends_with(".safetensors"));
+        let is_weights = |name: &str| name.ends_with(".safetensors") || name.ends_with(".gguf");
+        let weights = report.files.iter().filter(|file| is_weights(&file.name));
         Ok(ExportModelResponse {
             success: true,
             model_size_mb: weights.map(|file| file.bytes).sum::<u64>() as f64 / 1e6,

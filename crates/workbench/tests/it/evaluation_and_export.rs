@@ -22,7 +22,7 @@ use greentune_core_config::{
     port::RunReporter as _,
 };
 use greentune_workbench::{
-    ExportFormat, Workbench,
+    ExportFormat, Quantization, Workbench,
     operation::{
         CheckStatus, Diagnose, EvaluateModel, ExportModel, GetEmissionsSummary, InspectDataset,
         PrepareDataset,
@@ -207,8 +207,10 @@ async fn exports_that_cannot_be_are_refused() {
     let outside = ExportModel { export_path: "../elsewhere".into(), ..to_huggingface(&run) };
     assert_eq!(refused(outside).await, (ProblemKind::InvalidInput, "path.outside_project".into()));
     assert_eq!(problem("onnx".parse::<ExportFormat>().unwrap_err()).kind, ProblemKind::InvalidInput);
-    let later = ExportModel { export_format: ExportFormat::Gguf, ..to_huggingface(&run) };
+    let later = ExportModel { export_format: ExportFormat::Mlx, ..to_huggingface(&run) };
     assert_eq!(refused(later).await.0, ProblemKind::Unsupported);
+    let packed = ExportModel { quantization: Some(Quantization::Q4KM), ..to_huggingface(&run) };
+    assert_eq!(refused(packed).await, (ProblemKind::InvalidInput, "export.quantization_not_of_format".into()));
 }
 
 #[tokio::test]

@@ -1,0 +1,100 @@
+//! How the weights of an export are packed.
+
+use std::{fmt, str::FromStr};
+
+use greentune_core_config::choice;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::error::ExportError;
+
+/// How the weights of an export are packed, from the most exact to the smallest. A name of llama.cpp; those that end in
+/// `_m` are mixtures, in which some tensors keep more bits than others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Quantization {
+    /// 32-bit floats.
+    #[serde(rename = "f32")]
+    F32,
+    /// IEEE half precision, 16 bits.
+    #[serde(rename = "f16")]
+    F16,
+    /// The upper half of a 32-bit float, 16 bits.
+    #[serde(rename = "bf16")]
+    Bf16,
+    /// About 8.5 bits a weight.
+    #[serde(rename = "q8_0")]
+    Q8_0,
+    /// About 6.6 bits a weight.
+    #[serde(rename = "q6_k")]
+    Q6K,
+    /// About 5.7 bits a weight.
+    #[serde(rename = "q5_k_m")]
+    Q5KM,
+    /// About 4.8 bits a weight.
+    #[serde(rename = "q4_k_m")]
+    Q4KM,
+    /// About 4.5 bits a weight.
+    #[serde(rename = "q4_0")]
+    Q4_0,
+}
+
+impl Quantization {
+    /// All of them, from the most exact to the smallest.
+    pub const ALL: [Self; 8] =
+        [Self::F32, Self::F16, Self::Bf16, Self::Q8_0, Self::Q6K, Self::Q5KM, Self::Q4KM, Self::Q4_0];
+
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::Bf16 => "bf16",
+            Self::Q8_0 => "q8_0",
+            Self::Q6K => "q6_k",
+            Self::Q5KM => "q5_k_m",
+            Self::Q4KM => "q4_k_m",
+            Self::Q4_0 => "q4_0",
+        }
+    }
+
+    /// The words for all of them, in a sentence.
+    pub fn words() -> String {
+        Self::ALL.map(Self::as_str).join(", ")
+    }
+}
+
+impl fmt::Display for Quantization {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Quantization {
+    type Err = ExportError;
+
+    fn from_str(word: &str) -> Result<Self, ExportError> {
+        let meant = choice::meant(Self::ALL.map(Self::as_str), word);
+        Self::ALL
+            .into_iter()
+            .find(|quantization| Some(quantization.as_str()) == meant)
+            .ok_or_else(|| ExportError::UnknownQuantization { word: word.into() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_read_as_they_are_written_and_as_llama_cpp_writes_them() {
+        for quantization in Quantization::ALL {
+            assert_eq!(quantization.as_str().parse::<Quantization>().unwrap(), quantization);
+            assert_eq!(serde_json::to_value(quantization).unwrap(), quantization.as_str());
+            assert_eq!(quantization.as_str().to_uppercase().parse::<Quantization>().unwrap(), quantization);
+        }
+        let error = "q3_k_m".parse::<Quantization>().unwrap_err().to_string();
+        assert!(
+            error.contains("q3_k_m") && error.contains("f32, f16, bf16, q8_0, q6_k, q5_k_m, q4_k_m, q4_0")
+        );
+    }
+}
