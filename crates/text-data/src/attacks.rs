@@ -185,7 +185,7 @@ fn a_tokenizer_that_makes_its_engine_fail_is_refused() {
     let map = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, map);
     let model = TestModel::new();
     model.change_tokenizer(|json| {
-        json["normalizer"] = json!({"type": "Precompiled", "precompiled_charsmap": map})
+        json["normalizer"] = json!({"type": "Precompiled", "precompiled_charsmap": map});
     });
     match load(&model, &["one"], QUICK).map_err(|error| error.problem().code) {
         Ok(dataset) => assert_eq!(dataset.counts.kept, 1),

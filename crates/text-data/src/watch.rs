@@ -205,7 +205,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn what_takes_too_much_memory_is_not_waited_for() {
-        let limits = Limits { time: Duration::from_secs(60), memory: 256 << 20 };
+        let limits = Limits { time: Duration::from_mins(1), memory: 256 << 20 };
         let grown = watch::<()>(limits, |_| {
             let mut taken = Vec::new();
             while go_on().is_ok() {

@@ -60,10 +60,10 @@ fn nested(array: &dyn Array, row: usize, room: &mut Room) -> Result<Option<Value
         ArrowDataType::Struct(_) => {
             let Some(array) = of::<StructArray>(array) else { return Ok(None) };
             let fields = array.fields().iter().zip(array.values());
-            let mut field = |(field, values): (&Field, &Box<dyn Array>)| {
-                Ok((field.name.to_string(), json(values.as_ref(), row, room)?))
-            };
-            return fields.map(&mut field).collect::<Result<Map<_, _>, _>>().map(Value::Object).map(Some);
+            let mut of_field =
+                |field: &Field, values: &dyn Array| Ok((field.name.to_string(), json(values, row, room)?));
+            let fields = fields.map(|(field, values)| of_field(field, values.as_ref()));
+            return fields.collect::<Result<Map<_, _>, _>>().map(Value::Object).map(Some);
         }
         _ => None,
     };
