@@ -19,11 +19,37 @@ deny:
 sbom:
     bash .ci/sbom "{{target}}/sbom"
 
+# Random inputs for one fuzz target (`ls fuzz/fuzz_targets`) for so many seconds (needs nightly Rust and cargo-fuzz)
+fuzz name seconds="60":
+    bash fuzz/run.sh {{name}} {{seconds}}
+
+# The same for every target, one after another; all are run even when one fails
+fuzz-nightly seconds="600":
+    #!/usr/bin/env bash
+    failed=()
+    for path in fuzz/fuzz_targets/*.rs; do
+        name=$(basename "$path" .rs)
+        bash fuzz/run.sh "$name" {{seconds}} || failed+=("$name")
+    done
+    echo "failed: ${failed[*]:-none}"
+    [ ${#failed[@]} -eq 0 ]
+
+# Random calls of every tool: of a server in the test's process, then of the real program with real workers
+fuzz-calls calls="10000" seed="1":
+    cargo build --release --workspace --bins
+    GREENTUNE_FUZZ_CALLS={{calls}} GREENTUNE_FUZZ_SEED={{seed}} cargo test --release -p greentune-mcp-server --test it -- tool_calls --nocapture
+    GREENTUNE_FUZZ_SERVER={{target}}/release/greentune GREENTUNE_FUZZ_CALLS={{calls}} GREENTUNE_FUZZ_SEED={{seed}} cargo test --release -p greentune-mcp-server --test it -- tool_calls --nocapture
+
 # Train the bundled base model anew (about 10 minutes on 2 cores)
 base-model steps="1200":
     python3 fixtures/corpus/generate.py --pretrain {{target}}/pretrain.jsonl
     cargo build --release --workspace --example pretrain
     {{target}}/release/examples/pretrain fixtures/base-model {{target}}/pretrain.jsonl {{steps}}
+
+# Kill every operation at random instants, fill its disk, move its clocks: nothing lost, half or left (docs/benchmarks/crash.md)
+crash-test kills="1000" seed="":
+    cargo build --release --workspace --bins --example crash_test
+    {{target}}/release/examples/crash_test --kills {{kills}} {{ if seed == "" { "" } else { "--seed " + seed } }}
 
 # What PyTorch, transformers and PEFT compute (needs them: a virtual environment with torch, transformers, peft)
 reference python=(peers / "venvs/torch/bin/python"):

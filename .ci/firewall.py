@@ -26,7 +26,7 @@ LAYERS = {
     "run-folder": ["core-config", "durable"],
     "carbon": ["core-config", "durable", "http-client"],
     "tracking": ["core-config", "durable", "http-client", "run-folder"],
-    "scaffold": ["core-config"],
+    "scaffold": ["core-config", "durable"],
     "platforms-kaggle-hf": ["core-config", "http-client"],
     "image-data": ["core-config"],
     "text-data": ["core-config", "durable"],

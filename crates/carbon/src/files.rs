@@ -4,3 +4,4 @@ pub mod codecarbon;
 pub(crate) mod durable;
 pub(crate) mod machine_time;
 pub mod sidecar;
+pub(crate) mod small;

@@ -11,11 +11,6 @@ const ANNOUNCED: &[(&str, &str, &str)] = &[
         "the HTTP server",
         "use `greentune mcp` for an assistant, or any command with `--json` for a program",
     ),
-    (
-        "generate",
-        "generating text",
-        "`greentune evaluate RUN --stage N --test FILE --generate N` writes the model's responses into its report",
-    ),
     ("report", "a page of a run", "use `greentune card RUN` and `greentune emissions plot RUN`"),
     (
         "leaderboard",

@@ -3,7 +3,9 @@
 mod carbon;
 mod hub;
 mod proxy;
+mod token_hosts;
 mod tracking;
+mod worker;
 
 use std::{
     env,
@@ -23,17 +25,8 @@ const HOME: &str = "GREENTUNE_HOME";
 /// Which index of runs is used, such as `sqlite:/path/to/state.db`.
 const STATE_URL: &str = "GREENTUNE_STATE_URL";
 
-/// Folders that an assistant may use, parted as in `PATH`.
+/// Folders that an assistant may use, and into which a tracking server may have files written; parted as in `PATH`.
 const ALLOWED_DIRS: &str = "GREENTUNE_ALLOWED_DIRS";
-
-/// A training step frees and allocates the same large blocks again and again. The worker's allocator (mimalloc) keeps
-/// them: giving them back to the system would make it clear every page anew. It also uses large pages where it may
-/// (docs/benchmarks/training.md has the effect). The user's environment takes precedence.
-const WORKER_ALLOCATOR: &[(&str, &str)] = &[
-    ("MIMALLOC_PURGE_DELAY", "-1"),
-    ("MIMALLOC_ALLOW_LARGE_OS_PAGES", "1"),
-    ("MIMALLOC_ARENA_RESERVE", "4GiB"),
-];
 
 /// The surroundings as they were when the process began.
 #[derive(Clone)]
@@ -102,22 +95,30 @@ impl Environment {
         let worker = vec![self.program.clone().into_os_string(), OsString::from("worker")];
         let hub = self.hub(&home);
         let mut config = WorkbenchConfig::new(home, worker);
-        let unset = WORKER_ALLOCATOR.iter().filter(|(name, _)| self.variable(name).is_none());
-        config.worker_environment = unset.map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        config.worker_environment = self.of_worker();
+        config.worker_secrets = self.secrets_of_worker();
         config.hub = hub;
         config.tracking = self.tracking();
         config.meter = self.meter();
         config.state_url = self.variable(STATE_URL).map(str::to_owned);
-        config.user_config =
-            self.base_folder("XDG_CONFIG_HOME", "APPDATA", ".config").map(|f| f.join("config.toml"));
+        config.user_config = self.user_config();
         config.user_home.clone_from(&self.user_home);
-        // Only settings: other variables, such as tokens, are not passed to the workbench.
-        let is_setting = |(name, _): &&(String, String)| name.starts_with("GREENTUNE_");
-        config.environment = self.variables.iter().filter(is_setting).cloned().collect();
+        config.environment = self.settings();
         Ok(config)
     }
 
-    /// The folders that the user allows to an assistant.
+    /// The variables that are settings; others, such as tokens, are not.
+    fn settings(&self) -> Vec<(String, String)> {
+        let is_setting = |(name, _): &&(String, String)| name.starts_with("GREENTUNE_");
+        self.variables.iter().filter(is_setting).cloned().collect()
+    }
+
+    /// The user's own configuration file.
+    fn user_config(&self) -> Option<PathBuf> {
+        Some(self.base_folder("XDG_CONFIG_HOME", "APPDATA", ".config")?.join("config.toml"))
+    }
+
+    /// The folders that the user allows to an assistant, and to a tracking server on this machine.
     pub fn allowed_folders(&self) -> Vec<PathBuf> {
         let folders = self.variable(ALLOWED_DIRS).map(env::split_paths).into_iter().flatten();
         folders.filter(|folder| folder.is_absolute()).collect()

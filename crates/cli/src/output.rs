@@ -42,6 +42,11 @@ impl Output {
         !self.json && !self.quiet
     }
 
+    /// Whether answers are JSON.
+    pub fn is_json(self) -> bool {
+        self.json
+    }
+
     /// Whether every detail was asked for.
     pub fn is_verbose(self) -> bool {
         self.verbose
@@ -75,6 +80,16 @@ impl Output {
     /// Prints a part of a long answer for people; programs get the whole by [`Output::answer`].
     pub fn say(self, part: impl FnOnce(Paint) -> String) -> Result<(), Failure> {
         if self.json { Ok(()) } else { write_out(&self.answers.printable(&part(self.answers))) }
+    }
+
+    /// Prints a piece of an answer for people as it comes, without a line's end of its own.
+    pub fn write_part(self, part: impl FnOnce(Paint) -> String) {
+        if !self.json {
+            let mut stdout = io::stdout().lock();
+            // A reader that closes the pipe early is no failure.
+            let part = part(self.answers);
+            let _ = stdout.write_all(self.answers.printable(&part).as_bytes()).and_then(|()| stdout.flush());
+        }
     }
 
     /// A remark on standard error.

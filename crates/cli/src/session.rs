@@ -20,6 +20,9 @@ use tracing_subscriber::filter::LevelFilter;
 
 use crate::{command::new_run, environment::Environment, failure::Failure, output::Output};
 
+/// Settings that are addresses of servers.
+const SERVERS: [&str; 2] = ["mlflow.tracking_uri", "carbon.emissions_endpoint"];
+
 /// Says what the user should know while a command goes on.
 #[derive(Debug)]
 struct Remarks(Output);
@@ -63,10 +66,23 @@ impl Session {
     ///
     /// Errors: a flag without a `=`; the settings themselves are checked when they are used.
     pub fn workbench_with(&self, assignments: &[String]) -> Result<Workbench, Failure> {
-        let mut config = self.environment.workbench_config()?;
-        let arguments = assignments.iter().map(|assignment| self.setting(assignment));
-        config.arguments = arguments.collect::<Result<_, _>>()?;
+        let mut config = self.allowing_typed_hosts(assignments)?.environment.workbench_config()?;
+        config.arguments = self.settings(assignments)?;
         Ok(self.remarking(config))
+    }
+
+    /// This session, in which the servers that `--set key=value` flags name get tokens: what the user types is the user's.
+    ///
+    /// Errors: as [`Session::workbench_with`].
+    pub fn allowing_typed_hosts(&self, assignments: &[String]) -> Result<Self, Failure> {
+        let settings = self.settings(assignments)?;
+        let typed = settings.iter().filter(|setting| SERVERS.contains(&setting.key.as_str()));
+        let environment = self.environment.allowing_hosts_of(typed.map(|setting| setting.text.as_str()));
+        Ok(Self { environment, ..self.clone() })
+    }
+
+    fn settings(&self, assignments: &[String]) -> Result<Vec<Argument>, Failure> {
+        assignments.iter().map(|assignment| self.setting(assignment)).collect()
     }
 
     /// The setting in `assignment`; a path in it is relative to the current folder, as every path that is typed.
@@ -86,14 +102,10 @@ impl Session {
     }
 
     /// The folders that somebody else than the user may use: those that the user `named` here or in the environment, and the
-    /// project around the current folder, or that folder when it holds projects.
+    /// project around the current folder, or that folder when it holds projects or nothing yet.
     pub fn usual_roots(&self, named: &[PathBuf]) -> Vec<PathBuf> {
         let here = self.environment.current_folder();
-        let holds_projects = || {
-            let entries = std::fs::read_dir(here).into_iter().flatten().flatten();
-            entries.map(|entry| entry.path()).any(|path| path.join(CONFIG_FILE).is_file())
-        };
-        let silent = self.project().or_else(|| holds_projects().then(|| here.to_owned()));
+        let silent = self.project().or_else(|| is_for_projects(here).then(|| here.to_owned()));
         let silent = silent.filter(|folder| !is_too_broad(folder, self.environment.user_home()));
         named.iter().cloned().chain(self.environment.allowed_folders()).chain(silent).collect()
     }
@@ -166,4 +178,24 @@ impl Session {
                 .suggesting(Suggestion::new("or find one", "list_runs"))
         })
     }
+}
+
+/// Whether `folder` holds projects, or nothing at all and is no place where everybody puts something.
+fn is_for_projects(folder: &Path) -> bool {
+    let Ok(entries) = std::fs::read_dir(folder) else { return false };
+    let paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    let holds_projects = paths.iter().any(|path| path.join(CONFIG_FILE).is_file());
+    holds_projects || (paths.is_empty() && !is_shared(folder))
+}
+
+#[cfg(unix)]
+fn is_shared(folder: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    const ALL_MAY_WRITE: u32 = 0o002;
+    !std::fs::metadata(folder).is_ok_and(|metadata| metadata.permissions().mode() & ALL_MAY_WRITE == 0)
+}
+
+#[cfg(not(unix))]
+fn is_shared(_: &Path) -> bool {
+    true
 }

@@ -16,6 +16,14 @@ pub async fn unless_asked_to_end(work: impl Future<Output = Result<(), Failure>>
     }
 }
 
+/// Awaits `service` until it ends or this process is asked to end, as a service is when it has done its work.
+pub async fn until_asked_to_end(service: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    tokio::select! {
+        ended = service => ended,
+        () = asked_to_end() => Ok(()),
+    }
+}
+
 /// Waits for Ctrl-C, a hang-up or a request to end.
 #[cfg(unix)]
 async fn asked_to_end() {

@@ -1,6 +1,7 @@
 //! What a worker process is asked to do besides training, and what it answers.
 
 mod counts;
+pub mod generation;
 pub mod plan;
 pub mod preparation;
 pub mod task;

@@ -8,20 +8,31 @@ pub use staging::{Staging, abandoned, bytes_under, remove_own_staging, sweep_aba
 pub use together::{FileSet, LockedSet};
 
 use std::{
-    fs::{self, File},
+    collections::BTreeSet,
+    fs::{self, File, TryLockError},
     io::{self, Write as _},
-    path::Path,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
-/// Beginning of a temporary file's name.
+/// Beginning of a temporary file's name. Its process holds it locked.
 const TEMPORARY: &str = ".writing-";
+/// Temporary files that are tried before giving up: a sweeper may take a new one for abandoned.
+const ATTEMPTS: usize = 100;
+
+/// The folders that this process has swept.
+static SWEPT: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
 /// Replaces `path` by `bytes`, or leaves it as it was: a temporary file beside it, flushed to the disk, then renamed, and
-/// the folder flushed. Of several writers the last one's file stays, whole. The folder must exist.
+/// the folder flushed. Of several writers the last one's file stays, whole. The folder must exist. The first write of a
+/// process into a folder removes the temporary files that killed processes left there.
 ///
 /// Errors: the file cannot be written or flushed; no temporary file is left behind then.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(path);
+    if SWEPT.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.to_owned()) {
+        sweep(folder);
+    }
     let mut file = new_temporary(folder)?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
@@ -29,15 +40,46 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_folder(folder)
 }
 
-/// Removes the temporary files that a killed process left in `folder`, in which nobody else writes now.
+/// Whether a file can be made beside `path`, which is not made.
+///
+/// Errors: why not.
+pub fn check_writable(path: &Path) -> io::Result<()> {
+    new_temporary(folder_of(path)).map(drop)
+}
+
+/// Removes the temporary files that killed processes left in `folder`. Those that are being written stay.
 pub fn sweep(folder: &Path) {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(TEMPORARY)) {
-        let _ = fs::remove_file(entry.path());
+    let files = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
+    for file in files.filter(|file| file.file_name().to_string_lossy().starts_with(TEMPORARY)) {
+        let Ok(opened) = File::options().write(true).open(file.path()) else { continue };
+        // Held while the file is removed, so that a process that has just made it sees that it is gone.
+        if opened.try_lock().is_ok() {
+            let _ = fs::remove_file(file.path());
+        }
     }
 }
 
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// A temporary file that no sweeper takes for abandoned.
 fn new_temporary(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
+    for _ in 0..ATTEMPTS {
+        let file = temporary(folder)?;
+        match file.as_file().try_lock() {
+            Err(TryLockError::WouldBlock) => {}
+            // A sweeper may have been here before the lock was.
+            Ok(()) if !file.path().exists() => {}
+            // Without locks nothing is swept either.
+            Ok(()) | Err(TryLockError::Error(_)) => return Ok(file),
+        }
+    }
+    Err(io::ErrorKind::WouldBlock.into())
+}
+
+fn temporary(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(TEMPORARY);
     #[cfg(unix)]
@@ -106,6 +148,32 @@ mod tests {
             fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         left.sort();
         assert_eq!(left, [".hidden", "file"]);
+    }
+
+    #[test]
+    fn a_file_that_is_being_written_is_not_swept() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut at_work = new_temporary(folder.path()).unwrap();
+        sweep(folder.path());
+        at_work.write_all(b"here").unwrap();
+        at_work.persist(folder.path().join("file")).unwrap();
+        assert_eq!(fs::read_to_string(folder.path().join("file")).unwrap(), "here");
+        thread::scope(|scope| {
+            for name in ["a", "b", "c"] {
+                let path = folder.path().join(name);
+                scope.spawn(move || (0..50).for_each(|_| write_atomically(&path, b"text").unwrap()));
+                scope.spawn(|| (0..500).for_each(|_| sweep(folder.path())));
+            }
+        });
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 4);
+    }
+
+    #[test]
+    fn the_next_write_into_a_folder_removes_what_a_killed_writer_left() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(".writing-killed"), "half").unwrap();
+        write_atomically(&folder.path().join("file"), b"whole").unwrap();
+        assert!(!folder.path().join(".writing-killed").exists());
     }
 
     #[cfg(unix)]

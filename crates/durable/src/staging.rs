@@ -18,7 +18,13 @@ const LOCK: &str = ".in-use";
 const ATTEMPTS: usize = 100;
 
 /// The staging folders of this process.
-static LIVE: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+static LIVE: Mutex<Live> = Mutex::new(Live { folders: BTreeSet::new(), is_ending: false });
+
+struct Live {
+    folders: BTreeSet<PathBuf>,
+    /// No folder is made any more.
+    is_ending: bool,
+}
 
 /// A new folder that vanishes with all that is in it when it is dropped. What a killed process left is known by its free
 /// lock: [`abandoned`] lists it, [`sweep_abandoned`] removes it.
@@ -31,26 +37,23 @@ pub struct Staging {
 impl Staging {
     /// A folder in `parent`, which must exist; its name begins with `prefix`. Only its owner may look into it.
     ///
-    /// Errors: it cannot be made.
+    /// Errors: it cannot be made, or this process is about to end ([`remove_own_staging`]).
     pub fn new(parent: &Path, prefix: &str) -> io::Result<Self> {
         let mut attempt = 0;
         loop {
-            let folder = tempfile::Builder::new().prefix(prefix).tempdir_in(parent)?.keep();
+            let folder = noted_folder(parent, prefix)?;
             match claim(&folder) {
-                Ok(lock) => {
-                    live(|live| live.insert(folder.clone()));
-                    return Ok(Self { folder, lock });
-                }
-                Err(_) if attempt < ATTEMPTS && is_swept(&folder) => {
-                    attempt += 1;
-                    let _ = fs::remove_dir_all(&folder);
-                    thread::sleep(Duration::from_millis(1));
-                }
+                Ok(lock) => return Ok(Self { folder, lock }),
                 Err(error) => {
+                    live(|live| live.folders.remove(&folder));
                     let _ = fs::remove_dir_all(&folder);
-                    return Err(error);
+                    if attempt >= ATTEMPTS || !is_of_sweeper(error.kind()) {
+                        return Err(error);
+                    }
                 }
             }
+            attempt += 1;
+            thread::sleep(Duration::from_millis(1));
         }
     }
 
@@ -62,7 +65,7 @@ impl Staging {
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        live(|live| live.remove(&self.folder));
+        live(|live| live.folders.remove(&self.folder));
         // Some systems remove no file that is open.
         drop(self.lock.take());
         let _ = fs::remove_dir_all(&self.folder);
@@ -92,13 +95,30 @@ pub fn sweep_abandoned(parent: &Path, prefix: &str) -> Vec<PathBuf> {
 }
 
 /// Removes the staging folders of this process, which is about to end without dropping them. A set of files that is being
-/// replaced is replaced before that, and no other is afterwards.
+/// replaced is replaced before that, and no other is afterwards; no staging folder is made either.
 pub fn remove_own_staging() {
     std::mem::forget(replacing());
-    for folder in live(std::mem::take) {
+    live(remove_all);
+}
+
+fn remove_all(live: &mut Live) {
+    live.is_ending = true;
+    for folder in std::mem::take(&mut live.folders) {
         // A thread may still write there.
         (0..ATTEMPTS).find(|_| fs::remove_dir_all(&folder).is_ok() || !folder.exists());
     }
+}
+
+/// A new folder that [`remove_own_staging`] knows of from its first moment.
+fn noted_folder(parent: &Path, prefix: &str) -> io::Result<PathBuf> {
+    live(|live| {
+        if live.is_ending {
+            return Err(io::Error::new(io::ErrorKind::Interrupted, "this process is about to end"));
+        }
+        let folder = tempfile::Builder::new().prefix(prefix).tempdir_in(parent)?.keep();
+        live.folders.insert(folder.clone());
+        Ok(folder)
+    })
 }
 
 /// Bytes of all files under `folder`; links are not followed.
@@ -125,9 +145,10 @@ fn claim(folder: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Whether somebody took the new `folder` for an abandoned one.
-fn is_swept(folder: &Path) -> bool {
-    !folder.exists() || folder.join(LOCK).exists()
+/// Whether [`claim`] failed as it does when somebody takes the new folder for an abandoned one: they hold its lock, made
+/// it first, or have removed it or the folder.
+fn is_of_sweeper(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::WouldBlock | io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound)
 }
 
 /// The lock of `folder`, when nobody else holds it.
@@ -141,7 +162,7 @@ fn free_lock(folder: &Path) -> Option<File> {
     file.try_lock().is_ok().then_some(file)
 }
 
-fn live<T>(of: impl FnOnce(&mut BTreeSet<PathBuf>) -> T) -> T {
+fn live<T>(of: impl FnOnce(&mut Live) -> T) -> T {
     of(&mut LIVE.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
@@ -157,6 +178,19 @@ mod tests {
         assert_eq!(bytes_under(parent.path()), 5);
         drop(staging);
         assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_folder_is_noted_from_its_first_moment_and_none_is_made_when_the_process_ends() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = noted_folder(parent.path(), ".making-").unwrap();
+        assert!(live(|live| live.folders.contains(&folder)));
+        let mut own = Live {
+            folders: live(|live| BTreeSet::from([live.folders.take(&folder).unwrap()])),
+            is_ending: false,
+        };
+        remove_all(&mut own);
+        assert!(own.is_ending && own.folders.is_empty() && !folder.exists());
     }
 
     #[test]

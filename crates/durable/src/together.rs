@@ -11,9 +11,11 @@ use crate::sync_folder;
 
 /// A set of new files, complete, whose way to their names was begun.
 const COMMITTED: &str = ".replacing";
+/// What is left of that set while it is removed: the list alone.
+const REPLACED: &str = ".replaced";
 /// The list of the files in it, one name a line.
 const LIST: &str = ".names";
-/// Held by whoever replaces or completes.
+/// Locked by the process that replaces the set, or completes what another began.
 const LOCK: &str = ".replacing.lock";
 
 /// Files of `folder` that belong together, such as the splits of a data set. Of them it is always true: while the first
@@ -40,12 +42,13 @@ impl<'a> FileSet<'a> {
         Self { folder, names }
     }
 
-    /// Waits for whoever replaces the set, and completes what a killed process began. Where nothing was begun, nothing is
-    /// written.
+    /// Waits while another process replaces the set, and completes what a killed process began. Where nothing was begun,
+    /// nothing is written.
     ///
     /// Errors: the folder cannot be written, or what lies there was not left by [`LockedSet::replace`].
     pub fn settle(&self) -> io::Result<()> {
-        if is_folder(&self.folder.join(COMMITTED)) { self.lock().map(drop) } else { Ok(()) }
+        let is_begun = [COMMITTED, REPLACED].iter().any(|name| is_folder(&self.folder.join(name)));
+        if is_begun { self.lock().map(drop) } else { Ok(()) }
     }
 
     /// Waits until nobody else replaces the set, and completes what a killed process began.
@@ -64,7 +67,8 @@ impl<'a> FileSet<'a> {
 
     /// Brings the committed files to their names. `before_step` is asked before every change.
     fn complete(&self, before_step: &mut dyn FnMut() -> io::Result<()>) -> io::Result<()> {
-        let committed = self.folder.join(COMMITTED);
+        let (committed, replaced) = (self.folder.join(COMMITTED), self.folder.join(REPLACED));
+        remove_rest(&replaced)?;
         if !is_folder(&committed) {
             return Ok(());
         }
@@ -84,7 +88,10 @@ impl<'a> FileSet<'a> {
         }
         sync_folder(self.folder)?;
         before_step()?;
-        fs::remove_dir_all(committed)
+        // Its list marks a set that was begun, so the two must vanish at once.
+        fs::rename(committed, &replaced)?;
+        before_step()?;
+        remove_rest(&replaced)
     }
 }
 
@@ -132,6 +139,15 @@ pub(crate) fn replacing() -> MutexGuard<'static, ()> {
 /// Whether `path` is a folder itself, not a link to one.
 fn is_folder(path: &Path) -> bool {
     path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir())
+}
+
+/// Removes what is left of a set whose files have their names.
+fn remove_rest(replaced: &Path) -> io::Result<()> {
+    if !is_folder(replaced) {
+        return Ok(());
+    }
+    remove_if_there(&replaced.join(LIST))?;
+    fs::remove_dir(replaced).map_err(|_| not_ours(replaced))
 }
 
 fn remove_if_there(path: &Path) -> io::Result<()> {
@@ -231,6 +247,22 @@ mod tests {
         });
         assert_eq!(contents(path).len(), 3);
         assert!(!path.join(COMMITTED).exists());
+    }
+
+    #[test]
+    fn a_process_that_is_killed_while_it_removes_the_rest_leaves_nothing_that_stops_the_next() {
+        for has_list in [true, false] {
+            let folder = tempfile::tempdir().unwrap();
+            let set = FileSet::new(folder.path(), &NAMES);
+            set.lock().unwrap().replace(&fresh(folder.path(), "a", &NAMES, "old")).unwrap();
+            fs::create_dir(folder.path().join(REPLACED)).unwrap();
+            if has_list {
+                fs::write(folder.path().join(REPLACED).join(LIST), "train\n").unwrap();
+            }
+            set.settle().unwrap();
+            assert!(!folder.path().join(REPLACED).exists());
+            assert_eq!(contents(folder.path()), all(&NAMES, "old"));
+        }
     }
 
     #[cfg(unix)]

@@ -76,6 +76,11 @@ impl Origin {
         &self.host
     }
 
+    /// Port, the usual one of the scheme where the address names none.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Whether it is reached over https.
     pub fn is_encrypted(&self) -> bool {
         self.is_encrypted

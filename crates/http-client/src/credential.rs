@@ -6,15 +6,6 @@ use reqwest::header::{HeaderName, HeaderValue};
 
 use crate::{Address, HttpError, Origin};
 
-/// Over which connections a credential may be sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
-    /// Over https, and to this machine also over http.
-    EncryptedOrLoopback,
-    /// As the address says, over http too: a server in a network that its user trusts.
-    AsAddressed,
-}
-
 /// A header with a secret, for one scheme, host and port. It is sent to nobody else and shown nowhere.
 #[derive(Clone)]
 pub struct Credential {
@@ -24,19 +15,13 @@ pub struct Credential {
 }
 
 impl Credential {
-    /// The header `name: value` for the host and port of `address`.
+    /// The header `name: value` for the scheme, host and port of `address`.
     ///
-    /// Errors: [`HttpError::InClear`] where `transport` does not allow the address, [`HttpError::Header`] for a value that
-    /// no header can hold.
-    pub fn new(
-        name: &'static str,
-        value: &str,
-        address: &Address,
-        transport: Transport,
-    ) -> Result<Self, HttpError> {
+    /// Errors: [`HttpError::InClear`] for plain http to another machine, [`HttpError::Header`] for a value that no header
+    /// can hold.
+    pub fn new(name: &'static str, value: &str, address: &Address) -> Result<Self, HttpError> {
         let origin = address.origin();
-        let is_safe = origin.is_encrypted() || origin.is_loopback();
-        if transport == Transport::EncryptedOrLoopback && !is_safe {
+        if !origin.is_encrypted() && !origin.is_loopback() {
             return Err(HttpError::InClear { host: origin.host().to_owned() });
         }
         let unusable = || HttpError::Header { name: name.to_owned() };
@@ -62,13 +47,13 @@ impl fmt::Debug for Credential {
 mod tests {
     use super::*;
 
-    fn credential(address: &str, transport: Transport) -> Result<Credential, HttpError> {
-        Credential::new("authorization", "Bearer secret", &Address::parse(address).unwrap(), transport)
+    fn credential(address: &str) -> Result<Credential, HttpError> {
+        Credential::new("authorization", "Bearer secret", &Address::parse(address).unwrap())
     }
 
     #[test]
     fn it_is_for_one_scheme_host_and_port() {
-        let credential = credential("https://example.org/v3", Transport::EncryptedOrLoopback).unwrap();
+        let credential = credential("https://example.org/v3").unwrap();
         let is_sent =
             |address: &str| credential.for_origin(&Address::parse(address).unwrap().origin()).is_some();
         assert!(is_sent("https://example.org/elsewhere?x"));
@@ -83,22 +68,20 @@ mod tests {
     }
 
     #[test]
-    fn it_is_not_for_clear_text_unless_the_policy_says_so() {
-        let refused = credential("http://example.org", Transport::EncryptedOrLoopback).unwrap_err();
+    fn it_goes_in_clear_to_this_machine_alone() {
+        let refused = credential("http://example.org").unwrap_err();
         assert_eq!(refused, HttpError::InClear { host: "example.org".into() });
-        assert!(credential("http://example.org", Transport::AsAddressed).is_ok());
         for local in ["http://127.0.0.1:5000", "http://localhost:5000", "http://[::1]:5000"] {
-            assert!(credential(local, Transport::EncryptedOrLoopback).is_ok(), "{local}");
+            assert!(credential(local).is_ok(), "{local}");
         }
     }
 
     #[test]
     fn it_is_shown_nowhere() {
-        let shown = format!("{:?}", credential("https://example.org", Transport::AsAddressed).unwrap());
+        let shown = format!("{:?}", credential("https://example.org").unwrap());
         assert_eq!(shown, "Credential(authorization for https://example.org:443)");
         let address = Address::parse("https://example.org").unwrap();
-        let unusable =
-            Credential::new("authorization", "sec\nret", &address, Transport::AsAddressed).unwrap_err();
+        let unusable = Credential::new("authorization", "sec\nret", &address).unwrap_err();
         assert!(!format!("{unusable} {unusable:?}").contains("sec"));
     }
 }

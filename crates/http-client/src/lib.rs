@@ -17,12 +17,14 @@ mod proxy;
 mod redirect;
 mod runtime;
 mod tls;
+mod token_hosts;
 
 pub use address::{Address, Origin};
 pub use answer::Answer;
 pub use backoff::{Backoff, jittered};
 pub use bytes::Bytes;
 pub use client::{Client, Limits, Redirects, Request, Settings};
-pub use credential::{Credential, Transport};
+pub use credential::Credential;
 pub use error::{HttpError, Phase};
 pub use proxy::Proxy;
+pub use token_hosts::TokenHosts;

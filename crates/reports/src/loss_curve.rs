@@ -16,19 +16,21 @@ const MOST_POINTS: usize = 400;
 /// once, as they were done last.
 pub fn loss_curve(run: &Run) -> Option<Plot> {
     let steps_before = |stage: u8| -> u64 {
-        run.manifest.stages.iter().filter(|known| known.stage < stage).map(|known| known.steps_done).sum()
+        let before = run.manifest.stages.iter().filter(|known| known.stage < stage);
+        before.fold(0, |steps, known| steps.saturating_add(known.steps_done))
     };
     let (mut training, mut validation) = (BTreeMap::new(), BTreeMap::new());
     for event in &run.events {
         match &event.kind {
             EventKind::Step(step) => {
-                training.insert(steps_before(step.stage) + step.step, step.train_loss);
+                training.insert(steps_before(step.stage).saturating_add(step.step), step.train_loss);
             }
             EventKind::Evaluated { stage, step, validation_loss, .. } => {
-                validation.insert(steps_before(*stage) + step, *validation_loss);
+                validation.insert(steps_before(*stage).saturating_add(*step), *validation_loss);
             }
             EventKind::EpochFinished(epoch) => {
-                validation.insert(steps_before(epoch.stage) + epoch.step, epoch.validation_loss);
+                validation
+                    .insert(steps_before(epoch.stage).saturating_add(epoch.step), epoch.validation_loss);
             }
             _ => {}
         }

@@ -53,6 +53,11 @@ pub(crate) fn parse(layout: &RunLayout, path: &Path, bytes: &[u8]) -> Result<Run
 ///
 /// Errors: the file cannot be written.
 pub fn write(layout: &RunLayout, manifest: &mut RunManifest) -> Result<()> {
+    write_in(layout.folder(), layout, manifest)
+}
+
+/// As [`write`], into `folder`, which will be the run at `layout`.
+pub fn write_in(folder: &Path, layout: &RunLayout, manifest: &mut RunManifest) -> Result<()> {
     manifest.updated_at = Timestamp::now();
     let mut written = RunManifest { format_version: FORMAT_VERSION, ..manifest.clone() };
     let root = layout.project().root();
@@ -67,5 +72,5 @@ pub fn write(layout: &RunLayout, manifest: &mut RunManifest) -> Result<()> {
             *source = inside.to_string_lossy().into_owned();
         }
     }
-    json::write(&layout.manifest(), &written)
+    json::write(&folder.join(layout.manifest().file_name().unwrap_or_default()), &written)
 }

@@ -40,7 +40,8 @@ impl RecentSteps {
     /// Seconds per record; `None` before two steps of a stage are done, and when the clock was set back meanwhile.
     pub(crate) fn seconds_per_record(&self, manifest: &RunManifest) -> Option<f64> {
         let ((start, first), (end, last)) = (self.0.front()?, self.0.back()?);
-        let records = last.step.checked_sub(first.step)? * records_per_step(manifest, last.stage);
+        let steps = last.step.checked_sub(first.step)?;
+        let records = steps.saturating_mul(records_per_step(manifest, last.stage));
         let seconds = end.duration_since(*start).as_secs_f64();
         (records > 0 && seconds >= 0.0).then(|| seconds / records as f64)
     }
@@ -56,22 +57,22 @@ pub fn remaining_seconds(manifest: &RunManifest, seconds_per_record: f64) -> f64
             RunStatus::Completed => 0,
             _ => stage.total_steps.saturating_sub(stage.steps_done),
         };
-        steps * records_per_step(manifest, stage.stage)
+        steps as f64 * records_per_step(manifest, stage.stage) as f64
     };
-    manifest.stages.iter().filter(asked).map(records).sum::<u64>() as f64 * seconds_per_record
+    manifest.stages.iter().filter(asked).map(records).sum::<f64>() * seconds_per_record
 }
 
 /// Seconds per record over the stages that are trained; `None` when there is none.
 pub fn overall_pace(manifest: &RunManifest) -> Option<f64> {
     let trained = manifest.stages.iter().filter_map(|stage| {
-        Some((stage.duration_seconds?, stage.steps_done * records_per_step(manifest, stage.stage)))
+        let records = stage.steps_done as f64 * records_per_step(manifest, stage.stage) as f64;
+        Some((stage.duration_seconds?, records))
     });
-    let (seconds, records) = trained.fold((0.0, 0), |sum, stage| (sum.0 + stage.0, sum.1 + stage.1));
-    (records > 0).then(|| seconds / records as f64)
+    let (seconds, records) = trained.fold((0.0, 0.0), |sum, stage| (sum.0 + stage.0, sum.1 + stage.1));
+    (records > 0.0).then(|| seconds / records)
 }
 
 /// Records of an optimizer step of a language model.
 pub fn records_per_step(manifest: &RunManifest, stage: u8) -> u64 {
-    let settings = manifest.settings.training.stage(stage);
-    settings.batch_size * settings.gradient_accumulation
+    manifest.settings.training.stage(stage).records_per_step()
 }

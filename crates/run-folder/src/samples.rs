@@ -22,9 +22,9 @@ pub(crate) fn samples_of(
     }
     let settings = &manifest.settings;
     let samples = match settings.task() {
-        Task::ImageClassification => stage.epochs.len() as u64 * train_records?,
+        Task::ImageClassification => (stage.epochs.len() as u64).saturating_mul(train_records?),
         Task::LanguageModel if settings.training.packing => return None,
-        Task::LanguageModel => stage.steps_done * records_per_step(manifest, stage.stage),
+        Task::LanguageModel => stage.steps_done.saturating_mul(records_per_step(manifest, stage.stage)),
     };
     Some(SelectionSoFar { candidates: samples, selected: samples, ..SelectionSoFar::default() })
 }

@@ -75,9 +75,9 @@ pub(crate) fn of(layout: &RunLayout, manifest: &RunManifest) -> RunSummary {
 
 /// Share of all steps of all stages that is done, in percent.
 pub fn progress_percentage(manifest: &RunManifest) -> f64 {
-    let done: u64 = manifest.stages.iter().map(|stage| stage.steps_done).sum();
-    let total: u64 = manifest.stages.iter().map(|stage| stage.total_steps).sum();
-    if total == 0 { 0.0 } else { 100.0 * done as f64 / total as f64 }
+    let done: f64 = manifest.stages.iter().map(|stage| stage.steps_done as f64).sum();
+    let total: f64 = manifest.stages.iter().map(|stage| stage.total_steps as f64).sum();
+    if total > 0.0 { 100.0 * done / total } else { 0.0 }
 }
 
 fn progress_of(stage: &StageRecord) -> StageProgress {

@@ -8,8 +8,13 @@ use std::{
 };
 
 use greentune_core_config::{
-    layout::CONFIG_FILE, lora_rate::learns_little, quantities::plain, resolve::Resolved, settings::Settings,
+    layout::{CONFIG_FILE, GENERATING},
+    lora_rate::learns_little,
+    quantities::plain,
+    resolve::Resolved,
+    settings::Settings,
 };
+use greentune_durable::{Staging, sweep_abandoned};
 use serde::Serialize;
 use tera::{Context, Tera};
 
@@ -55,21 +60,26 @@ pub struct GeneratedProject {
 
 /// Makes the project that `spec` describes.
 ///
+/// What killed processes left beside it is removed first.
+///
 /// Errors: something is there already, or a file cannot be written; the destination is then as it was before.
 pub fn generate_project(spec: &ProjectSpec) -> Result<GeneratedProject, ScaffoldError> {
     ensure_free(&spec.folder)?;
     let files = render(spec)?;
     let parent = spec.folder.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(parent).map_err(ScaffoldError::file("create", parent))?;
-    let staging = staging_folder(parent).map_err(ScaffoldError::file("write to", parent))?;
+    sweep_abandoned(parent, GENERATING);
+    let staging = Staging::new(parent, GENERATING).map_err(ScaffoldError::file("write to", parent))?;
+    // The staging folder is private to its owner; the project inside has ordinary permissions.
+    let project = staging.path().join("project");
     for folder in FOLDERS {
         // Git keeps no empty folders.
-        write(staging.path(), &format!("{folder}/.gitkeep"), "", false)?;
+        write(&project, &format!("{folder}/.gitkeep"), "", false)?;
     }
     for (path, content, executable) in &files {
-        write(staging.path(), path, content, *executable)?;
+        write(&project, path, content, *executable)?;
     }
-    publish(staging, &spec.folder)?;
+    publish(&project, &spec.folder)?;
     Ok(GeneratedProject { folder: spec.folder.clone(), entries: entries() })
 }
 
@@ -125,18 +135,6 @@ struct StageWords {
     is_low: bool,
 }
 
-fn staging_folder(parent: &Path) -> std::io::Result<tempfile::TempDir> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".greentune-new-");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        // Temporary folders are private by default; a project should follow the umask.
-        builder.permissions(fs::Permissions::from_mode(0o777));
-    }
-    builder.tempdir_in(parent)
-}
-
 fn write(root: &Path, path: &str, content: &str, executable: bool) -> Result<(), ScaffoldError> {
     let path = root.join(path);
     let folder = path.parent().unwrap_or(root);
@@ -155,7 +153,7 @@ fn write(root: &Path, path: &str, content: &str, executable: bool) -> Result<(),
     file.sync_all().map_err(ScaffoldError::file("write", &path))
 }
 
-fn publish(staging: tempfile::TempDir, folder: &Path) -> Result<(), ScaffoldError> {
+fn publish(project: &Path, folder: &Path) -> Result<(), ScaffoldError> {
     // Not every system renames onto an empty folder; one that was filled meanwhile is not removed.
     match fs::remove_dir(folder) {
         Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => {
@@ -166,9 +164,7 @@ fn publish(staging: tempfile::TempDir, folder: &Path) -> Result<(), ScaffoldErro
         }
         _ => {}
     }
-    fs::rename(staging.path(), folder).map_err(ScaffoldError::file("create", folder))?;
-    let _ = staging.keep();
-    Ok(())
+    fs::rename(project, folder).map_err(ScaffoldError::file("create", folder))
 }
 
 fn entries() -> Vec<String> {

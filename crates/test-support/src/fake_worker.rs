@@ -10,6 +10,7 @@ use greentune_core_config::{
     Problem, ProblemKind,
     evaluation::{EvaluatedModel, EvaluationReport},
     event::{EmissionsSoFar, EventKind, StepMetrics},
+    generation::{GenerateTask, GeneratedText, GenerationEnd, GenerationNote, ModelVariant},
     memory::{MemoryInputs, ModelShape},
     port::RunReporter,
     preparation::{DatasetPreparation, Histogram, LeakReport, PrepareTask, PreparedSplit},
@@ -142,6 +143,7 @@ fn do_task(mode: &str, task: &Path, answer: &Path) {
                 report(&task, EvaluatedModel::Base, 0.1),
             ],
         },
+        WorkerTask::Generate(task) => WorkerAnswer::Generated { texts: generated(&task) },
         WorkerTask::Prepare(task) => WorkerAnswer::Prepared(Box::new(prepared(*task))),
         WorkerTask::Inspect(task) => WorkerAnswer::Inspected(DatasetInspection {
             dataset: task.dataset,
@@ -164,6 +166,32 @@ fn do_task(mode: &str, task: &Path, answer: &Path) {
         },
     };
     write_answer(answer, &reply).unwrap();
+}
+
+/// Each model says its name, and tells of it.
+#[allow(clippy::print_stdout)] // a worker's standard output is what it tells
+fn generated(task: &GenerateTask) -> Vec<Vec<GeneratedText>> {
+    // The test harness leaves a line unfinished.
+    println!();
+    let tell = |note: &GenerationNote| println!("{}", serde_json::to_string(note).unwrap());
+    let answer = |prompt: usize, variant: &ModelVariant| {
+        tell(&GenerationNote::Begins { prompt, model: variant.name.clone() });
+        tell(&GenerationNote::Writes { text: format!("I am {}", variant.name) });
+        let text = GeneratedText {
+            model: variant.name.clone(),
+            text: format!("I am {}", variant.name),
+            prompt_tokens: 2,
+            tokens: 3,
+            seconds: 0.5,
+            ended_by: GenerationEnd::StopToken,
+        };
+        tell(&GenerationNote::Ends(text.clone()));
+        text
+    };
+    let variants = || task.models.iter().flat_map(|model| &model.variants);
+    (0..task.prompts.len())
+        .map(|prompt| variants().map(|variant| answer(prompt, variant)).collect())
+        .collect()
 }
 
 /// Two stages, of which the second has a larger batch.

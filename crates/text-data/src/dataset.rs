@@ -4,6 +4,7 @@ use std::{
     collections::HashSet,
     hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use greentune_core_config::{
@@ -12,6 +13,7 @@ use greentune_core_config::{
 };
 
 use super::{
+    batch::{self, Batches},
     encode::Encoder,
     error::{DataError, describe},
     example::Example,
@@ -61,26 +63,33 @@ pub(super) fn read_while(
     mut keep: impl FnMut(u64, &Record, Example) -> Result<(), DataError>,
     goes_on: impl Fn(&DatasetCounts) -> bool,
 ) -> Result<bool, DataError> {
-    for record in records.by_ref() {
-        let row = counts.read;
-        let encoded = match record? {
-            Ok(record) => {
-                match encoder.map_or(Ok(Ok(Example::new(Vec::new(), []))), |to| to.encode(&record))? {
-                    Ok(example) => Ok((record, example)),
-                    Err(fault) => Err(fault.at(path, record.line)),
-                }
+    let mut batches = Batches::new(path, encoder);
+    loop {
+        let (batch, end) = batch::next(records);
+        let batch = Arc::new(batch);
+        for (index, (record, encoded)) in batch.iter().zip(batches.encode(&batch)?).enumerate() {
+            let row = counts.read;
+            match (record, encoded) {
+                (Err(rejection), _) => count(counts, Err(rejection)),
+                (Ok(_), None) => {}
+                (Ok(record), Some(encoded)) => match encoded? {
+                    Ok(example) => {
+                        count(counts, Ok(&example));
+                        keep(row, record, example)?;
+                    }
+                    Err(fault) => count(counts, Err(&fault.at(path, record.line))),
+                },
             }
-            Err(rejection) => Err(rejection),
-        };
-        count(counts, encoded.as_ref().map(|(_, example)| example));
-        if let Ok((record, example)) = encoded {
-            keep(row, &record, example)?;
+            if !goes_on(counts) {
+                return Ok(index + 1 == batch.len() && end.is_none() && records.next().is_none());
+            }
         }
-        if !goes_on(counts) {
-            return Ok(records.next().is_none());
+        match end {
+            Some(error) => return Err(error),
+            None if batch.is_empty() => return Ok(true),
+            None => {}
         }
     }
-    Ok(true)
 }
 
 /// Refuses a file without a usable record.
@@ -149,6 +158,7 @@ fn count(counts: &mut DatasetCounts, example: Result<&Example, &Rejection>) {
         Reason::EndsWithUser => &mut counts.ends_with_user,
         Reason::TemplateFailed => &mut counts.template_failed,
         Reason::TooLong => &mut counts.too_long,
+        Reason::GivenUp => &mut counts.given_up,
     } += 1;
     counts.note(problem);
 }

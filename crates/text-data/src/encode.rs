@@ -1,30 +1,41 @@
 //! A record as token ids, with the mask of what the loss is computed on.
 
-use std::{ops::Range, path::Path};
+use std::{ops::Range, path::Path, sync::Arc};
 
-use greentune_core_config::settings::{DatasetSchema, Settings};
+use greentune_core_config::{
+    Location,
+    settings::{DatasetSchema, Settings},
+};
 use jiff::Timestamp;
 
 use super::{
+    batch::{LIMITS, given_up},
     control_tokens::{is_marked, unmarked},
-    error::{DataError, SHORTEN, TEXT_TOO_LONG},
+    error::{DataError, SHORTEN, TEXT_TOO_LONG, TOKENIZER_GAVE_UP},
     example::{Example, ExampleText},
     record::Record,
     rows::{Fault, Reason},
     schema::Body,
     template::{Answer, PromptTemplate, Rendered},
     tokenizer::{Beginning, Encoded, Tokenizer},
+    watch::{Limits, watch_one},
 };
 
+mod prompt;
 #[cfg(test)]
 mod reference;
 
+pub use prompt::Prompt;
+
 /// Makes examples of records: template, tokenizer, context and weights of one model under one project's settings.
+#[derive(Clone)]
 pub struct Encoder {
-    tokenizer: Tokenizer,
-    template: PromptTemplate,
+    tokenizer: Arc<Tokenizer>,
+    template: Arc<PromptTemplate>,
     context_length: usize,
     quality_weight_multiplier: f64,
+    /// What a record may take.
+    pub(super) limits: Limits,
 }
 
 impl Encoder {
@@ -36,12 +47,22 @@ impl Encoder {
     /// As [`Tokenizer::load`]; [`DataError::Template`] for a template that cannot be parsed or fails on a sample;
     /// [`DataError::TemplateNotPrefix`] for a chat template in which the response cannot be told from the prompt.
     pub fn new(folder: &Path, settings: &Settings, at: Timestamp) -> Result<Self, DataError> {
-        let tokenizer = Tokenizer::load(folder)?;
-        let template = PromptTemplate::new(settings.dataset.prompt_template.as_deref(), &tokenizer, at)?;
+        Self::with_limits(folder, settings, at, LIMITS)
+    }
+
+    /// The same, with other limits of what a record may take.
+    pub(super) fn with_limits(
+        folder: &Path,
+        settings: &Settings,
+        at: Timestamp,
+        limits: Limits,
+    ) -> Result<Self, DataError> {
+        let tokenizer = Arc::new(watched_tokenizer(folder, limits)?);
+        let template = Arc::new(watched_template(settings, &tokenizer, at, limits)?);
         let max_seq_length = usize::try_from(settings.training.max_seq_length).unwrap_or(usize::MAX);
         let context_length = tokenizer.context_length().unwrap_or(usize::MAX).min(max_seq_length);
         let quality_weight_multiplier = settings.training.quality_weight_multiplier;
-        Ok(Self { tokenizer, template, context_length, quality_weight_multiplier })
+        Ok(Self { tokenizer, template, context_length, quality_weight_multiplier, limits })
     }
 
     /// The model's tokenizer.
@@ -74,12 +95,14 @@ impl Encoder {
             Err(error @ (DataError::Template { .. } | DataError::TemplateNotPrefix { .. })) => {
                 return Ok(Err(template_fault(&error)));
             }
-            Err(error @ DataError::TextTooLong { .. }) => return Ok(Err(too_long(error.to_string()))),
-            rendered => rendered?,
+            rendered => match usable(rendered)? {
+                Ok(rendered) => rendered,
+                Err(fault) => return Ok(Err(fault)),
+            },
         };
-        let FirstTokens { tokens, labels, goes_on } = match self.tokens(&rendered) {
-            Err(error @ DataError::TextTooLong { .. }) => return Ok(Err(too_long(error.to_string()))),
-            encoded => encoded?,
+        let FirstTokens { tokens, labels, goes_on } = match usable(self.tokens(&rendered))? {
+            Ok(encoded) => encoded,
+            Err(fault) => return Ok(Err(fault)),
         };
         let truncated = goes_on || tokens.len() > self.context_length;
         let first_label = labels.first().map(|range| range.start);
@@ -184,6 +207,48 @@ fn text(rendered: &Rendered, responses: usize) -> Option<ExampleText> {
     let prompt = &rendered.text[..range.start];
     let prompt = if rendered.is_marked { unmarked(prompt) } else { prompt.to_owned() };
     Some(ExampleText { prompt, response: said.clone() })
+}
+
+/// What is made of a record, or the fault that it alone has.
+fn usable<T>(made: Result<T, DataError>) -> Result<Result<T, Fault>, DataError> {
+    match made {
+        Ok(made) => Ok(Ok(made)),
+        Err(error @ DataError::TextTooLong { .. }) => Ok(Err(too_long(error.to_string()))),
+        Err(error @ DataError::TokenizerGaveUp { .. }) => {
+            Ok(Err(given_up(TOKENIZER_GAVE_UP, error.to_string())))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn watched_tokenizer(folder: &Path, limits: Limits) -> Result<Tokenizer, DataError> {
+    let (path, folder) = (folder.join("tokenizer.json"), folder.to_owned());
+    let unwatched = |source| DataError::Unreadable { path: path.clone(), source };
+    let loaded = watch_one(limits, move || Tokenizer::load(&folder)).map_err(unwatched)?;
+    loaded.unwrap_or_else(|reason| {
+        Err(DataError::TokenizerBroken {
+            path,
+            reason: format!("a text of one letter cannot be tokenised: {reason}"),
+        })
+    })
+}
+
+/// The form of prompts, which is tried on a sample.
+fn watched_template(
+    settings: &Settings,
+    tokenizer: &Arc<Tokenizer>,
+    at: Timestamp,
+    limits: Limits,
+) -> Result<PromptTemplate, DataError> {
+    let (source, its) = (settings.dataset.prompt_template.clone(), Arc::clone(tokenizer));
+    let key = source.is_some().then(|| "dataset.prompt_template".to_owned());
+    let file = tokenizer.chat_template().filter(|_| key.is_none()).map(|template| template.file.clone());
+    let unwatched = |source| DataError::Unreadable { path: file.clone().unwrap_or_default(), source };
+    let work = move || PromptTemplate::new(source.as_deref(), &its, at);
+    watch_one(limits, work).map_err(unwatched)?.unwrap_or_else(|reason| {
+        let reason = format!("a sample cannot be rendered: {reason}");
+        Err(DataError::Template { reason, location: Box::new(Location { file, key, line: None }) })
+    })
 }
 
 fn too_long(message: String) -> Fault {

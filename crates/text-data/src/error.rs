@@ -16,6 +16,14 @@ pub(super) const TEXT_TOO_LONG: &str = "data.too_long";
 pub(super) const SHORTEN: &str =
     "shorten the record, or raise training.max_seq_length as far as the model allows";
 
+/// Code of a record on which a regular expression of the tokenizer fails.
+pub(super) const TOKENIZER_GAVE_UP: &str = "data.tokenizer_gave_up";
+/// Code of a record that takes too long.
+pub(super) const TOO_SLOW: &str = "data.too_slow";
+/// What to do with both.
+pub(super) const CHANGE_RECORD: &str =
+    "leave the record out, or break up what repeats in it (long runs of white space or of one character)";
+
 /// Why a data set cannot be used. Single bad records are no error; they are counted ([`DatasetCounts`]).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -144,6 +152,40 @@ pub enum DataError {
         /// What the tokenizer says.
         reason: String,
     },
+    /// A search with a regular expression of the tokenizer fails on a text, of which it can thus not tell the tokens.
+    #[error("the tokenizer gives up: {reason}")]
+    TokenizerGaveUp {
+        /// Where, and what its engine says.
+        reason: String,
+    },
+    /// Work on a record takes more memory than a record may, and cannot be stopped.
+    #[error(
+        "the record on line {line} of {} takes more than {} GiB of memory: its text grows within the prompt template \
+         or the tokenizer", path.display(), most >> 30
+    )]
+    TooMuchMemory {
+        /// The data set.
+        path: PathBuf,
+        /// Line of the record.
+        line: u64,
+        /// Bytes that a record may take.
+        most: u64,
+    },
+    /// Work on several records takes too long and goes on, since it cannot be stopped.
+    #[error(
+        "{records} records of {}, the last on line {line}, take more than {seconds} seconds each: the prompt template \
+         or the tokenizer may not come to an end with them", path.display()
+    )]
+    TooSlow {
+        /// The data set.
+        path: PathBuf,
+        /// How many there are.
+        records: usize,
+        /// Line of the last.
+        line: u64,
+        /// The time that a record may take.
+        seconds: u64,
+    },
     /// A text that is too long to be tokenised whole, and gives too few tokens for the context.
     #[error(
         "the text has {bytes} bytes, of which the first {most} give fewer tokens than the context holds; more of a \
@@ -154,6 +196,12 @@ pub enum DataError {
         bytes: usize,
         /// Bytes that are tokenised at most.
         most: usize,
+    },
+    /// A prompt that leaves no room for an answer.
+    #[error("the prompt fills the context of {context} tokens and leaves no room for an answer")]
+    PromptFillsContext {
+        /// Tokens of the context.
+        context: usize,
     },
     /// A sampling weight that cannot be drawn by.
     #[error("a sampling weight of {weight}; allowed: {} to {}", range.0, range.1)]
@@ -220,7 +268,10 @@ impl DataError {
             Self::Vocabulary { .. } => "tokenizer.vocabulary",
             Self::NoEndOfSequence { .. } => "tokenizer.no_end_of_sequence",
             Self::Tokenize { .. } => "tokenizer.failed",
-            Self::TextTooLong { .. } => TEXT_TOO_LONG,
+            Self::TokenizerGaveUp { .. } => TOKENIZER_GAVE_UP,
+            Self::TooMuchMemory { .. } => "data.too_much_memory",
+            Self::TooSlow { .. } => TOO_SLOW,
+            Self::TextTooLong { .. } | Self::PromptFillsContext { .. } => TEXT_TOO_LONG,
             Self::Template { .. } => "template.broken",
             Self::TemplateWithoutFields { .. } => "template.without_fields",
             Self::TemplateNotPrefix { .. } => "template.not_a_prefix",
@@ -280,6 +331,12 @@ impl DataError {
             Self::Changed { .. } => "prepare it again once nothing writes to it any more",
             Self::Unwritable { .. } => "check the folder's permissions and the disk",
             Self::TextTooLong { .. } => SHORTEN,
+            Self::TokenizerGaveUp { .. } => CHANGE_RECORD,
+            Self::TooMuchMemory { .. } | Self::TooSlow { .. } => {
+                "leave the record out, set dataset.prompt_template, or use a model with another chat template or \
+                 tokenizer"
+            }
+            Self::PromptFillsContext { .. } => "shorten the prompt",
             Self::Weight { .. } => "set training.quality_weight_multiplier to a value in that range",
         }
     }
@@ -339,6 +396,7 @@ pub(super) fn describe(counts: &DatasetCounts) -> String {
         (counts.ends_with_user, "that end without an answer"),
         (counts.template_failed, "that the prompt template refuses"),
         (counts.too_long, "whose prompt fills the context"),
+        (counts.given_up, "given up for their work"),
         (counts.truncated, "with their end cut off"),
         (counts.unlearnt_answers, "earlier answers read and not learnt, as the chat template rewrites them"),
     ] {

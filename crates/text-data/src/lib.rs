@@ -15,6 +15,9 @@
 #![allow(clippy::single_range_in_vec_init)] // labels are a list of ranges, often of one
 
 #[cfg(test)]
+mod attacks;
+mod batch;
+#[cfg(test)]
 mod cases;
 mod check;
 mod control_tokens;
@@ -36,10 +39,11 @@ mod template;
 #[cfg(test)]
 mod test_model;
 mod tokenizer;
+mod watch;
 
 pub use check::check;
 pub use dataset::{Dataset, overlap};
-pub use encode::Encoder;
+pub use encode::{Encoder, Prompt};
 pub use error::DataError;
 pub use example::{Example, ExampleText};
 pub use inspect::inspect;

@@ -2,22 +2,24 @@
 
 mod beginning;
 mod limits;
+mod parts;
 mod special_files;
 
 use std::{
     ops::Range,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
 };
 
 use tokenizers::{AddedToken, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer};
 
 pub(super) use self::beginning::Beginning;
-use self::special_files::SpecialFiles;
+use self::{parts::Parts, special_files::SpecialFiles};
 use super::{control_tokens::ControlTokens, error::DataError};
 
 /// Text to token ids and back, as the model's folder defines it.
 pub struct Tokenizer {
-    inner: tokenizers::Tokenizer,
+    inner: Parts,
     path: PathBuf,
     /// What the tokenizer's own post-processing puts in front of a text, such as the beginning of a sequence.
     prefix: Vec<u32>,
@@ -113,12 +115,10 @@ impl Tokenizer {
     /// Token ids of `text`. Special tokens that are spelled out in it become their ids; none is added.
     ///
     /// # Errors
-    /// [`DataError::Tokenize`]; [`DataError::Vocabulary`] when a token is unknown to the model.
+    /// [`DataError::Tokenize`]; [`DataError::TokenizerGaveUp`] when a search with one of its regular expressions fails;
+    /// [`DataError::Vocabulary`] when a token is unknown to the model.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, DataError> {
-        let encoding = self
-            .inner
-            .encode_fast(text, false)
-            .map_err(|error| DataError::Tokenize { reason: error.to_string() })?;
+        let encoding = tokenized(|| self.inner.encode_fast(text, false))?;
         let ids = encoding.get_ids().to_vec();
         self.check(&ids)?;
         Ok(ids)
@@ -172,7 +172,7 @@ impl Tokenizer {
 
     /// The token ids of `text`, which stands at `start` of another.
     fn encode_piece(&self, text: &str, start: usize) -> Result<Encoded, DataError> {
-        let encoding = self.inner.encode(text, false).map_err(|error| failed(&error))?;
+        let encoding = tokenized(|| self.inner.encode(text, false))?;
         let ids = encoding.get_ids().to_vec();
         self.check(&ids)?;
         let at = |offset: usize| start.wrapping_add(offset);
@@ -182,23 +182,22 @@ impl Tokenizer {
 
     /// The token ids of `text` in which no control token is recognised.
     fn encode_plain(&self, text: &str) -> Result<Vec<u32>, DataError> {
-        let mut pieces = PreTokenizedString::from(text);
-        if let Some(normalizer) = self.inner.get_normalizer() {
-            pieces
-                .normalize(|piece| tokenizers::Normalizer::normalize(normalizer, piece))
-                .map_err(|error| failed(&error))?;
-        }
-        if let Some(splitter) = self.inner.get_pre_tokenizer() {
-            splitter.pre_tokenize(&mut pieces).map_err(|error| failed(&error))?;
-        }
-        let splits = pieces.get_splits(OffsetReferential::Normalized, OffsetType::Byte);
-        let mut ids = Vec::new();
-        for (split, _, _) in splits {
-            let tokens =
-                tokenizers::Model::tokenize(self.inner.get_model(), split).map_err(|error| failed(&error))?;
-            ids.extend(tokens.into_iter().map(|token| token.id));
-        }
-        Ok(ids)
+        tokenized(|| {
+            let mut pieces = PreTokenizedString::from(text);
+            if let Some(normalizer) = self.inner.get_normalizer() {
+                pieces.normalize(|piece| tokenizers::Normalizer::normalize(normalizer, piece))?;
+            }
+            if let Some(splitter) = self.inner.get_pre_tokenizer() {
+                splitter.pre_tokenize(&mut pieces)?;
+            }
+            let splits = pieces.get_splits(OffsetReferential::Normalized, OffsetType::Byte);
+            let mut ids = Vec::new();
+            for (split, _, _) in splits {
+                let tokens = tokenizers::Model::tokenize(self.inner.get_model(), split)?;
+                ids.extend(tokens.into_iter().map(|token| token.id));
+            }
+            Ok(ids)
+        })
     }
 
     fn check(&self, ids: &[u32]) -> Result<(), DataError> {
@@ -215,11 +214,9 @@ impl Tokenizer {
     /// Text of `ids`; special tokens are spelled out with `with_special`, else left out.
     ///
     /// # Errors
-    /// [`DataError::Tokenize`].
+    /// [`DataError::Tokenize`], [`DataError::TokenizerGaveUp`].
     pub fn decode(&self, ids: &[u32], with_special: bool) -> Result<String, DataError> {
-        self.inner
-            .decode(ids, !with_special)
-            .map_err(|error| DataError::Tokenize { reason: error.to_string() })
+        tokenized(|| self.inner.decode(ids, !with_special))
     }
 
     /// The end-of-sequence token's id.
@@ -265,25 +262,18 @@ impl Tokenizer {
     }
 }
 
-fn read_tokenizer(path: &Path) -> Result<tokenizers::Tokenizer, DataError> {
+fn read_tokenizer(path: &Path) -> Result<Parts, DataError> {
     let bytes = limits::read_file(path)?;
-    let broken = |error: tokenizers::Error| DataError::TokenizerBroken {
-        path: path.to_owned(),
-        reason: error.to_string(),
-    };
-    let mut inner = tokenizers::Tokenizer::from_bytes(&bytes).map_err(broken)?;
+    let broken = |reason| DataError::TokenizerBroken { path: path.to_owned(), reason };
+    let mut inner = guarded(|| Parts::from_bytes(&bytes)).map_err(broken)?;
     // Both may be left over in the file from whoever saved it, and would cut or lengthen records silently.
-    inner.with_truncation(None).map_err(broken)?;
+    guarded(|| inner.with_truncation(None).map(drop)).map_err(broken)?;
     inner.with_padding(None);
     limits::check(&inner, path)?;
     Ok(inner)
 }
 
-fn check_vocabulary(
-    inner: &tokenizers::Tokenizer,
-    path: &Path,
-    vocab_size: Option<usize>,
-) -> Result<(), DataError> {
+fn check_vocabulary(inner: &Parts, path: &Path, vocab_size: Option<usize>) -> Result<(), DataError> {
     // Tokens added later may lie beyond it in well-known models and never occur; `encode` looks at each.
     let tokens = inner.get_vocab_size(false);
     match vocab_size {
@@ -295,8 +285,20 @@ fn check_vocabulary(
     }
 }
 
-fn failed(error: &dyn std::fmt::Display) -> DataError {
-    DataError::Tokenize { reason: error.to_string() }
+/// What `work` gives, unless a search in it failed.
+fn tokenized<T>(work: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, DataError> {
+    match parts::with_failure(|| guarded(work)) {
+        (_, Some(reason)) => Err(DataError::TokenizerGaveUp { reason }),
+        (result, None) => result.map_err(|reason| DataError::Tokenize { reason }),
+    }
+}
+
+/// What the library makes of a text or a file, or why it does not. It panics where a file contradicts itself.
+fn guarded<T>(work: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(result) => result.map_err(|error| error.to_string()),
+        Err(_) => Err("its content contradicts itself".to_owned()),
+    }
 }
 
 /// The named tokens, among them the end of sequence `eos_token` even where only its id is known.
@@ -307,9 +309,8 @@ fn with_end(mut tokens: Vec<(String, String)>, eos_token: &str) -> Vec<(String, 
     tokens
 }
 
-fn added_prefix(inner: &tokenizers::Tokenizer) -> Result<Vec<u32>, DataError> {
-    let encoding =
-        inner.encode("a", true).map_err(|error| DataError::Tokenize { reason: error.to_string() })?;
+fn added_prefix(inner: &Parts) -> Result<Vec<u32>, DataError> {
+    let encoding = tokenized(|| inner.encode("a", true))?;
     let added = encoding.get_special_tokens_mask().iter().take_while(|mask| **mask == 1).count();
     Ok(encoding.get_ids()[..added].to_vec())
 }
@@ -319,6 +320,14 @@ mod tests {
     use serde_json::json;
 
     use super::{super::test_model::TestModel, *};
+
+    #[test]
+    fn what_makes_the_library_panic_is_refused() {
+        let model = TestModel::new();
+        model.change_tokenizer(|json| json["pre_tokenizer"] = json!({"type": "FixedLength", "length": 0}));
+        let error = model.load().err().expect("a refusal");
+        assert!(error.to_string().contains("contradicts itself"), "{error}");
+    }
 
     #[test]
     fn round_trip_without_added_tokens() {

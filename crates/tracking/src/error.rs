@@ -94,6 +94,18 @@ pub enum TrackingError {
         /// What it said.
         message: String,
     },
+    /// The server refuses to answer without credentials, which it does not get: it is not the user who set its address.
+    #[error(
+        "{address} refused {call} with {status}; it gets no credentials, because it is not the user who set it"
+    )]
+    Withheld {
+        /// The server.
+        address: String,
+        /// HTTP status: 401 or 403.
+        status: u16,
+        /// What was asked.
+        call: String,
+    },
     /// The server sends elsewhere.
     #[error("{address} redirects {call} to {to}")]
     Redirected {
@@ -221,6 +233,13 @@ impl Diagnostic for TrackingError {
             Self::Refused { tracker, .. } => {
                 (Kind::Credentials, "tracking.refused", Some(tracker.credentials_hint()))
             }
+            Self::Withheld { .. } => (
+                Kind::Credentials,
+                "tracking.token_withheld",
+                Some(
+                    "where it is yours, set MLFLOW_TRACKING_URI to it, or name its host in GREENTUNE_ALLOWED_HOSTS",
+                ),
+            ),
             Self::Redirected { tracker, .. } => {
                 let problem = Problem::new(Kind::InvalidInput, "tracking.redirected", self.to_string());
                 return problem
@@ -244,7 +263,7 @@ impl Diagnostic for TrackingError {
                 Kind::Unsupported,
                 "tracking.artifact_store",
                 Some(
-                    "start the server with --artifacts-destination, so that it takes files itself; figures are sent all the same",
+                    "start the server with --artifacts-destination, so that it takes files itself, or name its folder in GREENTUNE_ALLOWED_DIRS; figures are sent all the same",
                 ),
             ),
             Self::NotSent { run_id, .. } => {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use greentune_http_client::{
-    Address, Client, Credential, HttpError, Limits, Proxy, Redirects, Request, Settings, Transport,
+    Address, Client, Credential, HttpError, Limits, Proxy, Redirects, Request, Settings,
 };
 use serde_json::Value;
 
@@ -52,13 +52,30 @@ pub(crate) struct Server {
     address: String,
     /// What stands before each call's path.
     interface: &'static str,
+    /// Whether there are credentials that it does not get, because it is not the user who set its address.
+    is_withheld: bool,
+    /// What is taken out of the server's words, should it repeat it.
+    secrets: Vec<String>,
+}
+
+/// The value of a header that lets in, and what is secret in it.
+struct Authorization {
+    value: String,
+    secrets: Vec<String>,
 }
 
 impl Server {
-    /// The MLflow server at `uri`. Errors: as [`check_address`].
+    /// The MLflow server at `uri`, which gets credentials if it is one that the user named.
+    ///
+    /// Errors: as [`check_address`]; credentials would go over plain http to another machine.
     pub(crate) fn mlflow(uri: &str, credentials: &Credentials) -> Result<Self, TrackingError> {
+        let is_users = credentials.is_users_host(address(Tracker::Mlflow, uri)?);
+        let authorization = credentials.for_mlflow();
+        let is_withheld = authorization.is_some() && !is_users;
+        let authorization = authorization.filter(|_| is_users);
         let proxy = credentials.proxy.clone();
-        Self::new(Tracker::Mlflow, uri, "/api/2.0/mlflow", credentials.for_mlflow(), proxy)
+        let server = Self::new(Tracker::Mlflow, uri, "/api/2.0/mlflow", authorization, proxy)?;
+        Ok(Self { is_withheld, ..server })
     }
 
     /// The server of Weights & Biases at `uri`, let in by `key`. Errors: as [`check_address`].
@@ -70,7 +87,7 @@ impl Server {
         tracker: Tracker,
         uri: &str,
         interface: &'static str,
-        authorization: Option<String>,
+        authorization: Option<Authorization>,
         proxy: Option<Proxy>,
     ) -> Result<Self, TrackingError> {
         let address = address(tracker, uri)?.to_owned();
@@ -80,15 +97,22 @@ impl Server {
             allowed: tracker.address_allowed(),
         };
         let place = Address::parse(&address).map_err(unusable)?;
-        let unsendable = |_| TrackingError::Setting {
-            key: "MLFLOW_TRACKING_TOKEN",
-            found: String::from("a token with characters that no header can hold"),
-            allowed: "letters, digits and punctuation",
+        let unsendable = |error: HttpError| match error {
+            HttpError::InClear { .. } => TrackingError::Setting {
+                key: tracker.address_key(),
+                found: String::from(
+                    "an address of plain http on another machine, which would get a token in clear",
+                ),
+                allowed: "an address that begins with https://, or one of this machine",
+            },
+            _ => TrackingError::Setting {
+                key: "MLFLOW_TRACKING_TOKEN",
+                found: String::from("a token with characters that no header can hold"),
+                allowed: "letters, digits and punctuation",
+            },
         };
-        // Servers in a network of one's own are often reached over plain http; their address is the user's choice.
-        let credential = authorization
-            .map(|value| Credential::new("authorization", &value, &place, Transport::AsAddressed))
-            .transpose();
+        let (value, secrets) = authorization.map(|Authorization { value, secrets }| (value, secrets)).unzip();
+        let credential = value.map(|value| Credential::new("authorization", &value, &place)).transpose();
         let settings = Settings {
             limits: Limits::whole(CALL_TIMEOUT),
             // A POST would turn into a GET.
@@ -97,7 +121,14 @@ impl Server {
             proxy,
         };
         let client = Client::new(settings).map_err(unusable)?;
-        Ok(Self { client, tracker, address, interface })
+        Ok(Self {
+            client,
+            tracker,
+            address,
+            interface,
+            is_withheld: false,
+            secrets: secrets.unwrap_or_default(),
+        })
     }
 
     /// Where it is.
@@ -176,7 +207,7 @@ impl Server {
 
     fn object(&self, call: &str, text: &str) -> Result<Value, TrackingError> {
         let parsed = serde_json::from_str::<Value>(text).ok().filter(Value::is_object);
-        parsed.ok_or_else(|| self.foreign(call, &found(200, text)))
+        parsed.ok_or_else(|| self.foreign(call, &found(200, &self.without_secrets(text))))
     }
 
     /// The text of an answer that says yes.
@@ -184,16 +215,18 @@ impl Server {
         let answer = request.send().map_err(|error| self.failed(call, &error))?;
         let (status, retry_after) = (answer.status(), answer.retry_after());
         let to = answer.header("location").unwrap_or("nowhere");
-        let to = to.split(['?', '#']).next().unwrap_or_default().to_owned();
+        let to = self.without_secrets(to.split(['?', '#']).next().unwrap_or_default());
         let text = answer.text(LONGEST_ANSWER).map_err(|error| self.failed(call, &error))?;
         if (200..300).contains(&status) {
             return Ok(text);
         }
+        let text = self.without_secrets(&text);
         let said = serde_json::from_str::<Value>(&text).ok().and_then(|value| Said::of(&value, status));
         let (tracker, address, call) = (self.tracker, self.address.clone(), call.to_owned());
         let message = said.as_ref().map_or_else(|| shortened(text.trim()), |said| said.message.clone());
         Err(match (status, said) {
             (300..=399, _) => TrackingError::Redirected { tracker, address, call, to },
+            (401 | 403, _) if self.is_withheld => TrackingError::Withheld { address, status, call },
             (401 | 403, _) => TrackingError::Refused { tracker, address, status, call, message },
             (408 | 429 | 500.., _) => {
                 TrackingError::ServerUnavailable { address, status, call, message, retry_after }
@@ -213,6 +246,11 @@ impl Server {
             call: call.to_owned(),
             found: found.to_owned(),
         }
+    }
+
+    /// The server's words without the credentials, should it repeat them.
+    pub(crate) fn without_secrets(&self, text: &str) -> String {
+        self.secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "(secret)"))
     }
 
     fn failed(&self, call: &str, error: &HttpError) -> TrackingError {
@@ -247,9 +285,9 @@ impl Said {
 }
 
 impl Credentials {
-    fn for_mlflow(&self) -> Option<String> {
+    fn for_mlflow(&self) -> Option<Authorization> {
         if let Some(token) = &self.mlflow_token {
-            return Some(format!("Bearer {token}"));
+            return Some(Authorization { value: format!("Bearer {token}"), secrets: vec![token.clone()] });
         }
         let username = self.mlflow_username.as_ref()?;
         let password = self.mlflow_password.as_deref().unwrap_or_default();
@@ -257,8 +295,11 @@ impl Credentials {
     }
 }
 
-fn basic(username: &str, password: &str) -> String {
-    format!("Basic {}", BASE64_STANDARD.encode(format!("{username}:{password}")))
+fn basic(username: &str, password: &str) -> Authorization {
+    let encoded = BASE64_STANDARD.encode(format!("{username}:{password}"));
+    let value = format!("Basic {encoded}");
+    let secrets = [encoded, password.to_owned()].into_iter().filter(|secret| !secret.is_empty()).collect();
+    Authorization { value, secrets }
 }
 
 /// What came instead of an answer.

@@ -23,7 +23,9 @@ pub use follow::{SyncReport, TrackerReport, Tracking, sync};
 pub use http::check_address;
 pub use tracker::Tracker;
 
-use greentune_http_client::Proxy;
+use std::path::PathBuf;
+
+use greentune_http_client::{Address, Proxy, TokenHosts};
 
 /// Who sends, and through which proxy. Kept in memory alone.
 #[derive(Clone, Default)]
@@ -42,6 +44,17 @@ pub struct Credentials {
     pub user: Option<String>,
     /// Through which servers are asked.
     pub proxy: Option<Proxy>,
+    /// Where the user sends credentials of MLflow; an address that a project brings gets none.
+    pub token_hosts: TokenHosts,
+    /// Folders into which a server on this machine may have files written, besides the run's project.
+    pub artifact_folders: Vec<PathBuf>,
+}
+
+impl Credentials {
+    /// Whether `address` is on a host that the user named.
+    pub fn is_users_host(&self, address: &str) -> bool {
+        Address::parse(address).is_ok_and(|address| self.token_hosts.contain(&address))
+    }
 }
 
 impl std::fmt::Debug for Credentials {
@@ -55,6 +68,8 @@ impl std::fmt::Debug for Credentials {
             .field("wandb_base_url", &set(&self.wandb_base_url))
             .field("user", &self.user)
             .field("proxy", &self.proxy)
+            .field("token_hosts", &self.token_hosts)
+            .field("artifact_folders", &self.artifact_folders)
             .finish()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use greentune_core_config::{
@@ -51,6 +51,7 @@ pub(crate) struct MlflowSink {
     experiment: String,
     log_emissions: bool,
     user: Option<String>,
+    artifact_folders: Vec<PathBuf>,
     state_file: PathBuf,
     state: State,
     notes: Vec<TrackingError>,
@@ -78,6 +79,7 @@ impl MlflowSink {
             log_emissions: settings.log_emissions,
             user: credentials.user.clone(),
             state_file,
+            artifact_folders: credentials.artifact_folders.clone(),
             state,
             notes: Vec::new(),
         })
@@ -227,14 +229,28 @@ impl MlflowSink {
         let contents = fs::read(file).map_err(TrackingError::file("read", file))?;
         match Store::of(&self.state.artifact_uri, self.server.authority()) {
             Some(Store::Server(root)) => self.server.put_artifact(&format!("{root}/{place}"), contents),
-            Some(Store::Folder(root)) => {
+            Some(Store::Folder(root)) if self.may_write(&root.join(place)) => {
                 let target = root.join(place);
                 let folder = target.parent().unwrap_or(&root);
                 fs::create_dir_all(folder).map_err(TrackingError::file("create", folder))?;
                 fs::write(&target, contents).map_err(TrackingError::file("write", &target))
             }
-            None => Err(TrackingError::ArtifactStore { uri: self.state.artifact_uri.clone() }),
+            _ => Err(TrackingError::ArtifactStore { uri: self.state.artifact_uri.clone() }),
         }
+    }
+
+    /// Whether `file`, in a folder that the server names, lies in the run's project or where the user allows it, links
+    /// followed.
+    fn may_write(&self, file: &Path) -> bool {
+        let is_plain =
+            file.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
+        let existing = file.ancestors().find(|ancestor| ancestor.symlink_metadata().is_ok());
+        let Some(resolved) = existing.and_then(|existing| fs::canonicalize(existing).ok()) else {
+            return false;
+        };
+        let mut allowed =
+            self.artifact_folders.iter().map(PathBuf::as_path).chain([self.layout.project().root()]);
+        is_plain && allowed.any(|root| fs::canonicalize(root).is_ok_and(|root| resolved.starts_with(root)))
     }
 
     fn update(&self, status: &str, end: Option<&Event>) -> Result<(), TrackingError> {

@@ -4,6 +4,7 @@ use burn::backend::{Autodiff, Flex, flex::FlexDevice};
 use greentune_carbon::MeterEnvironment;
 use greentune_core_config::{
     evaluation::{ClassificationReport, EvaluationReport},
+    generation::{GenerateTask, GeneratedText},
     layout::RunLayout,
     manifest::RunManifest,
     port::RunReporter,
@@ -121,6 +122,16 @@ pub fn evaluate(
 ) -> Result<Vec<EvaluationReport>, TrainError> {
     let chosen = choose(&manifest.settings)?;
     on!(chosen, |B, device| evaluate::of_run::<B>(task, manifest, layout, &device))
+}
+
+/// Has models write text, on the device that the first one's settings ask for.
+pub fn generate(
+    task: &GenerateTask,
+    listener: evaluate::Listener<'_>,
+) -> Result<Vec<Vec<GeneratedText>>, TrainError> {
+    let Some(first) = task.models.first() else { return Ok(Vec::new()) };
+    let chosen = choose(&first.settings)?;
+    on!(chosen, |B, device| evaluate::generate::of_task::<B>(task, &device, listener))
 }
 
 /// Evaluates the image classifier of a run on the device that its settings ask for.

@@ -5,6 +5,7 @@ use std::path::Path;
 use greentune_carbon::MeterEnvironment;
 use greentune_core_config::{
     Diagnostic, Problem,
+    generation::GenerationNote,
     layout::RunLayout,
     manifest::RunManifest,
     settings::Task,
@@ -17,11 +18,20 @@ use crate::backend;
 pub type ReadRun<'a> = &'a dyn Fn(&Path) -> Result<(RunManifest, RunLayout), Problem>;
 
 /// Performs a task. A problem is an answer too. `read_run` reads the run that the task is about, if it is about one;
-/// `surroundings` are those of a meter.
-pub fn answer(task: &WorkerTask, read_run: ReadRun<'_>, surroundings: &MeterEnvironment) -> WorkerAnswer {
+/// `surroundings` are those of a meter; `listener` hears text while it is written.
+pub fn answer(
+    task: &WorkerTask,
+    read_run: ReadRun<'_>,
+    surroundings: &MeterEnvironment,
+    listener: &mut dyn FnMut(&GenerationNote),
+) -> WorkerAnswer {
     let failed = |problem: Problem| WorkerAnswer::Failed { problem };
     match task {
         WorkerTask::ProbeDevices => WorkerAnswer::Devices { devices: backend::devices() },
+        WorkerTask::Generate(task) => match backend::generate(task, listener) {
+            Ok(texts) => WorkerAnswer::Generated { texts },
+            Err(error) => failed(error.problem()),
+        },
         WorkerTask::Inspect(task) => match greentune_text_data::inspect(task) {
             Ok(inspection) => WorkerAnswer::Inspected(inspection),
             Err(error) => failed(error.problem()),

@@ -14,6 +14,8 @@ enum Form {
     Word,
     /// A list after `--`.
     Rest,
+    /// `--flag VALUE` for each of a list.
+    Each(&'static str),
     /// `--flag VALUE`, the values of a list separated by commas.
     Flag(&'static str),
     /// `--flag`, when the argument is this.
@@ -74,7 +76,7 @@ const IMAGE_RUN: &[(&str, Form)] = {
 };
 
 const COMMANDS: &[Command] = {
-    use Form::{Flag, Rest, Settings, Switch, Word};
+    use Form::{Each, Flag, Rest, Settings, Switch, Word};
     &[
         command_of(
             "generate_fine_tuning_project",
@@ -176,6 +178,20 @@ const COMMANDS: &[Command] = {
                 ("test_dataset", Flag("--test")),
                 ("stage", Flag("--stage")),
                 ("generate_records", Flag("--generate")),
+            ],
+        ),
+        command_of(
+            "generate_text",
+            "generate",
+            &[
+                RUN,
+                ("model_path", Flag("--model")),
+                ("prompts", Each("--prompt")),
+                ("system", Flag("--system")),
+                ("stage", Flag("--stage")),
+                ("with_base", Switch(false, "--no-base")),
+                ("max_tokens", Flag("--max-tokens")),
+                ("raw", Switch(true, "--raw")),
             ],
         ),
         command_of(
@@ -284,7 +300,9 @@ pub fn flag_of(operation: &str, argument: &str) -> Option<String> {
     let path = argument.replace('.', "/");
     let (_, form) = find(operation)?.all_arguments().find(|(name, _)| *name == path)?;
     Some(match form {
-        Form::Flag(flag) | Form::Switch(_, flag) | Form::Presence(flag) => (*flag).to_owned(),
+        Form::Flag(flag) | Form::Each(flag) | Form::Switch(_, flag) | Form::Presence(flag) => {
+            (*flag).to_owned()
+        }
         Form::Settings => String::from("--set"),
         Form::Word if argument.starts_with("dataset") => String::from("FILE"),
         Form::Word | Form::Rest => argument.trim_end_matches("_id").to_uppercase(),
@@ -341,6 +359,7 @@ fn written(form: Form, value: &Value, has_flag: &dyn Fn(&str) -> bool) -> Vec<St
         }
         Form::Flag(flag) => vec![flag.to_owned(), word(&texts(value).join(","))],
         Form::Switch(when, flag) if *value == Value::Bool(when) => vec![flag.to_owned()],
+        Form::Each(flag) => texts(value).iter().flat_map(|text| [flag.to_owned(), word(text)]).collect(),
         Form::Presence(flag) => vec![flag.to_owned()],
         Form::Switch(..) => Vec::new(),
         Form::Settings => value

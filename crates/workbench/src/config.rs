@@ -1,11 +1,21 @@
 //! What a front end (command line, server) passes to the workbench.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, fmt, path::PathBuf};
 
 use greentune_carbon::MeterEnvironment;
 use greentune_core_config::resolve::Argument;
 
 use crate::{HubSettings, TrackingConfig};
+
+/// Variables that hold credentials; their values are shown nowhere.
+#[derive(Clone, Default)]
+pub struct Secrets(pub Vec<(String, String)>);
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
+}
 
 /// Everything that the workbench needs to know of its surroundings; it reads no environment itself.
 #[derive(Clone, Debug)]
@@ -16,8 +26,10 @@ pub struct WorkbenchConfig {
     pub state_url: Option<String>,
     /// The worker's program and first arguments, such as `[greentune, worker]`.
     pub worker_command: Vec<OsString>,
-    /// Variables that a training worker gets besides those of this process.
+    /// The environment of a worker, all of it: it inherits nothing from this process.
     pub worker_environment: Vec<(String, String)>,
+    /// Variables with credentials, which a worker gets besides when it trains or meters.
+    pub worker_secrets: Secrets,
     /// The user's configuration file, when there is one.
     pub user_config: Option<PathBuf>,
     /// Environment variables; those called `GREENTUNE_*` with `__` between levels are settings.
@@ -46,6 +58,7 @@ impl WorkbenchConfig {
             state_url: None,
             worker_command,
             worker_environment: Vec::new(),
+            worker_secrets: Secrets::default(),
             user_config: None,
             environment: Vec::new(),
             arguments: Vec::new(),

@@ -2,9 +2,16 @@
 
 use std::process::Stdio;
 
-use greentune_core_config::task::{WorkerAnswer, WorkerTask};
+use greentune_core_config::{
+    generation::GenerationNote,
+    task::{WorkerAnswer, WorkerTask},
+};
 use greentune_durable::Staging;
 use greentune_run_folder::json;
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::ChildStdout,
+};
 
 use crate::{
     Result, Workbench, WorkbenchError,
@@ -25,11 +32,17 @@ impl Workbench {
         json::write(&question, task)?;
         let mut command = tokio::process::Command::from(worker_command(self.config())?);
         command.arg("--task").arg(&question).arg("--answer").arg(&answer).arg("--attached");
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+        // It meters its trials; all others only read what is perhaps hostile.
+        if matches!(task, WorkerTask::Tune(_)) {
+            command.envs(self.config().worker_secrets.0.iter().map(|(name, value)| (name, value)));
+        }
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut worker = command.spawn().map_err(start_failed(self.config()))?;
         // Its end closes when this process ends, however it ends; the worker then ends too.
         let _attached = worker.stdin.take();
-        let output = worker.wait_with_output().await.map_err(start_failed(self.config()))?;
+        let notes = worker.stdout.take();
+        let (output, ()) = tokio::join!(worker.wait_with_output(), self.pass_on(notes));
+        let output = output.map_err(start_failed(self.config()))?;
         if !answer.is_file() {
             return Err(WorkbenchError::WorkerDied {
                 run_id: None,
@@ -40,6 +53,17 @@ impl Workbench {
         match json::read(&answer)? {
             WorkerAnswer::Failed { problem } => Err(problem.into()),
             answer => Ok(answer),
+        }
+    }
+
+    /// Tells the observer what a worker says before it answers.
+    async fn pass_on(&self, notes: Option<ChildStdout>) {
+        let Some(notes) = notes else { return };
+        let mut lines = BufReader::new(notes).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            if let Ok(note) = serde_json::from_str::<GenerationNote>(&line) {
+                self.observer().generates(&note);
+            }
         }
     }
 }

@@ -60,11 +60,23 @@ pub enum WorkbenchError {
         /// The path as given.
         path: PathBuf,
     },
+    /// A named pipe, a device or a socket where a file should be: reading it may never end.
+    #[error("{} is no file: it is a named pipe, a device or a socket", path.display())]
+    SpecialFile {
+        /// The path as given.
+        path: PathBuf,
+    },
     /// A file that would be replaced and is not greentune's.
     #[error("{} is there, and greentune did not write it or it was changed since: it is not replaced", path.display())]
     NotWrittenHere {
         /// The file.
         path: PathBuf,
+    },
+    /// An address that a request brings and that the user has not named.
+    #[error("{key} is a server that the user has not allowed")]
+    AddressNotAllowed {
+        /// The setting.
+        key: &'static str,
     },
     /// A file that a request names does not exist or is not a file.
     #[error("no file at {}", path.display())]
@@ -303,7 +315,9 @@ impl WorkbenchError {
             Self::OutsideProject { .. } => (InvalidInput, "path.outside_project"),
             Self::OutsideAllowedRoots { .. } => (InvalidInput, "path.outside_roots"),
             Self::RefusedByName { .. } => (InvalidInput, "path.refused"),
+            Self::SpecialFile { .. } => (InvalidInput, "path.no_file"),
             Self::NotWrittenHere { .. } => (Conflict, "path.not_greentunes"),
+            Self::AddressNotAllowed { .. } => (InvalidInput, "address.not_allowed"),
             Self::MissingFile { .. } => (NotFound, "data.missing"),
             Self::InvalidValue { .. } => (InvalidInput, "request.value"),
             Self::BaseModelMissing { .. } => (NotFound, "model.missing"),
@@ -322,6 +336,9 @@ impl WorkbenchError {
             Self::BudgetSpent { .. } => (Conflict, "carbon.budget_spent"),
             Self::WorkerStart { .. } => (Internal, "worker.start"),
             Self::WorkerDied { .. } => (Internal, "worker.died"),
+            Self::Store { source, .. } if is_disk_full(source) => {
+                (FileFault::DiskFull.kind(), FileFault::DiskFull.code())
+            }
             Self::Store { .. } => (Unavailable, "store.unusable"),
             Self::NotAnIndex { .. } => (InvalidInput, "store.not_an_index"),
             Self::Cancelled(_) => (Cancelled, "run.cancelled"),
@@ -348,6 +365,10 @@ impl WorkbenchError {
             Self::RefusedByName { .. } => {
                 "name another file; SECURITY.md lists these names, which a person's own command line may use"
             }
+            Self::AddressNotAllowed { .. } => {
+                "leave it out, or have the user name its host in GREENTUNE_ALLOWED_HOSTS (host or host:port) or the address in their own configuration file"
+            }
+            Self::SpecialFile { .. } => "remove it, or name a file",
             Self::NotWrittenHere { .. } => {
                 "name a path where nothing is, or have the user move the file away"
             }
@@ -376,6 +397,7 @@ impl WorkbenchError {
             Self::AlreadyStarted { .. } => {
                 "its settings are those that it trains with: configure a new run and tune that"
             }
+            Self::Store { source, .. } if is_disk_full(source) => FileFault::DiskFull.hint(),
             Self::Store { .. } => "the index can be deleted: it is rebuilt from the run folders",
             Self::NotAnIndex { .. } => {
                 "set GREENTUNE_STATE_URL to sqlite:PATH of a file that greentune may make, or leave it unset"
@@ -430,6 +452,14 @@ impl WorkbenchError {
     }
 }
 
+/// Whether SQLite found no room, for its file or for the one that it shares between processes.
+fn is_disk_full(error: &rusqlite::Error) -> bool {
+    error.sqlite_error().is_some_and(|error| {
+        error.code == rusqlite::ErrorCode::DiskFull
+            || error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE
+    })
+}
+
 fn place(path: &std::path::Path) -> String {
     if path.as_os_str().is_empty() { String::new() } else { format!(" at {}", path.display()) }
 }
@@ -448,4 +478,23 @@ fn some_of(ids: &[String]) -> String {
 
 fn nearest_words(nearest: &[String]) -> String {
     if nearest.is_empty() { String::new() } else { format!("; the nearest are {}", nearest.join(", ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_without_room_says_that_the_disk_is_full() {
+        use rusqlite::ffi;
+        for (code, expected) in [
+            (ffi::SQLITE_FULL, "disk.full"),
+            (ffi::SQLITE_IOERR_SHMSIZE, "disk.full"),
+            (ffi::SQLITE_IOERR_READ, "store.unusable"),
+        ] {
+            let source = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+            let problem = WorkbenchError::Store { path: "state.db".into(), source }.problem();
+            assert_eq!((problem.kind, &*problem.code), (ProblemKind::Unavailable, expected));
+        }
+    }
 }

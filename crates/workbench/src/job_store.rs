@@ -46,6 +46,9 @@ const SCHEMA: &str = "
     );
 ";
 
+/// `PRAGMA user_version` of an index that has every run of the known projects: one whose making was killed has not.
+const COMPLETE: u32 = 1;
+
 /// How long a statement waits for another process that writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -70,7 +73,8 @@ impl Workbench {
 }
 
 impl JobStore {
-    /// Opens the index. One that is missing is made anew from the known projects; one that is damaged is moved aside before.
+    /// Opens the index. One that is missing is made anew from the known projects, and one whose making was killed is made
+    /// to its end; one that is damaged is moved aside before.
     ///
     /// Errors: what lies there is no index of runs, and is left as it is.
     fn open(config: &WorkbenchConfig) -> Result<Self> {
@@ -92,7 +96,7 @@ impl JobStore {
                 if store.database.is_some() && !store.known.is_listed() {
                     store.list_projects()?;
                 }
-                Ok(store)
+                if store.is_complete()? { Ok(store) } else { store.rebuilt() }
             }
         }
     }
@@ -147,15 +151,22 @@ impl JobStore {
         Ok(store)
     }
 
+    fn is_complete(&self) -> Result<bool> {
+        let Some(database) = &self.database else { return Ok(true) };
+        let version = database.query_row("PRAGMA user_version", [], |row| row.get::<_, u32>(0));
+        Ok(version.map_err(self.failed())? >= COMPLETE)
+    }
+
     /// The store after every run of the known projects was noted.
     fn rebuilt(self) -> Result<Self> {
-        if self.database.is_some() {
+        if let Some(database) = &self.database {
             for run in self.known.runs() {
                 match self.note(&run) {
                     Err(WorkbenchError::RunFolder(_)) => {}
                     noted => noted?,
                 }
             }
+            database.pragma_update(None, "user_version", COMPLETE).map_err(self.failed())?;
         }
         Ok(self)
     }
@@ -285,7 +296,8 @@ impl JobStore {
         write().map_err(self.failed())
     }
 
-    fn forget(&self, folder: &str) -> Result<()> {
+    /// Drops a run from the index.
+    pub(crate) fn forget(&self, folder: &str) -> Result<()> {
         let Some(database) = &self.database else { return Ok(()) };
         for table in ["runs", "summaries"] {
             let forget = format!("DELETE FROM {table} WHERE run_folder = ?1");

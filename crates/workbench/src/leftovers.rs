@@ -1,8 +1,8 @@
-//! What killed processes left: folders of tasks, unfinished exports and preparations.
+//! What killed processes left: folders of tasks; unfinished exports, preparations, projects and runs.
 
 use std::path::{Path, PathBuf};
 
-use greentune_core_config::layout::{EXPORTING, PREPARING, SPLIT_FILES};
+use greentune_core_config::layout::{CONFIGURING, EXPORTING, GENERATING, PREPARING, SPLIT_FILES};
 use greentune_durable::{FileSet, abandoned, bytes_under, sweep_abandoned};
 
 use crate::{Result, Workbench, WorkbenchError, path_list::PathList};
@@ -38,13 +38,42 @@ impl Workbench {
         let _ = self.export_folders().add(&parent.to_string_lossy());
     }
 
+    /// Notes that data are prepared in `folder`, so that what a killed preparation left is found there.
+    pub(crate) fn note_preparation_in(&self, folder: &Path) {
+        // As with exports.
+        let _ = self.preparation_folders().add(&folder.to_string_lossy());
+    }
+
+    /// Notes that a project is made in `parent`, so that it is found there if it is killed.
+    pub(crate) fn note_project_in(&self, parent: &Path) {
+        // As with exports.
+        let _ = self.project_folders().add(&parent.to_string_lossy());
+    }
+
     fn places(&self) -> Vec<(PathBuf, &'static str)> {
         let home = &self.config().home;
-        let prepared = self.known_projects().projects().into_iter().map(|project| project.processed_data());
-        let exports = self.export_folders().paths();
-        let tasks = std::iter::once((home.clone(), TASK));
-        let exports = exports.into_iter().map(|folder| (folder, EXPORTING));
-        tasks.chain(exports).chain(prepared.map(|folder| (folder, PREPARING))).collect()
+        let exports = self.export_folders().paths().into_iter().map(|folder| (folder, EXPORTING));
+        let projects = self.project_folders().paths().into_iter().map(|folder| (folder, GENERATING));
+        let prepared = self.preparation_folders().paths().into_iter().map(|folder| (folder, PREPARING));
+        let within = self
+            .known_projects()
+            .projects()
+            .into_iter()
+            .flat_map(|project| [(project.processed_data(), PREPARING), (project.runs(), CONFIGURING)]);
+        std::iter::once((home.clone(), TASK))
+            .chain(exports)
+            .chain(projects)
+            .chain(prepared)
+            .chain(within)
+            .collect()
+    }
+
+    fn preparation_folders(&self) -> PathList {
+        PathList::new(self.config().home.join("preparation-folders.txt"))
+    }
+
+    fn project_folders(&self) -> PathList {
+        PathList::new(self.config().home.join("project-folders.txt"))
     }
 
     fn export_folders(&self) -> PathList {

@@ -36,7 +36,7 @@ mod views;
 mod workbench;
 pub mod worker;
 
-pub use config::WorkbenchConfig;
+pub use config::{Secrets, WorkbenchConfig};
 pub use error::{Result, WorkbenchError};
 pub use given_path::given_path;
 pub use greentune_durable::remove_own_staging;

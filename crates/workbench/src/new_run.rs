@@ -1,18 +1,23 @@
 //! A run that is made: its folder, its manifest, its place in the index.
 
-use std::{collections::BTreeMap, fs, io, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use greentune_core_config::{
     ids,
-    layout::{ProjectLayout, RunLayout},
+    layout::{CONFIGURING, ProjectLayout, RunLayout},
     manifest::{FORMAT_VERSION, RunData, RunManifest, RunStatus, StageRecord},
     platform::Job,
     resolve::Resolved,
 };
+use greentune_durable::{Staging, sweep_abandoned};
 use greentune_run_folder::manifest;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::{Result, Workbench, WorkbenchError, git};
+use crate::{Result, Workbench, WorkbenchError, git, job_store::JobStore};
 
 /// What a run is made from.
 pub(crate) struct NewRun {
@@ -25,7 +30,7 @@ pub(crate) struct NewRun {
 }
 
 impl Workbench {
-    /// Makes the run's folder with its manifest, and notes it in the index.
+    /// Makes the run's folder with its manifest, and notes it in the index. A run that can be seen is whole, and listed.
     pub(crate) fn make_run(&self, project: &ProjectLayout, new: NewRun) -> Result<(RunLayout, RunManifest)> {
         let created_at = Timestamp::now();
         let NewRun { run_name, resolved, data, base_model_path, input_hashes, stages } = new;
@@ -54,27 +59,55 @@ impl Workbench {
             data,
         };
         let store = self.job_store()?;
-        let run = make_run_folder(project, &manifest)?;
-        manifest.run_id = run.run_id();
-        if let Err(error) = manifest::write(&run, &mut manifest) {
-            let _ = fs::remove_dir_all(run.folder());
-            return Err(error.into());
-        }
-        store.insert(&run, &manifest)?;
+        let runs = project.runs();
+        fs::create_dir_all(&runs).map_err(WorkbenchError::file("create", &runs))?;
+        sweep_abandoned(&runs, CONFIGURING);
+        let staging = Staging::new(&runs, CONFIGURING).map_err(WorkbenchError::file("write to", &runs))?;
+        // The staging folder is private to its owner; the run inside has ordinary permissions.
+        let made = staging.path().join("run");
+        fs::create_dir(&made).map_err(WorkbenchError::file("create", &made))?;
+        let run = publish(&store, project, &made, &mut manifest)?;
         Ok((run, manifest))
     }
 }
 
-/// Makes the run's folder; a run of the same name in the same second gets the next free one.
-fn make_run_folder(project: &ProjectLayout, manifest: &RunManifest) -> Result<RunLayout> {
-    let runs = project.runs();
-    fs::create_dir_all(&runs).map_err(WorkbenchError::file("create", &runs))?;
+/// Gives the folder `made` the run's name; a run of the same name in the same second gets the next free one.
+fn publish(
+    store: &JobStore,
+    project: &ProjectLayout,
+    made: &Path,
+    manifest: &mut RunManifest,
+) -> Result<RunLayout> {
     let mut at = manifest.created_at;
     loop {
         let run = project.run(&ids::run_id(&manifest.run_name, at));
-        match fs::create_dir(run.folder()) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => at += SignedDuration::from_secs(1),
-            made => return made.map(|()| run.clone()).map_err(WorkbenchError::file("create", run.folder())),
+        at += SignedDuration::from_secs(1);
+        if run.folder().symlink_metadata().is_ok() {
+            continue;
+        }
+        manifest.run_id = run.run_id();
+        manifest::write_in(made, &run, manifest)?;
+        // Noted first: the index drops a run without a folder, and does not find a folder that it does not know.
+        store.insert(&run, manifest)?;
+        match fs::rename(made, run.folder()) {
+            Ok(()) => {
+                // Somebody who listed the runs between the two has dropped it.
+                store.note(&run)?;
+                return Ok(run);
+            }
+            // Another process took the name.
+            Err(error) if is_taken(&error) => {
+                store.forget(&run.folder().to_string_lossy())?;
+                store.note(&run)?;
+            }
+            Err(error) => {
+                store.forget(&run.folder().to_string_lossy())?;
+                return Err(WorkbenchError::file("create", run.folder())(error));
+            }
         }
     }
+}
+
+fn is_taken(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::DirectoryNotEmpty)
 }

@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use greentune_core_config::port::{NoReporter, TransferReporter};
+use greentune_core_config::{
+    generation::GenerationNote,
+    port::{NoReporter, TransferReporter},
+};
 
 /// Who is told what an operation does while it is awaited; a front end implements it.
 pub trait Observer: TransferReporter {
@@ -11,6 +14,9 @@ pub trait Observer: TransferReporter {
 
     /// The operation has started a program that is not greentune's own, with this process id.
     fn started_program(&self, _pid: u32) {}
+
+    /// A model writes text.
+    fn generates(&self, _note: &GenerationNote) {}
 
     /// Something that the user should know, though the operation goes on.
     fn remark(&self, _text: &str) {}

@@ -25,6 +25,7 @@ pub mod export_model;
 pub mod follow_events;
 pub mod forecast_carbon_intensity;
 pub mod generate_fine_tuning_project;
+pub mod generate_text;
 pub mod get_aggregate_emissions;
 pub mod get_emissions_summary;
 pub mod inspect_dataset;
@@ -62,6 +63,7 @@ pub use generate_fine_tuning_project::{
     FeaturesEnabled, GenerateFineTuningProject, GenerateFineTuningProjectResponse, Integrations,
     ProjectFeatures,
 };
+pub use generate_text::{GenerateText, GenerateTextResponse, Generation};
 pub use get_aggregate_emissions::GetAggregateEmissions;
 pub use get_emissions_summary::{GetCurrentEmissions, GetEmissionsSummary};
 pub use inspect_dataset::InspectDataset;

@@ -65,6 +65,7 @@ impl Workbench {
         };
         let resolved = resolve(&layers)?;
         self.check_setting_files(&resolved)?;
+        self.check_given_addresses(&resolved)?;
         Ok(resolved)
     }
 

@@ -3,6 +3,7 @@
 //! Every path that a request, a project's settings or a run's manifest names comes through [`Workbench::check_reach`]. It
 //! looks at the path with its links followed, also where the file is not there yet.
 
+mod addresses;
 mod credential_files;
 mod named_files;
 mod written;
@@ -87,7 +88,8 @@ impl Workbench {
 
     /// `path` with its links followed, when it may be used; `given` is what messages name. It need not exist.
     ///
-    /// Errors: it lies outside the allowed roots, whether or not something is there; files of its name hold credentials.
+    /// Errors: it lies outside the allowed roots, whether or not something is there; files of its name hold credentials; it
+    /// is a named pipe, a device or a socket.
     pub(crate) fn reach(&self, path: &Path, given: &Path, access: Access) -> Result<PathBuf> {
         let resolved = match without_links(path) {
             Err(_) if self.is_restricted() && !self.allowed_roots().contain(path) => {
@@ -108,6 +110,11 @@ impl Workbench {
         if !self.allowed_roots().contain(resolved) {
             return Err(self.outside(given));
         }
+        if self.is_restricted()
+            && fs::symlink_metadata(resolved).is_ok_and(|found| is_special(found.file_type()))
+        {
+            return Err(WorkbenchError::SpecialFile { path: given.to_owned() });
+        }
         self.check_name(resolved, given, access)
     }
 
@@ -120,8 +127,8 @@ impl Workbench {
         if is_named { Err(WorkbenchError::RefusedByName { path: given.to_owned() }) } else { Ok(()) }
     }
 
-    /// Refuses links below `folder` that lead to what may not be used, `depth` folders deep. Names of the links' targets
-    /// are not said.
+    /// Refuses links below `folder` that lead to what may not be used, and what is neither file, folder nor link, `depth`
+    /// folders deep. Names of the links' targets are not said.
     pub(crate) fn check_links(&self, folder: &Path, depth: usize) -> Result<()> {
         if !self.is_restricted() {
             return Ok(());
@@ -130,7 +137,7 @@ impl Workbench {
         for entry in entries.flatten() {
             let path = entry.path();
             let Ok(kind) = entry.file_type() else { continue };
-            if kind.is_symlink() {
+            if kind.is_symlink() || is_special(kind) {
                 self.reach(&path, &path, Access::Write)?;
             } else if kind.is_dir() && depth > 1 {
                 self.check_links(&path, depth - 1)?;
@@ -159,6 +166,11 @@ impl Workbench {
             roots: self.allowed_roots().0.unwrap_or_default(),
         }
     }
+}
+
+/// Whether it is a named pipe, a device or a socket.
+fn is_special(kind: fs::FileType) -> bool {
+    !(kind.is_file() || kind.is_dir() || kind.is_symlink())
 }
 
 /// The lower-case names in `path`, for file systems that do not tell cases apart.

@@ -17,6 +17,8 @@ pub struct LiveConfig {
     pub endpoint: String,
     /// Sent as `auth-token` to the endpoint's host alone.
     pub token: Option<Secret>,
+    /// Whether there is a token that this endpoint does not get, because a project named it.
+    pub is_token_withheld: bool,
     /// JSON file that runs share; its folder is created.
     pub cache: PathBuf,
     /// Zone of Electricity Maps that goes before the place.

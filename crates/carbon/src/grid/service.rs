@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use greentune_http_client::{Address, Client, Credential, HttpError, Limits, Redirects, Settings, Transport};
+use greentune_http_client::{Address, Client, Credential, HttpError, Limits, Redirects, Settings};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +19,7 @@ pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 const LARGEST_ANSWER: u64 = 1 << 20;
 /// A figure that is older or further ahead is not one of now.
 const NOW_WITHIN: SignedDuration = SignedDuration::from_hours(24);
-/// Hosts that answer nobody without a token.
+/// Domains that answer nobody without a token.
 const TOKEN_NEEDED: [&str; 2] = ["electricitymaps.com", "electricitymap.org"];
 
 /// The figure of an hour.
@@ -50,6 +50,7 @@ pub(super) struct Service {
     within: Duration,
     /// Without `/latest`.
     base: String,
+    is_token_withheld: bool,
     host: String,
     pub asked: ZoneQuery,
 }
@@ -61,8 +62,8 @@ impl Service {
         let (base, address) = endpoint::address(&config.endpoint).ok_or_else(invalid)?;
         let host = address.origin().host().to_owned();
         let trouble = |what| ServiceError { host: host.clone(), what };
-        if config.token.is_none() && TOKEN_NEEDED.iter().any(|needed| host.ends_with(needed)) {
-            return Err(trouble(ServiceErrorKind::NoToken));
+        if config.token.is_none() && needs_token(&host) {
+            return Err(trouble(ServiceErrorKind::without_token(config.is_token_withheld)));
         }
         let unusable = |error: HttpError| trouble(ServiceErrorKind::of(&error, within));
         let credential = config.token.as_ref().map(|token| credential(token, &address)).transpose();
@@ -74,7 +75,7 @@ impl Service {
         };
         let asked = ZoneQuery::of(place, config.zone.as_deref()).map_err(trouble)?;
         let client = Client::new(settings).map_err(unusable)?;
-        Ok(Self { client, within, base, host, asked })
+        Ok(Self { client, within, base, is_token_withheld: config.is_token_withheld, host, asked })
     }
 
     /// What the answer depends on; no secret is in it.
@@ -138,6 +139,9 @@ impl Service {
             HttpError::Status { status: 404, .. } => {
                 self.trouble(ServiceErrorKind::UnknownZone(self.asked.expected().to_owned()))
             }
+            HttpError::Status { status: 401 | 403, .. } if self.is_token_withheld => {
+                self.trouble(ServiceErrorKind::Withheld)
+            }
             error => self.trouble(ServiceErrorKind::of(&error, self.within)),
         })?;
         serde_json::from_str(&text).map_err(|_| {
@@ -168,10 +172,31 @@ impl Service {
     }
 }
 
+fn needs_token(host: &str) -> bool {
+    let below =
+        |domain: &str| host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+    TOKEN_NEEDED.into_iter().any(below)
+}
+
 fn is_possible(g_per_kwh: f64) -> bool {
     (0.0..=HIGHEST_G_PER_KWH).contains(&g_per_kwh)
 }
 
 fn credential(token: &Secret, address: &Address) -> Result<Credential, HttpError> {
-    Credential::new("auth-token", token.expose(), address, Transport::EncryptedOrLoopback)
+    Credential::new("auth-token", token.expose(), address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_domain_that_needs_a_token_is_not_known_by_its_last_letters() {
+        for host in ["electricitymaps.com", "api.electricitymaps.com", "api.electricitymap.org"] {
+            assert!(needs_token(host), "{host}");
+        }
+        for host in ["evilelectricitymaps.com", "electricitymaps.com.example", "localhost"] {
+            assert!(!needs_token(host), "{host}");
+        }
+    }
 }

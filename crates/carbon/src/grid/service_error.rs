@@ -25,6 +25,10 @@ pub(super) enum ServiceErrorKind {
     Zone(String),
     #[error("answers nobody without a token (ELECTRICITY_MAPS_TOKEN)")]
     NoToken,
+    #[error(
+        "gets no token, because a project names it; where it is yours, name its host in GREENTUNE_ALLOWED_HOSTS"
+    )]
+    Withheld,
     #[error("would get the token in clear; https is needed")]
     InClear,
     #[error("refuses the token ({0})")]
@@ -56,6 +60,11 @@ pub(super) enum ServiceErrorKind {
 }
 
 impl ServiceErrorKind {
+    /// Why there is nothing to be had without a token.
+    pub(super) fn without_token(is_withheld: bool) -> Self {
+        if is_withheld { Self::Withheld } else { Self::NoToken }
+    }
+
     /// What it means that an exchange, allowed to take `within`, ended in `error`, in whose words no address stands.
     pub(super) fn of(error: &HttpError, within: Duration) -> Self {
         match error {
@@ -76,7 +85,9 @@ impl ServiceErrorKind {
 impl ServiceError {
     pub(super) fn kind(&self) -> ProblemKind {
         match self.what {
-            ServiceErrorKind::NoToken | ServiceErrorKind::Refused(_) => ProblemKind::Credentials,
+            ServiceErrorKind::NoToken | ServiceErrorKind::Withheld | ServiceErrorKind::Refused(_) => {
+                ProblemKind::Credentials
+            }
             ServiceErrorKind::SlowDown(_) => ProblemKind::RateLimited,
             ServiceErrorKind::Endpoint
             | ServiceErrorKind::Zone(_)

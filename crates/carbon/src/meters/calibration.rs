@@ -1,6 +1,6 @@
 //! A wall meter against the counters of one machine: what the supply, fans and board draw beyond what they see.
 
-use std::{fs, io, path::Path};
+use std::{io, path::Path};
 
 use greentune_core_config::settings::TrackingMode;
 use jiff::Zoned;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     CarbonError, Host,
-    files::{codecarbon, durable, sidecar},
+    files::{codecarbon, durable, sidecar, small},
 };
 
 const FORMAT_VERSION: u32 = 1;
@@ -92,7 +92,7 @@ impl Measurement {
 impl Calibration {
     /// Reads a calibration file (JSON).
     pub fn read(path: &Path) -> Result<Self, CarbonError> {
-        let json = fs::read(path).map_err(CarbonError::file("read", path))?;
+        let json = small::read(path).map_err(CarbonError::file("read", path))?;
         let calibration: Self = serde_json::from_slice(&json).map_err(|error| {
             let message = format!("is not a calibration file: {error}");
             CarbonError::malformed(path, Some(error.line() as u64), message)
@@ -222,6 +222,8 @@ impl Measurement {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use proptest::prelude::*;
 
     use super::*;

@@ -64,7 +64,9 @@ impl MeterConfig {
         let grid = GridSource::of(settings, &surroundings.live);
         Ok(Self {
             pue: settings.pue,
-            interval: Duration::from_secs_f64(settings.measure_interval_seconds),
+            // What is no span of time is refused with those that are too short or too long, when a meter starts.
+            interval: Duration::try_from_secs_f64(settings.measure_interval_seconds.max(0.0))
+                .unwrap_or(Duration::MAX),
             tracking_mode: settings.tracking_mode,
             gpu_ids: surroundings.gpu_ids.clone(),
             calibration: settings.calibration_file.as_deref().map(Calibration::read).transpose()?,

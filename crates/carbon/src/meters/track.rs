@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus},
     sync::mpsc::{self, RecvTimeoutError},
     thread,
@@ -72,23 +72,23 @@ pub fn track(
     let run_id = meter.run_id.clone();
     let meter = Meter::start(meter)?;
     let program = command.get_program().to_string_lossy().into_owned();
-    let existed = csv.exists();
-    fs::OpenOptions::new().append(true).create(true).open(&csv).map_err(CarbonError::file("write", &csv))?;
-    // Empty; it is created only to check that it can be.
-    let remove_empty = || {
-        if !existed && fs::metadata(&csv).is_ok_and(|file| file.len() == 0) {
-            let _ = fs::remove_file(&csv);
-        }
-    };
-    let child = command.spawn().map_err(|source| {
-        remove_empty();
-        CarbonError::Program { program: program.clone(), source }
-    })?;
+    check_writable(&csv).map_err(CarbonError::file("write", &csv))?;
+    let child =
+        command.spawn().map_err(|source| CarbonError::Program { program: program.clone(), source })?;
     on_start(child.id());
     let mut set_aside = None;
-    let mut write = |record: &EmissionsRecord, provenance: &EmissionsProvenance| {
-        set_aside = codecarbon::update(&csv, record)?.or(set_aside.take());
-        sidecar::write(&provenance_file(&csv, &run_id), provenance)
+    let mut has_row = false;
+    let sidecar = provenance_file(&csv, &run_id);
+    let mut write = |record: &EmissionsRecord, provenance: &EmissionsProvenance| -> Result<(), CarbonError> {
+        // First, so that no row is without its provenance when this process is killed between the two.
+        sidecar::write(&sidecar, provenance)?;
+        let written = codecarbon::update(&csv, record);
+        if written.is_err() && !has_row {
+            let _ = fs::remove_file(&sidecar);
+        }
+        set_aside = written?.or(set_aside.take());
+        has_row = true;
+        Ok(())
     };
     let status = wait(child, write_every, || {
         // Said at the end, if it goes wrong then too.
@@ -97,8 +97,15 @@ pub fn track(
     let status = status.map_err(|source| CarbonError::Program { program, source })?;
     let (record, provenance) = meter.finish();
     let trouble = write(&record, &provenance).err();
-    remove_empty();
     Ok(Tracked { status, record, provenance, trouble, set_aside })
+}
+
+/// Whether the file can be written, without making one: an empty one would stay if this process was killed.
+fn check_writable(csv: &Path) -> io::Result<()> {
+    if csv.exists() {
+        return fs::OpenOptions::new().append(true).open(csv).map(drop);
+    }
+    greentune_durable::check_writable(csv)
 }
 
 /// Waits for `child`, and calls `now_and_then` meanwhile: at once, soon, and then every `every`.

@@ -1,11 +1,11 @@
 //! What an amount of CO2 compares to, with the source of every factor.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
-use crate::CarbonError;
+use crate::{CarbonError, files::small};
 
 /// A factor between an everyday unit and CO2.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -70,7 +70,8 @@ impl EquivalenceTable {
     ///
     /// Unknown keys, factors that are not above 0 and prices that are no range are refused with their line.
     pub fn read(path: &Path) -> Result<Self, CarbonError> {
-        let text = fs::read_to_string(path).map_err(CarbonError::file("read", path))?;
+        let bytes = small::read(path).map_err(CarbonError::file("read", path))?;
+        let text = String::from_utf8_lossy(&bytes);
         let refused = |line: Option<u64>, message: &str| {
             let message = format!("is not a table of equivalences: {}", message.trim());
             Err(CarbonError::malformed(path, line, message))
@@ -132,6 +133,8 @@ fn price_range<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[f64; 2], D
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn read(name: &str, text: &str) -> Result<EquivalenceTable, CarbonError> {

@@ -5,13 +5,17 @@ use std::{
 };
 
 use greentune_carbon::{
-    CarbonError, Carried, Host, Meter, MeterConfig,
+    CarbonError, Carried, Host, Meter, MeterConfig, MeterEnvironment,
     calibration::{Calibration, Measurement},
     codecarbon,
     intensity::{GridSource, Place},
     sidecar,
 };
-use greentune_core_config::{Basis, Diagnostic, emissions::EmissionsProvenance, settings::TrackingMode};
+use greentune_core_config::{
+    Basis, Diagnostic,
+    emissions::EmissionsProvenance,
+    settings::{CarbonSettings, TrackingMode},
+};
 use tempfile::TempDir;
 
 /// Longer than any test, so that only the test takes samples.
@@ -337,6 +341,16 @@ fn this_very_machine_can_be_metered() {
     assert!(!record.os.is_empty() && record.cpu_count > 0);
     assert_eq!(record.timestamp.len(), "2026-01-02T03:04:05".len());
     assert!(component(&provenance, "cpu").is_some());
+}
+
+#[test]
+fn an_interval_that_is_no_span_of_time_is_refused() {
+    for seconds in [1e300, f64::INFINITY, f64::NAN, -1.0, 0.0] {
+        let settings = CarbonSettings { measure_interval_seconds: seconds, ..CarbonSettings::default() };
+        let config = MeterConfig::of(&settings, &MeterEnvironment::default(), "p", "r").unwrap();
+        let error = Meter::start(config).unwrap_err();
+        assert!(matches!(error, CarbonError::Setting { .. }), "{seconds}: {error}");
+    }
 }
 
 #[test]

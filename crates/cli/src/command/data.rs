@@ -48,6 +48,7 @@ fn records(counts: &DatasetCounts) -> String {
         (counts.ends_with_user, "without an answer at the end"),
         (counts.template_failed, "refused by the template"),
         (counts.too_long, "too long for a response"),
+        (counts.given_up, "given up for their work"),
     ];
     let truncated = match counts.truncated {
         0 => String::new(),

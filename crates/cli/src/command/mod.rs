@@ -11,6 +11,7 @@ mod doctor;
 mod emissions;
 mod evaluate;
 mod export;
+mod generate;
 mod mcp;
 mod monitor;
 mod new;
@@ -24,7 +25,11 @@ pub use runs::new_run;
 use clap::Subcommand;
 use greentune_workbench::command_line::in_flags;
 
-use crate::{failure::Failure, session::Session, signals::unless_asked_to_end};
+use crate::{
+    failure::Failure,
+    session::Session,
+    signals::{unless_asked_to_end, until_asked_to_end},
+};
 
 /// A command with its arguments.
 #[derive(Debug, Subcommand)]
@@ -49,6 +54,8 @@ pub enum Command {
     Resume(resume::Resume),
     /// Evaluate a trained stage, with the base model beside it
     Evaluate(evaluate::Evaluate),
+    /// Ask a run's stages something, with the base model beside them
+    Generate(generate::Generate),
     /// Write a trained stage as a model for other programs
     Export(export::Export),
     /// Compare adaptive sparse training with full training
@@ -83,6 +90,7 @@ impl Command {
             Self::Cancel(_) => "cancel_training",
             Self::Resume(_) => "resume_training",
             Self::Evaluate(_) => "evaluate_model",
+            Self::Generate(_) => "generate_text",
             Self::Export(_) => "export_model",
             Self::Compare(_) => "compare_runs",
             Self::Card(_) => "create_model_card",
@@ -97,10 +105,14 @@ impl Command {
     /// Runs the command; `command_line` is all of greentune's.
     pub async fn run(self, session: &Session, command_line: clap::Command) -> Result<(), Failure> {
         let operation = self.operation();
-        // The others listen to signals themselves, or are done at once.
-        let ends_with_signal = matches!(self, Self::Evaluate(_) | Self::Export(_) | Self::Mcp(_));
-        let performed = Box::pin(self.perform(session, command_line));
-        let ended = if ends_with_signal { unless_asked_to_end(performed).await } else { performed.await };
+        let ended = match self {
+            Self::Mcp(mcp) => until_asked_to_end(Box::pin(mcp.run(session))).await,
+            Self::Evaluate(_) | Self::Generate(_) | Self::Export(_) => {
+                unless_asked_to_end(Box::pin(self.perform(session, command_line))).await
+            }
+            // They listen to signals themselves, or are done at once.
+            _ => Box::pin(self.perform(session, command_line)).await,
+        };
         ended.map_err(|Failure(problem)| {
             Failure(match operation {
                 Some(operation) => in_flags(operation, problem),
@@ -120,6 +132,7 @@ impl Command {
             Self::Cancel(cancel) => cancel.run(session).await,
             Self::Resume(resume) => resume.run(session).await,
             Self::Evaluate(evaluate) => evaluate.run(session).await,
+            Self::Generate(generate) => generate.run(session).await,
             Self::Export(export) => export.run(session).await,
             Self::Compare(compare) => compare.run(session).await,
             Self::Card(card) => card.run(session).await,

@@ -168,7 +168,7 @@ impl Train {
         if let Some(request) = self.image.request(session, platform) {
             let workbench = session.workbench_with(&settings)?;
             let made = workbench.configure_image_run(request).await?;
-            let workbench = session.workbench()?;
+            let workbench = session.allowing_typed_hosts(&settings)?.workbench()?;
             let request = StartTraining {
                 project_path: Some(made.project_path.clone()),
                 stage: self.stage,

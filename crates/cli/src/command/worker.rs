@@ -1,10 +1,10 @@
 //! `greentune worker`: the process that trains; started by the workbench, never by people.
 //!
-//! The one place of the command line that calls the trainer. Standard error is the run's log; nothing goes to
-//! standard output.
+//! The one place of the command line that calls the trainer. Standard error is the run's log; standard output has what a
+//! task says before its answer, one line of JSON each.
 
 use std::{
-    io::{self, Read as _},
+    io::{self, Read as _, Write as _},
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicBool},
@@ -13,7 +13,9 @@ use std::{
 };
 
 use clap::Args;
-use greentune_core_config::{Diagnostic, Problem, ProblemKind, task::WorkerAnswer};
+use greentune_core_config::{
+    Diagnostic, Problem, ProblemKind, generation::GenerationNote, task::WorkerAnswer,
+};
 use greentune_trainer_burn as trainer;
 use greentune_workbench::{
     remove_own_staging,
@@ -83,9 +85,17 @@ fn train(run_folder: &Path, surroundings: &Session) -> Result<(), Failure> {
 fn do_task(task: &Path, answer: &Path, surroundings: &Session) -> Result<(), Failure> {
     let task = read_task(task)?;
     let meter = surroundings.environment().meter();
-    let answered = guarded(|| Ok(trainer::answer(&task, &read_run, &meter)));
+    let answered = guarded(|| Ok(trainer::answer(&task, &read_run, &meter, &mut tell)));
     write_answer(answer, &answered.unwrap_or_else(|problem| WorkerAnswer::Failed { problem }))?;
     Ok(())
+}
+
+/// Tells the asker. Nobody may be listening.
+fn tell(note: &GenerationNote) {
+    if let Ok(line) = serde_json::to_string(note) {
+        let mut stdout = io::stdout().lock();
+        let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+    }
 }
 
 /// Ends this process once nobody waits for its answer any more: nothing is left at work, and nothing half written.

@@ -19,6 +19,7 @@ impl Environment {
         MeterEnvironment {
             live: LiveAccess {
                 token: self.variable(TOKEN).and_then(Secret::new),
+                token_hosts: self.token_hosts("carbon.emissions_endpoint"),
                 cache: cache.map(|folder| folder.join("carbon-intensity.json")),
                 proxy: self.proxy(),
             },

@@ -1,5 +1,6 @@
 //! The variables of MLflow's and Weights & Biases' own clients, with the meaning that those give them.
 
+use greentune_http_client::TokenHosts;
 use greentune_workbench::{TrackingConfig, TrackingCredentials};
 
 use super::Environment;
@@ -10,6 +11,7 @@ impl Environment {
         let text = |name: &str| self.variable(name).map(str::to_owned);
         // In offline mode nothing is sent, even if there is a key.
         let is_online = !matches!(self.variable("WANDB_MODE"), Some("offline" | "dryrun" | "disabled"));
+        let own = TokenHosts::parse(self.variable("MLFLOW_TRACKING_URI").unwrap_or_default());
         TrackingConfig {
             mlflow_tracking_uri: text("MLFLOW_TRACKING_URI"),
             credentials: TrackingCredentials {
@@ -20,6 +22,8 @@ impl Environment {
                 wandb_base_url: text("WANDB_BASE_URL"),
                 user: text("LOGNAME").or_else(|| text("USER")).or_else(|| text("USERNAME")),
                 proxy: self.proxy(),
+                token_hosts: own.and(self.token_hosts("mlflow.tracking_uri")),
+                artifact_folders: self.allowed_folders(),
             },
         }
     }

@@ -42,8 +42,20 @@ fn answered(mut command: Command, method: &str, params: &Value) -> Value {
 
 /// What a tool answers, of a server that is started in `folder` as README and `.mcp.json` start it.
 fn called(sandbox: &Sandbox, folder: &Path, arguments: &[&str], tool: &str, with: &Value) -> Value {
+    called_with(sandbox, folder, arguments, &[], tool, with)
+}
+
+/// The same with `variables`.
+pub fn called_with(
+    sandbox: &Sandbox,
+    folder: &Path,
+    arguments: &[&str],
+    variables: &[(&str, &str)],
+    tool: &str,
+    with: &Value,
+) -> Value {
     let mut command = sandbox.command([&["mcp"], arguments].concat());
-    command.current_dir(folder).env("HOME", sandbox.path("user-home"));
+    command.current_dir(folder).env("HOME", sandbox.path("user-home")).envs(variables.iter().copied());
     answered(command, "tools/call", &json!({ "name": tool, "arguments": with }))
 }
 
@@ -67,7 +79,7 @@ fn without_any_argument_files_outside_the_project_are_neither_read_nor_written()
     assert!(!sandbox.path("out").exists());
     // A folder that is no project allows nothing, and the home folder does not either.
     std::fs::create_dir_all(sandbox.path("user-home")).unwrap();
-    std::fs::create_dir_all(sandbox.path("nothing")).unwrap();
+    sandbox.write("nothing/notes.txt", "not greentune's");
     for folder in ["user-home", "nothing"] {
         let new = json!({
             "project_name": "q", "output_dir": sandbox.path(folder),
@@ -76,6 +88,27 @@ fn without_any_argument_files_outside_the_project_are_neither_read_nor_written()
         let code = refused(&sandbox.path(folder), "generate_fine_tuning_project", new);
         assert_eq!(code, "path.outside_roots", "{folder}");
     }
+}
+
+#[test]
+#[cfg(unix)]
+fn an_empty_folder_takes_a_first_project_unless_everybody_may_write_there() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let sandbox = Sandbox::new();
+    let new = json!({
+        "project_name": "q", "output_dir": sandbox.path("empty"),
+        "base_model_config": { "type": "olmo", "model_id": "a/b" },
+    });
+    let folder = sandbox.path("empty");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::create_dir_all(sandbox.path("user-home")).unwrap();
+    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o1777)).unwrap();
+    let refused = called(&sandbox, &folder, &[], "generate_fine_tuning_project", &new);
+    assert_eq!(refused["structuredContent"]["code"], "path.outside_roots", "{refused}");
+    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let made = called(&sandbox, &folder, &[], "generate_fine_tuning_project", &new);
+    assert_eq!(made["isError"], false, "{made}");
+    assert!(folder.join("q").is_dir());
 }
 
 #[test]

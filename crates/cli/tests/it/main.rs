@@ -3,6 +3,8 @@
 
 mod answers;
 mod assistant;
+#[cfg(target_os = "linux")]
+mod crash;
 #[cfg(unix)]
 mod elsewhere;
 mod emissions;
@@ -15,6 +17,8 @@ mod problems;
 mod sandbox;
 #[cfg(unix)]
 mod survival;
+#[cfg(unix)]
+mod tokens;
 mod training;
 mod tuning;
 mod typed;

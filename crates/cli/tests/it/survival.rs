@@ -165,6 +165,28 @@ fn escape_sequences_of_data_do_not_reach_the_terminal_and_json_is_exact() {
 }
 
 #[test]
+fn a_server_that_is_asked_to_end_ends_quietly() {
+    use rustix::process::{Pid, Signal, kill_process};
+    for signal in [Signal::INT, Signal::TERM] {
+        let sandbox = Sandbox::new();
+        let mut command = sandbox.command(["mcp", "--root", "."]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut server = command.spawn().unwrap();
+        let (mut to, mut from) =
+            (server.stdin.take().unwrap(), BufReader::new(server.stdout.take().unwrap()));
+        let client = json!({"name": "test", "version": "1"});
+        let opening = json!({"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client});
+        writeln!(to, "{}", json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": opening}))
+            .unwrap();
+        from.read_line(&mut String::new()).unwrap();
+        kill_process(Pid::from_child(&server), signal).unwrap();
+        let output = server.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), &*said), (Some(0), ""), "{signal:?}");
+    }
+}
+
+#[test]
 fn a_client_that_does_not_read_standard_error_is_served() {
     const CALLS: usize = 300;
     let sandbox = Sandbox::new();

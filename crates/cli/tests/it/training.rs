@@ -187,10 +187,52 @@ fn a_run_is_trained_evaluated_and_exported() {
     let again = ran(&mut fixture.command(&export));
     assert_eq!((again.code, again.stdout.as_str()), (1, ""), "{again:?}");
 
+    answers_as_it_was_evaluated(&fixture, &evaluated["reports"]);
+
     let used = fixture.json(&["emissions", "summary"]);
     assert_eq!((&used["run_id"], &used["summary"]["num_stages"]), (&json!(run_id), &json!(2)));
     let used = ran(&mut fixture.command(&["emissions", "summary", run_id]));
     assert!(used.stdout.contains("g CO2e"), "{used:?}");
+}
+
+/// `generate` writes what the evaluation wrote for the same request, and the merged export what its stage writes.
+fn answers_as_it_was_evaluated(fixture: &Fixture, reports: &Value) {
+    let run_id = fixture.run_id.as_str();
+    let sample = &reports[0]["samples"][0];
+    let prompt = "Repeat the test number.\n\nnumber 0";
+    // Records have their input apart; a request has it in its words, so that the form is given as it stands.
+    let as_it_stands =
+        ["generate", run_id, "--raw", "--max-tokens", "40", "--prompt", sample["prompt"].as_str().unwrap()];
+    let answers = fixture.json(&as_it_stands)["generations"][0]["answers"].clone();
+    let of = |model: &str| {
+        answers.as_array().unwrap().iter().find(|answer| answer["model"] == model).unwrap().clone()
+    };
+    let evaluated = sample["generated"].as_str().unwrap();
+    assert!(of("stage 2")["text"].as_str().unwrap().trim().starts_with(evaluated), "{answers} {evaluated}");
+    let of_base = reports[1]["samples"][0]["generated"].as_str().unwrap();
+    assert!(of("base")["text"].as_str().unwrap().trim().starts_with(of_base), "{answers} {of_base}");
+
+    let side_by_side = [
+        "generate",
+        run_id,
+        "--model",
+        "out",
+        "--stage",
+        "2",
+        "--no-base",
+        "--max-tokens",
+        "12",
+        "--prompt",
+        prompt,
+    ];
+    let answers = fixture.json(&side_by_side)["generations"][0]["answers"].clone();
+    assert_eq!(answers[0]["text"], answers[1]["text"], "{answers}");
+    assert_eq!((&answers[0]["model"], &answers[1]["model"]), (&json!("stage 2"), &json!("out")));
+
+    let shown = ran(&mut fixture.command(&side_by_side));
+    let text = answers[0]["text"].as_str().unwrap();
+    assert!(shown.stdout.starts_with(&format!("stage 2\n{text}\n(")), "{shown:?}");
+    assert!(shown.stdout.contains(" tokens/s, "), "{shown:?}");
 }
 
 #[test]

@@ -216,6 +216,13 @@ section! {
     }
 }
 
+impl Stage2Settings {
+    /// Records of an optimizer step of a language model.
+    pub fn records_per_step(&self) -> u64 {
+        self.batch_size.saturating_mul(self.gradient_accumulation)
+    }
+}
+
 impl TrainingSettings {
     /// The settings of `stage` (1 or 2) in one form; stage 1 replays nothing.
     pub fn stage(&self, stage: u8) -> Stage2Settings {

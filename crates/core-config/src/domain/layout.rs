@@ -14,6 +14,12 @@ pub const PREPARING: &str = ".preparing-";
 /// How the name of a folder begins in which an export is written before it gets its name.
 pub const EXPORTING: &str = ".greentune-export-";
 
+/// How the name of a folder begins in which a project is written before it gets its name.
+pub const GENERATING: &str = ".greentune-new-";
+
+/// How the name of a folder begins in which a run is configured before it gets its name.
+pub const CONFIGURING: &str = ".configuring-";
+
 /// A project folder and the paths inside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProjectLayout {

@@ -44,7 +44,8 @@ impl SelectionSoFar {
         if self.candidates == 0 {
             return Some(0.0);
         }
-        Some(1.0 - (3 * self.selected + self.scored) as f64 / (3 * self.candidates) as f64)
+        let spent = 3.0 * self.selected as f64 + self.scored as f64;
+        Some(1.0 - spent / (3.0 * self.candidates as f64))
     }
 
     /// The sum of both counts; the threshold is that of `later`.
@@ -52,10 +53,10 @@ impl SelectionSoFar {
     pub fn and(&self, later: &Self) -> Self {
         Self {
             unit: later.unit,
-            candidates: self.candidates + later.candidates,
-            selected: self.selected + later.selected,
-            scored: self.scored + later.scored,
-            forced: self.forced + later.forced,
+            candidates: self.candidates.saturating_add(later.candidates),
+            selected: self.selected.saturating_add(later.selected),
+            scored: self.scored.saturating_add(later.scored),
+            forced: self.forced.saturating_add(later.forced),
             threshold: later.threshold.or(self.threshold),
         }
     }

@@ -34,6 +34,9 @@ pub struct DatasetCounts {
     pub template_failed: u64,
     /// Records whose prompt leaves no room for a response in the context.
     pub too_long: u64,
+    /// Records that take too long to render or to tokenise, or on which a regular expression of the tokenizer fails.
+    #[serde(default)]
+    pub given_up: u64,
     /// Answers of used conversations that are read and not learnt, because the chat template writes them otherwise, once
     /// more follows, than they are generated.
     #[serde(default)]

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 pub use super::counts::DatasetCounts;
 use crate::{
     evaluation::{ClassificationReport, EvaluationReport},
+    generation::{GenerateTask, GeneratedText},
     memory::{MemoryInputs, ModelShape},
     preparation::{DatasetPreparation, PrepareTask},
     problem::Problem,
@@ -21,6 +22,8 @@ use crate::{
 pub enum WorkerTask {
     /// Evaluate a stage's adapters (and the base model beside it).
     Evaluate(EvaluateTask),
+    /// Have models answer prompts.
+    Generate(Box<GenerateTask>),
     /// Show what the model will see of a data set.
     Inspect(Box<InspectTask>),
     /// Say whether data sets can be trained on.
@@ -48,6 +51,11 @@ pub enum WorkerAnswer {
     Classified {
         /// Its report.
         report: Box<ClassificationReport>,
+    },
+    /// To [`WorkerTask::Generate`].
+    Generated {
+        /// For each prompt in turn what each model wrote.
+        texts: Vec<Vec<GeneratedText>>,
     },
     /// To [`WorkerTask::Inspect`].
     Inspected(DatasetInspection),

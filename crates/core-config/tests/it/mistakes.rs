@@ -84,7 +84,7 @@ train_split = 0.9
       learning_rate: unknown key (run override); did you mean training.stage1.learning_rate or training.stage2.learning_rate or vision.learning_rate?
       training.stage1: found 3 (run override); allowed: settings inside it, it is a section
       evaluation.metrics: found ["rouge"] (run override); allowed: a list of perplexity, accuracy, exact_match or bleu, each at most once
-      training.max_seq_length: found "long" (GREENTUNE_TRAINING__MAX_SEQ_LENGTH); allowed: an integer of at least 8
+      training.max_seq_length: found "long" (GREENTUNE_TRAINING__MAX_SEQ_LENGTH); allowed: an integer from 8 to 1000000000
       a.b: unknown key (GREENTUNE_A__B); the sections are project, base_model, training, lora, dataset, vision, ast, carbon, mlflow, wandb, huggingface, evaluation
       lora.rank: unknown variable GREENTUNE_LORA_RANK; did you mean GREENTUNE_LORA__RANK?
       carbon.country_iso_code: found "germany" (--country); allowed: a country's code of three or two letters (ISO 3166-1), such as DEU or DE; did you mean DEU (Germany)?
@@ -108,6 +108,13 @@ fn impossible_values_are_refused() {
         "training.stage2.warmup_steps=150",
         "training.stage1.batch_size=0",
         "training.stage2.gradient_accumulation=0",
+        // Products of counts stay below 2^64: none is ever wrapped into a small one.
+        "training.stage1.iterations=1000000001",
+        "training.stage1.batch_size=18446744073709551615",
+        "training.stage2.gradient_accumulation=100001",
+        "training.max_seq_length=1000000001",
+        "vision.batch_size=18446744073709551615",
+        "vision.loader_threads=1000000",
         "training.stage2.replay_ratio=1",
         "training.quality_weight_multiplier=0.9",
         "training.save_steps=0",
@@ -134,6 +141,7 @@ fn impossible_values_are_refused() {
         "carbon.country_iso_code=germany",
         "carbon.country_iso_code=XX",
         "carbon.measure_interval_seconds=0.05",
+        "carbon.measure_interval_seconds=1e300",
         "carbon.pue=0.99",
         "evaluation.metrics=rouge",
         "evaluation.sequential_threshold=1.01",
@@ -158,6 +166,9 @@ fn values_at_the_edges_are_possible() {
         "training.stage2.replay_ratio=0",
         "training.quality_threshold=-3.5",
         "training.max_seq_length=8",
+        "training.stage2.iterations=1000000000",
+        "training.stage2.batch_size=100000",
+        "carbon.measure_interval_seconds=60",
         "training.max_grad_norm=0",
         "lora.rank=1024",
         "lora.dropout=0",

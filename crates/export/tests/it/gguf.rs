@@ -365,7 +365,7 @@ fn scaled_rotary_positions_are_said_as_llama_cpp_reads_them() {
     let olmo3 = Model::family("olmo3");
     olmo3.assert_not_representable(&["yarn", "beta_fast"]);
     olmo3.change("config.json", |config| {
-        config["rope_parameters"]["full_attention"]["beta_fast"] = json!(32.0)
+        config["rope_parameters"]["full_attention"]["beta_fast"] = json!(32.0);
     });
     let (_, seen) = olmo3.export(None, true);
     assert_eq!(seen.metadata["olmo2.rope.scaling.type"], "yarn");
@@ -535,8 +535,8 @@ fn sentencepiece_merges_become_scores() {
     let (scores, kinds) = (metadata("scores"), metadata("token_type"));
     // ▁a, ab and abc in the order of their merges, all others behind.
     assert_eq!(
-        [&scores[3], &scores[58], &scores[59], &scores[1]].map(|score| score.as_f64().unwrap()),
-        [0.0, -1.0, -2.0, -3.0]
+        [&scores[3], &scores[58], &scores[59], &scores[1]],
+        [&json!(0.0), &json!(-1.0), &json!(-2.0), &json!(-3.0)]
     );
     assert_eq!((&kinds[2], &kinds[52]), (&json!(6), &json!(2)));
 

@@ -2,9 +2,7 @@
 
 use std::{net::TcpListener, time::Duration};
 
-use greentune_http_client::{
-    Address, Client, Credential, HttpError, Limits, Proxy, Redirects, Settings, Transport,
-};
+use greentune_http_client::{Address, Client, Credential, HttpError, Limits, Proxy, Redirects, Settings};
 
 use crate::server::{Reply, Server, redirect, saying};
 
@@ -25,8 +23,7 @@ fn settings() -> Settings {
 
 /// A client whose token is for `server`.
 fn with_token(server: &Server) -> Client {
-    let token =
-        Credential::new("auth-token", SECRET, &address(&server.address), Transport::EncryptedOrLoopback);
+    let token = Credential::new("auth-token", SECRET, &address(&server.address));
     Client::new(Settings { credential: Some(token.unwrap()), ..settings() }).unwrap()
 }
 

@@ -8,6 +8,7 @@ mod listing;
 mod refusals;
 mod roots;
 mod session;
+mod tool_calls;
 mod whole_run;
 
 /// The worker process of these tests.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use greentune_http_client::{
     Address, Answer, Backoff, Client as Http, Credential, HttpError, Limits, Redirects, Request, Settings,
-    Transport, jittered,
+    jittered,
 };
 use hf_hub::{Repo, RepoType};
 use serde::Deserialize;
@@ -199,10 +199,8 @@ impl<'a> Client<'a> {
 /// The client for the Hub of `settings`.
 fn http(settings: &HubSettings) -> Result<Http, HttpError> {
     let address = Address::parse(&settings.endpoint)?;
-    // A mirror in a network of one's own may be reached over plain http: its address is the user's choice.
-    let credential = settings.token.as_ref().map(|token| {
-        Credential::new("authorization", &token.authorization(), &address, Transport::AsAddressed)
-    });
+    let token = settings.token.as_ref();
+    let credential = token.map(|token| Credential::new("authorization", &token.authorization(), &address));
     Http::new(Settings {
         limits: Limits {
             connect: settings.answer_timeout,
@@ -221,6 +219,10 @@ fn failed(settings: &HubSettings, error: &HttpError) -> HubError {
     let (endpoint, reason) = (settings.endpoint.clone(), error.to_string());
     match error {
         HttpError::TimedOut { .. } => HubError::Timeout { endpoint, what: reason },
+        HttpError::InClear { .. } => {
+            let source_name = settings.token.as_ref().map(|token| token.source().to_owned());
+            HubError::InClear { endpoint, source_name: source_name.unwrap_or_default() }
+        }
         HttpError::Redirect { .. } => HubError::BadAnswer { url: endpoint, reason },
         _ => HubError::Unreachable { endpoint, reason },
     }

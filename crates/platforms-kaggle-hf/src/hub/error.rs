@@ -30,6 +30,14 @@ pub enum HubError {
         /// The Hub.
         endpoint: String,
     },
+    /// The token would go over plain http to another machine.
+    #[error("{endpoint} would get the token from {source_name} over plain http, where others can read it")]
+    InClear {
+        /// Where the token came from.
+        source_name: String,
+        /// The Hub.
+        endpoint: String,
+    },
     /// The model's licence has to be accepted first.
     #[error("{id} is gated: its owners give it to those who accepted its conditions")]
     Gated {
@@ -215,6 +223,7 @@ impl HubError {
             Self::Invalid(_) => (InvalidInput, "model.id"),
             Self::LoginNeeded { .. } => (Credentials, "hub.login_needed"),
             Self::TokenRefused { .. } => (Credentials, "hub.token_refused"),
+            Self::InClear { .. } => (Credentials, "hub.token_in_clear"),
             Self::Gated { .. } => (Credentials, "hub.gated"),
             Self::Forbidden { .. } => (Credentials, "hub.forbidden"),
             Self::RepoNotFound { .. } => (NotFound, "hub.model_unknown"),
@@ -249,6 +258,10 @@ impl HubError {
                 format!(
                     "renew the token in {source_name}, or take it away for models that are public: {LOG_IN}"
                 )
+            }
+            Self::InClear { .. } => {
+                "set HF_ENDPOINT to an address of https, or send no token: HF_HUB_DISABLE_IMPLICIT_TOKEN=1"
+                    .to_owned()
             }
             Self::Gated { page, has_token: true, .. } => {
                 format!(

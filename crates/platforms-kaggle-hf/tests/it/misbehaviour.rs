@@ -58,6 +58,28 @@ fn a_token_opens_what_is_private_and_never_reaches_the_storage() {
 }
 
 #[test]
+fn a_token_goes_to_no_other_port_of_the_hubs_host() {
+    let place = Place::new().with_token("hf_secret");
+    place.hub.behave(Behaviour::StoresOnAnotherPort);
+    place.fetch().unwrap();
+    let (stored, others): (Vec<_>, Vec<_>) =
+        place.hub.requests().into_iter().partition(|request| request.path.starts_with("/storage/"));
+    assert!(!stored.is_empty() && stored.iter().all(|request| request.authorization.is_none()), "{stored:?}");
+    assert!(others.iter().all(|request| request.authorization.is_some()), "{others:?}");
+}
+
+#[test]
+fn a_token_goes_over_plain_http_to_no_other_machine() {
+    let mut place = Place::new().with_token("hf_secret");
+    // Reserved for documentation (RFC 5737): nobody is there.
+    place.settings.endpoint = "http://192.0.2.1:8090".into();
+    let problem = place.refused();
+    assert_eq!((problem.kind, problem.code.as_str()), (ProblemKind::Credentials, "hub.token_in_clear"));
+    assert!(problem.message.contains("HF_TOKEN") && !problem.message.contains("hf_secret"), "{problem}");
+    assert!(problem.hint.unwrap().contains("HF_HUB_DISABLE_IMPLICIT_TOKEN"));
+}
+
+#[test]
 fn a_hub_that_asks_to_slow_down_is_waited_for_a_few_times() {
     let place = Place::new();
     place.hub.behave(Behaviour::RateLimited { times: 2, retry_after: 0 });

@@ -293,7 +293,7 @@ fn stage(subject: &Subject, record: &StageRecord) -> StageLine {
         samples_per_step: if subject.is_classifier() {
             vision.batch_size
         } else {
-            settings.batch_size * settings.gradient_accumulation
+            settings.records_per_step()
         },
         learning_rate: if subject.is_classifier() { vision.learning_rate } else { settings.learning_rate }
             .to_string(),

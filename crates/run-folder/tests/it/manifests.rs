@@ -8,7 +8,9 @@ use greentune_core_config::{
     manifest::FORMAT_VERSION,
     platform::{Job, PlatformKind},
 };
-use greentune_run_folder::{LocalLiveness, RunView, manifest};
+use greentune_run_folder::{
+    LocalLiveness, RunView, manifest, overall_pace, records_per_step, remaining_seconds,
+};
 use serde_json::{Value, json};
 
 use crate::folder::Folder;
@@ -85,4 +87,23 @@ fn a_newer_format_is_refused_by_its_version() {
     assert_eq!((problem.kind, problem.code.as_str()), (ProblemKind::Unsupported, "run.newer_format"));
     assert!(problem.message.contains("format 99, written by greentune 9.1.0"), "{problem}");
     assert_eq!(problem.hint.as_deref(), Some("use greentune 9.1.0 or newer for this run"));
+}
+
+#[test]
+fn counts_that_no_run_has_are_never_wrapped_into_small_ones() {
+    let folder = Folder::new();
+    folder.change(|manifest| {
+        manifest["settings"]["training"]["stage1"]["batch_size"] = json!(u64::MAX);
+        manifest["settings"]["training"]["stage1"]["gradient_accumulation"] = json!(2);
+        for stage in manifest["stages"].as_array_mut().unwrap() {
+            stage["total_steps"] = json!(u64::MAX);
+            stage["steps_done"] = json!(u64::MAX / 2 + 1);
+            stage["duration_seconds"] = json!(1.0);
+        }
+    });
+    let view = RunView::open(folder.run.clone(), &LocalLiveness).unwrap();
+    assert!((view.summary().progress_percentage - 50.0).abs() < 1e-9);
+    assert!(overall_pace(view.manifest()).unwrap() < 1e-30);
+    assert!(remaining_seconds(view.manifest(), 1.0) > 1e38);
+    assert_eq!(records_per_step(view.manifest(), 1), u64::MAX);
 }

@@ -52,6 +52,17 @@ fn everything_that_is_listed_is_there() {
 }
 
 #[test]
+fn what_a_killed_process_left_of_a_project_is_removed_by_the_next_one() {
+    let parent = tempfile::tempdir().unwrap();
+    let left = parent.path().join(".greentune-new-killed/project/config");
+    fs::create_dir_all(&left).unwrap();
+    generated(&parent.path().join("p"), json!({}));
+    let around: Vec<_> =
+        fs::read_dir(parent.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(around, ["p"]);
+}
+
+#[test]
 fn the_configuration_reads_back_as_it_was_asked_for() {
     let parent = tempfile::tempdir().unwrap();
     let folder = parent.path().join("p");

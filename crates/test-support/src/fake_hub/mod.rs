@@ -59,6 +59,8 @@ pub enum Behaviour {
     Corrupts,
     /// Weights come shorter than announced, as if they were complete.
     Shortens,
+    /// Weights are stored on the Hub's own host, at another port.
+    StoresOnAnotherPort,
 }
 
 /// A Hub that serves a folder until the process ends.
@@ -71,6 +73,7 @@ pub struct FakeHub {
 struct Shared {
     endpoint: String,
     storage: String,
+    other_port: String,
     model: Model,
     behaviour: Mutex<Behaviour>,
     requests: Mutex<Vec<Request>>,
@@ -82,14 +85,16 @@ impl FakeHub {
         let hub = TcpListener::bind("127.0.0.1:0")?;
         // Where the whole network 127.0.0.0/8 is this machine, another host is one.
         let storage = TcpListener::bind("127.0.0.2:0").or_else(|_| TcpListener::bind("127.0.0.1:0"))?;
+        let other_port = TcpListener::bind("127.0.0.1:0")?;
         let shared = Arc::new(Shared {
             endpoint: format!("http://{}", hub.local_addr()?),
             storage: format!("http://{}", storage.local_addr()?),
+            other_port: format!("http://{}", other_port.local_addr()?),
             model: Model::read(folder, id)?,
             behaviour: Mutex::default(),
             requests: Mutex::default(),
         });
-        for listener in [hub, storage] {
+        for listener in [hub, storage, other_port] {
             let shared = Arc::clone(&shared);
             thread::spawn(move || accept(&listener, &shared));
         }
@@ -234,8 +239,10 @@ impl Shared {
         if !file.is_stored_apart() {
             return ranged(file.bytes.clone(), request).with("ETag", quoted).with("X-Repo-Commit", commit);
         }
+        let is_beside = *locked(&self.behaviour) == Behaviour::StoresOnAnotherPort;
+        let storage = if is_beside { &self.other_port } else { &self.storage };
         Answer::new(302, "")
-            .with("Location", format!("{}/storage/{}", self.storage, file.digest))
+            .with("Location", format!("{storage}/storage/{}", file.digest))
             .with("X-Repo-Commit", commit)
             .with("X-Linked-ETag", quoted)
             .with("X-Linked-Size", file.bytes.len().to_string())

@@ -6,21 +6,72 @@ use polars_arrow::{
         Array, BinaryViewArray, BooleanArray, FixedSizeListArray, ListArray, MapArray, PrimitiveArray,
         StructArray, Utf8ViewArray,
     },
-    datatypes::{ArrowDataType, TimeUnit},
+    datatypes::{ArrowDataType, Field, TimeUnit},
     types::NativeType,
 };
 use serde_json::{Map, Value};
 
-/// The value at `row`, which must lie within the array. Dates and times are texts in ISO 8601; what JSON has no form
-/// for (bytes that are no text, intervals) is null.
-pub(super) fn json(array: &dyn Array, row: usize) -> Value {
-    if array.is_null(row) {
-        return Value::Null;
-    }
-    known(array, row).unwrap_or(Value::Null)
+/// What the values of a record may still take.
+pub(super) struct Room {
+    pub(super) bytes: usize,
+    pub(super) values: usize,
 }
 
-fn known(array: &dyn Array, row: usize) -> Option<Value> {
+/// More than there is [`Room`] for.
+pub(super) struct NoRoom;
+
+impl Room {
+    fn take(&mut self, bytes: usize) -> Result<(), NoRoom> {
+        self.bytes = self.bytes.checked_sub(bytes).ok_or(NoRoom)?;
+        self.values = self.values.checked_sub(1).ok_or(NoRoom)?;
+        Ok(())
+    }
+}
+
+/// The value at `row`, which must lie within the array. Dates and times are texts in ISO 8601; what JSON has no form
+/// for (bytes that are no text, intervals) is null.
+pub(super) fn json(array: &dyn Array, row: usize, room: &mut Room) -> Result<Value, NoRoom> {
+    if array.is_null(row) {
+        return Ok(Value::Null);
+    }
+    room.take(text(array, row).map_or(0, <[u8]>::len))?;
+    match nested(array, row, room)? {
+        Some(value) => Ok(value),
+        None => Ok(single(array, row).unwrap_or(Value::Null)),
+    }
+}
+
+/// The bytes of a text.
+fn text(array: &dyn Array, row: usize) -> Option<&[u8]> {
+    match array.dtype() {
+        ArrowDataType::Utf8View => Some(of::<Utf8ViewArray>(array)?.value(row).as_bytes()),
+        ArrowDataType::BinaryView => Some(of::<BinaryViewArray>(array)?.value(row)),
+        _ => None,
+    }
+}
+
+/// A list or an object; nothing for another value.
+fn nested(array: &dyn Array, row: usize, room: &mut Room) -> Result<Option<Value>, NoRoom> {
+    let items = match array.dtype() {
+        ArrowDataType::LargeList(_) => of::<ListArray<i64>>(array).map(|array| array.value(row)),
+        ArrowDataType::List(_) => of::<ListArray<i32>>(array).map(|array| array.value(row)),
+        ArrowDataType::FixedSizeList(..) => of::<FixedSizeListArray>(array).map(|array| array.value(row)),
+        ArrowDataType::Map(..) => of::<MapArray>(array).map(|array| array.value(row)),
+        ArrowDataType::Struct(_) => {
+            let Some(array) = of::<StructArray>(array) else { return Ok(None) };
+            let fields = array.fields().iter().zip(array.values());
+            let mut of_field =
+                |field: &Field, values: &dyn Array| Ok((field.name.to_string(), json(values, row, room)?));
+            let fields = fields.map(|(field, values)| of_field(field, values.as_ref()));
+            return fields.collect::<Result<Map<_, _>, _>>().map(Value::Object).map(Some);
+        }
+        _ => None,
+    };
+    let Some(items) = items else { return Ok(None) };
+    (0..items.len()).map(|row| json(items.as_ref(), row, room)).collect::<Result<Value, _>>().map(Some)
+}
+
+fn single(array: &dyn Array, row: usize) -> Option<Value> {
     Some(match array.dtype() {
         ArrowDataType::Utf8View => Value::from(of::<Utf8ViewArray>(array)?.value(row)),
         ArrowDataType::BinaryView => {
@@ -42,16 +93,6 @@ fn known(array: &dyn Array, row: usize) -> Option<Value> {
         ArrowDataType::Timestamp(unit, zone) => {
             Value::from(moment(number::<i64>(array, row)?, *unit, zone.is_some())?)
         }
-        ArrowDataType::LargeList(_) => list(of::<ListArray<i64>>(array)?.value(row).as_ref()),
-        ArrowDataType::List(_) => list(of::<ListArray<i32>>(array)?.value(row).as_ref()),
-        ArrowDataType::FixedSizeList(..) => list(of::<FixedSizeListArray>(array)?.value(row).as_ref()),
-        ArrowDataType::Map(..) => list(of::<MapArray>(array)?.value(row).as_ref()),
-        ArrowDataType::Struct(_) => {
-            let array = of::<StructArray>(array)?;
-            let fields = array.fields().iter().zip(array.values());
-            let fields = fields.map(|(field, values)| (field.name.to_string(), json(values.as_ref(), row)));
-            Value::Object(fields.collect::<Map<_, _>>())
-        }
         _ => return None,
     })
 }
@@ -62,10 +103,6 @@ fn of<T: 'static>(array: &dyn Array) -> Option<&T> {
 
 fn number<T: NativeType>(array: &dyn Array, row: usize) -> Option<T> {
     of::<PrimitiveArray<T>>(array).map(|array| array.value(row))
-}
-
-fn list(values: &dyn Array) -> Value {
-    (0..values.len()).map(|row| json(values, row)).collect()
 }
 
 /// The number that somebody wrote: 0.7 became its nearest neighbour of 32 bits, which is less than 0.7.

@@ -46,6 +46,7 @@ pub(super) enum Reason {
     EndsWithUser,
     TemplateFailed,
     TooLong,
+    GivenUp,
 }
 
 /// What is wrong with a row, wherever it stands.

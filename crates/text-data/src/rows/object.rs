@@ -77,6 +77,15 @@ pub(super) fn too_long(what: &str) -> Fault {
     broken(format!("{what} is longer than {} MiB", RECORD_BYTES >> 20)).with_hint("write one record per line")
 }
 
+/// The fault of a row of a table that is too long, or has too many values, to be a record.
+pub(super) fn too_large(what: &str) -> Fault {
+    let message = format!(
+        "{what} holds more than {} MiB of text, or more than {RECORD_VALUES} values",
+        RECORD_BYTES >> 20
+    );
+    broken(message).with_hint("split it into several records")
+}
+
 /// The fault of bytes that are not UTF-8: what they say as Windows-1252, if they can be that.
 pub(super) fn not_utf8(what: &str, bytes: &[u8], error: std::str::Utf8Error) -> Fault {
     let at = error.valid_up_to();

@@ -18,7 +18,11 @@ use polars_parquet::read::{
 use polars_utils::mmap::MMapSemaphore;
 use serde_json::Value;
 
-use super::{Fields, Rejection, Row, arrow::json, open_file};
+use super::{
+    Fields, Rejection, Row,
+    arrow::{NoRoom, Room, json},
+    object, open_file,
+};
 use crate::error::DataError;
 
 /// Bytes of column data, uncompressed, that are decoded at once.
@@ -144,24 +148,28 @@ impl ParquetRows {
         .into())
     }
 
-    fn row(&mut self) -> Row {
+    fn row(&mut self) -> Result<Row, Rejection> {
         let slice = &mut self.slice;
-        let value = |arrays: &Vec<Box<dyn Array>>| {
+        let mut room = Room { bytes: object::RECORD_BYTES, values: object::RECORD_VALUES };
+        let mut value = |arrays: &Vec<Box<dyn Array>>| {
             let mut row = slice.next;
             for array in arrays {
                 if row < array.len() {
-                    return json(array.as_ref(), row);
+                    return json(array.as_ref(), row, &mut room);
                 }
                 row -= array.len();
             }
-            Value::Null
+            Ok(Value::Null)
         };
         let columns = self.columns.iter().zip(&slice.arrays);
-        let fields: Fields =
-            columns.map(|(column, arrays)| (column.field.name.to_string(), value(arrays))).collect();
+        let fields: Result<Fields, NoRoom> =
+            columns.map(|(column, arrays)| Ok((column.field.name.to_string(), value(arrays)?))).collect();
         slice.next += 1;
         self.number += 1;
-        Row { line: self.number, fields }
+        match fields {
+            Ok(fields) => Ok(Row { line: self.number, fields }),
+            Err(NoRoom) => Err(object::too_large("the row").at(&self.path, self.number)),
+        }
     }
 }
 
@@ -180,7 +188,7 @@ impl Iterator for ParquetRows {
                 }
             }
         }
-        Some(Ok(Ok(self.row())))
+        Some(Ok(self.row()))
     }
 }
 
@@ -273,6 +281,22 @@ mod tests {
             "scores": [{"key": "a", "value": 1}, {"key": "b", "value": 2}], "bytes": null, "none": null,
         });
         assert_eq!(Value::Object(read("types", None).remove(0).fields), expected);
+    }
+
+    #[test]
+    fn a_record_that_is_too_large_is_told_by_its_number_and_hides_nothing() {
+        let rows: Vec<_> = ParquetRows::open(&fixture("large"), None).unwrap().map(Result::unwrap).collect();
+        let instructions: Vec<_> =
+            rows.iter().filter_map(|row| row.as_ref().ok()).map(|row| &row.fields["instruction"]).collect();
+        assert_eq!(instructions, ["a", "b", "d"]);
+        for number in [2, 4] {
+            let problem = &rows[number - 1].as_ref().unwrap_err().problem;
+            assert_eq!(
+                problem.message,
+                "the row holds more than 64 MiB of text, or more than 2097152 values"
+            );
+            assert_eq!(problem.location.as_ref().unwrap().line, Some(number as u64));
+        }
     }
 
     #[test]

@@ -54,6 +54,7 @@ pub(super) fn int(value: &Value, default: Option<Value>, options: Kwargs) -> Res
             Ok(number) => return Ok(Value::from(number)),
             Err(_) => text.parse::<f64>().ok(),
         },
+        None if value.kind() == ValueKind::Bool => return Ok(Value::from(i64::from(value.is_true()))),
         None if value.is_integer() => return Ok(value.clone()),
         None => f64::try_from(value.clone()).ok(),
     };
@@ -82,6 +83,7 @@ pub(super) fn float(value: &Value, default: Option<Value>, options: Kwargs) -> R
     options.assert_all_used()?;
     let number = match value.as_str() {
         Some(text) => text.trim().parse().ok(),
+        None if value.kind() == ValueKind::Bool => Some(f64::from(u8::from(value.is_true()))),
         None => f64::try_from(value.clone()).ok(),
     };
     Ok(number.map_or(default, Value::from))

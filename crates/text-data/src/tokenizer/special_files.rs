@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::{super::error::DataError, ChatTemplate};
+use super::{super::error::DataError, ChatTemplate, parts::Parts};
 
 /// The files beside `tokenizer.json`; one that is absent is [`Value::Null`].
 pub(super) struct SpecialFiles {
@@ -31,7 +31,7 @@ impl SpecialFiles {
     /// Text and id of a special token: by text under `name`, else by id under `id_name`.
     pub(super) fn special(
         &self,
-        inner: &tokenizers::Tokenizer,
+        inner: &Parts,
         path: &Path,
         name: &str,
         id_name: &str,
@@ -43,7 +43,7 @@ impl SpecialFiles {
     /// Text and id of a special token by its text under `name`.
     pub(super) fn named(
         &self,
-        inner: &tokenizers::Tokenizer,
+        inner: &Parts,
         path: &Path,
         name: &str,
     ) -> Result<Option<(String, u32)>, DataError> {

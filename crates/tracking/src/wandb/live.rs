@@ -268,6 +268,7 @@ impl LiveSink {
         match Said::of(&answer, 200) {
             Some(Said { code, message }) => {
                 let address = self.server.address().to_owned();
+                let message = self.server.without_secrets(&message);
                 Err(TrackingError::Rejected { address, call: GRAPHQL.to_owned(), code, message })
             }
             None => Ok(answer["data"].clone()),

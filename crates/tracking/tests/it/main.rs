@@ -16,6 +16,7 @@ use std::{
 use desk::Desk;
 use fake::{Answer, FakeMlflow};
 use greentune_core_config::{Diagnostic as _, Suggestion};
+use greentune_http_client::TokenHosts;
 use greentune_tracking::{Credentials, TrackerReport, Tracking, TrackingError, sync};
 
 /// Sends the run to the desk's one tracker.
@@ -178,6 +179,7 @@ fn a_refusal_is_told_without_what_was_refused() {
     let credentials = Credentials {
         mlflow_username: Some(String::from("ann")),
         mlflow_password: Some(String::from("hunter2")),
+        token_hosts: TokenHosts::parse(&server.uri),
         ..Credentials::default()
     };
     let report = sync(&desk.layout, &desk.settings, &credentials).unwrap();
@@ -256,14 +258,136 @@ fn files_go_to_a_store_of_this_machine_and_to_no_other_server() {
         (String::from("mlflow-artifacts://other.example/1/r/artifacts"), vec!["tracking.artifact_store"; 2]),
         (String::from("file:///nowhere/at/all/1/r/artifacts"), vec!["tracking.artifact_store"; 2]),
     ];
+    let credentials =
+        Credentials { artifact_folders: vec![store.path().to_owned()], ..Credentials::default() };
     for (uri, expected) in uris {
         let server = FakeMlflow::start();
         server.uri.clone_into(&mut desk.settings.mlflow.tracking_uri);
         server.knows().artifact_uri = uri;
-        assert_eq!(codes(&send(&desk)), expected);
+        let report = sync(&desk.layout, &desk.settings, &credentials).unwrap();
+        assert_eq!(codes(&report.trackers[0]), expected);
         assert!(server.knows().artifacts.is_empty());
     }
     assert!(store.path().join("1/r/artifacts/emissions/stage1/demo-1_stage1_emissions.csv").is_file());
+}
+
+#[test]
+fn a_server_chooses_no_folder_of_this_machine() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let mut desk = Desk::new();
+    desk.whole(2);
+    desk.settings.mlflow.enabled = true;
+    let project = desk.layout.project().root().to_owned();
+    std::os::unix::fs::symlink(elsewhere.path(), project.join("link")).unwrap();
+    let artifacts = project.join("mlruns/1/r/artifacts");
+    fs::create_dir_all(&artifacts).unwrap();
+    std::os::unix::fs::symlink(elsewhere.path(), artifacts.join("emissions")).unwrap();
+    let uris = [
+        format!("{}/1/r/artifacts", elsewhere.path().display()),
+        format!("file://{}/1/r/artifacts", elsewhere.path().display()),
+        format!("{}/link/1/r/artifacts", project.display()),
+        artifacts.display().to_string(),
+        format!("{}/../../{}/1/r/artifacts", project.display(), elsewhere.path().display()),
+    ];
+    for uri in uris {
+        let server = FakeMlflow::start();
+        server.uri.clone_into(&mut desk.settings.mlflow.tracking_uri);
+        server.knows().artifact_uri.clone_from(&uri);
+        assert_eq!(codes(&send(&desk)), ["tracking.artifact_store"; 2], "{uri}");
+    }
+    assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn an_address_that_a_project_brings_gets_no_credentials() {
+    let server = FakeMlflow::start();
+    let mut desk = Desk::for_mlflow(&server.uri);
+    desk.whole(2);
+    let mut credentials = Credentials {
+        mlflow_token: Some(String::from("canary")),
+        token_hosts: TokenHosts::parse("https://mlflow.example, localhost:1"),
+        ..Credentials::default()
+    };
+    let report = sync(&desk.layout, &desk.settings, &credentials).unwrap();
+    assert_eq!(codes(&report.trackers[0]), [""; 0], "it takes the run from anybody");
+    assert!(server.knows().calls.iter().all(|call| call.1.is_none()), "{:?}", server.knows().calls);
+    let refusing = FakeMlflow::start().answering("runs", Answer::Status(401, String::from("who are you?")));
+    let mut strict = Desk::for_mlflow(&refusing.uri);
+    strict.whole(2);
+    let report = sync(&strict.layout, &strict.settings, &credentials).unwrap();
+    assert_eq!(codes(&report.trackers[0]), ["tracking.token_withheld"]);
+    assert!(refusing.knows().calls.iter().all(|call| call.1.is_none()), "{:?}", refusing.knows().calls);
+    credentials.token_hosts = TokenHosts::parse(&server.uri);
+    sync(&desk.layout, &desk.settings, &credentials).unwrap();
+    assert_eq!(server.knows().calls.last().unwrap().1.as_deref(), Some("Bearer canary"));
+}
+
+#[test]
+fn a_server_that_repeats_credentials_is_not_quoted() {
+    for (token, username, repeated) in [
+        (Some("canary-a"), None, "canary-a"),
+        (None, Some("ann"), "canary-b"),
+        // `ann:canary-b` in base64.
+        (None, Some("ann"), "YW5uOmNhbmFyeS1i"),
+    ] {
+        let said = format!(r#"{{"error_code":"X","message":"no: {repeated}"}}"#);
+        for answer in [
+            Answer::Status(400, said.clone()),
+            Answer::Status(401, said.clone()),
+            Answer::Status(500, repeated.to_owned()),
+            Answer::Status(200, repeated.to_owned()),
+            Answer::Redirect(format!("https://elsewhere.example/{repeated}")),
+        ] {
+            let server = FakeMlflow::start().answering("experiments", answer.clone());
+            let mut desk = Desk::for_mlflow(&server.uri);
+            desk.whole(1);
+            let credentials = Credentials {
+                mlflow_token: token.map(str::to_owned),
+                mlflow_username: username.map(str::to_owned),
+                mlflow_password: Some(String::from("canary-b")),
+                token_hosts: TokenHosts::parse(&server.uri),
+                ..Credentials::default()
+            };
+            let mut tracking = Tracking::start(&desk.layout, &desk.settings, &credentials).unwrap();
+            let problems = until_told(&mut tracking);
+            assert!(problems.contains("(secret)") && !problems.contains(repeated), "{answer:?}: {problems}");
+        }
+    }
+}
+
+/// The first problems that `tracking` tells.
+fn until_told(tracking: &mut Tracking) -> String {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let problems = tracking.problems();
+        if !problems.is_empty() {
+            return format!("{problems:?}");
+        }
+        assert!(Instant::now() < deadline, "nothing was told");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn no_credentials_go_over_plain_http_to_another_machine() {
+    let mut desk = Desk::for_mlflow("http://192.0.2.1:5000");
+    desk.whole(1);
+    let mlflow = Credentials {
+        mlflow_token: Some(String::from("canary")),
+        token_hosts: TokenHosts::parse("192.0.2.1:5000"),
+        ..Credentials::default()
+    };
+    let error = sync(&desk.layout, &desk.settings, &mlflow).unwrap_err();
+    assert!(error.to_string().contains("plain http") && !error.to_string().contains("canary"), "{error}");
+    desk.settings.mlflow.enabled = false;
+    desk.settings.wandb.project = Some(String::from("p"));
+    let wandb = Credentials {
+        wandb_api_key: Some("0".repeat(40)),
+        wandb_base_url: Some(String::from("http://192.0.2.1:8080")),
+        ..Credentials::default()
+    };
+    let error = sync(&desk.layout, &desk.settings, &wandb).unwrap_err();
+    assert!(error.to_string().starts_with("WANDB_BASE_URL is an address of plain http"), "{error}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Evaluation of a model on a data set: loss, accuracy, and generated text.
 
 mod bleu;
+pub(crate) mod generate;
 mod run;
 
 use greentune_ast_sparsity::Observation;
@@ -17,6 +18,7 @@ use crate::{
     training::step::{self, Weighted},
 };
 
+pub use generate::{Continuation, Listener, generate};
 pub(crate) use run::of_run;
 
 /// Examples that are in memory at once.
@@ -108,32 +110,6 @@ pub(crate) fn batches(examples: &[Example]) -> Vec<Vec<&Example>> {
         room = room.saturating_sub(tokens);
     }
     all
-}
-
-/// The most likely continuation of `prompt`, token by token, up to a stop token or `limit` tokens.
-pub fn generate<B: Ops>(
-    decoder: &Decoder<B>,
-    adapters: Option<&Adapters<B>>,
-    prompt: &[u32],
-    stop_ids: &[u32],
-    limit: usize,
-) -> Vec<u32> {
-    let mut cache = decoder.cache();
-    let mut out = Vec::new();
-    let room = decoder.config().max_position_embeddings.saturating_sub(prompt.len());
-    let mut hidden = decoder.extend(prompt, &mut cache, adapters);
-    for _ in 0..limit.min(room) {
-        let last = hidden.dims()[0] - 1;
-        let logits = decoder.logits(hidden.narrow(0, last, 1));
-        let Some(token) = logits.argmax(1).into_data().iter::<i64>().next() else { break };
-        let token = token as u32;
-        if stop_ids.contains(&token) {
-            break;
-        }
-        out.push(token);
-        hidden = decoder.extend(&[token], &mut cache, adapters);
-    }
-    out
 }
 
 /// Tokens that are written for `example` at most.

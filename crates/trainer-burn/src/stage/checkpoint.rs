@@ -19,6 +19,8 @@ use crate::{
 pub const OPTIMIZER: &str = "optimizer.safetensors";
 /// The numbers beside the tensors.
 const STATE: &str = "state.json";
+/// Ending of a folder that is no checkpoint yet, or none any more.
+const PARTIAL: &str = "partial";
 
 /// Writes a checkpoint as `step-{N}` in `folder`, whole or not at all, by calling the given function. Older ones beyond
 /// `keep` are removed.
@@ -29,20 +31,34 @@ pub fn write_folder(
     write: impl FnOnce(&Path) -> Result<(), TrainError>,
 ) -> Result<PathBuf, TrainError> {
     let target = folder.join(name_of(step));
-    let partial = folder.join(format!("{}.partial", name_of(step)));
-    if partial.exists() {
-        fs::remove_dir_all(&partial).map_err(TrainError::io(&partial))?;
-    }
+    let partial = target.with_added_extension(PARTIAL);
+    remove_partial(folder)?;
     fs::create_dir_all(&partial).map_err(TrainError::io(&partial))?;
     write(&partial)?;
     if target.exists() {
-        fs::remove_dir_all(&target).map_err(TrainError::io(&target))?;
+        discard(&target)?;
     }
     fs::rename(&partial, &target).map_err(TrainError::io(&target))?;
     for (_, old) in all(folder)?.into_iter().rev().skip(keep.max(1) as usize) {
-        fs::remove_dir_all(&old).map_err(TrainError::io(&old))?;
+        discard(&old)?;
     }
     Ok(target)
+}
+
+/// Removes a checkpoint. Under its name it is whole or not there, also when this process is killed meanwhile.
+fn discard(checkpoint: &Path) -> Result<(), TrainError> {
+    let removed = checkpoint.with_added_extension("removed").with_added_extension(PARTIAL);
+    fs::rename(checkpoint, &removed).map_err(TrainError::io(checkpoint))?;
+    fs::remove_dir_all(&removed).map_err(TrainError::io(&removed))
+}
+
+/// Removes what a process left that was killed while it wrote or removed a checkpoint in `folder`.
+fn remove_partial(folder: &Path) -> Result<(), TrainError> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    for partial in entries.filter(|path| path.extension().is_some_and(|ending| ending == PARTIAL)) {
+        fs::remove_dir_all(&partial).map_err(TrainError::io(&partial))?;
+    }
+    Ok(())
 }
 
 /// The newest checkpoint in a folder that `read` could read, and what is said of broken ones.
@@ -55,7 +71,7 @@ pub struct Newest<T> {
 }
 
 /// Reads the newest checkpoint in `folder`. One that is broken is passed over where an older one can be read, and set aside
-/// under another name.
+/// under another name. What a killed process left there is removed; nobody else may write checkpoints there meanwhile.
 ///
 /// # Errors
 /// None can be read: why the newest one cannot.
@@ -63,6 +79,7 @@ pub fn newest<T>(
     folder: &Path,
     mut read: impl FnMut(&Path) -> Result<T, TrainError>,
 ) -> Result<Newest<T>, TrainError> {
+    remove_partial(folder)?;
     let mut passed_over: Vec<(PathBuf, TrainError)> = Vec::new();
     for (_, path) in all(folder)?.into_iter().rev() {
         match read(&path) {
@@ -174,4 +191,34 @@ fn all(folder: &Path) -> Result<Vec<(u64, PathBuf)>, TrainError> {
         .collect();
     found.sort();
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_no_checkpoint_and_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let written = |step| write_folder(folder.path(), 2, step, |at| write_state(at, &step)).unwrap();
+        written(2);
+        for name in ["step-000004.partial", "step-000001.removed.partial"] {
+            fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        let newest = newest(folder.path(), read_state::<u64>).unwrap();
+        assert_eq!((newest.found.map(|(_, step)| step), newest.broken.len()), (Some(2), 0));
+        assert_eq!(names(folder.path()), ["step-000002"]);
+        fs::create_dir(folder.path().join("step-000003.partial")).unwrap();
+        written(4);
+        written(6);
+        assert_eq!(names(folder.path()), ["step-000004", "step-000006"]);
+    }
 }

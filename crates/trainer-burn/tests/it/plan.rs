@@ -17,8 +17,12 @@ use crate::run::Fixture;
 fn findings(fixture: &Fixture, measure: bool) -> PlanFindings {
     let run_folder = fixture.layout.folder().to_owned();
     let read_run = |_: &Path| Ok((fixture.manifest.clone(), fixture.layout.clone()));
-    match answer(&WorkerTask::Plan(PlanTask { run_folder, measure }), &read_run, &MeterEnvironment::default())
-    {
+    match answer(
+        &WorkerTask::Plan(PlanTask { run_folder, measure }),
+        &read_run,
+        &MeterEnvironment::default(),
+        &mut |_| (),
+    ) {
         WorkerAnswer::Planned(findings) => *findings,
         other => panic!("{other:?}"),
     }

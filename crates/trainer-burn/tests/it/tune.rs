@@ -23,7 +23,7 @@ fn tuned(fixture: &Fixture, batch_sizes: &[u64]) -> TuneFindings {
         learning_rates: RATES.to_vec(),
         batch_sizes: batch_sizes.to_vec(),
     };
-    match answer(&WorkerTask::Tune(task), &read_run, &MeterEnvironment::default()) {
+    match answer(&WorkerTask::Tune(task), &read_run, &MeterEnvironment::default(), &mut |_| ()) {
         WorkerAnswer::Tuned(findings) => *findings,
         other => panic!("{other:?}"),
     }

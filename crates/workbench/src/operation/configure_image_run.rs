@@ -401,12 +401,12 @@ fn make_project(project: &ProjectLayout, name: &str, request: &ConfigureImageRun
         quoted(name),
         quoted(&request.model),
     );
-    greentune_durable::write_atomically(&config, text.as_bytes())
-        .map_err(WorkbenchError::file("write", &config))?;
     let ignore = project.root().join(".gitignore");
     if !ignore.exists() {
         greentune_durable::write_atomically(&ignore, b"runs/\nlogs/\nemissions/\n")
             .map_err(WorkbenchError::file("write", &ignore))?;
     }
-    Ok(())
+    // Last: it is what makes the folder a project.
+    greentune_durable::write_atomically(&config, text.as_bytes())
+        .map_err(WorkbenchError::file("write", &config))
 }

@@ -252,7 +252,7 @@ fn stage_summary(manifest: &RunManifest, stage: u8) -> StageSummary {
         stage,
         iterations: settings.iterations,
         learning_rate: settings.learning_rate,
-        records_per_step: settings.batch_size * settings.gradient_accumulation,
+        records_per_step: settings.records_per_step(),
         train_dataset: manifest.data.train_of(stage).clone(),
         validation_dataset: manifest.data.validation_of(stage).clone(),
     }

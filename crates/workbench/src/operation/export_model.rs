@@ -1,8 +1,10 @@
 //! Writes a stage of a run as a model that other programs read.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use greentune_export::{ExportFormat, ExportRequest, ExportedFile, Quantization, Verification, existing_ancestor, export};
+use greentune_export::{
+    ExportFormat, ExportRequest, ExportedFile, Quantization, Verification, existing_ancestor, export,
+};
 use greentune_reports::card::{CardRequest, Weights, model_card};
 use greentune_scaffold::CardTemplate;
 use schemars::JsonSchema;
@@ -111,7 +113,8 @@ impl Workbench {
             model_card: Some(card.markdown),
         })
         .map_err(WorkbenchError::reported)?;
-        let is_weights = |name: &str| name.ends_with(".safetensors") || name.ends_with(".gguf");
+        let is_weights =
+            |name: &str| Path::new(name).extension().is_some_and(|end| end == "safetensors" || end == "gguf");
         let weights = report.files.iter().filter(|file| is_weights(&file.name));
         Ok(ExportModelResponse {
             success: true,

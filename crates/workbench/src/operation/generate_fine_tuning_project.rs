@@ -155,6 +155,8 @@ impl Workbench {
         let folder = parent.join(&request.project_name);
         self.check_model(&settings.base_model, &folder)?;
         check_addresses(&settings)?;
+        self.check_given_addresses(&resolved)?;
+        self.note_project_in(&parent);
         let project =
             generate_project(&ProjectSpec { folder, resolved, reasons }).map_err(WorkbenchError::reported)?;
         self.note_written(&project.folder.join("README.md"));

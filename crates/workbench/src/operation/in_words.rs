@@ -13,9 +13,9 @@ use greentune_core_config::{
 
 use super::{
     CancelTrainingResponse, CompareRunsResponse, ConfigureTrainingRunResponse, CreateModelCardResponse,
-    EvaluateModelResponse, ExportModelResponse, GenerateFineTuningProjectResponse, ListRunsResponse,
-    MonitorTrainingProgressResponse, MonitorTrainingResponse, PlanTrainingResponse, StartTrainingResponse,
-    TuneTrainingResponse,
+    EvaluateModelResponse, ExportModelResponse, GenerateFineTuningProjectResponse, GenerateTextResponse,
+    Generation, ListRunsResponse, MonitorTrainingProgressResponse, MonitorTrainingResponse,
+    PlanTrainingResponse, StartTrainingResponse, TuneTrainingResponse,
 };
 
 /// Runs that the text names; the response has them all.
@@ -143,6 +143,14 @@ pub(super) fn evaluate_model(response: &EvaluateModelResponse) -> String {
         if response.passed_thresholds { "reached" } else { "missed" },
         response.results_file.display()
     )
+}
+
+pub(super) fn generate_text(response: &GenerateTextResponse) -> String {
+    let of_prompt = |generation: &Generation| {
+        let answers = generation.answers.iter().map(|answer| format!("{}: {}", answer.model, answer.text));
+        iter::once(format!("> {}", generation.prompt)).chain(answers).collect::<Vec<_>>().join("\n")
+    };
+    response.generations.iter().map(of_prompt).collect::<Vec<_>>().join("\n\n")
 }
 
 pub(super) fn export_model(response: &ExportModelResponse) -> String {
@@ -273,6 +281,7 @@ fn losses(counts: &DatasetCounts) -> String {
         (counts.ends_with_user, "without an answer at the end"),
         (counts.template_failed, "refused by the template"),
         (counts.too_long, "too long"),
+        (counts.given_up, "given up for their work"),
     ]);
     let truncated = if truncated.is_empty() { truncated } else { format!(", {truncated}") };
     let unlearnt = match counts.unlearnt_answers {

@@ -50,6 +50,7 @@ impl Workbench {
         let columns = columns(request.columns.as_deref())?;
         let config = self.open_project(&request.project_path)?.config();
         let task = self.blocking(move |workbench| workbench.prepare_task(&request, &cancelled)).await?;
+        self.note_preparation_in(&task.out);
         match self.ask_worker(&WorkerTask::Prepare(Box::new(task))).await? {
             WorkerAnswer::Prepared(preparation) => {
                 note_columns(&config, &columns)?;

@@ -14,13 +14,13 @@ use super::{
     ConfigureTrainingRunResponse, CreateModelCard, CreateModelCardResponse, Diagnose, DiagnoseResponse,
     EvaluateModel, EvaluateModelResponse, ExportModel, ExportModelResponse, FollowEvents,
     FollowEventsResponse, ForecastCarbonIntensity, ForecastCarbonIntensityResponse,
-    GenerateFineTuningProject, GenerateFineTuningProjectResponse, GetAggregateEmissions, GetCurrentEmissions,
-    GetEmissionsSummary, InspectDataset, ListRuns, ListRunsResponse, MonitorTraining,
-    MonitorTrainingProgress, MonitorTrainingProgressResponse, MonitorTrainingResponse, PlanTraining,
-    PlanTrainingResponse, PlotEmissions, PlotEmissionsResponse, PlotRuns, PlotRunsResponse, PrepareDataset,
-    ResumeTraining, ShowConfig, ShowConfigResponse, ShowRun, ShowRunResponse, StartTraining,
-    StartTrainingResponse, SyncTracking, TrackEmissions, TrackEmissionsResponse, TuneTraining,
-    TuneTrainingResponse,
+    GenerateFineTuningProject, GenerateFineTuningProjectResponse, GenerateText, GenerateTextResponse,
+    GetAggregateEmissions, GetCurrentEmissions, GetEmissionsSummary, InspectDataset, ListRuns,
+    ListRunsResponse, MonitorTraining, MonitorTrainingProgress, MonitorTrainingProgressResponse,
+    MonitorTrainingResponse, PlanTraining, PlanTrainingResponse, PlotEmissions, PlotEmissionsResponse,
+    PlotRuns, PlotRunsResponse, PrepareDataset, ResumeTraining, ShowConfig, ShowConfigResponse, ShowRun,
+    ShowRunResponse, StartTraining, StartTrainingResponse, SyncTracking, TrackEmissions,
+    TrackEmissionsResponse, TuneTraining, TuneTrainingResponse,
     definition::{Advice, Effect, Entry, Operation, Reach},
     in_words,
 };
@@ -79,6 +79,8 @@ operations! {
         "Monitor a job", "How far a job is: epoch, accuracy, loss, share of samples trained on, arithmetic saved, minutes to go.";
     EvaluateModel => EvaluateModelResponse: evaluate_model, Adds, Local, words: in_words::evaluate_model,
         "Evaluate a model", "Evaluates a trained stage of a run on a data set, the base model beside it: token accuracy, perplexity, exact match.";
+    GenerateText => GenerateTextResponse: generate_text, Reads, Local, words: in_words::generate_text,
+        "Generate text", "What the base model and the trained stages of a run answer to prompts, side by side, or a model in a folder. Greedy.";
     ExportModel => ExportModelResponse: export_model, Adds, Local, words: in_words::export_model,
         "Export a model", "Writes a trained stage as a PEFT adapter, or merged into the base model, for other programs to load.";
     CompareRuns => CompareRunsResponse: compare_runs, Reads, Local, words: in_words::compare_runs,

@@ -150,7 +150,7 @@ impl LocalWorker {
         command.arg(layout.folder()).stdin(Stdio::null());
         command.stdout(file.try_clone().map_err(WorkbenchError::file("open", &log))?).stderr(file);
         command.current_dir(layout.project().root());
-        command.envs(config.worker_environment.iter().map(|(name, value)| (name, value)));
+        command.envs(config.worker_secrets.0.iter().map(|(name, value)| (name, value)));
         let mut child = command.spawn().map_err(start_failed(config))?;
         let pid = child.id();
         let (tell, exit) = mpsc::channel();
@@ -177,14 +177,15 @@ impl LocalWorker {
     }
 }
 
-/// The worker's program with its first arguments.
+/// The worker's program with its first arguments, and nothing of this process's environment but what it needs.
 pub(crate) fn worker_command(config: &WorkbenchConfig) -> Result<Command> {
     let (program, arguments) = config
         .worker_command
         .split_first()
         .ok_or_else(|| WorkbenchError::Internal(String::from("no worker command was configured")))?;
     let mut command = Command::new(program);
-    command.args(arguments);
+    command.args(arguments).env_clear();
+    command.envs(config.worker_environment.iter().map(|(name, value)| (name, value)));
     Ok(command)
 }
 

@@ -67,8 +67,9 @@ impl Workbench {
         }
         self.check_model_file(folder)?;
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-        let links = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink()));
-        links.map(|entry| entry.path()).try_for_each(|link| self.check_model_file(&link))
+        let others =
+            entries.filter(|entry| entry.file_type().is_ok_and(|kind| !kind.is_file() && !kind.is_dir()));
+        others.map(|entry| entry.path()).try_for_each(|link| self.check_model_file(&link))
     }
 
     fn check_model_file(&self, path: &Path) -> Result<()> {

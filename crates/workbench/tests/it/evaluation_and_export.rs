@@ -210,7 +210,10 @@ async fn exports_that_cannot_be_are_refused() {
     let later = ExportModel { export_format: ExportFormat::Mlx, ..to_huggingface(&run) };
     assert_eq!(refused(later).await.0, ProblemKind::Unsupported);
     let packed = ExportModel { quantization: Some(Quantization::Q4KM), ..to_huggingface(&run) };
-    assert_eq!(refused(packed).await, (ProblemKind::InvalidInput, "export.quantization_not_of_format".into()));
+    assert_eq!(
+        refused(packed).await,
+        (ProblemKind::InvalidInput, "export.quantization_not_of_format".into())
+    );
 }
 
 #[tokio::test]

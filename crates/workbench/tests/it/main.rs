@@ -5,6 +5,7 @@
 mod changed_inputs;
 mod comparing;
 mod evaluation_and_export;
+mod generation;
 mod hub;
 mod metering;
 mod model_cards;
@@ -17,6 +18,7 @@ mod run_index;
 mod sandbox;
 mod training;
 mod tuning;
+mod worker_environment;
 mod worker_session;
 
 /// The worker process of these tests.

@@ -385,3 +385,77 @@ async fn the_users_own_settings_may_name_any_file() {
     let request = ShowConfig { project_path: Some(guarded.project()), override_params: None };
     Workbench::new(config).show_config(request).await.expect("the user said so");
 }
+
+#[tokio::test]
+async fn a_request_sets_no_server_that_the_user_has_not_named() {
+    let guarded = Guarded::new().await;
+    let configure = async |key: &str, address: &str| {
+        let mut request = guarded.sandbox.request();
+        request.override_params.get_or_insert_default().insert(key.to_owned(), json!(address));
+        guarded.workbench.configure_training_run(request).await
+    };
+    for key in ["mlflow.tracking_uri", "carbon.emissions_endpoint"] {
+        // Neither another machine nor another program of this one.
+        for address in ["https://evil.example/v3", "http://127.0.0.1:2375"] {
+            let refusal = problem(configure(key, address).await.unwrap_err());
+            assert_eq!(refusal.code, "address.not_allowed", "{key}: {refusal:?}");
+            assert!(refusal.hint.unwrap().contains("GREENTUNE_ALLOWED_HOSTS"));
+        }
+        let refusal = problem(configure(key, "https://ada:canary@evil.example").await.unwrap_err());
+        assert!(!format!("{refusal:?}").contains("canary"), "{key}: {refusal:?}");
+        let show = ShowConfig {
+            project_path: Some(guarded.project()),
+            override_params: overrides(json!({ key: "https://evil.example" })),
+        };
+        let refusal = problem(guarded.workbench.show_config(show).await.unwrap_err());
+        assert_eq!(refusal.code, "address.not_allowed", "{key}: {refusal:?}");
+    }
+    configure("mlflow.tracking_uri", "http://localhost:5000").await.expect("it is built in");
+    configure("carbon.emissions_endpoint", "https://api.electricitymap.org/v3").await.expect("the service");
+    let mut project = project_request(&guarded.project(), "another");
+    project.integrations =
+        serde_json::from_value(json!({ "mlflow_tracking_uri": "https://evil.example" })).unwrap();
+    let refusal = problem(guarded.workbench.generate_fine_tuning_project(project).await.unwrap_err());
+    assert_eq!(refusal.code, "address.not_allowed");
+}
+
+#[tokio::test]
+async fn a_named_pipe_is_refused_and_not_waited_for() {
+    let guarded = Guarded::new().await;
+    let pipe = guarded.project().join("data/processed/pipe.csv");
+    make_pipe(&pipe);
+    let asked = tokio::time::timeout(PATIENCE, guarded.refusals(&pipe)).await.expect("answers");
+    for (name, refusal) in asked {
+        assert!(["path.no_file", "run.unknown"].contains(&refusal.code.as_str()), "{name}: {refusal:?}");
+    }
+    fs::remove_file(&pipe).unwrap();
+
+    let emissions = guarded.sandbox.project.emissions().join("other_stage1_emissions.csv");
+    for place in [guarded.run.events(), guarded.run.heartbeat(), emissions] {
+        let _ = fs::remove_file(&place);
+        make_pipe(&place);
+        let request = MonitorTrainingProgress {
+            run_id: guarded.run.run_id(),
+            project_path: Some(guarded.project()),
+            ..MonitorTrainingProgress::default()
+        };
+        let monitored = guarded.workbench.monitor_training_progress(request);
+        let monitored = tokio::time::timeout(PATIENCE, monitored).await.expect("an answer");
+        assert_eq!(problem(monitored.unwrap_err()).code, "path.no_file", "{}", place.display());
+        fs::remove_file(&place).unwrap();
+    }
+
+    let config = guarded.project().join("base/config.json");
+    fs::remove_file(&config).unwrap();
+    make_pipe(&config);
+    let configured = guarded.workbench.configure_training_run(guarded.sandbox.request());
+    let configured = tokio::time::timeout(PATIENCE, configured).await.expect("an answer");
+    assert_eq!(problem(configured.unwrap_err()).code, "path.no_file");
+}
+
+/// Longer than any answer takes.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+
+fn make_pipe(path: &Path) {
+    assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+}

@@ -12,7 +12,7 @@ use greentune_core_config::{
 };
 use greentune_workbench::{
     Observer, Workbench,
-    operation::{ListRuns, ShowRun},
+    operation::{Diagnose, ListRuns, ShowRun},
 };
 
 use crate::sandbox::{Sandbox, manifest, new_project, problem};
@@ -78,6 +78,43 @@ async fn a_lost_or_broken_index_is_made_anew_from_the_run_folders() {
         let request = ShowRun { run_id: run.run_id(), project_path: None };
         assert_eq!(workbench.show_run(request).await.unwrap().run_directory, run.folder());
     }
+}
+
+#[tokio::test]
+async fn an_index_whose_making_was_killed_is_made_to_its_end() {
+    let sandbox = Sandbox::new("trains").await;
+    let run = sandbox.configured().await;
+    let index = sandbox.root().join("home/state.db");
+    for file in ["state.db", "state.db-wal", "state.db-shm"] {
+        let _ = fs::remove_file(index.with_file_name(file));
+    }
+    // What is there when the process was killed before it noted a run.
+    let database = rusqlite::Connection::open(&index).unwrap();
+    database
+        .execute_batch(
+            "CREATE TABLE runs (run_folder TEXT PRIMARY KEY, run_id TEXT NOT NULL, project TEXT NOT NULL, \
+             created_at TEXT NOT NULL, platform TEXT NOT NULL);",
+        )
+        .unwrap();
+    drop(database);
+    assert_eq!(listed(&sandbox.workbench).await, [run.run_id()]);
+}
+
+#[tokio::test]
+async fn what_a_killed_configuration_left_is_no_run_and_is_removed() {
+    let sandbox = Sandbox::new("trains").await;
+    let run = sandbox.configured().await;
+    let left = sandbox.project.runs().join(".configuring-killed/run");
+    fs::create_dir_all(&left).unwrap();
+    fs::write(left.join("run-manifest.json"), fs::read(run.manifest()).unwrap()).unwrap();
+    assert_eq!(listed(&sandbox.workbench).await, [run.run_id()]);
+    let diagnosis = sandbox.workbench.diagnose(Diagnose::default()).await.unwrap();
+    let check = diagnosis.checks.into_iter().find(|check| check.name == "leftovers").unwrap();
+    assert!(check.detail.contains(".configuring-killed"), "{}", check.detail);
+    fs::create_dir_all(&left).unwrap();
+    sandbox.configured().await;
+    assert!(!left.exists());
+    assert!(!sandbox.project.runs().join(".configuring-killed").exists());
 }
 
 /// Hears what the user is told.

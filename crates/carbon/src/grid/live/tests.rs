@@ -59,6 +59,7 @@ impl FakeService {
         LiveConfig {
             endpoint: format!("{}/v3/carbon-intensity/latest", self.address),
             token: Secret::new(TOKEN),
+            is_token_withheld: false,
             cache: folder.join("cache").join("intensity.json"),
             zone: None,
             refresh: Duration::from_hours(1),
@@ -308,6 +309,10 @@ fn what_cannot_be_asked_is_not_asked() {
         let grid = live.now(&yearly);
         assert!(grid.notes[0].contains(why) && !grid.notes[0].contains("pw"), "{endpoint}: {grid:?}");
     }
+    let service = FakeService::refusing("401 Unauthorized");
+    let config = LiveConfig { token: None, is_token_withheld: true, ..service.config(folder.path()) };
+    let refused = fetch_forecast(&france(), &config).unwrap_err().to_string();
+    assert!(refused.contains("gets no token") && refused.contains("GREENTUNE_ALLOWED_HOSTS"), "{refused}");
     assert_eq!(Secret::new(" \n"), None);
     assert_eq!(Secret::new("a\nb"), None);
 }

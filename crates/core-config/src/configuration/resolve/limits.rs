@@ -34,6 +34,9 @@ use Limit::{CountryCode, CurrencyCode, NotEmpty, OneOf, OneOrMoreOf, Range, Some
 const METRICS: &[&str] = &["perplexity", "accuracy", "exact_match", "bleu"];
 
 const AT_LEAST_1: Limit = Range(Included(1.0), Unbounded);
+/// Counts, of which products are worked out: of the steps of a stage and the records of a step, below 2^64.
+const STEPS: Limit = Range(Included(1.0), Included(1e9));
+const BATCH: Limit = Range(Included(1.0), Included(1e5));
 const NOT_NEGATIVE: Limit = Range(Included(0.0), Unbounded);
 const POSITIVE: Limit = Range(Excluded(0.0), Unbounded);
 const SHARE: Limit = Range(Included(0.0), Included(1.0));
@@ -49,17 +52,17 @@ const LIMITS: &[(&str, Limit)] = &[
     ("training.save_steps", AT_LEAST_1),
     ("training.eval_steps", AT_LEAST_1),
     ("training.keep_checkpoints", AT_LEAST_1),
-    ("training.max_seq_length", Range(Included(8.0), Unbounded)),
+    ("training.max_seq_length", Range(Included(8.0), Included(1e9))),
     ("training.max_grad_norm", NOT_NEGATIVE),
     ("training.weight_decay", NOT_NEGATIVE),
-    ("training.stage1.iterations", AT_LEAST_1),
+    ("training.stage1.iterations", STEPS),
     ("training.stage1.learning_rate", POSITIVE_SHARE),
-    ("training.stage1.batch_size", AT_LEAST_1),
-    ("training.stage1.gradient_accumulation", AT_LEAST_1),
-    ("training.stage2.iterations", AT_LEAST_1),
+    ("training.stage1.batch_size", BATCH),
+    ("training.stage1.gradient_accumulation", BATCH),
+    ("training.stage2.iterations", STEPS),
     ("training.stage2.learning_rate", POSITIVE_SHARE),
-    ("training.stage2.batch_size", AT_LEAST_1),
-    ("training.stage2.gradient_accumulation", AT_LEAST_1),
+    ("training.stage2.batch_size", BATCH),
+    ("training.stage2.gradient_accumulation", BATCH),
     ("training.stage2.replay_ratio", SHARE_BELOW_1),
     ("lora.rank", Range(Included(1.0), Included(1024.0))),
     ("lora.alpha", POSITIVE),
@@ -76,21 +79,21 @@ const LIMITS: &[(&str, Limit)] = &[
     ("dataset.test_split", SHARE),
     ("vision.model", OneOf(VISION_MODELS)),
     ("vision.image_size", Range(Included(8.0), Included(1024.0))),
-    ("vision.epochs", AT_LEAST_1),
-    ("vision.batch_size", Range(Included(2.0), Unbounded)),
+    ("vision.epochs", STEPS),
+    ("vision.batch_size", Range(Included(2.0), Included(1e5))),
     ("vision.learning_rate", POSITIVE),
     ("vision.momentum", SHARE_BELOW_1),
     ("vision.weight_decay", NOT_NEGATIVE),
     ("vision.label_smoothing", SHARE_BELOW_1),
     ("vision.mixup_alpha", NOT_NEGATIVE),
     ("vision.validation_share", Range(Excluded(0.0), Excluded(1.0))),
-    ("vision.loader_threads", AT_LEAST_1),
+    ("vision.loader_threads", Range(Included(1.0), Included(256.0))),
     ("ast.target_activation_rate", POSITIVE_SHARE),
     ("ast.entropy_weight", SHARE),
     ("ast.max_score_age", AT_LEAST_1),
     ("ast.annealing_share", SHARE_BELOW_1),
     ("carbon.country_iso_code", CountryCode),
-    ("carbon.measure_interval_seconds", Range(Included(0.1), Unbounded)),
+    ("carbon.measure_interval_seconds", Range(Included(0.1), Included(60.0))),
     ("carbon.pue", AT_LEAST_1),
     ("carbon.electricity_price_per_kwh", NOT_NEGATIVE),
     ("carbon.electricity_currency", CurrencyCode),

@@ -49,7 +49,7 @@ type Change = (Vec<String>, MemoryInputs);
 /// One record per forward pass, the same records per optimizer step.
 fn smaller_batch(inputs: &MemoryInputs, settings: &Settings, stage: u8) -> Option<Change> {
     let now = settings.training.stage(stage);
-    let records = now.batch_size * now.gradient_accumulation;
+    let records = now.records_per_step();
     (now.batch_size > 1).then(|| {
         let keys = vec![
             format!("training.stage{stage}.batch_size=1"),
@@ -57,14 +57,14 @@ fn smaller_batch(inputs: &MemoryInputs, settings: &Settings, stage: u8) -> Optio
         ];
         // The longest record may be much longer than the mean; its length is bounded by the context.
         let longest = settings.training.max_seq_length.min(inputs.batch_tokens);
-        let tokens = (2 * inputs.batch_tokens / now.batch_size).min(longest);
+        let tokens = (inputs.batch_tokens.saturating_mul(2) / now.batch_size).min(longest);
         (keys, with_batch(inputs, tokens, true))
     })
 }
 
 fn shorter_records(inputs: &MemoryInputs, settings: &Settings, stage: u8) -> Option<Change> {
     let half = settings.training.max_seq_length / 2;
-    let tokens = half * settings.training.stage(stage).batch_size;
+    let tokens = half.saturating_mul(settings.training.stage(stage).batch_size);
     (half >= 64 && tokens < inputs.batch_tokens).then(|| {
         (vec![format!("training.max_seq_length={half}")], with_batch(inputs, tokens, inputs.accumulates))
     })
