@@ -67,6 +67,8 @@ interop:
     bash fixtures/interop/exports.sh {{target}}/release/greentune {{peers}}/venvs/torch/bin/python
     cargo build --release --workspace --examples
     {{peers}}/venvs/lcpp/bin/python fixtures/interop/gguf_computes.py {{target}}/release/examples/export_gguf fixtures/reference/families $(mktemp -d)
+    {{peers}}/venvs/torch/bin/python fixtures/interop/gguf_chat.py reference {{peers}}/work/models/smollm2 {{target}}/gguf-chat.json
+    {{peers}}/venvs/lcpp/bin/python fixtures/interop/gguf_chat.py compare {{target}}/release/examples/export_gguf {{peers}}/work/models/smollm2 {{target}}/gguf-chat.json $(mktemp -d)
     {{peers}}/venvs/torch/bin/python fixtures/interop/chat_model.py {{target}}/release/greentune {{peers}}/work/models/smollm2
     just tracking
 

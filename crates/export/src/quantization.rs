@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::ExportError;
 
-/// How the weights of an export are packed, from the most exact to the smallest. A name of llama.cpp; those that end in
-/// `_m` are mixtures, in which some tensors keep more bits than others.
+// In a type with `_m` some tensors keep more bits than others, as in llama.cpp's.
+/// How weights are packed (gguf), from exact to small.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Quantization {
     /// 32-bit floats.

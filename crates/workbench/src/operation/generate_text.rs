@@ -34,9 +34,9 @@ pub struct GenerateText {
     pub project_path: Option<PathBuf>,
     /// Id of the run; may be absent where `model_path` is given.
     pub run_id: Option<String>,
-    /// Folder of a whole model, such as a merged export, to answer beside the run or alone.
+    /// Folder of a whole model, to answer beside the run or alone.
     pub model_path: Option<PathBuf>,
-    /// What to ask, each by itself.
+    /// What to ask.
     pub prompts: Vec<String>,
     /// A system message before each prompt.
     pub system: Option<String>,
@@ -44,9 +44,9 @@ pub struct GenerateText {
     pub stage: Option<u8>,
     /// Whether the base model answers too (default true).
     pub with_base: Option<bool>,
-    /// Tokens of an answer, at most (default 256).
+    /// Tokens of an answer at most (default 256).
     pub max_tokens: Option<u64>,
-    /// Whether prompts are continued as they stand, without the form of the training records (default false).
+    /// Whether prompts are continued as they stand (default false).
     pub raw: Option<bool>,
 }
 

@@ -80,7 +80,7 @@ operations! {
     EvaluateModel => EvaluateModelResponse: evaluate_model, Adds, Local, words: in_words::evaluate_model,
         "Evaluate a model", "Evaluates a trained stage of a run on a data set, the base model beside it: token accuracy, perplexity, exact match.";
     GenerateText => GenerateTextResponse: generate_text, Reads, Local, words: in_words::generate_text,
-        "Generate text", "What the base model and the trained stages of a run answer to prompts, side by side, or a model in a folder. Greedy.";
+        "Generate text", "What the base model and the trained stages of a run answer, side by side, or a model in a folder. Greedy.";
     ExportModel => ExportModelResponse: export_model, Adds, Local, words: in_words::export_model,
         "Export a model", "Writes a trained stage as a PEFT adapter, or merged into the base model, for other programs to load.";
     CompareRuns => CompareRunsResponse: compare_runs, Reads, Local, words: in_words::compare_runs,
