@@ -41,30 +41,35 @@ impl Workbench {
         // Its end closes when this process ends, however it ends; the worker then ends too.
         let _attached = worker.stdin.take();
         let notes = worker.stdout.take();
-        let (output, ()) = tokio::join!(worker.wait_with_output(), self.pass_on(notes));
+        let (output, said) = tokio::join!(worker.wait_with_output(), self.pass_on(notes));
         let output = output.map_err(start_failed(self.config()))?;
-        if !answer.is_file() {
+        let answer = if answer.is_file() { Some(json::read(&answer)?) } else { said };
+        let Some(answer) = answer else {
             return Err(WorkbenchError::WorkerDied {
                 run_id: None,
                 status: output.status.to_string(),
                 log_tail: last_lines(&String::from_utf8_lossy(&output.stderr)),
             });
-        }
-        match json::read(&answer)? {
+        };
+        match answer {
             WorkerAnswer::Failed { problem } => Err(problem.into()),
             answer => Ok(answer),
         }
     }
 
-    /// Tells the observer what a worker says before it answers.
-    async fn pass_on(&self, notes: Option<ChildStdout>) {
-        let Some(notes) = notes else { return };
-        let mut lines = BufReader::new(notes).lines();
+    /// Tells the observer what a worker says before it answers; the answer where the worker says it, because it cannot be
+    /// written.
+    async fn pass_on(&self, notes: Option<ChildStdout>) -> Option<WorkerAnswer> {
+        let mut answer = None;
+        let mut lines = BufReader::new(notes?).lines();
         while let Ok(Some(line)) = lines.next_line().await {
             if let Ok(note) = serde_json::from_str::<GenerationNote>(&line) {
                 self.observer().generates(&note);
+            } else if let Ok(said) = serde_json::from_str(&line) {
+                answer = Some(said);
             }
         }
+        answer
     }
 }
 

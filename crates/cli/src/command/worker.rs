@@ -13,14 +13,14 @@ use std::{
 };
 
 use clap::Args;
-use greentune_core_config::{
-    Diagnostic, Problem, ProblemKind, generation::GenerationNote, task::WorkerAnswer,
-};
+use greentune_core_config::{Diagnostic, Problem, ProblemKind, task::WorkerAnswer};
 use greentune_trainer_burn as trainer;
 use greentune_workbench::{
     remove_own_staging,
     worker::{Outcome, WorkerSession, read_run, read_task, write_answer},
 };
+
+use serde::Serialize;
 
 use crate::{exit_code::exit_code, failure::Failure, session::Session};
 
@@ -85,14 +85,18 @@ fn train(run_folder: &Path, surroundings: &Session) -> Result<(), Failure> {
 fn do_task(task: &Path, answer: &Path, surroundings: &Session) -> Result<(), Failure> {
     let task = read_task(task)?;
     let meter = surroundings.environment().meter();
-    let answered = guarded(|| Ok(trainer::answer(&task, &read_run, &meter, &mut tell)));
-    write_answer(answer, &answered.unwrap_or_else(|problem| WorkerAnswer::Failed { problem }))?;
-    Ok(())
+    let answered = guarded(|| Ok(trainer::answer(&task, &read_run, &meter, &mut |note| tell(note))));
+    let answered = answered.unwrap_or_else(|problem| WorkerAnswer::Failed { problem });
+    write_answer(answer, &answered).map_err(|error| {
+        // A full disk takes no answer: the asker hears why.
+        tell(&WorkerAnswer::Failed { problem: error.problem() });
+        error.into()
+    })
 }
 
 /// Tells the asker. Nobody may be listening.
-fn tell(note: &GenerationNote) {
-    if let Ok(line) = serde_json::to_string(note) {
+fn tell(what: &impl Serialize) {
+    if let Ok(line) = serde_json::to_string(what) {
         let mut stdout = io::stdout().lock();
         let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
     }

@@ -215,3 +215,16 @@ fn a_client_that_does_not_read_standard_error_is_served() {
     }
     assert!(ended, "the server did not end with its client");
 }
+
+/// As on a full disk: whoever asked hears why there is no answer.
+#[test]
+fn a_worker_that_cannot_write_its_answer_says_it() {
+    let sandbox = Sandbox::new();
+    let task = sandbox.write("task.json", r#"{"task":"probe_devices"}"#);
+    let answer = task.join("answer.json");
+    let worker = ran(sandbox.command(["worker", "--task"]).arg(&task).arg("--answer").arg(&answer));
+    assert_ne!(worker.code, 0, "{worker:?}");
+    let said: Value = serde_json::from_str(&worker.stdout).unwrap();
+    assert_eq!(said["answer"], "failed");
+    assert!(said["problem"]["message"].as_str().unwrap().contains("answer.json"), "{said}");
+}
