@@ -109,11 +109,23 @@ fn remove_all(live: &mut Live) {
     }
 }
 
+/// Gives what was `made` in a staging folder its name, never while [`remove_own_staging`] removes that folder: half of it
+/// would be removed under the new name.
+///
+/// Errors: it cannot be renamed, or this process is about to end.
+pub fn publish(made: &Path, name: &Path) -> io::Result<()> {
+    live(|live| if live.is_ending { Err(ending()) } else { fs::rename(made, name) })
+}
+
+fn ending() -> io::Error {
+    io::Error::new(io::ErrorKind::Interrupted, "this process is about to end")
+}
+
 /// A new folder that [`remove_own_staging`] knows of from its first moment.
 fn noted_folder(parent: &Path, prefix: &str) -> io::Result<PathBuf> {
     live(|live| {
         if live.is_ending {
-            return Err(io::Error::new(io::ErrorKind::Interrupted, "this process is about to end"));
+            return Err(ending());
         }
         let folder = tempfile::Builder::new().prefix(prefix).tempdir_in(parent)?.keep();
         live.folders.insert(folder.clone());

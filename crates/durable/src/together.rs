@@ -73,6 +73,12 @@ impl<'a> FileSet<'a> {
             return Ok(());
         }
         let _until_it_is_done = replacing();
+        self.bring_to_names(before_step)
+    }
+
+    /// The same while [`REPLACING`] is held.
+    fn bring_to_names(&self, before_step: &mut dyn FnMut() -> io::Result<()>) -> io::Result<()> {
+        let (committed, replaced) = (self.folder.join(COMMITTED), self.folder.join(REPLACED));
         let list = fs::read_to_string(committed.join(LIST)).map_err(|_| not_ours(&committed))?;
         let is_new = |name: &str| list.lines().any(|line| line == name);
         let is_waiting = |name: &str| committed.join(name).symlink_metadata().is_ok();
@@ -122,10 +128,13 @@ impl LockedSet<'_> {
         file.sync_all()?;
         sync_folder(fresh)?;
         before_step()?;
+        // A process that ends removes the folder as unfinished, or finds it committed; it must not do the one while this
+        // does the other.
+        let _until_it_is_done = replacing();
         // From here on it is the new set that counts.
         fs::rename(fresh, self.set.folder.join(COMMITTED))?;
         sync_folder(self.set.folder)?;
-        self.set.complete(before_step)
+        self.set.bring_to_names(before_step)
     }
 }
 
@@ -263,6 +272,26 @@ mod tests {
             assert!(!folder.path().join(REPLACED).exists());
             assert_eq!(contents(folder.path()), all(&NAMES, "old"));
         }
+    }
+
+    /// As while a process ends and removes what it has not finished.
+    #[test]
+    fn a_set_is_not_committed_while_unfinished_folders_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let prepared = fresh(folder.path(), "a", &NAMES, "new");
+        thread::scope(|scope| {
+            let removing = replacing();
+            let replaced =
+                scope.spawn(|| FileSet::new(folder.path(), &NAMES).lock().unwrap().replace(&prepared));
+            while !prepared.join(LIST).exists() {
+                thread::yield_now();
+            }
+            thread::sleep(std::time::Duration::from_millis(50));
+            assert!(prepared.exists() && !folder.path().join(COMMITTED).exists());
+            drop(removing);
+            replaced.join().unwrap().unwrap();
+        });
+        assert_eq!(contents(folder.path()), all(&NAMES, "new"));
     }
 
     #[cfg(unix)]

@@ -87,7 +87,7 @@ impl Staging {
             // Only Unix renames onto an empty folder. One that was filled meanwhile is not removed.
             let _ = fs::remove_dir(&destination);
         }
-        fs::rename(&folder, &destination).map_err(|source| match source.kind() {
+        greentune_durable::publish(&folder, &destination).map_err(|source| match source.kind() {
             ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists | ErrorKind::NotADirectory => {
                 ExportError::DestinationTaken { path: destination.clone() }
             }

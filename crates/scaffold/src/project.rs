@@ -164,7 +164,7 @@ fn publish(project: &Path, folder: &Path) -> Result<(), ScaffoldError> {
         }
         _ => {}
     }
-    fs::rename(project, folder).map_err(ScaffoldError::file("create", folder))
+    greentune_durable::publish(project, folder).map_err(ScaffoldError::file("create", folder))
 }
 
 fn entries() -> Vec<String> {
