@@ -13,7 +13,7 @@ use greentune_core_config::{
     platform::Job,
     resolve::Resolved,
 };
-use greentune_durable::{Staging, publish, sweep_abandoned};
+use greentune_durable::{Staging, sweep_abandoned};
 use greentune_run_folder::manifest;
 use jiff::{SignedDuration, Timestamp};
 
@@ -89,7 +89,7 @@ fn publish(
         manifest::write_in(made, &run, manifest)?;
         // Noted first: the index drops a run without a folder, and does not find a folder that it does not know.
         store.insert(&run, manifest)?;
-        match publish(made, run.folder()) {
+        match greentune_durable::publish(made, run.folder()) {
             Ok(()) => {
                 // Somebody who listed the runs between the two has dropped it.
                 store.note(&run)?;
