@@ -216,7 +216,7 @@ fn a_client_that_does_not_read_standard_error_is_served() {
     assert!(ended, "the server did not end with its client");
 }
 
-/// As on a full disk: whoever asked hears why there is no answer.
+/// As on a full disk: the process that asked is told why there is no answer.
 #[test]
 fn a_worker_that_cannot_write_its_answer_says_it() {
     let sandbox = Sandbox::new();

@@ -69,7 +69,7 @@ pub fn furnish(world: &mut World, run: &str) -> Result<(), String> {
         let manifest = folder.join(&other).join("run-manifest.json");
         fs::copy(manifest, copy.join("run-manifest.json")).map_err(|error| error.to_string())?;
     }
-    // Whoever lists the project's runs makes the copies known.
+    // Listing the project's runs puts the copies into the index.
     world.json(&["--project", "q", "runs", "list"])?;
     world.timed("index", &LIST)?;
     Ok(())

@@ -1,6 +1,12 @@
 //! The world's first run, which is left alone, and runs that are killed until they are done.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 
@@ -26,6 +32,8 @@ const SETTINGS: [&str; 12] = [
 ];
 /// The run that is left alone.
 pub const BASE: &str = "base";
+/// Time after which a queued run is interrupted (`QUEUED_AT_MOST` of `run-folder`), and some more.
+const LONGEST_QUEUED: Duration = Duration::from_secs(75);
 /// Times that a run is struck at most before it is left alone.
 const BLOWS: u64 = 3;
 
@@ -94,7 +102,7 @@ pub fn finish(world: &mut World, run: &str) -> Result<(), String> {
 
 /// The command that brings the run on; `None` when it is done.
 fn next_command(world: &mut World, run: &str) -> Result<Option<&'static str>, String> {
-    let shown = world.json(&["--project", "p", "runs", "show", run])?;
+    let shown = settled(world, run)?;
     let summary = &shown["summary"];
     let progress = summary["progress_percentage"].as_f64().unwrap_or(-1.0);
     if !(0.0..=100.0).contains(&progress) {
@@ -106,6 +114,19 @@ fn next_command(world: &mut World, run: &str) -> Result<Option<&'static str>, St
         "interrupted" | "cancelled" => Ok(Some("resume")),
         "failed" if shown["manifest"]["problem"]["code"] == "disk.full" => Ok(Some("resume")),
         other => Err(format!("the run is {other}: {}", shown["manifest"]["problem"])),
+    }
+}
+
+/// What is said of the run once it is not queued any more: a run whose worker was killed before it began is queued for a
+/// minute.
+fn settled(world: &mut World, run: &str) -> Result<Value, String> {
+    let began = Instant::now();
+    loop {
+        let shown = world.json(&["--project", "p", "runs", "show", run])?;
+        if shown["summary"]["status"] != "queued" || began.elapsed() > LONGEST_QUEUED {
+            return Ok(shown);
+        }
+        thread::sleep(Duration::from_secs(1));
     }
 }
 

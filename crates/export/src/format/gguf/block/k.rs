@@ -12,8 +12,8 @@ const PART: usize = 32;
 /// The most that the six bits of a scale hold.
 const MOST_SCALE: f32 = 63.0;
 
-/// Q4_K: scale of scales, scale of offsets, twelve bytes of both for eight parts, then 128 bytes: in each 32 of them the
-/// low four bits are one part and the high four bits the next.
+/// Q4_K: the scale of the scales, the scale of the offsets, twelve bytes with scales and offsets of eight parts, then the
+/// values in 128 bytes. Of each 32 bytes the low four bits are one part and the high four bits are the next part.
 pub(super) fn encode_q4_k(values: &[f32], bytes: &mut [u8]) {
     let maps = put_maps(values, 15.0, bytes);
     for (pair, packed) in bytes[16..].chunks_exact_mut(PART).enumerate() {
