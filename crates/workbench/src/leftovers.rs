@@ -1,8 +1,10 @@
-//! What killed processes left: folders of tasks; unfinished exports, preparations, projects and runs.
+//! What killed processes left: folders of tasks; unfinished exports, preparations, projects, runs and checkpoints.
 
 use std::path::{Path, PathBuf};
 
-use greentune_core_config::layout::{CONFIGURING, EXPORTING, GENERATING, PREPARING, SPLIT_FILES};
+use greentune_core_config::layout::{
+    CHECKPOINTING, CONFIGURING, EXPORTING, GENERATING, PREPARING, ProjectLayout, SPLIT_FILES,
+};
 use greentune_durable::{FileSet, abandoned, bytes_under, sweep_abandoned};
 
 use crate::{Result, Workbench, WorkbenchError, path_list::PathList};
@@ -55,11 +57,12 @@ impl Workbench {
         let exports = self.export_folders().paths().into_iter().map(|folder| (folder, EXPORTING));
         let projects = self.project_folders().paths().into_iter().map(|folder| (folder, GENERATING));
         let prepared = self.preparation_folders().paths().into_iter().map(|folder| (folder, PREPARING));
-        let within = self
-            .known_projects()
-            .projects()
-            .into_iter()
-            .flat_map(|project| [(project.processed_data(), PREPARING), (project.runs(), CONFIGURING)]);
+        let within = self.known_projects().projects().into_iter().flat_map(|project| {
+            let checkpoints = checkpoint_folders(&project).into_iter().map(|folder| (folder, CHECKPOINTING));
+            [(project.processed_data(), PREPARING), (project.runs(), CONFIGURING)]
+                .into_iter()
+                .chain(checkpoints)
+        });
         std::iter::once((home.clone(), TASK))
             .chain(exports)
             .chain(projects)
@@ -79,6 +82,17 @@ impl Workbench {
     fn export_folders(&self) -> PathList {
         PathList::new(self.config().home.join("export-folders.txt"))
     }
+}
+
+/// Where the runs of `project` have checkpoints. Links are not followed: what they lead to is somebody else's.
+fn checkpoint_folders(project: &ProjectLayout) -> Vec<PathBuf> {
+    let is_folder = |path: &Path| path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir());
+    let runs = std::fs::read_dir(project.runs()).into_iter().flatten().flatten();
+    let runs = runs.map(|entry| project.run(&entry.file_name().to_string_lossy()));
+    let stages =
+        runs.filter(|run| is_folder(run.folder())).flat_map(|run| [1, 2].map(|stage| (run.clone(), stage)));
+    let stages = stages.filter(|(run, stage)| is_folder(&run.stage(*stage)));
+    stages.map(|(run, stage)| run.checkpoints(stage)).filter(|folder| is_folder(folder)).collect()
 }
 
 /// Brings splits beside `path` to their names, which a killed preparation had finished and not published.

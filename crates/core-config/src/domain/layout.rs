@@ -20,6 +20,9 @@ pub const GENERATING: &str = ".greentune-new-";
 /// How the name of a folder begins in which a run is configured before it gets its name.
 pub const CONFIGURING: &str = ".configuring-";
 
+/// How the name of a folder begins in which a checkpoint is written before it gets its name.
+pub const CHECKPOINTING: &str = ".checkpointing-";
+
 /// A project folder and the paths inside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProjectLayout {

@@ -7,6 +7,8 @@ use std::{
 };
 
 use burn::tensor::backend::Backend;
+use greentune_core_config::layout::CHECKPOINTING;
+use greentune_durable::{Staging, publish, sweep_abandoned};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -19,8 +21,6 @@ use crate::{
 pub const OPTIMIZER: &str = "optimizer.safetensors";
 /// The numbers beside the tensors.
 const STATE: &str = "state.json";
-/// Ending of a folder that is no checkpoint yet, or none any more.
-const PARTIAL: &str = "partial";
 
 /// Writes a checkpoint as `step-{N}` in `folder`, whole or not at all, by calling the given function. Older ones beyond
 /// `keep` are removed.
@@ -30,35 +30,28 @@ pub fn write_folder(
     step: u64,
     write: impl FnOnce(&Path) -> Result<(), TrainError>,
 ) -> Result<PathBuf, TrainError> {
+    fs::create_dir_all(folder).map_err(TrainError::io(folder))?;
+    sweep_abandoned(folder, CHECKPOINTING);
+    let staging = Staging::new(folder, CHECKPOINTING).map_err(TrainError::io(folder))?;
     let target = folder.join(name_of(step));
-    let partial = target.with_added_extension(PARTIAL);
-    remove_partial(folder)?;
-    fs::create_dir_all(&partial).map_err(TrainError::io(&partial))?;
-    write(&partial)?;
+    let made = staging.path().join("new");
+    fs::create_dir(&made).map_err(TrainError::io(&made))?;
+    write(&made)?;
     if target.exists() {
-        discard(&target)?;
+        discard(&target, &staging)?;
     }
-    fs::rename(&partial, &target).map_err(TrainError::io(&target))?;
+    publish(&made, &target).map_err(TrainError::io(&target))?;
     for (_, old) in all(folder)?.into_iter().rev().skip(keep.max(1) as usize) {
-        discard(&old)?;
+        discard(&old, &staging)?;
     }
     Ok(target)
 }
 
-/// Removes a checkpoint. Under its name it is whole or not there, also when this process is killed meanwhile.
-fn discard(checkpoint: &Path) -> Result<(), TrainError> {
-    let removed = checkpoint.with_added_extension("removed").with_added_extension(PARTIAL);
-    fs::rename(checkpoint, &removed).map_err(TrainError::io(checkpoint))?;
-    fs::remove_dir_all(&removed).map_err(TrainError::io(&removed))
-}
-
-/// Removes what a process left that was killed while it wrote or removed a checkpoint in `folder`.
-fn remove_partial(folder: &Path) -> Result<(), TrainError> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    for partial in entries.filter(|path| path.extension().is_some_and(|ending| ending == PARTIAL)) {
-        fs::remove_dir_all(&partial).map_err(TrainError::io(&partial))?;
-    }
-    Ok(())
+/// Moves a checkpoint into `staging`, with which it is removed. Under its name it is whole or not there, also when this
+/// process is killed meanwhile.
+fn discard(checkpoint: &Path, staging: &Staging) -> Result<(), TrainError> {
+    let name = checkpoint.file_name().unwrap_or_default();
+    fs::rename(checkpoint, staging.path().join(name)).map_err(TrainError::io(checkpoint))
 }
 
 /// The newest checkpoint in a folder that `read` could read, and what is said of broken ones.
@@ -71,7 +64,7 @@ pub struct Newest<T> {
 }
 
 /// Reads the newest checkpoint in `folder`. One that is broken is passed over where an older one can be read, and set aside
-/// under another name. What a killed process left there is removed; nobody else may write checkpoints there meanwhile.
+/// under another name. What a killed process left there is removed.
 ///
 /// # Errors
 /// None can be read: why the newest one cannot.
@@ -79,7 +72,7 @@ pub fn newest<T>(
     folder: &Path,
     mut read: impl FnMut(&Path) -> Result<T, TrainError>,
 ) -> Result<Newest<T>, TrainError> {
-    remove_partial(folder)?;
+    sweep_abandoned(folder, CHECKPOINTING);
     let mut passed_over: Vec<(PathBuf, TrainError)> = Vec::new();
     for (_, path) in all(folder)?.into_iter().rev() {
         match read(&path) {
@@ -210,14 +203,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let written = |step| write_folder(folder.path(), 2, step, |at| write_state(at, &step)).unwrap();
         written(2);
-        for name in ["step-000004.partial", "step-000001.removed.partial"] {
-            fs::create_dir(folder.path().join(name)).unwrap();
-        }
+        let killed = || {
+            let left = folder.path().join(format!("{CHECKPOINTING}killed"));
+            fs::create_dir_all(left.join("new")).unwrap();
+        };
+        killed();
         let newest = newest(folder.path(), read_state::<u64>).unwrap();
         assert_eq!((newest.found.map(|(_, step)| step), newest.broken.len()), (Some(2), 0));
         assert_eq!(names(folder.path()), ["step-000002"]);
-        fs::create_dir(folder.path().join("step-000003.partial")).unwrap();
+        killed();
         written(4);
+        written(6);
+        assert_eq!(names(folder.path()), ["step-000004", "step-000006"]);
         written(6);
         assert_eq!(names(folder.path()), ["step-000004", "step-000006"]);
     }

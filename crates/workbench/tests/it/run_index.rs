@@ -108,13 +108,29 @@ async fn what_a_killed_configuration_left_is_no_run_and_is_removed() {
     fs::create_dir_all(&left).unwrap();
     fs::write(left.join("run-manifest.json"), fs::read(run.manifest()).unwrap()).unwrap();
     assert_eq!(listed(&sandbox.workbench).await, [run.run_id()]);
-    let diagnosis = sandbox.workbench.diagnose(Diagnose::default()).await.unwrap();
-    let check = diagnosis.checks.into_iter().find(|check| check.name == "leftovers").unwrap();
-    assert!(check.detail.contains(".configuring-killed"), "{}", check.detail);
+    let detail = leftovers(&sandbox.workbench).await;
+    assert!(detail.contains(".configuring-killed"), "{detail}");
     fs::create_dir_all(&left).unwrap();
     sandbox.configured().await;
     assert!(!left.exists());
     assert!(!sandbox.project.runs().join(".configuring-killed").exists());
+}
+
+#[tokio::test]
+async fn a_checkpoint_that_a_killed_worker_left_unfinished_is_named_and_removed() {
+    let sandbox = Sandbox::new("trains").await;
+    let run = sandbox.configured().await;
+    let left = run.checkpoints(2).join(".checkpointing-killed");
+    fs::create_dir_all(left.join("new")).unwrap();
+    let detail = leftovers(&sandbox.workbench).await;
+    assert!(detail.contains("stage2/checkpoints/.checkpointing-killed"), "{detail}");
+    assert!(!left.exists() && run.checkpoints(2).is_dir());
+}
+
+/// What `doctor` says of leftovers.
+async fn leftovers(workbench: &Workbench) -> String {
+    let diagnosis = workbench.diagnose(Diagnose::default()).await.unwrap();
+    diagnosis.checks.into_iter().find(|check| check.name == "leftovers").unwrap().detail
 }
 
 /// Hears what the user is told.

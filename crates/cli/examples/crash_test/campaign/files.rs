@@ -68,7 +68,7 @@ pub fn is_unfinished(path: &Path) -> bool {
         let is_hidden = name.starts_with('.') && name.len() > 1 && !KEPT.contains(&&*name);
         let is_task = name.starts_with("task-");
         let is_beside_index = name.ends_with("-wal") || name.ends_with("-shm") || name.ends_with("-journal");
-        is_hidden || is_task || is_beside_index || name.ends_with(".partial")
+        is_hidden || is_task || is_beside_index
     })
 }
 
