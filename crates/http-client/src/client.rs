@@ -2,20 +2,30 @@
 
 use std::{
     fmt,
+    ops::ControlFlow,
+    pin::pin,
+    sync::atomic::Ordering,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use reqwest::{
-    Method, Response,
+    Body, Method, Response,
     header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue, LOCATION},
     redirect::Policy,
 };
 
-use crate::{Address, Answer, Credential, HttpError, Phase, Proxy, answer::Clock, redirect, runtime, tls};
+use crate::{
+    Address, Answer, Credential, FilePart, HttpError, Phase, Proxy, answer::Clock, redirect, runtime, tls,
+};
 
 /// How this client calls itself.
 const USER_AGENT: &str = concat!("greentune/", env!("CARGO_PKG_VERSION"));
+
+/// How often who sends a file hears how much has gone.
+const TICK: Duration = Duration::from_millis(100);
+/// How long a server may take to store a file that it has got.
+const STORING: Duration = Duration::from_mins(5);
 
 /// How long an exchange may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +115,37 @@ impl Client {
     /// A request that sends `body` to `address`.
     pub fn post(&self, address: Address, body: impl Into<Bytes>) -> Request<'_> {
         Request { body: body.into(), ..Request::new(self, Method::POST, address) }
+    }
+
+    /// Puts a part of a file at `address`, without the credential and whatever it takes: `watch` hears several times a
+    /// second how many bytes have gone, and ends the exchange by [`ControlFlow::Break`].
+    ///
+    /// Errors: no answer came; nothing could be sent for as long as a body may stand still; the file cannot be read;
+    /// [`HttpError::Stopped`]. An answer of any status is none.
+    pub fn put_file(
+        &self,
+        address: &Address,
+        part: FilePart,
+        mut watch: impl FnMut(u64) -> ControlFlow<()>,
+    ) -> Result<Answer, HttpError> {
+        let Limits { connect, idle, .. } = self.settings.limits;
+        let (body, sent) = part.open().map_err(|error| HttpError::File(error.kind()))?;
+        let request = self.inner.put(address.url().clone()).body(Body::wrap(body));
+        let mut stall = Stall::new(part.length, idle);
+        let response = runtime::wait(async {
+            let mut answer = pin!(request.send());
+            loop {
+                if let Ok(answer) = tokio::time::timeout(TICK, answer.as_mut()).await {
+                    return answer.map_err(|error| HttpError::of(&error, connect));
+                }
+                let sent = sent.load(Ordering::Relaxed);
+                if watch(sent).is_break() {
+                    return Err(HttpError::Stopped);
+                }
+                stall.check(sent)?;
+            }
+        })?;
+        Ok(Answer::new(response, Clock { idle, end: None }))
     }
 
     /// A request that puts `body` at `address`.
@@ -232,5 +273,30 @@ impl<'a> Request<'a> {
             request = request.body(self.body.clone());
         }
         request.send().await.map_err(|error| HttpError::of(&error, settings.limits.connect))
+    }
+}
+
+/// Notices that a body that is sent stands still.
+struct Stall {
+    length: u64,
+    idle: Duration,
+    sent: u64,
+    since: Instant,
+}
+
+impl Stall {
+    fn new(length: u64, idle: Duration) -> Self {
+        Self { length, idle, sent: 0, since: Instant::now() }
+    }
+
+    /// Errors: nothing was sent for too long, or all of it and no answer came.
+    fn check(&mut self, sent: u64) -> Result<(), HttpError> {
+        if sent != self.sent {
+            (self.sent, self.since) = (sent, Instant::now());
+            return Ok(());
+        }
+        let (phase, limit) =
+            if sent < self.length { (Phase::Sending, self.idle) } else { (Phase::Answer, STORING) };
+        if self.since.elapsed() < limit { Ok(()) } else { Err(HttpError::TimedOut { phase, limit }) }
     }
 }

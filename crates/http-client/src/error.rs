@@ -63,6 +63,12 @@ pub enum HttpError {
         /// How long it asks to wait, a day at most.
         retry_after: Option<Duration>,
     },
+    /// The file that was to be sent cannot be read.
+    #[error("the file that was to be sent cannot be read ({0})")]
+    File(io::ErrorKind),
+    /// The caller ended the exchange.
+    #[error("ended on request")]
+    Stopped,
     /// The server says no.
     #[error("answered with status {status}")]
     Status {
@@ -72,7 +78,7 @@ pub enum HttpError {
         excerpt: String,
     },
     /// The thread that talks to servers could not be started.
-    #[error("no thread to be had for connections ({0})")]
+    #[error("no thread for connections could be started ({0})")]
     Thread(io::ErrorKind),
 }
 
@@ -83,8 +89,10 @@ pub enum Phase {
     Connect,
     /// Until the head of the answer is there.
     Answer,
-    /// Between two pieces of the body.
+    /// Between two pieces of the answer's body.
     Idle,
+    /// Between two pieces of the body that is sent.
+    Sending,
     /// The whole exchange.
     Whole,
 }
@@ -95,6 +103,7 @@ impl std::fmt::Display for Phase {
             Self::Connect => "connecting",
             Self::Answer => "the answer",
             Self::Idle => "the next piece of the answer",
+            Self::Sending => "sending the next piece",
             Self::Whole => "the whole exchange",
         })
     }

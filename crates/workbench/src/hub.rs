@@ -9,7 +9,7 @@ use std::{
 };
 
 use greentune_core_config::settings::{BaseModelSettings, Settings};
-use greentune_platforms_kaggle_hf::hub::{self, DownloadControl, FetchModel, HubError, Parts, Snapshot};
+use greentune_platforms_kaggle_hf::hub::{self, FetchModel, HubError, Parts, Snapshot, TransferControl};
 
 use crate::{Result, Workbench, WorkbenchError, base_model};
 
@@ -48,7 +48,7 @@ impl Workbench {
         cancelled: &AtomicBool,
     ) -> Result<Snapshot> {
         let wanted = wanted(&settings.base_model, parts)?;
-        let watch = DownloadControl { what: wanted.id, reporter: self.transfers(), cancelled };
+        let watch = TransferControl { what: wanted.id, reporter: self.transfers(), cancelled };
         hub::fetch_model(&self.config().hub, wanted, &watch, base_model::check_config)
     }
 

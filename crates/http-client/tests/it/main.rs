@@ -1,5 +1,6 @@
 #![allow(missing_docs)]
 
+mod files;
 mod limits;
 mod places;
 mod server;

@@ -12,7 +12,7 @@ use hf_hub::{Cache, CacheRepo, Repo, RepoType};
 
 use super::{
     error::{HubError, Result},
-    watch::DownloadControl,
+    watch::TransferControl,
 };
 
 /// How long another process may hold a file without making progress.
@@ -82,7 +82,7 @@ impl CachedModel {
     }
 
     /// Holds the content with `etag` against other downloads, of the official client too, until it is dropped.
-    pub(super) fn lock(&self, etag: &str, watch: &DownloadControl) -> Result<File> {
+    pub(super) fn lock(&self, etag: &str, watch: &TransferControl) -> Result<File> {
         let folder = self.root.join(".locks").join(self.repo.folder_name());
         make_folder(&folder)?;
         let path = folder.join(format!("{etag}.lock"));

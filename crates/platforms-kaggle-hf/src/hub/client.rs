@@ -13,7 +13,7 @@ use super::{
     error::{HubError, Result},
     refusal::Refusal,
     settings::HubSettings,
-    watch::DownloadControl,
+    watch::TransferControl,
 };
 
 /// Repetitions after a failure that may pass.
@@ -121,33 +121,16 @@ impl<'a> Client<'a> {
     /// Does `attempt`, again after a pause when its failure may pass, `repetitions` times at most.
     pub(super) fn with_retries<T>(
         &self,
-        watch: &DownloadControl,
+        watch: &TransferControl,
         repetitions: u32,
         mut attempt: impl FnMut(&Self) -> Result<T>,
     ) -> Result<T> {
-        let mut done = 0;
-        loop {
-            watch.check()?;
-            match attempt(self) {
-                Err(error) if done < repetitions && error.is_passing() => {
-                    let Some(pause) = self.pause(&error, done) else { return Err(error) };
-                    watch.sleep(pause)?;
-                    done += 1;
-                }
-                result => return result,
-            }
-        }
+        with_retries(self.settings, watch, repetitions, || attempt(self))
     }
 
     /// How long to wait after `error`, before the repetition after `done` others; `None` when that is too long.
     pub(super) fn pause(&self, error: &HubError, done: u32) -> Option<Duration> {
-        let backoff = Backoff { first: self.settings.retry_delay, longest: LONGEST_PAUSE };
-        let asked = match error {
-            HubError::RateLimited { retry_after, .. } => *retry_after,
-            _ => None,
-        };
-        let pause = backoff.pause(done, asked);
-        (pause <= LONGEST_PAUSE).then(|| jittered(pause))
+        pause(self.settings, error, done)
     }
 
     /// What it means that there is no answer, or no more of it.
@@ -196,8 +179,40 @@ impl<'a> Client<'a> {
     }
 }
 
+/// Does `attempt`, again after a pause when its failure may pass, `repetitions` times at most.
+pub(super) fn with_retries<T>(
+    settings: &HubSettings,
+    watch: &TransferControl,
+    repetitions: u32,
+    mut attempt: impl FnMut() -> Result<T>,
+) -> Result<T> {
+    let mut done = 0;
+    loop {
+        watch.check()?;
+        match attempt() {
+            Err(error) if done < repetitions && error.is_passing() => {
+                let Some(pause) = pause(settings, &error, done) else { return Err(error) };
+                watch.sleep(pause)?;
+                done += 1;
+            }
+            result => return result,
+        }
+    }
+}
+
+/// How long to wait after `error`, before the repetition after `done` others; `None` when that is too long.
+fn pause(settings: &HubSettings, error: &HubError, done: u32) -> Option<Duration> {
+    let backoff = Backoff { first: settings.retry_delay, longest: LONGEST_PAUSE };
+    let asked = match error {
+        HubError::RateLimited { retry_after, .. } => *retry_after,
+        _ => None,
+    };
+    let pause = backoff.pause(done, asked);
+    (pause <= LONGEST_PAUSE).then(|| jittered(pause))
+}
+
 /// The client for the Hub of `settings`.
-fn http(settings: &HubSettings) -> Result<Http, HttpError> {
+pub(super) fn http(settings: &HubSettings) -> Result<Http, HttpError> {
     let address = Address::parse(&settings.endpoint)?;
     let token = settings.token.as_ref();
     let credential = token.map(|token| Credential::new("authorization", &token.authorization(), &address));
@@ -215,7 +230,8 @@ fn http(settings: &HubSettings) -> Result<Http, HttpError> {
     })
 }
 
-fn failed(settings: &HubSettings, error: &HttpError) -> HubError {
+/// What it means that there is no answer, or no more of it.
+pub(super) fn failed(settings: &HubSettings, error: &HttpError) -> HubError {
     let (endpoint, reason) = (settings.endpoint.clone(), error.to_string());
     match error {
         HttpError::TimedOut { .. } => HubError::Timeout { endpoint, what: reason },

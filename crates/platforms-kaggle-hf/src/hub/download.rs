@@ -14,7 +14,7 @@ use super::{
     cache::{CachedModel, make_folder},
     client::{Client, FileInfo, REPETITIONS},
     error::{HubError, Result},
-    watch::{DownloadControl, ProgressSum},
+    watch::{ProgressSum, TransferControl},
 };
 
 /// Bytes read at once.
@@ -29,7 +29,7 @@ pub(super) struct Download<'a> {
     pub(super) id: &'a str,
     pub(super) name: &'a str,
     pub(super) info: &'a FileInfo,
-    pub(super) watch: &'a DownloadControl<'a>,
+    pub(super) watch: &'a TransferControl<'a>,
 }
 
 impl Download<'_> {
@@ -156,7 +156,7 @@ fn begins_at(answer: &Answer) -> Option<u64> {
     }
 }
 
-fn sha256(path: &Path, watch: &DownloadControl) -> Result<String> {
+fn sha256(path: &Path, watch: &TransferControl) -> Result<String> {
     let read = |error| HubError::file("read", path)(error);
     let mut file = File::open(path).map_err(read)?;
     let mut hasher = Sha256::new();

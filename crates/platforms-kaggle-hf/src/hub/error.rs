@@ -192,8 +192,71 @@ pub enum HubError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// No id of a repository that somebody owns.
+    #[error("found {id:?}; allowed: the owner and the name of a repository, such as ada/my-model")]
+    RepositoryId {
+        /// What was given.
+        id: String,
+    },
+    /// The network must not be used.
+    #[error("nothing can be sent to {id} while HF_HUB_OFFLINE is set")]
+    OfflineUpload {
+        /// The repository.
+        id: String,
+    },
+    /// Nobody writes to the Hub without a token.
+    #[error("{endpoint} lets nobody write to {id} without a token, and no token was found")]
+    NoTokenToWrite {
+        /// The repository.
+        id: String,
+        /// The Hub.
+        endpoint: String,
+    },
+    /// The token is known and may not write there.
+    #[error("{endpoint} does not let the token from {source_name} write to {id}{}", said(reason))]
+    WriteForbidden {
+        /// The repository.
+        id: String,
+        /// The Hub.
+        endpoint: String,
+        /// Where the token came from.
+        source_name: String,
+        /// What the Hub said.
+        reason: String,
+    },
+    /// Everybody sees the repository.
+    #[error("everybody can see {id} on {endpoint}, and the upload is to be private")]
+    IsPublic {
+        /// The repository.
+        id: String,
+        /// The Hub.
+        endpoint: String,
+    },
+    /// Somebody else wrote at the same time.
+    #[error("somebody else changed {id} meanwhile{}", said(reason))]
+    ChangedMeanwhile {
+        /// The repository.
+        id: String,
+        /// What the Hub said.
+        reason: String,
+    },
+    /// The connection broke again and again.
+    #[error("the upload of {file} broke off at {done} of {total} bytes: {reason}")]
+    UploadCut {
+        /// The file.
+        file: String,
+        /// Bytes that had gone.
+        done: u64,
+        /// Bytes in all.
+        total: u64,
+        /// What broke it last.
+        reason: String,
+    },
+    /// An upload failed in a way that may pass.
+    #[error("{0}")]
+    NotUploaded(Box<HubError>),
     /// Ended on request.
-    #[error("the download of {0} was stopped")]
+    #[error("the transfer of {0} was stopped")]
     Cancelled(String),
 }
 
@@ -245,13 +308,22 @@ impl HubError {
                 (fault.kind(), fault.code())
             }
             Self::Cancelled(_) => (Cancelled, "hub.cancelled"),
+            Self::NotUploaded(error) => error.class(),
+            Self::RepositoryId { .. } => (InvalidInput, "hub.repository_id"),
+            Self::OfflineUpload { .. } => (Unavailable, "hub.offline"),
+            Self::NoTokenToWrite { .. } => (Credentials, "hub.login_needed"),
+            Self::WriteForbidden { .. } => (Credentials, "hub.write_forbidden"),
+            Self::IsPublic { .. } => (Conflict, "hub.is_public"),
+            Self::ChangedMeanwhile { .. } => (Conflict, "hub.changed_meanwhile"),
+            Self::UploadCut { .. } => (Unavailable, "hub.upload_cut"),
         }
     }
 
     fn hint(&self) -> Option<String> {
         const LOG_IN: &str = "make a token at https://huggingface.co/settings/tokens (read access is enough) and set HF_TOKEN, or run `hf auth login`";
+        const WRITE_TOKEN: &str = "make a token with write access at https://huggingface.co/settings/tokens and set HF_TOKEN, or run `hf auth login`";
         const OTHER_WAYS: &str = "try again later, name a mirror in HF_ENDPOINT, or set base_model.local_path to a folder with the model";
-        const GOES_ON: &str = "try again: the download continues where it stopped";
+        const GOES_ON: &str = "try again: the transfer continues where it stopped";
         Some(match self {
             Self::LoginNeeded { .. } => LOG_IN.to_owned(),
             Self::TokenRefused { source_name, .. } => {
@@ -312,7 +384,20 @@ impl HubError {
                 }
                 _ => "HF_HOME names the folder of the cache: it must be writable".to_owned(),
             },
-            Self::Invalid(_) => return None,
+            Self::NoTokenToWrite { .. } => WRITE_TOKEN.to_owned(),
+            Self::WriteForbidden { id, .. } => {
+                let owner = id.split('/').next().unwrap_or_default();
+                format!("name a repository of your own, or take a token of somebody who may write to those of {owner}: {WRITE_TOKEN}")
+            }
+            Self::IsPublic { .. } => {
+                "choose a public upload if everybody may see it, another repository, or make this one private in its settings".to_owned()
+            }
+            Self::OfflineUpload { .. } => "unset HF_HUB_OFFLINE".to_owned(),
+            Self::ChangedMeanwhile { .. } => "try again: what was sent is not sent again".to_owned(),
+            Self::NotUploaded(_) | Self::UploadCut { .. } => {
+                "try again: files that arrived are not sent again".to_owned()
+            }
+            Self::RepositoryId { .. } | Self::Invalid(_) => return None,
         })
     }
 

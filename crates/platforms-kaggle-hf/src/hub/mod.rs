@@ -1,4 +1,4 @@
-//! Models of the Hugging Face Hub, in the cache that the official Python client uses too.
+//! Models of the Hugging Face Hub: fetched into the cache that the official Python client uses too, and published.
 //!
 //! `hf-hub` knows the layout of the cache. Its requests have no time limits, lose the reason of a refusal and never compare
 //! what came with what was promised, so that requests (over `http-client`), resumption and checks are ours.
@@ -9,6 +9,7 @@ mod download;
 mod error;
 mod files;
 mod model;
+mod publish;
 mod refusal;
 mod settings;
 mod watch;
@@ -17,6 +18,7 @@ pub use self::{
     error::{HubError, Result},
     files::Parts,
     model::{FetchModel, Snapshot, cached, fetch_model},
+    publish::{Publication, Published, Visibility, publish},
     settings::{DEFAULT_ENDPOINT, HubSettings, Token},
-    watch::DownloadControl,
+    watch::TransferControl,
 };

@@ -14,7 +14,7 @@ use super::{
     error::{HubError, Result},
     files::{self, CONFIG, INDEX, Parts},
     settings::HubSettings,
-    watch::{DownloadControl, ProgressSum},
+    watch::{ProgressSum, TransferControl},
 };
 
 /// Which model is wanted.
@@ -57,7 +57,7 @@ pub fn cached(settings: &HubSettings, wanted: FetchModel) -> Option<Snapshot> {
 pub fn fetch_model<E: From<HubError>>(
     settings: &HubSettings,
     wanted: FetchModel,
-    watch: &DownloadControl,
+    watch: &TransferControl,
     check: impl FnOnce(&Path) -> Result<(), E>,
 ) -> Result<Snapshot, E> {
     let FetchModel { id, revision, parts } = wanted;
@@ -104,7 +104,7 @@ fn ask(
     settings: &HubSettings,
     wanted: FetchModel,
     model: &CachedModel,
-    watch: &DownloadControl,
+    watch: &TransferControl,
 ) -> RevisionLookup {
     let is_here = in_cache(model, wanted.parts).is_some();
     if settings.offline || (is_here && is_commit(wanted.revision)) {
@@ -135,7 +135,7 @@ struct Fetching<'a> {
     model: CachedModel,
     id: &'a str,
     commit: String,
-    watch: &'a DownloadControl<'a>,
+    watch: &'a TransferControl<'a>,
     /// Bytes of the files that are done, so that what is told only grows.
     done: Cell<u64>,
 }

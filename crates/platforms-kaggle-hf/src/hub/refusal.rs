@@ -63,6 +63,23 @@ impl Refusal {
     }
 }
 
+impl Refusal {
+    /// What the refusal means for somebody who writes to the repository `id`.
+    pub(super) fn of_writing(self, settings: &HubSettings, id: &str) -> HubError {
+        let Self { status, reason, retry_after, .. } = self;
+        let (id, endpoint) = (id.to_owned(), settings.endpoint.clone());
+        let source_name = settings.token.as_ref().map(|token| token.source().to_owned()).unwrap_or_default();
+        match status {
+            401 => HubError::TokenRefused { source_name, endpoint },
+            402 | 403 | 404 => HubError::WriteForbidden { id, endpoint, source_name, reason },
+            409 | 412 => HubError::ChangedMeanwhile { id, reason },
+            429 => HubError::RateLimited { endpoint, retry_after },
+            408 | 500.. => HubError::ServerFailed { endpoint, status, reason },
+            _ => HubError::BadAnswer { url: endpoint, reason: format!("status {status} {reason}") },
+        }
+    }
+}
+
 /// What the body of a refusal says, in the Hub's form `{"error": "…"}`.
 fn error_in(answer: Answer) -> Option<String> {
     let said: serde_json::Value = serde_json::from_str(&answer.text(64 << 10).ok()?).ok()?;

@@ -1,4 +1,4 @@
-//! Who is told how far a download is, and how it is stopped.
+//! Who is told how far a transfer is, and how it is stopped.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -10,10 +10,10 @@ use greentune_core_config::port::{TransferProgress, TransferReporter};
 
 use super::error::{HubError, Result};
 
-/// Receives the progress of a download, and can stop it.
+/// Receives the progress of a download or an upload, and can stop it.
 #[derive(Clone, Copy, Debug)]
-pub struct DownloadControl<'a> {
-    /// What is fetched, for messages.
+pub struct TransferControl<'a> {
+    /// What is fetched or sent, for messages.
     pub what: &'a str,
     /// Who is told.
     pub reporter: &'a dyn TransferReporter,
@@ -21,8 +21,8 @@ pub struct DownloadControl<'a> {
     pub cancelled: &'a AtomicBool,
 }
 
-impl DownloadControl<'_> {
-    /// An error when the download is to stop.
+impl TransferControl<'_> {
+    /// An error when the transfer is to stop.
     pub(super) fn check(&self) -> Result<()> {
         if self.cancelled.load(Ordering::Relaxed) {
             Err(HubError::Cancelled(self.what.to_owned()))
@@ -31,7 +31,7 @@ impl DownloadControl<'_> {
         }
     }
 
-    /// Waits, and stops waiting when the download is to stop.
+    /// Waits, and stops waiting when the transfer is to stop.
     pub(super) fn sleep(&self, pause: Duration) -> Result<()> {
         let until = Instant::now() + pause;
         loop {
@@ -47,7 +47,7 @@ impl DownloadControl<'_> {
 
 /// Adds up what several files report.
 pub(super) struct ProgressSum<'a> {
-    pub(super) watch: &'a DownloadControl<'a>,
+    pub(super) watch: &'a TransferControl<'a>,
     /// Bytes of the files before this one.
     pub(super) before: u64,
     /// Bytes in all.

@@ -3,3 +3,4 @@
 mod misbehaviour;
 mod models;
 mod place;
+mod publishing;

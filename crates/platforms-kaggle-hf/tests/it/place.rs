@@ -15,7 +15,7 @@ use greentune_core_config::{
     port::{TransferProgress, TransferReporter},
 };
 use greentune_platforms_kaggle_hf::hub::{
-    DownloadControl, FetchModel, HubError, HubSettings, Parts, Snapshot, Token, fetch_model,
+    FetchModel, HubError, HubSettings, Parts, Snapshot, Token, TransferControl, fetch_model,
 };
 use greentune_test_support::fake_hub::FakeHub;
 
@@ -72,7 +72,7 @@ impl Place {
 
     pub fn fetch_at(&self, revision: &str, ear: &Ear) -> Result<Snapshot, HubError> {
         let wanted = FetchModel { id: ID, revision, parts: Parts::All };
-        let watch = DownloadControl { what: ID, reporter: ear, cancelled: &ear.stopped };
+        let watch = TransferControl { what: ID, reporter: ear, cancelled: &ear.stopped };
         fetch_model(&self.settings, wanted, &watch, |config| {
             assert!(config.ends_with("config.json") && config.is_file());
             Ok(())

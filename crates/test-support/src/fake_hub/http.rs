@@ -2,14 +2,14 @@
 
 use std::{
     fmt::Write as _,
-    io::{self, BufRead, BufReader, Write},
+    io::{self, BufRead, BufReader, Read, Write},
     net::TcpStream,
 };
 
 /// A request as it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// `GET` or `HEAD`.
+    /// `GET`, `HEAD`, `POST` or `PUT`.
     pub method: String,
     /// Path and query, decoded.
     pub path: String,
@@ -17,25 +17,47 @@ pub struct Request {
     pub range: Option<String>,
     /// The header `Authorization`.
     pub authorization: Option<String>,
+    /// What was sent.
+    pub body: Vec<u8>,
 }
 
 impl Request {
-    /// The next request on `stream`.
-    pub(super) fn read(stream: &TcpStream) -> io::Result<Self> {
-        let mut lines = BufReader::new(stream).lines();
-        let first = lines.next().transpose()?.unwrap_or_default();
-        let mut words = first.split(' ').map(str::to_owned);
+    /// The next request on `stream`. After `longest` bytes of a body that is put the connection is given up.
+    pub(super) fn read(stream: &TcpStream, longest: Option<u64>) -> io::Result<Self> {
+        let mut reader = BufReader::new(stream);
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        let mut words = line.trim().split(' ').map(str::to_owned);
         let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-        let mut request = Self { method, path: path.replace("%2F", "/"), range: None, authorization: None };
-        for line in lines {
-            let line = line?;
+        let mut request = Self {
+            method,
+            path: path.replace("%2F", "/"),
+            range: None,
+            authorization: None,
+            body: Vec::new(),
+        };
+        let (mut length, mut is_chunked) = (0, false);
+        loop {
+            line.clear();
+            reader.read_line(&mut line)?;
             let Some((name, value)) = line.split_once(':') else { break };
-            let value = Some(value.trim().to_owned());
+            let value = value.trim();
             match name.to_ascii_lowercase().as_str() {
-                "range" => request.range = value,
-                "authorization" => request.authorization = value,
+                "range" => request.range = Some(value.to_owned()),
+                "authorization" => request.authorization = Some(value.to_owned()),
+                "content-length" => length = value.parse().unwrap_or(0),
+                "transfer-encoding" => is_chunked = value.eq_ignore_ascii_case("chunked"),
                 _ => {}
             }
+        }
+        if let Some(longest) = longest.filter(|longest| request.method == "PUT" && *longest < length) {
+            reader.take(longest).read_to_end(&mut request.body)?;
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        if is_chunked {
+            read_chunks(&mut reader, &mut request.body)?;
+        } else {
+            reader.take(length).read_to_end(&mut request.body)?;
         }
         Ok(request)
     }
@@ -43,6 +65,19 @@ impl Request {
     /// The offset that `Range: bytes=N-` or `bytes=N-M` asks for.
     pub(super) fn start(&self) -> Option<u64> {
         self.range.as_ref()?.strip_prefix("bytes=")?.split('-').next()?.parse().ok()
+    }
+}
+
+fn read_chunks(reader: &mut impl BufRead, body: &mut Vec<u8>) -> io::Result<()> {
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        let length = u64::from_str_radix(line.trim(), 16).map_err(|_| io::ErrorKind::InvalidData)?;
+        reader.by_ref().take(length).read_to_end(body)?;
+        reader.read_line(&mut line)?;
+        if length == 0 {
+            return Ok(());
+        }
     }
 }
 

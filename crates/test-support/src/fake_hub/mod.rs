@@ -1,9 +1,10 @@
-//! A Hugging Face Hub with one model, which misbehaves on demand.
+//! A Hugging Face Hub with one model, and repositories that are written to, which misbehaves on demand.
 //!
 //! Weights are "stored apart": asking for one redirects to another host, as the Hub does with large files.
 
 mod http;
 mod model;
+mod repositories;
 
 use std::{
     io,
@@ -17,6 +18,8 @@ use std::{
 use http::Answer;
 pub use http::Request;
 use model::{Model, ServedFile};
+use repositories::Repositories;
+pub use repositories::{READ_TOKEN, Repository, WRITE_TOKEN, WRITER};
 use serde_json::json;
 
 /// How the Hub behaves.
@@ -59,6 +62,13 @@ pub enum Behaviour {
     Corrupts,
     /// Weights come shorter than announced, as if they were complete.
     Shortens,
+    /// So many uploads of content break off after so many bytes.
+    CutsUploads {
+        /// Uploads that break off.
+        times: u32,
+        /// Bytes that are taken.
+        after: u64,
+    },
     /// Weights are stored on the Hub's own host, at another port.
     StoresOnAnotherPort,
 }
@@ -77,6 +87,7 @@ struct Shared {
     model: Model,
     behaviour: Mutex<Behaviour>,
     requests: Mutex<Vec<Request>>,
+    repositories: Mutex<Repositories>,
 }
 
 impl FakeHub {
@@ -93,6 +104,7 @@ impl FakeHub {
             model: Model::read(folder, id)?,
             behaviour: Mutex::default(),
             requests: Mutex::default(),
+            repositories: Mutex::default(),
         });
         for listener in [hub, storage, other_port] {
             let shared = Arc::clone(&shared);
@@ -114,6 +126,16 @@ impl FakeHub {
     /// Behaves like this from now on.
     pub fn behave(&self, behaviour: Behaviour) {
         *locked(&self.shared.behaviour) = behaviour;
+    }
+
+    /// Takes content of more than `bytes` in parts of so many.
+    pub fn take_parts_of(&self, bytes: u64) {
+        locked(&self.shared.repositories).part_bytes = Some(bytes);
+    }
+
+    /// The repository `id`, where somebody made it.
+    pub fn repository(&self, id: &str) -> Option<Repository> {
+        locked(&self.shared.repositories).all.get(id).cloned()
     }
 
     /// The requests so far.
@@ -141,7 +163,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
 }
 
 fn serve(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
-    let request = Request::read(stream)?;
+    let request = Request::read(stream, shared.longest_upload()).inspect_err(|_| shared.cut_upload())?;
     if request.method.is_empty() {
         return Ok(());
     }
@@ -158,6 +180,10 @@ impl Shared {
         if let Some(refusal) = self.refusal(request) {
             return refusal;
         }
+        let written = locked(&self.repositories).answer(request, &self.endpoint, &self.storage);
+        if let Some(answer) = written {
+            return answer;
+        }
         if let Some(digest) = path.strip_prefix("/storage/") {
             let file = self.model.files.iter().find(|file| file.digest == digest);
             return file.map_or_else(
@@ -172,6 +198,21 @@ impl Shared {
             (Some(rest), _) => self.about(rest.split('?').next().unwrap_or_default()),
             (None, Some(rest)) => self.resolve(rest, request),
             (None, None) => Answer::refusal(404, "RepoNotFound", "Repository not found"),
+        }
+    }
+
+    /// How many bytes of the next upload are taken, where it is to break off.
+    fn longest_upload(&self) -> Option<u64> {
+        match &*locked(&self.behaviour) {
+            Behaviour::CutsUploads { times, after } if *times > 0 => Some(*after),
+            _ => None,
+        }
+    }
+
+    /// One upload has broken off.
+    fn cut_upload(&self) {
+        if let Behaviour::CutsUploads { times, .. } = &mut *locked(&self.behaviour) {
+            *times = times.saturating_sub(1);
         }
     }
 
