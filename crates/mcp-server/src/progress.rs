@@ -150,7 +150,8 @@ fn transferred(now: &TransferProgress) -> Notice {
         done: now.bytes_done as f64,
         total: now.bytes_total as f64,
         message: format!(
-            "downloading {}: {} of {} MB ({})",
+            "{} {}: {} of {} MB ({})",
+            now.direction.doing(),
             now.what,
             megabytes(now.bytes_done),
             megabytes(now.bytes_total),

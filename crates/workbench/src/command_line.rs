@@ -204,6 +204,20 @@ const COMMANDS: &[Command] = {
                 ("export_path", Flag("--to")),
                 ("merge_adapters", Switch(true, "--merge")),
                 ("quantization", Flag("--quantization")),
+                ("upload_to_huggingface", Switch(true, "--upload")),
+                ("hf_repo_id", Flag("--repo")),
+                ("hf_public", Switch(true, "--public")),
+            ],
+        ),
+        command_of(
+            "sync_model",
+            "sync",
+            &[
+                ("model_path", Word),
+                ("from", Flag("--from")),
+                ("to", Flag("--to")),
+                ("hf_repo", Flag("--repo")),
+                ("hf_public", Switch(true, "--public")),
             ],
         ),
         command_of(

@@ -32,6 +32,7 @@ mod run;
 mod run_ids;
 mod sent_before;
 mod tracking;
+mod upload;
 mod views;
 mod workbench;
 pub mod worker;

@@ -40,7 +40,8 @@ pub mod resume_training;
 pub mod show_config;
 pub mod show_run;
 pub mod start_training;
-pub mod sync_tracking;
+pub mod sync_model;
+mod sync_tracking;
 pub mod track_emissions;
 pub mod tune_training;
 
@@ -82,6 +83,7 @@ pub use section::{BaseModelConfig, CarbonConfig, DatasetConfig, LoraConfig, Trai
 pub use show_config::{ShowConfig, ShowConfigResponse};
 pub use show_run::{ShowRun, ShowRunResponse};
 pub use start_training::{StartTraining, StartTrainingResponse};
+pub use sync_model::{ModelPlace, SyncModel, SyncModelResponse, SyncedFile};
 pub use sync_tracking::SyncTracking;
 pub use track_emissions::{TrackEmissions, TrackEmissionsResponse};
 pub use tune_training::{TuneTraining, TuneTrainingResponse};

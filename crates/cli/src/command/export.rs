@@ -9,7 +9,7 @@ use greentune_workbench::{
     operation::{ExportModel, ExportModelResponse},
 };
 
-use crate::{failure::Failure, session::Session};
+use crate::{failure::Failure, progress::Transfers, session::Session};
 
 /// Arguments of `export`.
 #[derive(Args, Debug)]
@@ -29,6 +29,15 @@ pub struct Export {
     merge: bool,
     #[arg(long, value_name = "WORD", help = format!("How gguf packs weights [default: f16]: {}", Quantization::words()))]
     quantization: Option<String>,
+    /// Upload the export to the Hugging Face Hub
+    #[arg(long, requires = "repo")]
+    upload: bool,
+    /// Repository there, as OWNER/NAME; made when it is not there
+    #[arg(long, requires = "upload", value_name = "REPO")]
+    repo: Option<String>,
+    /// Let everybody see the repository [default: private]
+    #[arg(long, requires = "upload")]
+    public: bool,
 }
 
 impl Export {
@@ -41,10 +50,12 @@ impl Export {
             export_path: session.here(&self.to),
             merge_adapters: Some(self.merge),
             quantization: self.quantization.map(|word| word.parse()).transpose()?,
-            upload_to_huggingface: None,
-            hf_repo_id: None,
+            upload_to_huggingface: Some(self.upload),
+            hf_repo_id: self.repo,
+            hf_public: self.public.then_some(true),
         };
-        let response = session.workbench()?.export_model(request).await?;
+        let (transfers, workbench) = Transfers::of(&session.workbench()?, session.output);
+        let response = transfers.during(workbench.export_model(request)).await?;
         session.output.answer(&response, |_| page(&response))
     }
 }
@@ -73,6 +84,7 @@ fn page(response: &ExportModelResponse) -> String {
             number(relative * 100.0),
         ));
     }
+    lines.extend(response.huggingface_url.iter().map(|url| format!("uploaded to {url}")));
     lines.push(response.usage_instructions.clone());
     lines.join("\n")
 }

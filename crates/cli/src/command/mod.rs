@@ -17,6 +17,7 @@ mod monitor;
 mod new;
 mod resume;
 mod runs;
+mod sync;
 mod train;
 mod worker;
 
@@ -58,6 +59,8 @@ pub enum Command {
     Generate(generate::Generate),
     /// Write a trained stage as a model for other programs
     Export(export::Export),
+    /// Upload a model to the Hugging Face Hub
+    Sync(sync::Sync),
     /// Compare adaptive sparse training with full training
     Compare(compare::Compare),
     /// Write the model card of a run
@@ -92,6 +95,7 @@ impl Command {
             Self::Evaluate(_) => "evaluate_model",
             Self::Generate(_) => "generate_text",
             Self::Export(_) => "export_model",
+            Self::Sync(_) => "sync_model",
             Self::Compare(_) => "compare_runs",
             Self::Card(_) => "create_model_card",
             Self::Emissions(emissions) => emissions.operation(),
@@ -134,6 +138,7 @@ impl Command {
             Self::Evaluate(evaluate) => evaluate.run(session).await,
             Self::Generate(generate) => generate.run(session).await,
             Self::Export(export) => export.run(session).await,
+            Self::Sync(sync) => sync.run(session).await,
             Self::Compare(compare) => compare.run(session).await,
             Self::Card(card) => card.run(session).await,
             Self::Emissions(emissions) => emissions.run(session).await,

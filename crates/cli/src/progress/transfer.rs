@@ -1,4 +1,4 @@
-//! A download while an operation is under way: a bar with bytes and speed on a terminal, silence in a pipe.
+//! A download or upload while an operation is under way: a bar with bytes and speed on a terminal, silence in a pipe.
 
 use std::{
     io::{self, IsTerminal},
@@ -20,14 +20,14 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::interrupts;
 use crate::{failure::Failure, output::Output, printable::printable};
 
-/// Shows how far the downloads of one operation are.
+/// Shows how far the downloads and uploads of one operation are.
 #[derive(Debug)]
 pub struct Transfers {
     screen: Arc<Screen>,
 }
 
 impl Transfers {
-    /// A display of downloads, which is visible where `output` shows progress, and `workbench` reporting to it.
+    /// A display of them, which is visible where `output` shows progress, and `workbench` reporting to it.
     pub fn of(workbench: &Workbench, output: Output) -> (Self, Workbench) {
         let has_bar = output.shows_progress() && io::stderr().is_terminal();
         let screen = Arc::new(Screen {
@@ -39,7 +39,7 @@ impl Transfers {
         (Self { screen }, workbench)
     }
 
-    /// Awaits `operation`; Ctrl-C ends it, and what was downloaded stays.
+    /// Awaits `operation`; Ctrl-C ends it, and what was transferred stays.
     pub async fn during<T>(self, operation: impl Future<Output = WorkbenchResult<T>>) -> Result<T, Failure> {
         let mut operation = pin!(operation);
         let mut interrupts = interrupts();
@@ -52,13 +52,13 @@ impl Transfers {
             Some(result) => Ok(result?),
             None => {
                 Err(Failure::new(ProblemKind::Cancelled, "command.stopped", "stopped before it was done")
-                    .with_hint("run the same command again: a download continues where it stopped"))
+                    .with_hint("run the same command again: a transfer continues where it stopped"))
             }
         }
     }
 }
 
-/// Where there is no bar, downloads of at least this many bytes are announced with a line.
+/// Where there is no bar, transfers of at least this many bytes are announced with a line.
 const WORTH_A_LINE: u64 = 100_000_000;
 
 #[derive(Debug)]
@@ -78,7 +78,7 @@ impl Screen {
 
 impl TransferReporter for Screen {
     fn report(&self, progress: &TransferProgress) {
-        let TransferProgress { what, file, bytes_done, bytes_total } = progress;
+        let TransferProgress { direction, what, file, bytes_done, bytes_total } = progress;
         if let Some(bar) = &self.bar {
             let is_first = bar.length() != Some(*bytes_total);
             bar.set_length(*bytes_total);
@@ -86,14 +86,14 @@ impl TransferReporter for Screen {
             if is_first {
                 // Bytes of an earlier attempt do not count for the speed.
                 bar.reset_eta();
-                bar.set_prefix(printable(what, &[]).into_owned());
+                bar.set_prefix(format!("{} {}", direction.doing(), printable(what, &[])));
             }
             bar.set_message(printable(file, &[]).into_owned());
         } else if self.output.is_verbose() || *bytes_total >= WORTH_A_LINE {
             let tenths = bytes_done * 10 / (*bytes_total).max(1);
             if self.tenths.swap(tenths, Ordering::Relaxed) != tenths {
                 let share = percent(*bytes_done as f64 / (*bytes_total).max(1) as f64);
-                self.output.note(&format!("downloading {what}: {share} ({file})"));
+                self.output.note(&format!("{} {what}: {share} ({file})", direction.doing()));
             }
         }
     }

@@ -18,20 +18,42 @@ pub trait RunReporter: Send {
     fn cancel_requested(&self) -> bool;
 }
 
-/// The progress of a download.
+/// Which way something goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TransferDirection {
+    /// To this machine.
+    #[default]
+    Download,
+    /// Away from it.
+    Upload,
+}
+
+impl TransferDirection {
+    /// What is being done, in a word.
+    pub const fn doing(self) -> &'static str {
+        match self {
+            Self::Download => "downloading",
+            Self::Upload => "uploading",
+        }
+    }
+}
+
+/// The progress of a download or an upload.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TransferProgress {
-    /// What is fetched, such as the id of a model.
+    /// Which of the two.
+    pub direction: TransferDirection,
+    /// What is fetched or sent, such as the id of a model.
     pub what: String,
     /// The file that is under way.
     pub file: String,
-    /// Bytes downloaded so far, over all files, including those of an earlier attempt.
+    /// Bytes that have gone so far, over all files, including those of an earlier attempt.
     pub bytes_done: u64,
     /// Bytes in all.
     pub bytes_total: u64,
 }
 
-/// Receives the progress of downloads; a front end implements it.
+/// Receives the progress of downloads and uploads; a front end implements it.
 pub trait TransferReporter: std::fmt::Debug + Send + Sync {
     /// Called after every piece, so that it must return at once; pieces come thousands of times a second.
     fn report(&self, progress: &TransferProgress);

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use greentune_core_config::ids;
+use greentune_core_config::{ids, port::TransferDirection};
 
 use super::{
     cache::{CachedModel, is_commit},
@@ -163,7 +163,8 @@ impl Fetching<'_> {
         let missing: Vec<(String, FileInfo)> = missing.map(ask).collect::<Result<_>>()?;
         let before = self.done.get();
         let total = before + missing.iter().map(|(_, info)| info.size).sum::<u64>();
-        let mut gauge = ProgressSum { watch: self.watch, before, total };
+        let mut gauge =
+            ProgressSum { watch: self.watch, direction: TransferDirection::Download, before, total };
         let mut fetched = 0;
         for (name, info) in &missing {
             fetched += self.one(name, info, &mut gauge)?;

@@ -64,14 +64,19 @@ impl Refusal {
 }
 
 impl Refusal {
+    /// What the refusal means for somebody who is about to write to the repository `id`, and looks whether it is there.
+    pub(super) fn of_looking(self, settings: &HubSettings, id: &str) -> HubError {
+        let is_unknown = self.status == 404 || self.code == "RepoNotFound";
+        if is_unknown { self.into_error(settings, id, "main", None) } else { self.of_writing(settings, id) }
+    }
+
     /// What the refusal means for somebody who writes to the repository `id`.
     pub(super) fn of_writing(self, settings: &HubSettings, id: &str) -> HubError {
         let Self { status, reason, retry_after, .. } = self;
         let (id, endpoint) = (id.to_owned(), settings.endpoint.clone());
         let source_name = settings.token.as_ref().map(|token| token.source().to_owned()).unwrap_or_default();
         match status {
-            401 => HubError::TokenRefused { source_name, endpoint },
-            402 | 403 | 404 => HubError::WriteForbidden { id, endpoint, source_name, reason },
+            401..=404 => HubError::WriteForbidden { id, endpoint, source_name, reason },
             409 | 412 => HubError::ChangedMeanwhile { id, reason },
             429 => HubError::RateLimited { endpoint, retry_after },
             408 | 500.. => HubError::ServerFailed { endpoint, status, reason },

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use greentune_core_config::port::{TransferProgress, TransferReporter};
+use greentune_core_config::port::{TransferDirection, TransferProgress, TransferReporter};
 
 use super::error::{HubError, Result};
 
@@ -48,6 +48,8 @@ impl TransferControl<'_> {
 /// Adds up what several files report.
 pub(super) struct ProgressSum<'a> {
     pub(super) watch: &'a TransferControl<'a>,
+    /// Which way they go.
+    pub(super) direction: TransferDirection,
     /// Bytes of the files before this one.
     pub(super) before: u64,
     /// Bytes in all.
@@ -55,9 +57,10 @@ pub(super) struct ProgressSum<'a> {
 }
 
 impl ProgressSum<'_> {
-    /// `file` has `done` bytes now.
+    /// `done` bytes of `file` have gone.
     pub(super) fn at(&self, file: &str, done: u64) {
         self.watch.reporter.report(&TransferProgress {
+            direction: self.direction,
             what: self.watch.what.to_owned(),
             file: file.to_owned(),
             bytes_done: self.before + done,

@@ -1,6 +1,9 @@
 //! Writes a stage of a run as a model that other programs read.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::atomic::AtomicBool,
+};
 
 use greentune_export::{
     ExportFormat, ExportRequest, ExportedFile, Quantization, Verification, existing_ancestor, export,
@@ -11,8 +14,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Result, Workbench, WorkbenchError, command_line::command, inputs::check_weights_are_unchanged,
-    reach::Access, run::require_language_model,
+    Result, Workbench, WorkbenchError, command_line::command, hub::CancelOnDrop,
+    inputs::check_weights_are_unchanged, reach::Access, run::require_language_model, upload::Upload,
 };
 
 /// Export a stage.
@@ -32,10 +35,12 @@ pub struct ExportModel {
     pub merge_adapters: Option<bool>,
     /// How weights are packed; for gguf alone, where it is f16 when absent.
     pub quantization: Option<Quantization>,
-    /// Not available yet.
+    /// Upload the export to the Hugging Face Hub.
     pub upload_to_huggingface: Option<bool>,
-    /// Repository on the Hugging Face Hub.
+    /// Repository there, as owner/name.
     pub hf_repo_id: Option<String>,
+    /// Whether everybody may see it (default: private).
+    pub hf_public: Option<bool>,
 }
 
 /// What was written.
@@ -61,22 +66,20 @@ pub struct ExportModelResponse {
 }
 
 impl Workbench {
-    /// Exports the stage's adapters, alone or merged into the base model.
+    /// Exports the stage's adapters, alone or merged into the base model, and uploads the export when asked to.
     ///
-    /// Errors: the stage is not trained; the base model to merge into is not what it was trained on; the format is unknown or not available yet; the folder is not empty; uploading
-    /// is not available yet.
+    /// Errors: the stage is not trained; the base model to merge into is not what it was trained on; the format is unknown
+    /// or not available yet; the folder is not empty; the upload cannot be made, whose export stays.
     pub async fn export_model(&self, request: ExportModel) -> Result<ExportModelResponse> {
-        self.blocking(move |workbench| workbench.export_now(&request)).await
+        let guard = CancelOnDrop::default();
+        let cancelled = guard.flag();
+        self.blocking(move |workbench| workbench.export_now(&request, &cancelled)).await
     }
 
-    fn export_now(&self, request: &ExportModel) -> Result<ExportModelResponse> {
-        if request.upload_to_huggingface == Some(true) {
-            return Err(WorkbenchError::NotAvailableYet {
-                what: String::from("uploading to the Hugging Face Hub"),
-                instead: String::from(
-                    "export with export_format = huggingface and upload the folder yourself",
-                ),
-            });
+    fn export_now(&self, request: &ExportModel, cancelled: &AtomicBool) -> Result<ExportModelResponse> {
+        let repository = wanted_repository(request)?;
+        if let Some(repository) = repository {
+            self.check_upload(repository)?;
         }
         let format = request.export_format;
         let run = self.read_run_with_files(request.project_path.as_deref(), &request.run_id)?;
@@ -116,6 +119,21 @@ impl Workbench {
         let is_weights =
             |name: &str| Path::new(name).extension().is_some_and(|end| end == "safetensors" || end == "gguf");
         let weights = report.files.iter().filter(|file| is_weights(&file.name));
+        let huggingface_url = match repository {
+            Some(repository) => {
+                let visibility = self.visibility(request.hf_public, &run.manifest.settings);
+                let files: Vec<String> = report.files.iter().map(|file| file.name.clone()).collect();
+                let upload = Upload {
+                    folder: &report.destination,
+                    files: &files,
+                    repository,
+                    visibility,
+                    title: &format!("Stage {} of {}", request.stage, request.run_id),
+                };
+                Some(self.upload(&upload, cancelled)?.url)
+            }
+            None => None,
+        };
         Ok(ExportModelResponse {
             success: true,
             model_size_mb: weights.map(|file| file.bytes).sum::<u64>() as f64 / 1e6,
@@ -123,8 +141,29 @@ impl Workbench {
             export_format: format.to_string(),
             files: report.files,
             verification: report.verification,
-            huggingface_url: None,
+            huggingface_url,
             usage_instructions: report.usage_instructions,
         })
+    }
+}
+
+/// The repository to upload to, where that is asked for.
+///
+/// Errors: an upload without a repository, or a repository without an upload.
+fn wanted_repository(request: &ExportModel) -> Result<Option<&str>> {
+    match (request.upload_to_huggingface.unwrap_or(false), request.hf_repo_id.as_deref()) {
+        (true, None) => Err(WorkbenchError::InvalidValue {
+            key: "hf_repo_id",
+            found: String::from("nothing"),
+            allowed: String::from(
+                "the owner and the name of a repository to upload to, such as ada/my-model",
+            ),
+        }),
+        (false, Some(_)) => Err(WorkbenchError::InvalidValue {
+            key: "upload_to_huggingface",
+            found: String::from("false, beside a repository"),
+            allowed: String::from("true, or no hf_repo_id"),
+        }),
+        (_, repository) => Ok(repository),
     }
 }

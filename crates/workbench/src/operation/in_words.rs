@@ -15,7 +15,7 @@ use super::{
     CancelTrainingResponse, CompareRunsResponse, ConfigureTrainingRunResponse, CreateModelCardResponse,
     EvaluateModelResponse, ExportModelResponse, GenerateFineTuningProjectResponse, GenerateTextResponse,
     Generation, ListRunsResponse, MonitorTrainingProgressResponse, MonitorTrainingResponse,
-    PlanTrainingResponse, StartTrainingResponse, TuneTrainingResponse,
+    PlanTrainingResponse, StartTrainingResponse, SyncModelResponse, TuneTrainingResponse,
 };
 
 /// Runs that the text names; the response has them all.
@@ -154,12 +154,27 @@ pub(super) fn generate_text(response: &GenerateTextResponse) -> String {
 }
 
 pub(super) fn export_model(response: &ExportModelResponse) -> String {
+    let uploaded = response
+        .huggingface_url
+        .as_ref()
+        .map_or_else(String::new, |url| format!(" It is uploaded to {url}."));
     format!(
-        "Wrote {} MB in the format {} to {}.\n{}",
+        "Wrote {} MB in the format {} to {}.{uploaded}\n{}",
         plain(response.model_size_mb),
         response.export_format,
         response.export_path.display(),
         response.usage_instructions
+    )
+}
+
+pub(super) fn sync_model(response: &SyncModelResponse) -> String {
+    let present = response.files.iter().filter(|file| file.was_there).count() as u64;
+    format!(
+        "{} at {}, which {} see ({} were there already).",
+        counted(response.files.len() as u64, "file"),
+        response.url,
+        if response.is_public { "everybody may" } else { "only its owner and those they let in" },
+        present
     )
 }
 

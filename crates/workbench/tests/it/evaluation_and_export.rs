@@ -202,8 +202,6 @@ async fn exports_that_cannot_be_are_refused() {
         let error = problem(sandbox.workbench.export_model(request).await.unwrap_err());
         (error.kind, error.code)
     };
-    let upload = ExportModel { upload_to_huggingface: Some(true), ..to_huggingface(&run) };
-    assert_eq!(refused(upload).await, (ProblemKind::Unsupported, "feature.unavailable".into()));
     let outside = ExportModel { export_path: "../elsewhere".into(), ..to_huggingface(&run) };
     assert_eq!(refused(outside).await, (ProblemKind::InvalidInput, "path.outside_project".into()));
     assert_eq!(problem("onnx".parse::<ExportFormat>().unwrap_err()).kind, ProblemKind::InvalidInput);

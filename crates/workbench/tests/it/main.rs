@@ -18,6 +18,7 @@ mod run_index;
 mod sandbox;
 mod training;
 mod tuning;
+mod uploads;
 mod worker_environment;
 mod worker_session;
 

@@ -10,7 +10,7 @@ mod repository;
 
 use std::path::Path;
 
-use greentune_core_config::ids;
+use greentune_core_config::{ids, port::TransferDirection};
 
 use self::{
     files::{LocalFile, UploadMode},
@@ -61,6 +61,23 @@ pub struct Published {
     pub sent_bytes: u64,
 }
 
+/// Whether something can be published in `repository`, as far as that is known without asking the Hub.
+///
+/// Errors: it names no owner, or is no id; the network must not be used; there is no token.
+pub fn check_publication(settings: &HubSettings, repository: &str) -> Result<()> {
+    let id = repository.to_owned();
+    if ids::check_model_id(repository).is_err() || !repository.contains('/') {
+        return Err(HubError::RepositoryId { id: id.chars().take(200).collect() });
+    }
+    if settings.offline {
+        return Err(HubError::OfflineUpload { id });
+    }
+    if settings.token.is_none() {
+        return Err(HubError::NoTokenToWrite { id, endpoint: settings.endpoint.clone() });
+    }
+    Ok(())
+}
+
 /// Publishes the files of a folder in one commit.
 ///
 /// A repository that everybody sees is not written to while `visibility` is private. Without a change there is no commit.
@@ -80,13 +97,7 @@ pub fn publish(
 
 fn attempt(settings: &HubSettings, publication: Publication, watch: &TransferControl) -> Result<Published> {
     let Publication { repository: id, folder, files, visibility, title } = publication;
-    check_id(id)?;
-    if settings.offline {
-        return Err(HubError::OfflineUpload { id: id.to_owned() });
-    }
-    if settings.token.is_none() {
-        return Err(HubError::NoTokenToWrite { id: id.to_owned(), endpoint: settings.endpoint.clone() });
-    }
+    check_publication(settings, id)?;
     let local = files.iter().map(|name| LocalFile::open(folder, name)).collect::<Result<Vec<_>>>()?;
     let repository = Repository::new(settings, id, watch)?;
     let commit = repository.make_or_find(visibility)?;
@@ -95,7 +106,7 @@ fn attempt(settings: &HubSettings, publication: Publication, watch: &TransferCon
     let objects: Vec<&LocalFile> =
         sent.iter().filter(|plan| plan.mode == UploadMode::Lfs).map(|plan| &plan.file).collect();
     let total = objects.iter().map(|file| file.bytes).sum();
-    let mut progress = ProgressSum { watch, before: 0, total };
+    let mut progress = ProgressSum { watch, direction: TransferDirection::Upload, before: 0, total };
     let sent_bytes = repository.send_objects(&objects, &mut progress)?;
     let commit = match (sent.is_empty(), commit) {
         (true, Some(commit)) => commit,
@@ -108,12 +119,4 @@ fn attempt(settings: &HubSettings, publication: Publication, watch: &TransferCon
         present: present.into_iter().map(|plan| plan.file.name).collect(),
         sent_bytes,
     })
-}
-
-/// Errors: no owner, or what no id can be.
-fn check_id(id: &str) -> Result<()> {
-    if ids::check_model_id(id).is_ok() && id.contains('/') {
-        return Ok(());
-    }
-    Err(HubError::RepositoryId { id: id.chars().take(200).collect() })
 }

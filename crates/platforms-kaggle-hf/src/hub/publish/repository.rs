@@ -93,8 +93,7 @@ impl<'a> Repository<'a> {
         self.patiently(|| {
             let answer = self.send(self.http.get(self.address(&url)?))?;
             if answer.status() >= 400 {
-                let refusal = Refusal::read(answer);
-                return Err(refusal.into_error(self.settings, self.id, BRANCH, None));
+                return Err(Refusal::read(answer).of_looking(self.settings, self.id));
             }
             self.read(&url, answer)
         })

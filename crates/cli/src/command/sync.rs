@@ -1,0 +1,64 @@
+//! `greentune sync`: uploads a model to the Hugging Face Hub.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use greentune_core_config::quantities::{counted, number};
+use greentune_workbench::operation::{ModelPlace, SyncModel, SyncModelResponse};
+
+use crate::{failure::Failure, progress::Transfers, session::Session};
+
+/// Arguments of `sync`.
+#[derive(Args, Debug)]
+pub struct Sync {
+    /// Folder of the model: an export, or adapters
+    model: PathBuf,
+    /// Where the model is
+    #[arg(long, value_name = "PLACE", default_value = "local", value_parser = ["local"])]
+    from: String,
+    /// Where it goes
+    #[arg(long, value_name = "PLACE", default_value = "huggingface", value_parser = ["huggingface"])]
+    to: String,
+    /// Repository, as OWNER/NAME; made when it is not there
+    #[arg(long, value_name = "REPO")]
+    repo: String,
+    /// Let everybody see the repository [default: private]
+    #[arg(long)]
+    public: bool,
+}
+
+impl Sync {
+    pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
+        let request = SyncModel {
+            from: Some(ModelPlace::Local),
+            to: ModelPlace::Huggingface,
+            model_path: session.here(&self.model),
+            hf_repo: self.repo,
+            hf_public: self.public.then_some(true),
+        };
+        let (transfers, workbench) = Transfers::of(&session.workbench()?, session.output);
+        let response = transfers.during(workbench.sync_model(request)).await?;
+        session.output.answer(&response, |_| page(&response))
+    }
+}
+
+fn page(response: &SyncModelResponse) -> String {
+    let SyncModelResponse { url, files, revision, is_public, sent_bytes, .. } = response;
+    let file = |was_there: bool| files.iter().filter(move |file| file.was_there == was_there);
+    let mut lines: Vec<String> = file(false).map(|file| format!("  {}", file.name)).collect();
+    lines.insert(
+        0,
+        format!(
+            "uploaded {} ({} MB of weights) to {url}, {}",
+            counted(lines.len() as u64, "file"),
+            number(*sent_bytes as f64 / 1e6),
+            if *is_public { "which everybody may see" } else { "a private repository" },
+        ),
+    );
+    let present = file(true).count() as u64;
+    if present > 0 {
+        lines.push(format!("{} with the same content there already", counted(present, "file")));
+    }
+    lines.push(format!("commit {revision}"));
+    lines.join("\n")
+}
