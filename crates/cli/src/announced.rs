@@ -19,14 +19,9 @@ const ANNOUNCED: &[(&str, &str, &str)] = &[
     ),
     ("sweep", "a sweep", "make a run for each setting with `--set KEY=VALUE`, then use `greentune compare`"),
     (
-        "sync",
-        "syncing a model between platforms",
-        "export it with `greentune export RUN --stage N --format huggingface --to DIR`, and upload the folder",
-    ),
-    (
         "deploy-space",
         "deploying a Space",
-        "export the model with `greentune export RUN --stage N --format huggingface --to DIR`, and upload the folder",
+        "upload the model with `greentune export RUN --stage N --format huggingface --to DIR --upload --repo R`",
     ),
     (
         "submit",

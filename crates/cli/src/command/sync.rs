@@ -8,16 +8,19 @@ use greentune_workbench::operation::{ModelPlace, SyncModel, SyncModelResponse};
 
 use crate::{failure::Failure, progress::Transfers, session::Session};
 
+/// The words for places.
+const PLACES: [&str; 2] = ["local", "huggingface"];
+
 /// Arguments of `sync`.
 #[derive(Args, Debug)]
 pub struct Sync {
     /// Folder of the model: an export, or adapters
     model: PathBuf,
     /// Where the model is
-    #[arg(long, value_name = "PLACE", default_value = "local", value_parser = ["local"])]
+    #[arg(long, value_name = "PLACE", default_value = "local", value_parser = PLACES)]
     from: String,
     /// Where it goes
-    #[arg(long, value_name = "PLACE", default_value = "huggingface", value_parser = ["huggingface"])]
+    #[arg(long, value_name = "PLACE", default_value = "huggingface", value_parser = PLACES)]
     to: String,
     /// Repository, as OWNER/NAME; made when it is not there
     #[arg(long, value_name = "REPO")]
@@ -30,8 +33,8 @@ pub struct Sync {
 impl Sync {
     pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
         let request = SyncModel {
-            from: Some(ModelPlace::Local),
-            to: ModelPlace::Huggingface,
+            from: Some(place(&self.from)),
+            to: place(&self.to),
             model_path: session.here(&self.model),
             hf_repo: self.repo,
             hf_public: self.public.then_some(true),
@@ -40,6 +43,10 @@ impl Sync {
         let response = transfers.during(workbench.sync_model(request)).await?;
         session.output.answer(&response, |_| page(&response))
     }
+}
+
+fn place(word: &str) -> ModelPlace {
+    if word == PLACES[0] { ModelPlace::Local } else { ModelPlace::Huggingface }
 }
 
 fn page(response: &SyncModelResponse) -> String {

@@ -21,7 +21,7 @@ async fn a_client_of_the_stateless_version_discovers_and_lists() {
     let session = Session::stateless().await;
     assert_eq!(session.client.peer_info().unwrap().protocol_version, ProtocolVersion::V_2026_07_28);
     let listed = session.client.list_tools(None).await.unwrap();
-    assert_eq!(listed.tools.len(), 19);
+    assert_eq!(listed.tools.len(), 20);
     assert!(listed.result_type.is_some() && listed.ttl_ms.is_some() && listed.cache_scope.is_some());
 }
 
