@@ -20,4 +20,4 @@ pub use file_problem::FileFault;
 pub use model::memory;
 pub use problem::{Diagnostic, Location, Problem, ProblemKind};
 pub use suggestion::Suggestion;
-pub use worker::{generation, plan, preparation, task, tuning};
+pub use worker::{agreement, generation, plan, preparation, task, tuning};

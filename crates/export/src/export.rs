@@ -1,6 +1,6 @@
 //! The export itself: plan, write, prove, publish.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -43,12 +43,52 @@ pub struct ExportedFile {
     pub sha256: String,
 }
 
+/// An export that is written and proven, and not there yet under its name. It vanishes when it is dropped.
+pub struct StagedExport {
+    staging: Staging,
+    request: ExportRequest,
+    files: Vec<ExportedFile>,
+    verification: Verification,
+}
+
+impl StagedExport {
+    /// Where its files are until it is published.
+    pub fn folder(&self) -> &Path {
+        self.staging.folder()
+    }
+
+    /// Gives it its name, in one step.
+    ///
+    /// Errors: the destination was taken meanwhile; it cannot be renamed.
+    pub fn publish(self) -> Result<ExportReport, ExportError> {
+        let Self { staging, request, files, verification } = self;
+        let format = request.format.writer()?;
+        let destination = staging.publish()?;
+        Ok(ExportReport {
+            total_bytes: files.iter().map(|file| file.bytes).sum(),
+            usage_instructions: format.usage(&request, &destination),
+            destination,
+            files,
+            verification,
+        })
+    }
+}
+
 /// Exports adapters, or the base model with the adapters merged into it.
 ///
-/// A merged weight is W' = W + (`lora_alpha` / r) · B · A, computed in f32 and rounded to the base's type. The
-/// destination appears in one step once everything is written and proven; until then, and after any error, it is
-/// as it was before.
+/// Errors: those of [`stage`] and of [`StagedExport::publish`].
 pub fn export(request: &ExportRequest) -> Result<ExportReport, ExportError> {
+    stage(request)?.publish()
+}
+
+/// Writes and proves an export beside its destination.
+///
+/// A merged weight is W' = W + (`lora_alpha` / r) · B · A, computed in f32 and rounded to the base's type. The
+/// destination appears in one step when it is published; until then, and after any error, it is as it was before.
+///
+/// Errors: the inputs do not fit together or to the format; the destination is taken; the disk is full; what was written is
+/// not what was meant.
+pub fn stage(request: &ExportRequest) -> Result<StagedExport, ExportError> {
     let format = request.format.writer()?;
     request.format.check_quantization(request.quantization)?;
     let base = ModelWeights::open(&request.base_model)?;
@@ -71,12 +111,5 @@ pub fn export(request: &ExportRequest) -> Result<ExportReport, ExportError> {
         file.content.prove(&written, &mut verification)?;
         files.push(ExportedFile { name: file.name.clone(), bytes, sha256 });
     }
-    let destination = staging.publish()?;
-    Ok(ExportReport {
-        total_bytes: files.iter().map(|file| file.bytes).sum(),
-        usage_instructions: format.usage(request, &destination),
-        destination,
-        files,
-        verification,
-    })
+    Ok(StagedExport { staging, request: request.clone(), files, verification })
 }

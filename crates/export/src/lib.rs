@@ -16,7 +16,7 @@ mod staging;
 mod verify;
 
 pub use error::ExportError;
-pub use export::{ExportReport, ExportedFile, export};
+pub use export::{ExportReport, ExportedFile, StagedExport, export, stage};
 pub use quantization::Quantization;
 pub use request::{ExportFormat, ExportRequest};
 pub use staging::existing_ancestor;

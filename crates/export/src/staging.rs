@@ -45,6 +45,11 @@ impl Staging {
         Ok(Self { holder, folder, destination, needed_bytes })
     }
 
+    /// Where the files are.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Where the file `name` is written and read back.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)

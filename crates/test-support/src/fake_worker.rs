@@ -8,6 +8,7 @@ use std::{env, ffi::OsString, io, path::Path, process, thread, time::Duration};
 
 use greentune_core_config::{
     Problem, ProblemKind,
+    agreement::{Agreement, AgreementFindings},
     evaluation::{EvaluatedModel, EvaluationReport},
     event::{EmissionsSoFar, EventKind, StepMetrics},
     generation::{GenerateTask, GeneratedText, GenerationEnd, GenerationNote, ModelVariant},
@@ -144,6 +145,7 @@ fn do_task(mode: &str, task: &Path, answer: &Path) {
             ],
         },
         WorkerTask::Generate(task) => WorkerAnswer::Generated { texts: generated(&task) },
+        WorkerTask::Agree(_) => WorkerAnswer::Agreed(AgreementFindings::Compared(agreement(mode))),
         WorkerTask::Prepare(task) => WorkerAnswer::Prepared(Box::new(prepared(*task))),
         WorkerTask::Inspect(task) => WorkerAnswer::Inspected(DatasetInspection {
             dataset: task.dataset,
@@ -192,6 +194,20 @@ fn generated(task: &GenerateTask) -> Vec<Vec<GeneratedText>> {
     (0..task.prompts.len())
         .map(|prompt| variants().map(|variant| answer(prompt, variant)).collect())
         .collect()
+}
+
+/// A perfect export, or one that is another model.
+fn agreement(mode: &str) -> Agreement {
+    let kl_nats = if mode == "exports-another-model" { 3.0 } else { 0.0 };
+    Agreement {
+        prompts: 3,
+        same_prompts: 3,
+        positions: 9,
+        top1_agreement: 1.0,
+        same_texts: 3,
+        kl_nats,
+        ..Agreement::default()
+    }
 }
 
 /// Two stages, of which the second has a larger batch.

@@ -3,6 +3,7 @@
 use burn::backend::{Autodiff, Flex, flex::FlexDevice};
 use greentune_carbon::MeterEnvironment;
 use greentune_core_config::{
+    agreement::{AgreementFindings, AgreementTask},
     evaluation::{ClassificationReport, EvaluationReport},
     generation::{GenerateTask, GeneratedText},
     layout::RunLayout,
@@ -132,6 +133,12 @@ pub fn generate(
     let Some(first) = task.models.first() else { return Ok(Vec::new()) };
     let chosen = choose(&first.settings)?;
     on!(chosen, |B, device| evaluate::generate::of_task::<B>(task, &device, listener))
+}
+
+/// Says how far an exported model agrees with the trained one, on the device that the trained one's settings ask for.
+pub fn agree(task: &AgreementTask) -> Result<AgreementFindings, TrainError> {
+    let chosen = choose(&task.trained.settings)?;
+    on!(chosen, |B, device| evaluate::agreement::of_task::<B>(task, &device, chosen == Chosen::Cpu))
 }
 
 /// Evaluates the image classifier of a run on the device that its settings ask for.

@@ -54,6 +54,7 @@ impl Workbench {
             tuning: None,
             stages,
             artifacts: BTreeMap::new(),
+            exports: Vec::new(),
             base_model_path,
             settings: resolved.settings,
             data,

@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use greentune_core_config::quantities::{counted, number};
+use greentune_core_config::{
+    agreement::Agreement,
+    quantities::{counted, number, percent},
+};
 use greentune_workbench::{
     ExportFormat, Quantization,
     operation::{ExportModel, ExportModelResponse},
@@ -29,6 +32,9 @@ pub struct Export {
     merge: bool,
     #[arg(long, value_name = "WORD", help = format!("How gguf packs weights [default: f16]: {}", Quantization::words()))]
     quantization: Option<String>,
+    /// Do not compare its answers with the trained model's
+    #[arg(long)]
+    no_compare: bool,
     /// Upload the export to the Hugging Face Hub
     #[arg(long, requires = "repo")]
     upload: bool,
@@ -50,6 +56,7 @@ impl Export {
             export_path: session.here(&self.to),
             merge_adapters: Some(self.merge),
             quantization: self.quantization.map(|word| word.parse()).transpose()?,
+            compare: self.no_compare.then_some(false),
             upload_to_huggingface: Some(self.upload),
             hf_repo_id: self.repo,
             hf_public: self.public.then_some(true),
@@ -84,7 +91,22 @@ fn page(response: &ExportModelResponse) -> String {
             number(relative * 100.0),
         ));
     }
+    lines.extend(response.agreement.as_ref().map(agreement));
+    lines.extend(
+        response.not_compared.iter().map(|why| format!("not compared with the trained model: {why}")),
+    );
     lines.extend(response.huggingface_url.iter().map(|url| format!("uploaded to {url}")));
     lines.push(response.usage_instructions.clone());
     lines.join("\n")
+}
+
+fn agreement(found: &Agreement) -> String {
+    format!(
+        "answers as the trained model does: {} of {} texts the same, {} of the likeliest tokens, logits within {}, divergence {} nats",
+        found.same_texts,
+        found.prompts,
+        percent(found.top1_agreement),
+        number(found.largest_difference),
+        number(found.kl_nats),
+    )
 }

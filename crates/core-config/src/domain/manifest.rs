@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    agreement::Agreement,
     evaluation::{ClassificationReport, EvaluatedModel, EvaluationReport},
     event::{EmissionsSoFar, EpochMetrics},
     platform::Job,
@@ -127,6 +128,33 @@ pub struct RunManifest {
     /// Files that the run made, by role, relative to the project.
     #[serde(default)]
     pub artifacts: BTreeMap<String, PathBuf>,
+    /// What was exported of it, in that order.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub exports: Vec<ExportRecord>,
+}
+
+/// An export of a stage, as it was proven when it was made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ExportRecord {
+    /// When it was made.
+    #[schemars(with = "String")]
+    pub at: Timestamp,
+    /// The stage.
+    pub stage: u8,
+    /// The form, such as `gguf`.
+    pub format: String,
+    /// Whether the adapters were merged into the base model.
+    pub merged: bool,
+    /// How weights were packed, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub quantization: Option<String>,
+    /// Its folder.
+    pub path: PathBuf,
+    /// SHA-256 of its files, by name.
+    pub files: BTreeMap<String, String>,
+    /// How far it answers as the trained model does, where both were asked.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub agreement: Option<Agreement>,
 }
 
 /// An input that was not what the run was configured with any more, and that training went on with.
@@ -195,6 +223,7 @@ impl RunManifest {
             .chain(reports)
             .chain(problem)
             .chain(self.changed_inputs.iter_mut().map(|input| &mut input.path))
+            .chain(self.exports.iter_mut().map(|export| &mut export.path))
             .filter(|path| !path.as_os_str().is_empty())
             .for_each(&mut change);
         let hashes = std::mem::take(&mut self.input_hashes).into_iter().map(|(path, hash)| {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 pub use super::counts::DatasetCounts;
 use crate::{
+    agreement::{AgreementFindings, AgreementTask},
     evaluation::{ClassificationReport, EvaluationReport},
     generation::{GenerateTask, GeneratedText},
     memory::{MemoryInputs, ModelShape},
@@ -24,6 +25,8 @@ pub enum WorkerTask {
     Evaluate(EvaluateTask),
     /// Have models answer prompts.
     Generate(Box<GenerateTask>),
+    /// Say how far an exported model agrees with the trained one.
+    Agree(Box<AgreementTask>),
     /// Show what the model will see of a data set.
     Inspect(Box<InspectTask>),
     /// Say whether data sets can be trained on.
@@ -57,6 +60,8 @@ pub enum WorkerAnswer {
         /// For each prompt in turn what each model wrote.
         texts: Vec<Vec<GeneratedText>>,
     },
+    /// To [`WorkerTask::Agree`].
+    Agreed(AgreementFindings),
     /// To [`WorkerTask::Inspect`].
     Inspected(DatasetInspection),
     /// To [`WorkerTask::CheckData`].

@@ -45,7 +45,7 @@ pub fn generate<B: Ops>(
 /// kept, so that a token costs one row of products.
 ///
 /// Errors: those of `each`, which end it.
-fn continuation<B: Ops, E>(
+pub(super) fn continuation<B: Ops, E>(
     decoder: &Decoder<B>,
     adapters: Option<&Adapters<B>>,
     prompt: &[u32],
@@ -102,14 +102,14 @@ where
 }
 
 /// A model in memory.
-struct Opened<A: AutodiffBackend<InnerBackend: Ops>> {
-    encoder: Encoder,
-    decoder: Decoder<A::InnerBackend>,
-    variants: Vec<(String, Option<Adapters<A::InnerBackend>>)>,
+pub(super) struct Opened<A: AutodiffBackend<InnerBackend: Ops>> {
+    pub(super) encoder: Encoder,
+    pub(super) decoder: Decoder<A::InnerBackend>,
+    pub(super) variants: Vec<(String, Option<Adapters<A::InnerBackend>>)>,
 }
 
 impl<A: AutodiffBackend<InnerBackend: Ops>> Opened<A> {
-    fn open(model: &GeneratingModel, device: &A::Device) -> Result<Self, TrainError> {
+    pub(super) fn open(model: &GeneratingModel, device: &A::Device) -> Result<Self, TrainError> {
         // Training cuts records; an answer may use all that the model can attend to.
         let mut settings = model.settings.clone();
         settings.training.max_seq_length = u64::MAX;

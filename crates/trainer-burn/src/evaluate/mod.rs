@@ -1,5 +1,6 @@
 //! Evaluation of a model on a data set: loss, accuracy, and generated text.
 
+pub(crate) mod agreement;
 mod bleu;
 pub(crate) mod generate;
 mod run;

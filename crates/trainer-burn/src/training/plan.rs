@@ -89,7 +89,8 @@ pub fn check_memory(
     }
 }
 
-fn available(on_cpu: bool) -> AvailableMemory {
+/// The memory that is free: the machine's, or the graphics card's.
+pub(crate) fn available(on_cpu: bool) -> AvailableMemory {
     if on_cpu { memory::available(&Host::default()) } else { memory::gpu_available() }
 }
 

@@ -101,6 +101,7 @@ impl Fixture {
             tuning: None,
             stages: Vec::new(),
             artifacts: BTreeMap::new(),
+            exports: Vec::new(),
         };
         Self { folder, manifest, layout }
     }

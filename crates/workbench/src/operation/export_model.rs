@@ -5,17 +5,35 @@ use std::{
     sync::atomic::AtomicBool,
 };
 
+use greentune_core_config::{
+    Problem, ProblemKind,
+    agreement::{Agreement, AgreementFindings, AgreementTask},
+    generation::{GeneratingModel, ModelVariant},
+    manifest::ExportRecord,
+    quantities::number,
+    settings::Quantization as BaseQuantization,
+    task::{WorkerAnswer, WorkerTask},
+};
 use greentune_export::{
-    ExportFormat, ExportRequest, ExportedFile, Quantization, Verification, existing_ancestor, export,
+    ExportFormat, ExportReport, ExportRequest, ExportedFile, Quantization, StagedExport, Verification,
+    existing_ancestor, stage,
 };
 use greentune_reports::card::{CardRequest, Weights, model_card};
+use greentune_run_folder::{lock, manifest};
 use greentune_scaffold::CardTemplate;
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Result, Workbench, WorkbenchError, command_line::command, hub::CancelOnDrop,
-    inputs::check_weights_are_unchanged, reach::Access, run::require_language_model, upload::Upload,
+    Result, Workbench, WorkbenchError,
+    command_line::command,
+    engine::wrong_answer,
+    hub::CancelOnDrop,
+    inputs::check_weights_are_unchanged,
+    reach::Access,
+    run::{Run, require_language_model},
+    upload::Upload,
 };
 
 /// Export a stage.
@@ -35,6 +53,8 @@ pub struct ExportModel {
     pub merge_adapters: Option<bool>,
     /// How weights are packed; for gguf alone, where it is f16 when absent.
     pub quantization: Option<Quantization>,
+    /// Compare its answers with the trained model's (default true).
+    pub compare: Option<bool>,
     /// Upload the export to the Hugging Face Hub.
     pub upload_to_huggingface: Option<bool>,
     /// Repository there, as owner/name.
@@ -58,6 +78,12 @@ pub struct ExportModelResponse {
     pub files: Vec<ExportedFile>,
     /// What was proven after reading everything back.
     pub verification: Verification,
+    /// How far it answers as the trained model does.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub agreement: Option<Agreement>,
+    /// Why that was not found out.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub not_compared: Option<String>,
     /// Address on the Hugging Face Hub, when uploaded.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub huggingface_url: Option<String>,
@@ -65,23 +91,51 @@ pub struct ExportModelResponse {
     pub usage_instructions: String,
 }
 
+/// What both models are asked before an export gets its name.
+const PROMPTS: [&str; 3] = [
+    "What is the capital of France?",
+    "Write one sentence about the sea.",
+    "Add 2 and 3. Answer with the number.",
+];
+/// Tokens that both write behind each prompt, at most.
+const WRITTEN: u64 = 24;
+/// Divergence, in nats, beyond which an export that keeps its weights in 16 bits or more is another model. Rounding to
+/// bfloat16 stays below a hundredth of it.
+const ANOTHER_MODEL: f64 = 0.1;
+
+/// An export that has no name yet, and the run that it is of.
+struct Unpublished {
+    run: Run,
+    export: StagedExport,
+}
+
+/// Whether an export answers as the trained model does.
+enum Comparison {
+    Compared(Agreement),
+    /// Why nobody knows.
+    NotCompared(String),
+}
+
 impl Workbench {
-    /// Exports the stage's adapters, alone or merged into the base model, and uploads the export when asked to.
+    /// Exports the stage's adapters, alone or merged into the base model, has a worker compare its answers with the trained
+    /// model's, and uploads the export when asked to.
     ///
     /// Errors: the stage is not trained; the base model to merge into is not what it was trained on; the format is unknown
-    /// or not available yet; the folder is not empty; the upload cannot be made, whose export stays.
+    /// or not available yet; the folder is not empty; the export is another model; the upload cannot be made, whose export
+    /// stays.
     pub async fn export_model(&self, request: ExportModel) -> Result<ExportModelResponse> {
         let guard = CancelOnDrop::default();
         let cancelled = guard.flag();
-        self.blocking(move |workbench| workbench.export_now(&request, &cancelled)).await
+        let asked = request.clone();
+        let unpublished = self.blocking(move |workbench| workbench.export_unpublished(&asked)).await?;
+        let comparison = self.compare(&request, &unpublished).await?;
+        self.blocking(move |workbench| workbench.publish(&request, unpublished, comparison, &cancelled)).await
     }
 
-    fn export_now(&self, request: &ExportModel, cancelled: &AtomicBool) -> Result<ExportModelResponse> {
-        let repository = wanted_repository(request)?;
-        if let Some(repository) = repository {
+    fn export_unpublished(&self, request: &ExportModel) -> Result<Unpublished> {
+        if let Some(repository) = wanted_repository(request)? {
             self.check_upload(repository)?;
         }
-        let format = request.export_format;
         let run = self.read_run_with_files(request.project_path.as_deref(), &request.run_id)?;
         let run = require_language_model(
             run,
@@ -90,11 +144,10 @@ impl Workbench {
         )?;
         self.check_named_files(&run.manifest)?;
         let merge = request.merge_adapters.unwrap_or(false);
-        let weights = if merge { Weights::Merged } else { Weights::Adapters };
         let card = model_card(&CardRequest {
             run: &run,
             stage: request.stage,
-            weights,
+            weights: if merge { Weights::Merged } else { Weights::Adapters },
             template: CardTemplate::Standard,
             comparison: None,
             command,
@@ -105,46 +158,172 @@ impl Workbench {
         let destination = self.path_in(run.layout.project(), &request.export_path, Access::Write)?;
         self.sweep_leftovers();
         self.note_export_in(existing_ancestor(&destination));
-        let report = export(&ExportRequest {
+        let export = stage(&ExportRequest {
             base_model: run.manifest.base_model_path.clone(),
             base_model_name: Some(run.manifest.base_model_name()),
             adapters: run.layout.adapters(request.stage),
-            format,
+            format: request.export_format,
             destination,
             merge,
             quantization: request.quantization,
             model_card: Some(card.markdown),
-        })
-        .map_err(WorkbenchError::reported)?;
+        });
+        Ok(Unpublished { run, export: export.map_err(WorkbenchError::reported)? })
+    }
+
+    /// Has a worker read fixed prompts with the trained model and with its export.
+    ///
+    /// Errors: the export reads other tokens, or is another model; the worker's.
+    async fn compare(&self, request: &ExportModel, unpublished: &Unpublished) -> Result<Comparison> {
+        if request.compare == Some(false) {
+            return Ok(Comparison::NotCompared(String::from("it was not asked for")));
+        }
+        let Some(task) = agreement_task(request, unpublished) else {
+            let format = request.export_format;
+            return Ok(Comparison::NotCompared(format!("greentune does not load the format {format}")));
+        };
+        match self.ask_worker(&WorkerTask::Agree(Box::new(task))).await? {
+            WorkerAnswer::Agreed(AgreementFindings::Compared(agreement)) => {
+                check_agreement(&agreement)?;
+                Ok(Comparison::Compared(agreement))
+            }
+            WorkerAnswer::Agreed(AgreementFindings::TooLarge { needed_bytes, free_bytes }) => {
+                let gigabytes = |bytes: u64| number(bytes as f64 / 1e9);
+                Ok(Comparison::NotCompared(format!(
+                    "it takes about {} GB of memory, and {} GB are free",
+                    gigabytes(needed_bytes),
+                    gigabytes(free_bytes)
+                )))
+            }
+            _ => Err(wrong_answer("agree")),
+        }
+    }
+
+    fn publish(
+        &self,
+        request: &ExportModel,
+        unpublished: Unpublished,
+        comparison: Comparison,
+        cancelled: &AtomicBool,
+    ) -> Result<ExportModelResponse> {
+        let Unpublished { run, export } = unpublished;
+        let report = export.publish().map_err(WorkbenchError::reported)?;
+        let (agreement, not_compared) = match comparison {
+            Comparison::Compared(agreement) => (Some(agreement), None),
+            Comparison::NotCompared(why) => (None, Some(why)),
+        };
+        let record = record(request, &report, agreement);
+        if let Err(error) = note_export(&run, record) {
+            let why = error.problem();
+            self.observer().remark(&format!("the run's manifest does not list this export: {why}"));
+        }
+        let huggingface_url = wanted_repository(request)?
+            .map(|repository| self.upload_export(request, &run, &report, repository, cancelled))
+            .transpose()?;
         let is_weights =
             |name: &str| Path::new(name).extension().is_some_and(|end| end == "safetensors" || end == "gguf");
         let weights = report.files.iter().filter(|file| is_weights(&file.name));
-        let huggingface_url = match repository {
-            Some(repository) => {
-                let visibility = self.visibility(request.hf_public, &run.manifest.settings);
-                let files: Vec<String> = report.files.iter().map(|file| file.name.clone()).collect();
-                let upload = Upload {
-                    folder: &report.destination,
-                    files: &files,
-                    repository,
-                    visibility,
-                    title: &format!("Stage {} of {}", request.stage, request.run_id),
-                };
-                Some(self.upload(&upload, cancelled)?.url)
-            }
-            None => None,
-        };
         Ok(ExportModelResponse {
             success: true,
             model_size_mb: weights.map(|file| file.bytes).sum::<u64>() as f64 / 1e6,
             export_path: report.destination,
-            export_format: format.to_string(),
+            export_format: request.export_format.to_string(),
             files: report.files,
             verification: report.verification,
+            agreement,
+            not_compared,
             huggingface_url,
             usage_instructions: report.usage_instructions,
         })
     }
+
+    fn upload_export(
+        &self,
+        request: &ExportModel,
+        run: &Run,
+        report: &ExportReport,
+        repository: &str,
+        cancelled: &AtomicBool,
+    ) -> Result<String> {
+        let files: Vec<String> = report.files.iter().map(|file| file.name.clone()).collect();
+        let upload = Upload {
+            folder: &report.destination,
+            files: &files,
+            repository,
+            visibility: self.visibility(request.hf_public, &run.manifest.settings),
+            title: &format!("Stage {} of {}", request.stage, run.manifest.run_id),
+        };
+        Ok(self.upload(&upload, cancelled)?.url)
+    }
+}
+
+/// What a worker is to compare; nothing for a format that the engine does not load.
+fn agreement_task(request: &ExportModel, unpublished: &Unpublished) -> Option<AgreementTask> {
+    let Unpublished { run, export } = unpublished;
+    let staged = export.folder().to_owned();
+    let merge = request.merge_adapters.unwrap_or(false);
+    let mut settings = run.manifest.settings.clone();
+    // Merged weights are made of the base as it is, not as it was packed for training.
+    settings.base_model.quantization = BaseQuantization::None;
+    let model = |folder: PathBuf, adapters: Option<PathBuf>| GeneratingModel {
+        folder,
+        settings: settings.clone(),
+        at: run.manifest.created_at,
+        variants: vec![ModelVariant { name: String::from("model"), adapters }],
+    };
+    let base = || run.manifest.base_model_path.clone();
+    let exported = match (request.export_format, merge) {
+        (ExportFormat::Huggingface | ExportFormat::Safetensors, true) => model(staged, None),
+        (ExportFormat::Huggingface | ExportFormat::Safetensors, false) => model(base(), Some(staged)),
+        (ExportFormat::Gguf | ExportFormat::Mlx, _) => return None,
+    };
+    Some(AgreementTask {
+        trained: model(base(), Some(run.layout.adapters(request.stage))),
+        exported,
+        prompts: PROMPTS.map(String::from).to_vec(),
+        max_tokens: WRITTEN,
+    })
+}
+
+/// Errors: the export reads other tokens than the trained model, or is another model.
+fn check_agreement(agreement: &Agreement) -> Result<()> {
+    let Agreement { prompts, same_prompts, kl_nats, .. } = *agreement;
+    let why = if same_prompts < prompts {
+        format!("it reads {} of {prompts} prompts as other tokens", prompts - same_prompts)
+    } else if kl_nats > ANOTHER_MODEL {
+        format!("its next-token distributions are {} nats from the trained model's", number(kl_nats))
+    } else {
+        return Ok(());
+    };
+    let message = format!("the export does not answer as the trained model does: {why}");
+    Err(Problem::new(ProblemKind::Internal, "export.another_model", message)
+        .with_hint(
+            "nothing was written; this is a defect of greentune: please report it with the base model's id",
+        )
+        .into())
+}
+
+fn record(request: &ExportModel, report: &ExportReport, agreement: Option<Agreement>) -> ExportRecord {
+    ExportRecord {
+        at: Timestamp::now(),
+        stage: request.stage,
+        format: request.export_format.to_string(),
+        merged: request.merge_adapters.unwrap_or(false),
+        quantization: request.quantization.map(|quantization| quantization.to_string()),
+        path: report.destination.clone(),
+        files: report.files.iter().map(|file| (file.name.clone(), file.sha256.clone())).collect(),
+        agreement,
+    }
+}
+
+/// Lists an export in the run's manifest.
+///
+/// Errors: the run is being trained; the manifest cannot be written.
+fn note_export(run: &Run, record: ExportRecord) -> Result<()> {
+    let _lock = lock::take(&run.layout)?;
+    let mut now = manifest::read(&run.layout)?;
+    now.exports.push(record);
+    Ok(manifest::write(&run.layout, &mut now)?)
 }
 
 /// The repository to upload to, where that is asked for.

@@ -128,6 +128,7 @@ fn manifest(sandbox: &Sandbox, run_id: &str, settings: Settings) -> RunManifest 
         tuning: None,
         stages: Vec::new(),
         artifacts: BTreeMap::new(),
+        exports: Vec::new(),
     }
 }
 
