@@ -183,7 +183,11 @@ fn a_run_is_trained_evaluated_and_exported() {
     let export = ["export", run_id, "--stage", "2", "--format", "huggingface", "--to", "out", "--merge"];
     let exported = ran(&mut fixture.command(&export));
     assert_eq!(exported.code, 0, "{exported:?}");
+    assert!(exported.stdout.contains("3 of 3 texts the same"), "{exported:?}");
     assert!(fixture.project.join("out/model.safetensors").is_file());
+    let adapters = ["export", run_id, "--stage", "1", "--format", "safetensors", "--to", "adapters"];
+    let agreement = fixture.json(&adapters)["agreement"].clone();
+    assert_eq!((&agreement["largest_difference"], &agreement["same_prompts"]), (&json!(0.0), &json!(3)));
     let again = ran(&mut fixture.command(&export));
     assert_eq!((again.code, again.stdout.as_str()), (1, ""), "{again:?}");
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use greentune_core_config::{
-    Problem, ProblemKind,
+    Diagnostic as _, Problem, ProblemKind,
     agreement::{Agreement, AgreementFindings, AgreementTask},
     generation::{GeneratingModel, ModelVariant},
     manifest::ExportRecord,

@@ -31,7 +31,7 @@ use greentune_workbench::{
 };
 use serde_json::json;
 
-use crate::sandbox::{Sandbox, problem};
+use crate::sandbox::{Sandbox, manifest, problem};
 
 async fn trained() -> (Sandbox, RunLayout) {
     let sandbox = Sandbox::new("trains").await;
@@ -212,6 +212,43 @@ async fn exports_that_cannot_be_are_refused() {
         refused(packed).await,
         (ProblemKind::InvalidInput, "export.quantization_not_of_format".into())
     );
+}
+
+#[tokio::test]
+async fn an_export_is_listed_in_the_manifest_with_what_was_compared() {
+    let (sandbox, run) = trained().await;
+    let exported = sandbox.workbench.export_model(to_huggingface(&run)).await.unwrap();
+    assert_eq!(exported.agreement.unwrap().same_prompts, 3);
+    let unasked = ExportModel {
+        compare: Some(false),
+        export_path: "unasked".into(),
+        merge_adapters: Some(true),
+        ..to_huggingface(&run)
+    };
+    let unasked = sandbox.workbench.export_model(unasked).await.unwrap();
+    assert_eq!((unasked.agreement, unasked.not_compared.is_some()), (None, true));
+    let listed = manifest(&run).exports;
+    let [first, second] = &listed[..] else { panic!("{listed:?}") };
+    assert_eq!((first.merged, first.stage), (false, 2));
+    assert!(first.path.ends_with("exported"), "{first:?}");
+    assert_eq!((first.agreement, second.agreement, second.merged), (exported.agreement, None, true));
+    assert!(first.files.contains_key("adapter_model.safetensors"), "{:?}", first.files);
+}
+
+#[tokio::test]
+async fn an_export_that_is_another_model_gets_no_name() {
+    let (sandbox, run) = trained().await;
+    let workbench = sandbox.with_mode("exports-another-model");
+    let project_path = Some(sandbox.project.root().to_owned());
+    let request = ExportModel { project_path, ..to_huggingface(&run) };
+    let problem = problem(workbench.export_model(request).await.unwrap_err());
+    assert_eq!((problem.kind, problem.code.as_str()), (ProblemKind::Internal, "export.another_model"));
+    assert!(!sandbox.project.root().join("exported").exists());
+    let left = fs::read_dir(sandbox.project.root()).unwrap().flatten();
+    assert!(
+        left.into_iter().all(|entry| !entry.file_name().to_string_lossy().starts_with(".greentune-export"))
+    );
+    assert_eq!(manifest(&run).exports, []);
 }
 
 #[tokio::test]

@@ -33,6 +33,8 @@ fn what_may_ask_a_service_says_so() {
         [
             "configure_training_run", // a base model of the Hub
             "start_training",         // live carbon intensity and trackers, in its worker
+            "export_model",           // uploads, when asked to
+            "sync_model",
             "resume_training",
             "get_emissions_summary", // the forecast
             "inspect_dataset",       // a tokenizer of the Hub
