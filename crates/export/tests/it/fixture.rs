@@ -66,6 +66,7 @@ impl Sandbox {
             destination: self.dir.path().join("exports/new"),
             merge,
             quantization: None,
+            max_shard_size: None,
             model_card: Some("# A card\n".into()),
         }
     }

@@ -101,6 +101,7 @@ impl Model {
             destination: self.dir.path().join(format!("export-{merge}-{quantization:?}")),
             merge,
             quantization,
+            max_shard_size: None,
             model_card: None,
         }
     }
