@@ -101,6 +101,11 @@ bench-defaults-text python=(peers / "venvs/torch/bin/python"):
     python3 fixtures/bench/extraction.py {{target}}/extraction
     python3 fixtures/bench/defaults_text.py --binary {{target}}/release/greentune --python {{python}} --model {{peers}}/work/models/smollm2 --train {{target}}/extraction/train.jsonl --validation {{target}}/extraction/validation.jsonl --test {{target}}/extraction/test.jsonl
 
+# Time and memory of exports in every format, beside transformers and PEFT (about 5 minutes on 2 cores)
+bench-export python=(peers / "venvs/torch/bin/python"):
+    cargo build --release --workspace --examples
+    {{python}} fixtures/bench/export.py --python {{python}} --exporter {{target}}/release/examples/export_model --model {{peers}}/work/models/smollm2
+
 # Looking at a run of a million steps, listing 10 000 runs (about a minute)
 bench-runs:
     cargo build --release --workspace --examples

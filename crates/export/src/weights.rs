@@ -96,14 +96,18 @@ impl<'a> StoredTensor<'a> {
 
     /// Which bytes of a block go into which part.
     fn sections(&self) -> Vec<Range<usize>> {
-        match self.storage {
+        let lengths = match self.storage {
             Storage::Kept => Vec::new(),
-            Storage::Float(float) => vec![0..float.size()],
-            Storage::Affine(affine) => {
-                let (words, size) = (affine.word_bytes(), affine.float.size());
-                vec![0..words, words..words + size, words + size..words + 2 * size]
-            }
-        }
+            Storage::Float(float) => vec![float.size()],
+            Storage::Affine(affine) => vec![affine.word_bytes(), affine.float.size(), affine.float.size()],
+        };
+        let mut end = 0;
+        let section = |length| {
+            let start = end;
+            end += length;
+            start..end
+        };
+        lengths.into_iter().map(section).collect()
     }
 
     fn type_name(&self) -> String {

@@ -73,7 +73,7 @@ fn is_read_as_meant(given: &Map<String, Value>, config: &ModelConfig) -> bool {
 /// The base's configuration with every key that mlx-lm reads.
 fn explicit(source: Source<'_>, config: &ModelConfig) -> Result<Map<String, Value>, ExportError> {
     let mut json = folder::explicit_config(source)?;
-    MLX_ALONE.iter().for_each(|key| drop(json.remove(*key)));
+    json.retain(|key, _| !MLX_ALONE.contains(&key.as_str()));
     if config.recognised_by_tensors {
         json.insert("model_type".into(), config.architecture.model_type.into());
     }
