@@ -253,7 +253,7 @@ impl ExportError {
                 "Check the training loss for divergence, or use a base model in BF16 or F32."
             }
             Self::DestinationTaken { .. } => {
-                "Choose a new folder, empty this one, or replace an earlier export there with force."
+                "Choose a new folder, empty this one, or replace an earlier export there with force = true."
             }
             Self::NoSpace { .. } => "Free some space or choose a destination on another disk.",
             Self::VerificationFailed { .. } => {
