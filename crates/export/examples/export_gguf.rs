@@ -20,6 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         adapters: adapters.into(),
         format: ExportFormat::Gguf,
         destination: destination.into(),
+        replace: false,
         merge,
         quantization: if merge { Some(quantization.parse()?) } else { None },
         model_card: None,

@@ -96,7 +96,7 @@ pub fn stage(request: &ExportRequest) -> Result<StagedExport, ExportError> {
     check_fit(&adapters, &base)?;
     let plan = format.plan(Source { request, base: &base, adapters: &adapters })?;
     let needed_bytes = plan.iter().map(|file| file.content.bytes()).sum::<Result<u64, _>>()?;
-    let staging = Staging::begin(&request.destination, needed_bytes)?;
+    let staging = Staging::begin(&request.destination, request.replace, needed_bytes)?;
     let mut verification = Verification::default();
     for file in &plan {
         let written = staging.write(&file.name, |output| file.content.write(output));

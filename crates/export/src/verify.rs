@@ -223,6 +223,7 @@ mod tests {
             adapters: path("adapters"),
             format: ExportFormat::Huggingface,
             destination: path("export"),
+            replace: false,
             merge,
             quantization: None,
             model_card: Some("card".into()),

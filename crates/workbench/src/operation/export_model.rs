@@ -49,6 +49,8 @@ pub struct ExportModel {
     pub export_format: ExportFormat,
     /// Folder to write; must be absent or empty.
     pub export_path: PathBuf,
+    /// Replace an earlier export there.
+    pub force: Option<bool>,
     /// Merge the adapters into the base model (true), or write the adapters alone (false, the default).
     pub merge_adapters: Option<bool>,
     /// How weights are packed; for gguf alone, where it is f16 when absent.
@@ -156,6 +158,10 @@ impl Workbench {
             check_weights_are_unchanged(&run.manifest)?;
         }
         let destination = self.path_in(run.layout.project(), &request.export_path, Access::Write)?;
+        let replace = request.force.unwrap_or(false) && destination.is_dir();
+        if replace {
+            self.check_own_folder(&destination)?;
+        }
         self.sweep_leftovers();
         self.note_export_in(existing_ancestor(&destination));
         let export = stage(&ExportRequest {
@@ -164,6 +170,7 @@ impl Workbench {
             adapters: run.layout.adapters(request.stage),
             format: request.export_format,
             destination,
+            replace,
             merge,
             quantization: request.quantization,
             model_card: Some(card.markdown),
@@ -212,6 +219,9 @@ impl Workbench {
             Comparison::Compared(agreement) => (Some(agreement), None),
             Comparison::NotCompared(why) => (None, Some(why)),
         };
+        for file in &report.files {
+            self.note_written_as(&report.destination.join(&file.name), file.sha256.clone());
+        }
         let record = record(request, &report, agreement);
         if let Err(error) = note_export(&run, record) {
             let why = error.problem();

@@ -236,6 +236,26 @@ async fn an_export_is_listed_in_the_manifest_with_what_was_compared() {
 }
 
 #[tokio::test]
+async fn only_an_earlier_export_is_replaced_as_it_was_written() {
+    let (sandbox, run) = trained().await;
+    let forced =
+        |merge| ExportModel { force: Some(true), merge_adapters: Some(merge), ..to_huggingface(&run) };
+    let folder = sandbox.project.root().join("exported");
+    sandbox.workbench.export_model(forced(false)).await.unwrap();
+    assert!(sandbox.workbench.export_model(to_huggingface(&run)).await.is_err());
+    sandbox.workbench.export_model(forced(true)).await.unwrap();
+    assert!(folder.join("model.safetensors").is_file() && !folder.join("adapter_config.json").exists());
+    for (name, text) in [("notes.txt", "mine"), ("README.md", "changed")] {
+        fs::write(folder.join(name), text).unwrap();
+        let refused = problem(sandbox.workbench.export_model(forced(false)).await.unwrap_err());
+        assert_eq!(refused.code, "path.not_greentunes");
+        assert!(folder.join("model.safetensors").is_file());
+        assert_eq!(fs::read_to_string(folder.join(name)).unwrap(), text);
+        fs::remove_file(folder.join(name)).unwrap();
+    }
+}
+
+#[tokio::test]
 async fn an_export_that_is_another_model_gets_no_name() {
     let (sandbox, run) = trained().await;
     let workbench = sandbox.with_mode("exports-another-model");
