@@ -30,6 +30,13 @@ pub(super) struct Repository<'a> {
     pub(super) id: &'a str,
 }
 
+/// A repository that is there.
+pub(super) struct Found {
+    /// Its newest commit, where it was there before.
+    pub(super) commit: Option<String>,
+    pub(super) visibility: Visibility,
+}
+
 #[derive(Deserialize)]
 struct About {
     #[serde(default)]
@@ -66,14 +73,14 @@ impl<'a> Repository<'a> {
         Ok(Self { http, settings, watch, id })
     }
 
-    /// Makes the repository where there is none; the newest commit of one that is there.
+    /// Makes the repository where there is none.
     ///
     /// Errors: everybody sees it though `visibility` is private; it may not be made or looked at.
-    pub(super) fn make_or_find(&self, visibility: Visibility) -> Result<Option<String>> {
+    pub(super) fn make_or_find(&self, visibility: Visibility) -> Result<Found> {
         let about = match self.about() {
             Err(HubError::RepoNotFound { .. }) => {
                 if self.make(visibility)? {
-                    return Ok(None);
+                    return Ok(Found { commit: None, visibility });
                 }
                 self.about()?
             }
@@ -85,7 +92,8 @@ impl<'a> Repository<'a> {
                 endpoint: self.settings.endpoint.clone(),
             });
         }
-        Ok(about.sha)
+        let visibility = if about.private { Visibility::Private } else { Visibility::Public };
+        Ok(Found { commit: about.sha, visibility })
     }
 
     fn about(&self) -> Result<About> {
