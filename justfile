@@ -58,17 +58,21 @@ reference python=(peers / "venvs/torch/bin/python"):
     bash fixtures/vision/peers.sh {{python}}
     {{python}} fixtures/vision/make_reference.py
     {{python}} fixtures/vision/timm_names.py
+    {{peers}}/venvs/mlx/bin/python fixtures/reference/make_mlx.py
 
-# Against the real peers: PEFT, transformers, llama.cpp, the official clients of MCP and the Hub, CodeCarbon
+# Against the real peers: PEFT, transformers, llama.cpp, mlx-lm, the official clients of MCP and the Hub, CodeCarbon
 interop:
     cargo build --release --workspace
     bash .ci/interop-light
     python3 fixtures/interop/kill_and_resume.py {{target}}/release/greentune
     bash fixtures/interop/exports.sh {{target}}/release/greentune {{peers}}/venvs/torch/bin/python
     cargo build --release --workspace --examples
-    {{peers}}/venvs/lcpp/bin/python fixtures/interop/gguf_computes.py {{target}}/release/examples/export_gguf fixtures/reference/families $(mktemp -d)
+    {{peers}}/venvs/lcpp/bin/python fixtures/interop/gguf_computes.py {{target}}/release/examples/export_model fixtures/reference/families $(mktemp -d)
     {{peers}}/venvs/torch/bin/python fixtures/interop/gguf_chat.py reference {{peers}}/work/models/smollm2 {{target}}/gguf-chat.json
-    {{peers}}/venvs/lcpp/bin/python fixtures/interop/gguf_chat.py compare {{target}}/release/examples/export_gguf {{peers}}/work/models/smollm2 {{target}}/gguf-chat.json $(mktemp -d)
+    {{peers}}/venvs/lcpp/bin/python fixtures/interop/gguf_chat.py compare {{target}}/release/examples/export_model {{peers}}/work/models/smollm2 {{target}}/gguf-chat.json $(mktemp -d)
+    {{peers}}/venvs/mlx/bin/python fixtures/interop/mlx_computes.py {{target}}/release/examples/export_model fixtures/reference/families $(mktemp -d)
+    {{peers}}/venvs/mlx/bin/python fixtures/interop/mlx_chat.py {{target}}/release/greentune {{peers}}/work/models/smollm2
+    {{peers}}/venvs/torch/bin/python fixtures/interop/timm_loads.py {{target}}/release/greentune
     {{peers}}/venvs/torch/bin/python fixtures/interop/chat_model.py {{target}}/release/greentune {{peers}}/work/models/smollm2
     just tracking
 

@@ -7,12 +7,10 @@ use std::{
 
 use crate::{
     error::ExportError,
-    merge::merged_bytes,
     peft::Adapters,
     staging::{Output, sha256_of},
     verify::{Verification, ensure},
 };
-use greentune_model_folder::{Tensor, encode_header};
 
 /// A file of the export, before it is written.
 pub(crate) struct PlannedFile<'a> {
@@ -126,50 +124,5 @@ impl Content for Bytes {
     fn prove(&self, written: &WrittenFile, _: &mut Verification) -> Result<(), ExportError> {
         let found = fs::read(written.path).map_err(ExportError::io("read", written.path))?;
         ensure(found == self.0, || format!("{} is not what was written", written.name))
-    }
-}
-
-/// A safetensors file of the base model's tensors, those with an adapter merged.
-struct MergedWeights<'a> {
-    /// Everything before the first tensor.
-    header: Vec<u8>,
-    tensors: Vec<Tensor<'a>>,
-    adapters: &'a Adapters,
-}
-
-/// A safetensors file `name` of the base model's `tensors`, in this order, with `adapters` merged into them.
-pub(crate) fn merged_weights<'a>(
-    name: String,
-    tensors: Vec<Tensor<'a>>,
-    adapters: &'a Adapters,
-) -> Result<PlannedFile<'a>, ExportError> {
-    let header = encode_header(tensors.iter().map(|t| (t.name.as_str(), t.dtype(), t.shape())))
-        .map_err(|reason| ExportError::Broken { path: name.clone().into(), reason })?;
-    Ok(PlannedFile { name, content: Box::new(MergedWeights { header, tensors, adapters }) })
-}
-
-impl Content for MergedWeights<'_> {
-    fn bytes(&self) -> Result<u64, ExportError> {
-        Ok(self.header.len() as u64 + self.tensors.iter().map(Tensor::byte_len).sum::<u64>())
-    }
-
-    fn write(&self, output: &mut Output) -> Result<f32, ExportError> {
-        output.append(&self.header)?;
-        let mut largest_rounding = 0f32;
-        for tensor in &self.tensors {
-            if let Some(module) = self.adapters.module_of_weight(&tensor.name) {
-                let pair = self.adapters.pair(module)?;
-                let (bytes, rounding) = merged_bytes(tensor, &pair, self.adapters.config().scale())?;
-                output.append(&bytes)?;
-                largest_rounding = largest_rounding.max(rounding);
-            } else {
-                tensor.stream(|bytes| output.append(bytes))?;
-            }
-        }
-        Ok(largest_rounding)
-    }
-
-    fn prove(&self, written: &WrittenFile, verification: &mut Verification) -> Result<(), ExportError> {
-        verification.prove_merged_weights(written.path, &self.tensors, self.adapters)
     }
 }

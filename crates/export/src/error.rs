@@ -11,14 +11,6 @@ use crate::quantization::Quantization;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExportError {
-    /// The format is planned and cannot be written yet.
-    #[error("exporting as {format} is not available yet; available: {available}")]
-    NotAvailableYet {
-        /// The format.
-        format: &'static str,
-        /// Those that can be written.
-        available: String,
-    },
     /// The word is not a format.
     #[error("\"{word}\" is not an export format; allowed: {allowed}")]
     UnknownFormat {
@@ -34,7 +26,9 @@ pub enum ExportError {
         word: String,
     },
     /// The format keeps weights as they are, or packs them otherwise.
-    #[error("the format {format} has no quantization {quantization}; {formats} has it")]
+    #[error(
+        "the format {format} has no quantization {quantization}; {formats} has it; {format} has {quantizations}"
+    )]
     QuantizationNotOfFormat {
         /// The format.
         format: &'static str,
@@ -42,6 +36,30 @@ pub enum ExportError {
         quantization: &'static str,
         /// The formats that have it.
         formats: String,
+        /// What the format has.
+        quantizations: String,
+    },
+    /// What was asked for is of merged models alone.
+    #[error("adapters alone are written {as_what}, not in {asked}; merge them into the base model for that")]
+    AdaptersAlone {
+        /// How they are written.
+        as_what: String,
+        /// What was asked for.
+        asked: String,
+    },
+    /// The format is one file, whatever its size.
+    #[error("the format {format} is one file and has no max_shard_size; {formats} have it")]
+    OneFile {
+        /// The format.
+        format: &'static str,
+        /// The formats that have it.
+        formats: String,
+    },
+    /// The text is not the size of a file.
+    #[error("\"{text}\" is not a size; write a number and KB, MB, GB or TB, such as 5GB")]
+    WrongShardSize {
+        /// What was given.
+        text: String,
     },
     /// The programs that read the format cannot compute, or not tokenise for, this model.
     #[error("this model cannot be exported as {format}: {reason}; formats that work: {others}")]
@@ -197,10 +215,12 @@ impl ExportError {
     fn kind_and_code(&self) -> (ProblemKind, &'static str) {
         use ProblemKind::{Conflict, Internal, InvalidInput, NotFound, Unavailable, Unsupported};
         match self {
-            Self::NotAvailableYet { .. } => (Unsupported, "export.not_available_yet"),
             Self::UnknownFormat { .. } => (InvalidInput, "export.unknown_format"),
             Self::UnknownQuantization { .. } => (InvalidInput, "export.unknown_quantization"),
             Self::QuantizationNotOfFormat { .. } => (InvalidInput, "export.quantization_not_of_format"),
+            Self::AdaptersAlone { .. } => (InvalidInput, "export.adapters_alone"),
+            Self::OneFile { .. } => (InvalidInput, "export.one_file"),
+            Self::WrongShardSize { .. } => (InvalidInput, "export.wrong_shard_size"),
             Self::NotRepresentable { .. } => (Unsupported, "export.not_representable"),
             Self::FolderMissing { .. } => (NotFound, "export.folder_missing"),
             Self::FileMissing { .. } => (NotFound, "export.file_missing"),
@@ -226,12 +246,14 @@ impl ExportError {
 
     fn hint(&self) -> &'static str {
         match self {
-            Self::NotAvailableYet { .. } => {
-                "Export as huggingface (a complete folder for transformers) or as safetensors."
-            }
             Self::UnknownFormat { .. } => "Use one of the formats that are listed.",
             Self::UnknownQuantization { .. } => "Use one of the words that are listed.",
-            Self::QuantizationNotOfFormat { .. } => "Leave the quantization out, or choose that format.",
+            Self::QuantizationNotOfFormat { .. } => {
+                "Choose one that the format has, or that format, or leave the quantization out."
+            }
+            Self::AdaptersAlone { .. } => "Export merged, or leave it out.",
+            Self::OneFile { .. } => "Leave the size out, or choose one of those formats.",
+            Self::WrongShardSize { .. } => "Write it as transformers does, such as 5GB or 500MB.",
             Self::NotRepresentable { .. } => {
                 "Choose one of the formats that work; they keep the model as it was trained."
             }

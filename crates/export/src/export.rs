@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    content::WrittenFile,
+    content::{PlannedFile, WrittenFile},
     error::ExportError,
     format::Source,
     merge::check_fit,
@@ -46,7 +46,8 @@ pub struct ExportedFile {
 /// An export that is written and proven, and not there yet under its name. It vanishes when it is dropped.
 pub struct StagedExport {
     staging: Staging,
-    request: ExportRequest,
+    /// How it is loaded from where it will be, in Markdown.
+    usage: Box<dyn FnOnce(&Path) -> String + Send + Sync>,
     files: Vec<ExportedFile>,
     verification: Verification,
 }
@@ -61,12 +62,11 @@ impl StagedExport {
     ///
     /// Errors: the destination was taken meanwhile; it cannot be renamed.
     pub fn publish(self) -> Result<ExportReport, ExportError> {
-        let Self { staging, request, files, verification } = self;
-        let format = request.format.writer()?;
+        let Self { staging, usage, files, verification } = self;
         let destination = staging.publish()?;
         Ok(ExportReport {
             total_bytes: files.iter().map(|file| file.bytes).sum(),
-            usage_instructions: format.usage(&request, &destination),
+            usage_instructions: usage(&destination),
             destination,
             files,
             verification,
@@ -83,33 +83,47 @@ pub fn export(request: &ExportRequest) -> Result<ExportReport, ExportError> {
 
 /// Writes and proves an export beside its destination.
 ///
-/// A merged weight is W' = W + (`lora_alpha` / r) · B · A, computed in f32 and rounded to the base's type. The
-/// destination appears in one step when it is published; until then, and after any error, it is as it was before.
+/// A merged weight is W' = W + (`lora_alpha` / r) · B · A, computed in f32 and rounded once, to the type that it is
+/// stored in. The destination appears in one step when it is published; until then, and after any error, it is as it was before.
 ///
 /// Errors: the inputs do not fit together or to the format; the destination is taken; the disk is full; what was written is
 /// not what was meant.
 pub fn stage(request: &ExportRequest) -> Result<StagedExport, ExportError> {
-    let format = request.format.writer()?;
-    request.format.check_quantization(request.quantization)?;
+    let format = request.format.writer();
+    request.format.check(request)?;
     let base = ModelWeights::open(&request.base_model)?;
     let adapters = Adapters::open(&request.adapters)?;
     check_fit(&adapters, &base)?;
     let plan = format.plan(Source { request, base: &base, adapters: &adapters })?;
+    let of_request = request.clone();
+    stage_files(&plan, &request.destination, request.replace, move |destination| {
+        format.usage(&of_request, destination)
+    })
+}
+
+/// Writes the files of `plan` beside `destination`, which they may `replace`, reads them back and proves them; `usage` says
+/// how they are loaded.
+pub(crate) fn stage_files(
+    plan: &[PlannedFile<'_>],
+    destination: &Path,
+    replace: bool,
+    usage: impl FnOnce(&Path) -> String + Send + Sync + 'static,
+) -> Result<StagedExport, ExportError> {
     let needed_bytes = plan.iter().map(|file| file.content.bytes()).sum::<Result<u64, _>>()?;
-    let staging = Staging::begin(&request.destination, request.replace, needed_bytes)?;
+    let staging = Staging::begin(destination, replace, needed_bytes)?;
     let mut verification = Verification::default();
-    for file in &plan {
+    for file in plan {
         let written = staging.write(&file.name, |output| file.content.write(output));
         let largest_rounding = written.map_err(|error| staging.explain(error))?;
         verification.largest_rounding = verification.largest_rounding.max(largest_rounding.into());
     }
     let mut files = Vec::with_capacity(plan.len());
-    for file in &plan {
+    for file in plan {
         let path = staging.path(&file.name);
         let (sha256, bytes) = sha256_of(&path)?;
         let written = WrittenFile { name: &file.name, path: &path, sha256: &sha256 };
         file.content.prove(&written, &mut verification)?;
         files.push(ExportedFile { name: file.name.clone(), bytes, sha256 });
     }
-    Ok(StagedExport { staging, request: request.clone(), files, verification })
+    Ok(StagedExport { staging, usage: Box::new(usage), files, verification })
 }

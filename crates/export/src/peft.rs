@@ -340,7 +340,7 @@ pub fn write(folder: &Path, config: &AdapterConfig, pairs: &[LoraPair]) -> Resul
         ));
     }
     let header =
-        encode_header(tensors.iter().map(|(name, shape, _)| (name.as_str(), Dtype::F32, &shape[..])))
+        encode_header(tensors.iter().map(|(name, shape, _)| (name.as_str(), Dtype::F32, &shape[..])), "pt")
             .map_err(|reason| broken(&path, reason))?;
     write_atomically(&path, |file| {
         file.write_all(&header)?;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::quantization::Quantization;
+use crate::{quantization::Quantization, shard_size::ShardSize};
 
 /// What to export, and where to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,24 +25,26 @@ pub struct ExportRequest {
     pub replace: bool,
     /// Whether the adapters are merged into the base model; else they are exported as they are.
     pub merge: bool,
-    /// How weights are packed, which the format `gguf` can say: f16 when `None`.
+    /// How the weights of a merged model are stored: f16 in the format `gguf` when `None`, else in the base's types.
     pub quantization: Option<Quantization>,
-    /// Markdown for `README.md`, which the format `huggingface` has.
+    /// How large a file of a merged model's weights may get.
+    pub max_shard_size: Option<ShardSize>,
+    /// Markdown for `README.md`, which complete folders have.
     pub model_card: Option<String>,
 }
 
 /// The form that an export takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-#[schemars(extend("x-not-available-yet" = ["mlx"]))]
 pub enum ExportFormat {
-    /// Weights and configuration alone; a merged model is one file, with its tokenizer.
+    /// Weights and configuration alone; a merged model is one file unless `max_shard_size` is given, with its tokenizer.
     Safetensors,
-    /// A complete folder for transformers or PEFT, with a model card; shards stay as the base model has them.
+    /// A complete folder for transformers or PEFT, with a model card; shards stay as the base model has them unless
+    /// `max_shard_size` is given.
     #[default]
     Huggingface,
-    /// For Apple's MLX; not available yet.
+    /// A folder for mlx-lm, in its names and keys; adapters in its layout.
     Mlx,
-    /// One file for llama.cpp and Ollama, its tokenizer and chat template in it; with `quantization`.
+    /// One file for llama.cpp and Ollama, its tokenizer and chat template in it.
     Gguf,
 }

@@ -26,19 +26,22 @@ pub struct Verification {
     pub largest_absolute_difference: f64,
     /// Largest absolute change by rounding to the stored type, over every value that was merged; 0 for F32.
     pub largest_rounding: f64,
-    /// Tensors without an adapter, equal to the base model's byte for byte.
+    /// Tensors without an adapter: equal to the base model's byte for byte, or packed from its values.
     pub untouched_tensors: u64,
     /// Adapter tensors, equal to the trained ones.
     pub adapter_tensors: u64,
     /// Files that were copied, equal to their sources in SHA-256.
     pub copied_files: u64,
-    /// How many tensors a GGUF file has of each type; a row that is not a whole number of blocks gets another type than
-    /// was asked for.
+    /// How many tensors have which type, where a type was asked for; a row that is not a whole number of blocks gets
+    /// another one.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub tensor_types: BTreeMap<String, u64>,
-    /// Root mean square change by packing the values of a GGUF file, as a share of the values' root mean square.
+    /// Root mean square change by packing values, as a share of the values' root mean square.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub relative_rounding: Option<f64>,
+    /// What [`Self::relative_rounding`] follows from.
+    #[serde(skip)]
+    pub(crate) rounding: RelativeError,
 }
 
 impl Verification {
@@ -54,30 +57,30 @@ impl Verification {
         Ok(())
     }
 
-    /// Proves that the tensors in `path` are those of `base` with `adapters` merged into them, and counts them.
-    pub(crate) fn prove_merged_weights(
+    /// Proves that `stored` is `base` with the adapter of its module merged into it, if it has one, and counts it.
+    pub(crate) fn prove_kept(
         &mut self,
-        path: &Path,
-        base: &[Tensor],
-        adapters: &Adapters,
+        stored: &Tensor,
+        base: &Tensor,
+        adapters: Option<&Adapters>,
     ) -> Result<(), ExportError> {
-        let written = WeightsFile::open(path)?;
-        ensure(written.names().len() == base.len(), || {
-            format!("{} tensors were written, not {}", written.names().len(), base.len())
-        })?;
-        for tensor in base {
-            let stored = written.tensor(&tensor.name)?;
-            if let Some(module) = adapters.module_of_weight(&tensor.name) {
-                stored.expect_shape(tensor.shape())?;
-                ensure(stored.dtype() == tensor.dtype(), || format!("\"{}\" has another type", tensor.name))?;
-                self.prove_merged(&stored, tensor, &adapters.pair(module)?, adapters.config().scale())?;
-            } else {
-                let same = stored.is_identical_to(tensor)?;
-                ensure(same, || format!("\"{}\" differs from the base model", tensor.name))?;
-                self.untouched_tensors += 1;
-            }
+        if let Some(adapters) = adapters
+            && let Some(module) = adapters.module_of_weight(&base.name)
+        {
+            stored.expect_shape(base.shape())?;
+            ensure(stored.dtype() == base.dtype(), || format!("\"{}\" has another type", base.name))?;
+            return self.prove_merged(stored, base, &adapters.pair(module)?, adapters.config().scale());
         }
+        let same = stored.is_identical_to(base)?;
+        ensure(same, || format!("\"{}\" differs from the base model", base.name))?;
+        self.untouched_tensors += 1;
         Ok(())
+    }
+
+    /// Adds by how much values were changed when they were packed.
+    pub(crate) fn add_rounding(&mut self, error: RelativeError) {
+        self.rounding.add(error);
+        self.relative_rounding = Some(self.rounding.root());
     }
 
     fn prove_merged(
@@ -102,6 +105,25 @@ impl Verification {
         }
         self.merged_tensors += 1;
         Ok(())
+    }
+}
+
+/// Squares of errors and of values, summed up.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct RelativeError {
+    pub(crate) errors: f64,
+    pub(crate) values: f64,
+}
+
+impl RelativeError {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.errors += other.errors;
+        self.values += other.values;
+    }
+
+    /// Root of the mean squared error, as a share of the root of the mean square; 0 where all values are.
+    fn root(self) -> f64 {
+        if self.values == 0.0 { 0.0 } else { (self.errors / self.values).sqrt() }
     }
 }
 
@@ -204,7 +226,7 @@ mod tests {
         fs::create_dir(path("base")).unwrap();
         fs::write(path("base/config.json"), "{\"tie_word_embeddings\": false}").unwrap();
         let shapes: [(&str, &[usize]); 2] = [("q.weight", &[2, 3]), ("n.weight", &[2])];
-        let header = encode_header(shapes.map(|(name, shape)| (name, Dtype::F32, shape))).unwrap();
+        let header = encode_header(shapes.map(|(name, shape)| (name, Dtype::F32, shape)), "pt").unwrap();
         let values = [1f32, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0].map(f32::to_le_bytes);
         fs::write(path("base/model.safetensors"), [header, values.concat()].concat()).unwrap();
         let pair = LoraPair {
@@ -226,6 +248,7 @@ mod tests {
             replace: false,
             merge,
             quantization: None,
+            max_shard_size: None,
             model_card: Some("card".into()),
         };
         export(&request).unwrap();
@@ -243,7 +266,7 @@ mod tests {
         fs::write(&damaged, bytes).unwrap();
         let (base, adapters) = (ModelWeights::open(&request.base_model)?, Adapters::open(&request.adapters)?);
         let source = Source { request: &request, base: &base, adapters: &adapters };
-        let plan = request.format.writer()?.plan(source)?;
+        let plan = request.format.writer().plan(source)?;
         let mut verification = Verification::default();
         for file in &plan {
             let path = request.destination.join(&file.name);

@@ -8,9 +8,11 @@
 mod error;
 mod float;
 mod folder;
+mod timm;
 mod weights;
 
 pub use error::ModelFolderError;
 pub use float::FloatType;
 pub use folder::{ModelFolder, read_config};
+pub use timm::efficientnet_name_in_timm;
 pub use weights::{INDEX_FILE, ModelWeights, SINGLE_FILE, Tensor, WeightsFile, encode_header, read_json};

@@ -428,9 +428,11 @@ pub(crate) fn read_limited(path: &Path) -> Result<Vec<u8>, ModelFolderError> {
 
 /// The bytes before the tensors of a safetensors file: the header's length and the header.
 ///
-/// Tensors follow each other in the given order without gaps; the header is padded so that they start aligned.
+/// Tensors follow each other in the given order without gaps; the header is padded so that they start aligned. Readers
+/// ask whose `framework` wrote it: `pt` or `mlx`.
 pub fn encode_header<'a>(
     tensors: impl IntoIterator<Item = (&'a str, Dtype, &'a [usize])>,
+    framework: &str,
 ) -> Result<Vec<u8>, String> {
     let mut offset = 0usize;
     let infos = tensors.into_iter().map(|(name, dtype, shape)| {
@@ -438,7 +440,7 @@ pub fn encode_header<'a>(
         offset += shape.iter().product::<usize>() * dtype.bitsize() / 8;
         (name.to_owned(), TensorInfo { dtype, shape: shape.to_vec(), data_offsets: (start, offset) })
     });
-    let format = std::iter::once(("format".to_owned(), "pt".to_owned())).collect();
+    let format = std::iter::once(("format".to_owned(), framework.to_owned())).collect();
     let header = Metadata::new(Some(format), infos.collect()).map_err(|error| error.to_string())?;
     let mut json = serde_json::to_vec(&header).map_err(|error| error.to_string())?;
     json.resize(json.len().next_multiple_of(8), b' ');

@@ -205,6 +205,7 @@ const COMMANDS: &[Command] = {
                 ("force", Switch(true, "--force")),
                 ("merge_adapters", Switch(true, "--merge")),
                 ("quantization", Flag("--quantization")),
+                ("max_shard_size", Flag("--max-shard-size")),
                 ("compare", Switch(false, "--no-compare")),
                 ("upload_to_huggingface", Switch(true, "--upload")),
                 ("hf_repo_id", Flag("--repo")),

@@ -8,7 +8,7 @@ use greentune_core_config::{
     quantities::{counted, number, percent},
 };
 use greentune_workbench::{
-    ExportFormat, Quantization,
+    ExportFormat,
     operation::{ExportModel, ExportModelResponse},
 };
 
@@ -33,8 +33,11 @@ pub struct Export {
     /// Merge the adapters into the base model
     #[arg(long)]
     merge: bool,
-    #[arg(long, value_name = "WORD", help = format!("How gguf packs weights [default: f16]: {}", Quantization::words()))]
+    #[arg(long, visible_alias = "dtype", value_name = "WORD", help = quantization_help())]
     quantization: Option<String>,
+    /// How large a file of merged weights may get, such as 5GB
+    #[arg(long, value_name = "SIZE")]
+    max_shard_size: Option<String>,
     /// Do not compare its answers with the trained model's
     #[arg(long)]
     no_compare: bool,
@@ -60,6 +63,7 @@ impl Export {
             force: self.force.then_some(true),
             merge_adapters: Some(self.merge),
             quantization: self.quantization.map(|word| word.parse()).transpose()?,
+            max_shard_size: self.max_shard_size.map(|size| size.parse()).transpose()?,
             compare: self.no_compare.then_some(false),
             upload_to_huggingface: Some(self.upload),
             hf_repo_id: self.repo,
@@ -69,6 +73,13 @@ impl Export {
         let response = transfers.during(workbench.export_model(request)).await?;
         session.output.answer(&response, |_| page(&response))
     }
+}
+
+fn quantization_help() -> String {
+    format!(
+        "Type of merged weights [default: the base model's; gguf: f16]: {}",
+        ExportFormat::quantization_help()
+    )
 }
 
 fn page(response: &ExportModelResponse) -> String {

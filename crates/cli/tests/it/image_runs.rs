@@ -95,6 +95,23 @@ fn a_sparse_run_and_its_baseline_are_trained_compared_and_described() {
     assert_eq!(evaluated["evaluation_results"]["custom_metrics"]["images"], 360.0);
     let refused = problem(greentune(&project).args(["evaluate", &sparse, "--test", DIGITS, "--stage", "1"]));
     assert!(refused.contains("the model of the last stage is kept"), "{refused}");
+    // What timm and torchvision load is compared with them by `fixtures/interop/timm_loads.py`.
+    let export = |format: &str| {
+        let mut command = greentune(&project);
+        command.args(["export", &sparse, "--stage", "2", "--format", format, "--to", format]);
+        command
+    };
+    let exported = answer(&mut export("safetensors"));
+    assert!(exported["not_compared"].as_str().unwrap().contains("image classifier"), "{exported}");
+    let weights = |folder: &Path| fs::read(folder.join("model.safetensors")).unwrap().len();
+    assert!(weights(&project.join("safetensors")) > 1000);
+    for (format, said) in [("huggingface", "timm has no simplecnn"), ("mlx", "it is for language models")] {
+        let refused = problem(&mut export(format));
+        assert!(refused.contains(said), "{refused}");
+        assert!(!project.join(format).exists());
+    }
+    let refused = problem(export("safetensors").args(["--quantization", "f16"]));
+    assert!(refused.contains("exported as it was trained"), "{refused}");
     // What is for language models alone says so.
     let refused = problem(greentune(&project).args(["runs", "plan", &sparse]));
     assert!(refused.contains("image classifier"), "{refused}");

@@ -15,7 +15,9 @@ use greentune_model_folder::ModelWeights;
 mod folder;
 mod gguf;
 mod huggingface;
+mod mlx;
 mod safetensors;
+mod shards;
 mod usage;
 
 /// A form of export: which files it has and how they are loaded. How a file is written and proven is a matter of its
@@ -24,9 +26,17 @@ pub(crate) trait Format: Sync {
     /// The files of the export, in the order in which they are written. Nothing is written yet.
     fn plan<'a>(&self, source: Source<'a>) -> Result<Vec<PlannedFile<'a>>, ExportError>;
 
-    /// How it can pack weights; nothing where it keeps them as they are.
-    fn quantizations(&self) -> &'static [Quantization] {
-        &[]
+    /// How it can store the weights of a merged model.
+    fn quantizations(&self) -> &'static [Quantization];
+
+    /// How it stores adapters alone; as they were trained when `None`.
+    fn adapter_type(&self) -> Option<Quantization> {
+        None
+    }
+
+    /// Whether the weights of a merged model can be several files.
+    fn has_shards(&self) -> bool {
+        false
     }
 
     /// How to load the export at `destination`, in Markdown.
@@ -47,21 +57,20 @@ struct Entry {
     word: &'static str,
     /// What it is, in a few words, where the word does not say it.
     description: Option<&'static str>,
-    /// What writes it; nothing while it is planned and not available yet.
-    writer: Option<&'static dyn Format>,
+    /// What writes it.
+    writer: &'static dyn Format,
 }
 
-/// All formats, in the order of [`ExportFormat`]'s variants: from the plainest to the most complete, then those that
-/// are not available yet. Words, help and errors are made from it.
+/// All formats, in the order of [`ExportFormat`]'s variants. Words, help and errors are made from it.
 const REGISTRY: [Entry; 4] = [
-    Entry { word: "safetensors", description: None, writer: Some(&safetensors::Safetensors) },
+    Entry { word: "safetensors", description: None, writer: &safetensors::Safetensors },
     Entry {
         word: "huggingface",
         description: Some("a folder for transformers or PEFT"),
-        writer: Some(&huggingface::Huggingface),
+        writer: &huggingface::Huggingface,
     },
-    Entry { word: "mlx", description: None, writer: None },
-    Entry { word: "gguf", description: Some("one file for llama.cpp and Ollama"), writer: Some(&gguf::Gguf) },
+    Entry { word: "mlx", description: Some("a folder for mlx-lm"), writer: &mlx::Mlx },
+    Entry { word: "gguf", description: Some("one file for llama.cpp and Ollama"), writer: &gguf::Gguf },
 ];
 
 impl ExportFormat {
@@ -83,64 +92,76 @@ impl ExportFormat {
         REGISTRY[self as usize].word
     }
 
-    /// Whether it can be written.
-    pub const fn is_available(self) -> bool {
-        REGISTRY[self as usize].writer.is_some()
-    }
-
-    /// The words for the formats that can be written, in a sentence.
-    fn available_words() -> String {
-        let available = REGISTRY.iter().filter(|entry| entry.writer.is_some());
-        available.map(|entry| entry.word).collect::<Vec<_>>().join(", ")
-    }
-
-    /// All formats in one line for a person who chooses: the most complete first, those that are not available yet last.
+    /// All formats in one line for a person who chooses.
     pub fn help() -> String {
         let described = |entry: &Entry| match entry.description {
             Some(description) => format!("{} ({description})", entry.word),
             None => entry.word.to_owned(),
         };
-        let (available, later): (Vec<&Entry>, Vec<&Entry>) =
-            REGISTRY.iter().partition(|entry| entry.writer.is_some());
-        let available: Vec<String> = available.into_iter().rev().map(described).collect();
-        let later: Vec<&str> = later.into_iter().map(|entry| entry.word).collect();
-        let later = match later[..] {
-            [] => String::new(),
-            [word] => format!("; {word} is not available yet"),
-            _ => format!("; {} are not available yet", later.join(" and ")),
-        };
-        available.join(" or ") + &later
+        REGISTRY.iter().rev().map(described).collect::<Vec<_>>().join(" or ")
     }
 
-    /// Refuses a `quantization` that it does not have.
-    pub(crate) fn check_quantization(self, quantization: Option<Quantization>) -> Result<(), ExportError> {
-        let Some(quantization) = quantization else { return Ok(()) };
-        if self.writer()?.quantizations().contains(&quantization) {
-            return Ok(());
+    /// How which format can store weights, in one line for a person who chooses.
+    pub fn quantization_help() -> String {
+        let floats = Quantization::FLOATS.map(Quantization::as_str).join(", ");
+        let further = |entry: &Entry| {
+            let all = entry.writer.quantizations().iter();
+            let further = all.filter(|quantization| !Quantization::FLOATS.contains(quantization));
+            let words: Vec<&str> = further.map(|quantization| quantization.as_str()).collect();
+            (!words.is_empty()).then(|| format!("; {}: {}", entry.word, words.join(", ")))
+        };
+        REGISTRY.iter().rev().filter_map(further).fold(floats, |line, further| line + &further)
+    }
+
+    /// The words for the formats of which `holds`, in a sentence.
+    fn words_where(holds: impl Fn(&'static dyn Format) -> bool) -> String {
+        let entries = REGISTRY.iter().filter(|entry| holds(entry.writer));
+        entries.map(|entry| entry.word).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Refuses what the format, or adapters alone, do not have of what `request` asks for.
+    pub(crate) fn check(self, request: &ExportRequest) -> Result<(), ExportError> {
+        let (format, writer) = (self.as_str(), self.writer());
+        if let Some(quantization) = request.quantization {
+            let has = |writer: &dyn Format| writer.quantizations().contains(&quantization);
+            if !has(writer) {
+                let own = writer.quantizations().iter().map(|own| own.as_str());
+                return Err(ExportError::QuantizationNotOfFormat {
+                    format,
+                    quantization: quantization.as_str(),
+                    formats: Self::words_where(has),
+                    quantizations: own.collect::<Vec<_>>().join(", "),
+                });
+            }
+            if !request.merge && writer.adapter_type() != Some(quantization) {
+                let as_what = writer
+                    .adapter_type()
+                    .map_or_else(|| String::from("as they were trained"), |stored| format!("in {stored}"));
+                return Err(ExportError::AdaptersAlone { as_what, asked: quantization.to_string() });
+            }
         }
-        let packs = |entry: &&Entry| {
-            entry.writer.is_some_and(|writer| writer.quantizations().contains(&quantization))
-        };
-        let formats: Vec<&str> = REGISTRY.iter().filter(packs).map(|entry| entry.word).collect();
-        Err(ExportError::QuantizationNotOfFormat {
-            format: self.as_str(),
-            quantization: quantization.as_str(),
-            formats: formats.join(", "),
-        })
+        match request.max_shard_size {
+            Some(_) if !writer.has_shards() => {
+                let formats = Self::words_where(|writer| writer.has_shards());
+                Err(ExportError::OneFile { format, formats })
+            }
+            Some(size) if !request.merge => Err(ExportError::AdaptersAlone {
+                as_what: String::from("as one file"),
+                asked: format!("files of {size}"),
+            }),
+            _ => Ok(()),
+        }
     }
 
-    /// The words for the other formats that can be written, in a sentence.
+    /// The words for the other formats, in a sentence.
     pub(crate) fn others(self) -> String {
-        let others = REGISTRY.iter().filter(|entry| entry.writer.is_some() && entry.word != self.as_str());
-        others.map(|entry| entry.word).collect::<Vec<_>>().join(", ")
+        let others = REGISTRY.iter().map(|entry| entry.word).filter(|word| *word != self.as_str());
+        others.collect::<Vec<_>>().join(", ")
     }
 
-    /// What writes it; an error when it is not available yet.
-    pub(crate) fn writer(self) -> Result<&'static dyn Format, ExportError> {
-        REGISTRY[self as usize].writer.ok_or_else(|| ExportError::NotAvailableYet {
-            format: self.as_str(),
-            available: Self::available_words(),
-        })
+    /// What writes it.
+    pub(crate) fn writer(self) -> &'static dyn Format {
+        REGISTRY[self as usize].writer
     }
 }
 
@@ -156,8 +177,7 @@ impl FromStr for ExportFormat {
     fn from_str(word: &str) -> Result<Self, ExportError> {
         let meant = choice::meant(Self::ALL.iter().map(|format| format.as_str()), word);
         let known = Self::ALL.into_iter().find(|format| Some(format.as_str()) == meant);
-        known
-            .ok_or_else(|| ExportError::UnknownFormat { word: word.into(), allowed: Self::available_words() })
+        known.ok_or_else(|| ExportError::UnknownFormat { word: word.into(), allowed: Self::WORDS.join(", ") })
     }
 }
 
@@ -176,17 +196,6 @@ mod tests {
         for (index, format) in ExportFormat::ALL.into_iter().enumerate() {
             assert_eq!(format as usize, index);
             assert_eq!(serde_json::to_value(format).unwrap(), ExportFormat::WORDS[index]);
-            assert_eq!(format.writer().is_ok(), format.is_available());
-        }
-    }
-
-    #[test]
-    fn schema_says_which_formats_are_not_available_yet() {
-        let schema = schemars::schema_for!(ExportFormat).to_value();
-        for variant in schema["oneOf"].as_array().unwrap() {
-            let format: ExportFormat = variant["const"].as_str().unwrap().parse().unwrap();
-            let description = variant["description"].as_str().unwrap();
-            assert_eq!(description.contains("not available yet"), !format.is_available(), "{format}");
         }
     }
 
@@ -194,7 +203,11 @@ mod tests {
     fn help_names_every_format() {
         assert_eq!(
             ExportFormat::help(),
-            "gguf (one file for llama.cpp and Ollama) or huggingface (a folder for transformers or PEFT) or safetensors; mlx is not available yet"
+            "gguf (one file for llama.cpp and Ollama) or mlx (a folder for mlx-lm) or huggingface (a folder for transformers or PEFT) or safetensors"
+        );
+        assert_eq!(
+            ExportFormat::quantization_help(),
+            "f32, f16, bf16; gguf: q8_0, q6_k, q5_k_m, q4_k_m, q4_0; mlx: 8bit, 4bit"
         );
     }
 }

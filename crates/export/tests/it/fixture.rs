@@ -67,6 +67,7 @@ impl Sandbox {
             replace: false,
             merge,
             quantization: None,
+            max_shard_size: None,
             model_card: Some("# A card\n".into()),
         }
     }

@@ -102,6 +102,7 @@ impl Model {
             replace: false,
             merge,
             quantization,
+            max_shard_size: None,
             model_card: None,
         }
     }

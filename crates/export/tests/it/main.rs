@@ -2,8 +2,10 @@
 
 mod adapter_config;
 mod adapters;
+mod classifiers;
 mod fixture;
 mod gguf;
 mod gguf_reader;
 mod merged;
+mod mlx;
 mod refusals;

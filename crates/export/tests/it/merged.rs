@@ -1,9 +1,10 @@
 //! Merged models: right values, untouched bytes, complete folders.
 
-use std::fs;
+use std::{collections::BTreeMap, fs};
 
+use greentune_core_config::Diagnostic;
 use greentune_export::{
-    ExportFormat, ExportRequest, export,
+    ExportFormat, ExportRequest, Quantization, export,
     peft::{self, LoraPair},
 };
 use proptest::prelude::*;
@@ -11,7 +12,8 @@ use safetensors::Dtype;
 use serde_json::json;
 
 use crate::fixture::{
-    MODULES, SHARDS, Sandbox, config_of_rank, decode, json_of, names_in, pairs, tensors_in,
+    MODULES, SHARDS, Sandbox, config_of_rank, decode, encode, json_of, names_in, pairs, tensors_in,
+    write_safetensors,
 };
 
 /// Largest relative change by rounding: 2^-p for p significant bits.
@@ -178,7 +180,16 @@ fn shards_stay_in_huggingface_and_become_one_file_in_safetensors() {
     export(&request).unwrap();
     assert_merged(&request, Dtype::BF16, 3, 0.5, 2.0);
     let names = names_in(&request.destination);
-    assert_eq!(names, ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]);
+    assert_eq!(
+        names,
+        [
+            "config.json",
+            "generation_config.json",
+            "model.safetensors",
+            "tokenizer.json",
+            "tokenizer_config.json"
+        ]
+    );
 }
 
 #[test]
@@ -277,4 +288,137 @@ fn dora_without_a_magnitude_is_refused() {
     peft::write(&sandbox.adapters(), &config, &pairs(3, 0.5)).unwrap();
     let error = export(&sandbox.request(ExportFormat::Huggingface, true)).unwrap_err();
     assert!(error.to_string().contains("lora_magnitude_vector"), "{error}");
+}
+
+/// Every value is the merge in f32, rounded once.
+#[test]
+fn another_type_is_written_and_stated() {
+    let sandbox = Sandbox::new(Dtype::BF16, true);
+    sandbox.write_base_file("config.json", b"{\"dtype\": \"bfloat16\", \"torch_dtype\": \"bfloat16\"}");
+    let mut exact = BTreeMap::new();
+    for (index, (quantization, dtype, word)) in [
+        (Quantization::F32, Dtype::F32, "float32"),
+        (Quantization::F16, Dtype::F16, "float16"),
+        (Quantization::Bf16, Dtype::BF16, "bfloat16"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        for format in [ExportFormat::Huggingface, ExportFormat::Safetensors] {
+            let request = ExportRequest {
+                quantization: Some(quantization),
+                destination: sandbox.dir.path().join(format!("{format}-{index}")),
+                ..sandbox.request(format, true)
+            };
+            let report = export(&request).unwrap();
+            let tensors = tensors_in(&request.destination);
+            for (name, (found, _, bytes)) in &tensors {
+                assert_eq!(*found, dtype, "{name}");
+                if dtype == Dtype::F32 {
+                    exact.insert(name.clone(), decode(dtype, bytes));
+                }
+                assert_eq!(*bytes, encode(dtype, &exact[name]), "{name}");
+            }
+            let config = json_of(&request.destination.join("config.json"));
+            assert_eq!((&config["dtype"], &config["torch_dtype"]), (&json!(word), &json!(word)));
+            assert_eq!(report.verification.tensor_types, BTreeMap::from([(dtype.to_string(), 7)]));
+            if format == ExportFormat::Huggingface {
+                let names = names_in(&request.destination);
+                assert!(SHARDS.iter().all(|shard| names.contains(&(*shard).to_owned())), "{names:?}");
+                let index = json_of(&request.destination.join("model.safetensors.index.json"));
+                let bytes: usize = tensors.values().map(|(_, _, bytes)| bytes.len()).sum();
+                assert_eq!(index["metadata"]["total_size"], bytes);
+            }
+        }
+    }
+    let merged = &exact[&format!("{}.weight", MODULES[0].0)];
+    assert!(merged.iter().any(|value| half::bf16::from_f32(*value).to_f32().to_bits() != value.to_bits()));
+}
+
+#[test]
+fn a_type_that_cannot_hold_a_value_is_refused() {
+    let sandbox = Sandbox::new(Dtype::BF16, false);
+    let large = ("model.norm.weight".to_owned(), vec![8], encode(Dtype::BF16, &[1e5; 8]));
+    let mut tensors: Vec<_> = tensors_in(&sandbox.base())
+        .into_iter()
+        .map(|(name, (_, shape, bytes))| (name, shape, bytes))
+        .collect();
+    tensors.retain(|(name, ..)| *name != large.0);
+    tensors.push(large);
+    write_safetensors(&sandbox.base().join("model.safetensors"), Dtype::BF16, &tensors);
+    let request = sandbox.request(ExportFormat::Huggingface, true);
+    let error = export(&ExportRequest { quantization: Some(Quantization::F16), ..request }).unwrap_err();
+    let problem = error.problem();
+    assert_eq!(problem.code, "export.not_finite");
+    assert!(problem.message.contains("model.norm.weight") && problem.message.contains("F16"), "{problem}");
+}
+
+#[test]
+fn files_are_as_large_as_was_asked_for() {
+    let sandbox = Sandbox::new(Dtype::F32, true);
+    let exact = tensors_in(&sandbox.base());
+    for (format, size, files) in [
+        (ExportFormat::Huggingface, "1KB", 5),
+        (ExportFormat::Safetensors, "1KB", 5),
+        (ExportFormat::Huggingface, "1GB", 1),
+        (ExportFormat::Safetensors, "1B", 7),
+    ] {
+        let request = ExportRequest {
+            max_shard_size: Some(size.parse().unwrap()),
+            destination: sandbox.dir.path().join(format!("{format}-{size}")),
+            ..sandbox.request(format, true)
+        };
+        export(&request).unwrap();
+        assert_merged(&request, Dtype::F32, 3, 0.5, 2.0);
+        let names = names_in(&request.destination);
+        let shards: Vec<&String> = names.iter().filter(|name| name.ends_with(".safetensors")).collect();
+        assert_eq!(shards.len(), files, "{names:?}");
+        let index = request.destination.join("model.safetensors.index.json");
+        if files == 1 {
+            assert!(!index.exists() && shards[0] == "model.safetensors");
+            continue;
+        }
+        let map = json_of(&index)["weight_map"].as_object().unwrap().clone();
+        assert!(map.keys().eq(exact.keys()));
+        for shard in shards {
+            assert!(shard.ends_with(&format!("-of-{files:05}.safetensors")));
+            let held: usize =
+                map.iter().filter(|(_, file)| *file == shard).map(|(name, _)| exact[name].2.len()).sum();
+            let limit = usize::try_from(request.max_shard_size.unwrap().bytes()).unwrap();
+            assert!(
+                held <= limit || map.values().filter(|file| *file == shard).count() == 1,
+                "{shard}: {held}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_ends_a_generation_is_kept_by_both_formats() {
+    for format in [ExportFormat::Huggingface, ExportFormat::Safetensors] {
+        let sandbox = Sandbox::new(Dtype::F32, false);
+        let request = sandbox.request(format, true);
+        export(&request).unwrap();
+        assert_eq!(json_of(&request.destination.join("generation_config.json")), json!({"eos_token_id": 0}));
+    }
+}
+
+#[test]
+fn types_and_sizes_are_of_merged_models() {
+    let sandbox = Sandbox::new(Dtype::F32, false);
+    let adapters = sandbox.request(ExportFormat::Huggingface, false);
+    let packed = ExportRequest { quantization: Some(Quantization::F32), ..adapters.clone() };
+    let sharded = ExportRequest { max_shard_size: Some("5GB".parse().unwrap()), ..adapters };
+    for request in [packed, sharded] {
+        let problem = export(&request).unwrap_err().problem();
+        assert_eq!(problem.code, "export.adapters_alone", "{problem}");
+        assert!(!request.destination.exists());
+    }
+    let gguf = ExportRequest {
+        max_shard_size: Some("5GB".parse().unwrap()),
+        ..sandbox.request(ExportFormat::Gguf, true)
+    };
+    let problem = export(&gguf).unwrap_err().problem();
+    assert_eq!(problem.code, "export.one_file");
+    assert!(problem.message.contains("safetensors, huggingface, mlx have it"), "{problem}");
 }

@@ -71,7 +71,7 @@ impl Sandbox {
 
     fn store_as(&self, file: &str, tensors: &[Stored], dtype: Dtype) {
         let shapes = tensors.iter().map(|(name, shape, _)| (name.as_str(), dtype, shape.as_slice()));
-        let mut bytes = encode_header(shapes).unwrap();
+        let mut bytes = encode_header(shapes, "pt").unwrap();
         for (_, shape, value) in tensors {
             let value = &value.to_le_bytes()[4 - dtype.bitsize() / 8..];
             (0..shape.iter().product()).for_each(|_: usize| bytes.extend(value));

@@ -11,12 +11,12 @@ use greentune_core_config::{
     generation::{GeneratingModel, ModelVariant},
     manifest::ExportRecord,
     quantities::number,
-    settings::Quantization as BaseQuantization,
+    settings::{Quantization as BaseQuantization, Task},
     task::{WorkerAnswer, WorkerTask},
 };
 use greentune_export::{
-    ExportFormat, ExportReport, ExportRequest, ExportedFile, Quantization, StagedExport, Verification,
-    existing_ancestor, stage,
+    ClassifierRequest, ExportFormat, ExportReport, ExportRequest, ExportedFile, Quantization, ShardSize,
+    StagedExport, Verification, existing_ancestor, stage, stage_classifier,
 };
 use greentune_reports::card::{CardRequest, Weights, model_card};
 use greentune_run_folder::{lock, manifest};
@@ -26,14 +26,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Result, Workbench, WorkbenchError,
-    command_line::command,
-    engine::wrong_answer,
-    hub::CancelOnDrop,
-    inputs::check_weights_are_unchanged,
-    reach::Access,
-    run::{Run, require_language_model},
-    upload::Upload,
+    Result, Workbench, WorkbenchError, command_line::command, engine::wrong_answer, hub::CancelOnDrop,
+    inputs::check_weights_are_unchanged, reach::Access, run::Run, upload::Upload,
 };
 
 /// Export a stage.
@@ -45,7 +39,7 @@ pub struct ExportModel {
     pub run_id: String,
     /// Stage to export: 1 or 2.
     pub stage: u8,
-    /// Format to write; mlx is not available yet.
+    /// Format to write.
     pub export_format: ExportFormat,
     /// Folder to write; must be absent or empty.
     pub export_path: PathBuf,
@@ -53,8 +47,10 @@ pub struct ExportModel {
     pub force: Option<bool>,
     /// Merge the adapters into the base model (true), or write the adapters alone (false, the default).
     pub merge_adapters: Option<bool>,
-    /// How weights are packed; for gguf alone, where it is f16 when absent.
+    /// Type of merged weights; when absent the base model's, in gguf f16.
     pub quantization: Option<Quantization>,
+    /// Size of a merged file at most, such as 5GB.
+    pub max_shard_size: Option<ShardSize>,
     /// Compare its answers with the trained model's (default true).
     pub compare: Option<bool>,
     /// Upload the export to the Hugging Face Hub.
@@ -119,11 +115,11 @@ enum Comparison {
 }
 
 impl Workbench {
-    /// Exports the stage's adapters, alone or merged into the base model, has a worker compare its answers with the trained
+    /// Exports the stage's adapters, alone or merged into the base model, or an image classifier; has a worker compare its answers with the trained
     /// model's, and uploads the export when asked to.
     ///
     /// Errors: the stage is not trained; the base model to merge into is not what it was trained on; the format is unknown
-    /// or not available yet; the folder is not empty; the export is another model; the upload cannot be made, whose export
+    /// or cannot hold the model; the folder is not empty; the export is another model; the upload cannot be made, whose export
     /// stays.
     pub async fn export_model(&self, request: ExportModel) -> Result<ExportModelResponse> {
         let guard = CancelOnDrop::default();
@@ -139,12 +135,11 @@ impl Workbench {
             self.check_upload(repository)?;
         }
         let run = self.read_run_with_files(request.project_path.as_deref(), &request.run_id)?;
-        let run = require_language_model(
-            run,
-            "exporting",
-            "final-model/model.safetensors of the run has the names and shapes of torchvision (ViT: timm), config.json beside it the rest",
-        )?;
         self.check_named_files(&run.manifest)?;
+        let is_classifier = is_classifier(&run);
+        if is_classifier {
+            check_classifier(request, &run)?;
+        }
         let merge = request.merge_adapters.unwrap_or(false);
         let card = model_card(&CardRequest {
             run: &run,
@@ -154,7 +149,7 @@ impl Workbench {
             comparison: None,
             command,
         })?;
-        if merge {
+        if merge && !is_classifier {
             check_weights_are_unchanged(&run.manifest)?;
         }
         let destination = self.path_in(run.layout.project(), &request.export_path, Access::Write)?;
@@ -164,17 +159,24 @@ impl Workbench {
         }
         self.sweep_leftovers();
         self.note_export_in(existing_ancestor(&destination));
-        let export = stage(&ExportRequest {
-            base_model: run.manifest.base_model_path.clone(),
-            base_model_name: Some(run.manifest.base_model_name()),
-            adapters: run.layout.adapters(request.stage),
-            format: request.export_format,
-            destination,
-            replace,
-            merge,
-            quantization: request.quantization,
-            model_card: Some(card.markdown),
-        });
+        let (format, model_card) = (request.export_format, Some(card.markdown));
+        let export = if is_classifier {
+            let classifier = run.layout.final_model();
+            stage_classifier(&ClassifierRequest { classifier, format, destination, replace, model_card })
+        } else {
+            stage(&ExportRequest {
+                base_model: run.manifest.base_model_path.clone(),
+                base_model_name: Some(run.manifest.base_model_name()),
+                adapters: run.layout.adapters(request.stage),
+                format,
+                destination,
+                replace,
+                merge,
+                quantization: request.quantization,
+                max_shard_size: request.max_shard_size,
+                model_card,
+            })
+        };
         Ok(Unpublished { run, export: export.map_err(WorkbenchError::reported)? })
     }
 
@@ -185,9 +187,13 @@ impl Workbench {
         if request.compare == Some(false) {
             return Ok(Comparison::NotCompared(String::from("it was not asked for")));
         }
+        if is_classifier(&unpublished.run) {
+            let why = "an image classifier has the weights that the run left, byte for byte";
+            return Ok(Comparison::NotCompared(String::from(why)));
+        }
         let Some(task) = agreement_task(request, unpublished) else {
             let format = request.export_format;
-            return Ok(Comparison::NotCompared(format!("greentune does not load the format {format}")));
+            return Ok(Comparison::NotCompared(format!("greentune does not load this form of {format}")));
         };
         match self.ask_worker(&WorkerTask::Agree(Box::new(task))).await? {
             WorkerAnswer::Agreed(AgreementFindings::Compared(agreement)) => {
@@ -285,6 +291,7 @@ fn agreement_task(request: &ExportModel, unpublished: &Unpublished) -> Option<Ag
     let exported = match (request.export_format, merge) {
         (ExportFormat::Huggingface | ExportFormat::Safetensors, true) => model(staged, None),
         (ExportFormat::Huggingface | ExportFormat::Safetensors, false) => model(base(), Some(staged)),
+        (ExportFormat::Mlx, true) if !is_packed(request.quantization) => model(staged, None),
         (ExportFormat::Gguf | ExportFormat::Mlx, _) => return None,
     };
     Some(AgreementTask {
@@ -293,6 +300,33 @@ fn agreement_task(request: &ExportModel, unpublished: &Unpublished) -> Option<Ag
         prompts: PROMPTS.map(String::from).to_vec(),
         max_tokens: WRITTEN,
     })
+}
+
+fn is_packed(quantization: Option<Quantization>) -> bool {
+    quantization.is_some_and(|asked| !asked.is_float())
+}
+
+fn is_classifier(run: &Run) -> bool {
+    run.manifest.settings.task() == Task::ImageClassification
+}
+
+/// Errors: a stage whose classifier was not kept; what language models have.
+fn check_classifier(request: &ExportModel, run: &Run) -> Result<()> {
+    run.trained_stage(request.stage)?;
+    let last = run.manifest.stages.last().map_or(request.stage, |stage| stage.stage);
+    let refuse = |key, found: String, allowed| Err(WorkbenchError::InvalidValue { key, found, allowed });
+    if request.stage != last {
+        let allowed = format!("{last}: of an image classifier the model of the last stage is kept");
+        return refuse("stage", request.stage.to_string(), allowed);
+    }
+    let allowed = || String::from("nothing: an image classifier is exported as it was trained");
+    if let Some(quantization) = request.quantization {
+        return refuse("quantization", quantization.to_string(), allowed());
+    }
+    if let Some(size) = request.max_shard_size {
+        return refuse("max_shard_size", size.to_string(), allowed());
+    }
+    Ok(())
 }
 
 /// Errors: the export reads other tokens than the trained model, or is another model.

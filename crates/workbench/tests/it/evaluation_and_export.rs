@@ -205,8 +205,6 @@ async fn exports_that_cannot_be_are_refused() {
     let outside = ExportModel { export_path: "../elsewhere".into(), ..to_huggingface(&run) };
     assert_eq!(refused(outside).await, (ProblemKind::InvalidInput, "path.outside_project".into()));
     assert_eq!(problem("onnx".parse::<ExportFormat>().unwrap_err()).kind, ProblemKind::InvalidInput);
-    let later = ExportModel { export_format: ExportFormat::Mlx, ..to_huggingface(&run) };
-    assert_eq!(refused(later).await.0, ProblemKind::Unsupported);
     let packed = ExportModel { quantization: Some(Quantization::Q4KM), ..to_huggingface(&run) };
     assert_eq!(
         refused(packed).await,

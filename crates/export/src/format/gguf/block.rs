@@ -8,6 +8,8 @@ mod legacy;
 
 use greentune_model_folder::FloatType;
 
+use crate::packing::{Packing, extremes, magnitude};
+
 /// A type of tensor that is written here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum TensorType {
@@ -78,18 +80,26 @@ impl TensorType {
         self.layout().name
     }
 
-    /// Values of a block; a row is a whole number of blocks.
-    pub(super) const fn block_len(self) -> usize {
+    const fn float(self) -> Option<FloatType> {
+        match self {
+            Self::F32 => Some(FloatType::F32),
+            Self::F16 => Some(FloatType::F16),
+            Self::Bf16 => Some(FloatType::Bf16),
+            _ => None,
+        }
+    }
+}
+
+impl Packing for TensorType {
+    fn block_len(self) -> usize {
         self.layout().values
     }
 
-    /// Bytes of `values`, which fill whole blocks.
-    pub(super) const fn bytes_of(self, values: usize) -> usize {
-        values / self.block_len() * self.layout().bytes
+    fn block_bytes(self) -> usize {
+        self.layout().bytes
     }
 
-    /// Packs `values`, whole blocks of them, into `bytes`.
-    pub(super) fn encode(self, values: &[f32], bytes: &mut [u8]) {
+    fn encode(self, values: &[f32], bytes: &mut [u8]) {
         if let Some(float) = self.float() {
             float.encode(values, bytes);
             return;
@@ -108,8 +118,7 @@ impl TensorType {
         }
     }
 
-    /// The values that `bytes`, whole blocks, stand for.
-    pub(super) fn decode(self, bytes: &[u8], values: &mut [f32]) {
+    fn decode(self, bytes: &[u8], values: &mut [f32]) {
         if let Some(float) = self.float() {
             float.decode(bytes, values);
             return;
@@ -128,9 +137,8 @@ impl TensorType {
         }
     }
 
-    /// The most by which packing may change a value of `block`; follows from the source alone, so that a damaged scale
-    /// cannot widen it. Table and derivation: `docs/decisions/0013-gguf-blocks.md`.
-    pub(super) fn largest_error(self, block: &[f32]) -> f64 {
+    /// Table and derivation: `docs/decisions/0013-gguf-blocks.md`.
+    fn largest_error(self, block: &[f32]) -> f64 {
         /// Relative error of a scale in half precision.
         const HALF: f64 = 1.0 / 2048.0;
         /// Absolute error of a scale that is subnormal in half precision.
@@ -138,8 +146,7 @@ impl TensorType {
         /// Room for what was computed in f32.
         const COMPUTED: f64 = 1.0 + 1.0 / 1024.0;
         if let Some(float) = self.float() {
-            let largest = magnitude(block);
-            return float.unit_roundoff() * largest + float.subnormal_roundoff();
+            return float.largest_error(block);
         }
         let largest = magnitude(block);
         COMPUTED
@@ -156,28 +163,6 @@ impl TensorType {
                 _ => largest / 127.0 * (0.5 + 127.0 * HALF) + 127.0 * TINY,
             }
     }
-
-    const fn float(self) -> Option<FloatType> {
-        match self {
-            Self::F32 => Some(FloatType::F32),
-            Self::F16 => Some(FloatType::F16),
-            Self::Bf16 => Some(FloatType::Bf16),
-            _ => None,
-        }
-    }
-}
-
-/// The largest magnitude of `values`.
-fn magnitude(values: &[f32]) -> f64 {
-    values.iter().fold(0f32, |largest, value| largest.max(value.abs())).into()
-}
-
-/// The smallest and the largest of `values`.
-fn extremes(values: &[f32]) -> (f64, f64) {
-    let (low, high) = values
-        .iter()
-        .fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), value| (low.min(*value), high.max(*value)));
-    (low.into(), high.into())
 }
 
 #[cfg(test)]

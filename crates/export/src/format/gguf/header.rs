@@ -1,6 +1,7 @@
 //! The head of a GGUF file, version 3: metadata, then name, shape, type and place of each tensor.
 
 use super::block::TensorType;
+use crate::packing::Packing;
 
 pub(super) const MAGIC: &[u8; 4] = b"GGUF";
 pub(super) const VERSION: u32 = 3;

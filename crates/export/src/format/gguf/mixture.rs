@@ -3,6 +3,7 @@
 use greentune_core_config::model::ModelConfig;
 
 use super::block::TensorType;
+use crate::packing::Packing;
 use crate::quantization::Quantization;
 
 /// How the tensors of one model are packed.
@@ -35,7 +36,8 @@ impl Mixture {
         use Quantization as Q;
         let (usual, mixed) = match self.quantization {
             Q::F32 => return TensorType::F32,
-            Q::F16 => return TensorType::F16,
+            // MLX's words were refused before.
+            Q::F16 | Q::Bits8 | Q::Bits4 => return TensorType::F16,
             Q::Bf16 => return TensorType::Bf16,
             Q::Q8_0 => return TensorType::Q8_0,
             Q::Q6K => return TensorType::Q6K,

@@ -10,7 +10,6 @@ mod header;
 mod mixture;
 mod modelfile;
 mod reader;
-mod rows;
 mod tokenizer;
 mod weights;
 
@@ -24,21 +23,19 @@ use self::{
     block::TensorType,
     header::{Metadata, Value},
     mixture::Mixture,
-    rows::{Origin, Weight},
 };
-use super::{Format, Source};
+use super::{Format, Source, folder};
 use crate::{
     content::{self, PlannedFile, existing_copies},
     error::ExportError,
     quantization::Quantization,
     request::{ExportFormat, ExportRequest},
+    rows::{Origin, Weight},
 };
 
 const MODEL_FILE: &str = "model.gguf";
 const ADAPTER_FILE: &str = "adapter.gguf";
 const MODELFILE: &str = "Modelfile";
-/// The licence's terms travel with the weights.
-const LICENCES: &[&str] = &["LICENSE", "LICENSE.md", "LICENSE.txt", "NOTICE"];
 /// The version of ggml's quantised blocks.
 const QUANTIZATION_VERSION: u32 = 2;
 
@@ -66,15 +63,26 @@ impl Format for Gguf {
             weights::file(MODEL_FILE, metadata, merged, source.adapters),
             content::bytes(MODELFILE, modelfile.into_bytes()),
         ];
-        files.extend(existing_copies(&source.request.base_model, LICENCES));
-        if let Some(card) = &source.request.model_card {
-            files.push(content::bytes("README.md", card.clone().into_bytes()));
-        }
+        files.extend(existing_copies(&source.request.base_model, folder::LICENCES));
+        files.extend(folder::model_card(source.request));
         Ok(files)
     }
 
     fn quantizations(&self) -> &'static [Quantization] {
-        &Quantization::ALL
+        &[
+            Quantization::F32,
+            Quantization::F16,
+            Quantization::Bf16,
+            Quantization::Q8_0,
+            Quantization::Q6K,
+            Quantization::Q5KM,
+            Quantization::Q4KM,
+            Quantization::Q4_0,
+        ]
+    }
+
+    fn adapter_type(&self) -> Option<Quantization> {
+        Some(Quantization::F32)
     }
 
     fn usage(&self, request: &ExportRequest, destination: &Path) -> String {
@@ -113,11 +121,11 @@ fn general(source: Source<'_>, architecture: &Architecture, kind: &str) -> Metad
     metadata
 }
 
-/// The number of a mixture in llama.cpp.
+/// The number of a mixture in llama.cpp; MLX's words have none, and are refused before.
 const fn file_type(quantization: Quantization) -> u32 {
     match quantization {
         Quantization::F32 => 0,
-        Quantization::F16 => 1,
+        Quantization::F16 | Quantization::Bits8 | Quantization::Bits4 => 1,
         Quantization::Q4_0 => 2,
         Quantization::Q8_0 => 7,
         Quantization::Q4KM => 15,
@@ -172,11 +180,6 @@ fn adapters<'a>(
         |reason: String| ExportError::UnsupportedAdapter { folder: source.adapters.folder().into(), reason };
     if source.adapters.config().use_dora {
         return Err(of_folder("llama.cpp has no DoRA; merge the adapters into the base model".into()));
-    }
-    if let Some(quantization) = source.request.quantization.filter(|asked| *asked != Quantization::F32) {
-        return Err(of_folder(format!(
-            "adapters alone are written in f32, not in {quantization}; merge them into the base model to pack them"
-        )));
     }
     let mut metadata = general(source, architecture, "adapter");
     metadata.put_text("adapter.type", "lora");

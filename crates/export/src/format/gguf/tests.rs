@@ -37,6 +37,7 @@ fn damage_is_found_wherever_it_is() {
         replace: false,
         merge: true,
         quantization: Some(Quantization::Q8_0),
+        max_shard_size: None,
         model_card: None,
     };
     export(&request).unwrap();

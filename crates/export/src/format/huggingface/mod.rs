@@ -1,18 +1,16 @@
 //! A complete folder for transformers, or for PEFT: with a model card, licence and generation settings. A merged model
-//! has the shards of its base model.
+//! has the shards of its base model unless a size is asked for.
 
 use std::path::Path;
 
-use super::{Format, Source, folder, usage};
+use super::{Format, Source, folder, shards::Shards, usage};
 use crate::{
-    content::{self, PlannedFile, copy, existing_copies, merged_weights},
+    content::{PlannedFile, copy, existing_copies},
     error::ExportError,
+    quantization::Quantization,
     request::ExportRequest,
 };
 use greentune_model_folder::INDEX_FILE;
-
-/// What a complete folder also has; the licence's terms travel with the weights.
-const FURTHER_FILES: &[&str] = &["generation_config.json", "LICENSE", "LICENSE.md", "LICENSE.txt", "NOTICE"];
 
 /// The format `huggingface`.
 pub(super) struct Huggingface;
@@ -22,25 +20,40 @@ impl Format for Huggingface {
         let Source { request, base, adapters } = source;
         if !request.merge {
             let mut files = folder::adapters(source)?;
-            files.extend(model_card(request));
+            files.extend(folder::model_card(request));
             return Ok(files);
         }
         let mut files = folder::configuration(source)?;
-        files.extend(existing_copies(&request.base_model, FURTHER_FILES));
-        files.extend(model_card(request));
-        files.extend(base.index().map(|index| copy(index, INDEX_FILE)));
-        for (name, tensors) in base.files()? {
-            files.push(merged_weights(name, tensors, adapters)?);
+        files.extend(existing_copies(&request.base_model, folder::LICENCES));
+        files.extend(folder::model_card(request));
+        let stored = folder::tensors_of_base(source)?;
+        let asked = request.quantization.is_some();
+        let shards = match request.max_shard_size {
+            Some(most) => {
+                Shards::filled(stored.into_iter().flat_map(|(_, tensors)| tensors).collect(), Some(most))
+                    .aligned()
+            }
+            None if asked => Shards::as_in_base(stored).aligned(),
+            None => Shards::as_in_base(stored),
+        };
+        match base.index() {
+            Some(index) if !asked && request.max_shard_size.is_none() => files.push(copy(index, INDEX_FILE)),
+            _ if shards.need_index() => files.push(shards.index()?),
+            _ => {}
         }
+        files.extend(shards.files(adapters, "pt", asked)?);
         Ok(files)
+    }
+
+    fn quantizations(&self) -> &'static [Quantization] {
+        &Quantization::FLOATS
+    }
+
+    fn has_shards(&self) -> bool {
+        true
     }
 
     fn usage(&self, request: &ExportRequest, destination: &Path) -> String {
         usage::in_python(request, destination)
     }
-}
-
-fn model_card<'a>(request: &ExportRequest) -> Option<PlannedFile<'a>> {
-    let card = request.model_card.as_ref()?;
-    Some(content::bytes("README.md", card.clone().into_bytes()))
 }

@@ -2,29 +2,34 @@
 
 use std::path::Path;
 
-use super::{Format, Source, folder, usage};
-use crate::{
-    content::{PlannedFile, merged_weights},
-    error::ExportError,
-    request::ExportRequest,
-};
-use greentune_model_folder::{SINGLE_FILE, Tensor};
+use super::{Format, Source, folder, shards::Shards, usage};
+use crate::{content::PlannedFile, error::ExportError, quantization::Quantization, request::ExportRequest};
 
 /// The format `safetensors`.
 pub(super) struct Safetensors;
 
 impl Format for Safetensors {
     fn plan<'a>(&self, source: Source<'a>) -> Result<Vec<PlannedFile<'a>>, ExportError> {
-        if !source.request.merge {
+        let request = source.request;
+        if !request.merge {
             return folder::adapters(source);
         }
         let mut files = folder::configuration(source)?;
-        let of_shards = source.base.files()?.into_iter();
-        let mut tensors: Vec<Tensor> = of_shards.flat_map(|(_, tensors)| tensors).collect();
-        // Widest first, as the safetensors library does: every tensor stays aligned to its type.
-        tensors.sort_by_key(|tensor| std::cmp::Reverse(tensor.dtype().bitsize()));
-        files.push(merged_weights(SINGLE_FILE.into(), tensors, source.adapters)?);
+        let tensors = folder::tensors_of_base(source)?.into_iter().flat_map(|(_, tensors)| tensors).collect();
+        let shards = Shards::filled(tensors, request.max_shard_size).aligned();
+        if shards.need_index() {
+            files.push(shards.index()?);
+        }
+        files.extend(shards.files(source.adapters, "pt", request.quantization.is_some())?);
         Ok(files)
+    }
+
+    fn quantizations(&self) -> &'static [Quantization] {
+        &Quantization::FLOATS
+    }
+
+    fn has_shards(&self) -> bool {
+        true
     }
 
     fn usage(&self, request: &ExportRequest, destination: &Path) -> String {

@@ -178,7 +178,7 @@ impl Architecture {
     /// timm's name of the tensor `name`, where it is another.
     pub fn timm_name(self, name: &str) -> Option<String> {
         match self {
-            Self::EfficientNet(_) => efficientnet::timm_name(name),
+            Self::EfficientNet(_) => greentune_model_folder::efficientnet_name_in_timm(name),
             _ => None,
         }
     }

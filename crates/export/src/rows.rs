@@ -1,4 +1,4 @@
-//! The values of a tensor, a few rows at a time, in the order that GGUF wants, with an adapter merged into them.
+//! The values of a tensor, a few rows at a time, in the order that a format wants, with an adapter merged into them.
 
 use greentune_model_folder::Tensor;
 
@@ -12,7 +12,7 @@ use crate::{
 const VALUES_AT_ONCE: usize = 1 << 20;
 
 /// Where the values of a tensor come from.
-pub(super) enum Origin<'a> {
+pub(crate) enum Origin<'a> {
     /// A tensor of the base model, with the adapter of its module merged into it if it has one.
     Base(Tensor<'a>),
     /// Values that are made for the export.
@@ -24,18 +24,19 @@ pub(super) enum Origin<'a> {
 }
 
 /// A tensor of the export.
-pub(super) struct Weight<'a> {
-    pub(super) name: String,
+pub(crate) struct Weight<'a> {
+    pub(crate) name: String,
     /// From the outermost to the innermost dimension.
-    pub(super) shape: Vec<usize>,
-    pub(super) origin: Origin<'a>,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) origin: Origin<'a>,
     /// Heads whose rows are reordered.
-    pub(super) reordered_heads: Option<usize>,
+    pub(crate) reordered_heads: Option<usize>,
 }
 
 impl<'a> Weight<'a> {
     /// Its rows, ready to be read.
-    pub(super) fn rows(&'a self, adapters: &'a Adapters) -> Result<Rows<'a>, ExportError> {
+    pub(crate) fn rows(&'a self, adapters: Option<&'a Adapters>) -> Result<Rows<'a>, ExportError> {
+        let Some(adapters) = adapters else { return Ok(Rows { weight: self, pair: None, scale: 1.0 }) };
         let pair = match &self.origin {
             Origin::Base(tensor) => {
                 adapters.module_of_weight(&tensor.name).map(|module| adapters.pair(module)).transpose()?
@@ -43,21 +44,21 @@ impl<'a> Weight<'a> {
             Origin::LoraA(module) | Origin::LoraB(module) => Some(adapters.pair(module)?),
             Origin::Made(_) => None,
         };
-        Ok(Rows { weight: self, pair, scale: adapters.config().scale() as f32 })
+        Ok(Rows { weight: self, pair, scale: adapters.config().scale() })
     }
 
     /// How many rows it has; a vector has as many as values.
-    pub(super) fn row_count(&self) -> usize {
+    pub(crate) fn row_count(&self) -> usize {
         self.shape.first().copied().unwrap_or(1)
     }
 
     /// Values of a row.
-    pub(super) fn columns(&self) -> usize {
+    pub(crate) fn columns(&self) -> usize {
         self.shape.iter().skip(1).product()
     }
 
     /// Ranges of rows that are handled at once.
-    pub(super) fn chunks(&self) -> impl Iterator<Item = std::ops::Range<usize>> + use<> {
+    pub(crate) fn chunks(&self) -> impl Iterator<Item = std::ops::Range<usize>> + use<> {
         let (rows, at_once) = (self.row_count(), (VALUES_AT_ONCE / self.columns().max(1)).max(1));
         (0..rows).step_by(at_once).map(move |start| start..(start + at_once).min(rows))
     }
@@ -66,7 +67,7 @@ impl<'a> Weight<'a> {
     ///
     /// transformers rotates the first half of a head with the second, llama.cpp neighbours: row `2j + t` of a head is
     /// row `j` of its half `t`.
-    pub(super) fn source_row(&self, row: usize) -> usize {
+    pub(crate) fn source_row(&self, row: usize) -> usize {
         let Some(heads) = self.reordered_heads else { return row };
         let height = self.row_count() / heads;
         let (head, within) = (row / height, row % height);
@@ -75,20 +76,21 @@ impl<'a> Weight<'a> {
 }
 
 /// The rows of a weight.
-pub(super) struct Rows<'a> {
-    weight: &'a Weight<'a>,
+pub(crate) struct Rows<'a> {
+    pub(crate) weight: &'a Weight<'a>,
     pair: Option<LoraPair>,
-    scale: f32,
+    /// The factor of B·A.
+    pub(crate) scale: f64,
 }
 
 impl Rows<'_> {
     /// The adapter that is merged into them.
-    pub(super) fn merged_pair(&self) -> Option<&LoraPair> {
+    pub(crate) fn merged_pair(&self) -> Option<&LoraPair> {
         self.pair.as_ref().filter(|_| matches!(self.weight.origin, Origin::Base(_)))
     }
 
     /// The values of the rows in `range`.
-    pub(super) fn read(&self, range: std::ops::Range<usize>) -> Result<Vec<f32>, ExportError> {
+    pub(crate) fn read(&self, range: std::ops::Range<usize>) -> Result<Vec<f32>, ExportError> {
         let columns = self.weight.columns();
         let mut values = vec![0.0; range.len() * columns];
         if self.weight.reordered_heads.is_some() {
@@ -114,7 +116,7 @@ impl Rows<'_> {
                 tensor.read_at((row * columns * float.size()) as u64, &mut bytes)?;
                 float.decode(&bytes, values);
                 if let Some(pair) = pair {
-                    merge_rows(values, row, pair, self.scale);
+                    merge_rows(values, row, pair, self.scale as f32);
                 }
             }
             (Origin::Made(made), _) => copy(made, values),
