@@ -107,6 +107,11 @@ bench-runs:
     {{target}}/release/examples/large_run
     {{target}}/release/examples/many_runs
 
+# How time and memory grow with records, turns, columns, keys, bytes, emissions, events and tensors (about 3 minutes)
+bench-limits largest="1000000":
+    cargo build --release --workspace --example limits
+    {{target}}/release/examples/limits {{largest}}
+
 # What metering costs beside CodeCarbon, and adding up 10 000 files beside pandas (about 6 minutes; codecarbon installed)
 bench-carbon python=(peers / "venvs/cc/bin/python"):
     cargo build --release --workspace --examples

@@ -30,8 +30,6 @@ mod prepare;
 mod record;
 mod rows;
 mod sampler;
-#[cfg(test)]
-mod scaling;
 mod schema;
 mod spelled_out;
 mod store;
