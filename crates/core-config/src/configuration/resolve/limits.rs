@@ -8,7 +8,7 @@ use super::key::{KeyDoc, KeyType};
 use crate::{
     choice, country,
     ids::nearest,
-    settings::{LORA_WORDS, VISION_MODELS},
+    settings::{LORA_WORDS, METRICS, VISION_MODELS},
 };
 
 /// What a value may be, beyond its type.
@@ -30,8 +30,6 @@ enum Limit {
 }
 
 use Limit::{CountryCode, CurrencyCode, NotEmpty, OneOf, OneOrMoreOf, Range, SomeOf};
-
-const METRICS: &[&str] = &["perplexity", "accuracy", "exact_match", "bleu"];
 
 const AT_LEAST_1: Limit = Range(Included(1.0), Unbounded);
 /// Counts, of which products are worked out: of the steps of a stage and the records of a step, below 2^64.
@@ -107,6 +105,14 @@ const LIMITS: &[(&str, Limit)] = &[
     ("evaluation.stage1_threshold", SHARE),
     ("evaluation.stage2_threshold", SHARE),
     ("evaluation.sequential_threshold", SHARE),
+    ("evaluation.thresholds.perplexity", AT_LEAST_1),
+    ("evaluation.thresholds.exact_match", SHARE),
+    ("evaluation.thresholds.bleu", SHARE),
+    ("evaluation.thresholds.chrf", SHARE),
+    ("evaluation.thresholds.rouge_l", SHARE),
+    ("evaluation.thresholds.json_parsed", SHARE),
+    ("evaluation.thresholds.json_equal", SHARE),
+    ("evaluation.thresholds.field_accuracy", SHARE),
 ];
 
 /// Why a value is refused.
