@@ -51,10 +51,12 @@ crash-test kills="1000" seed="":
     cargo build --release --workspace --bins --example crash_test
     {{target}}/release/examples/crash_test --kills {{kills}} {{ if seed == "" { "" } else { "--seed " + seed } }}
 
-# What PyTorch, transformers and PEFT compute (needs them: a virtual environment with torch, transformers, peft)
+# What PyTorch, transformers and PEFT compute (needs them: a virtual environment with torch, transformers, peft, sacrebleu, rouge-score)
 reference python=(peers / "venvs/torch/bin/python"):
     {{python}} fixtures/reference/make_reference.py
     {{python}} fixtures/reference/make_families.py
+    {{python}} fixtures/reference/make_metrics.py
+    {{python}} fixtures/reference/make_choices.py
     bash fixtures/vision/peers.sh {{python}}
     {{python}} fixtures/vision/make_reference.py
     {{python}} fixtures/vision/timm_names.py

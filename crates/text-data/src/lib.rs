@@ -20,6 +20,7 @@ mod batch;
 #[cfg(test)]
 mod cases;
 mod check;
+mod choices;
 mod control_tokens;
 mod dataset;
 mod encode;
@@ -40,6 +41,7 @@ mod tokenizer;
 mod watch;
 
 pub use check::check;
+pub use choices::{Question, Questions};
 pub use dataset::{Dataset, overlap};
 pub use encode::{Encoder, Prompt};
 pub use error::DataError;

@@ -8,7 +8,7 @@ use super::key::{KeyDoc, KeyType};
 use crate::{
     choice, country,
     ids::nearest,
-    settings::{LORA_WORDS, Settings, VISION_MODELS},
+    settings::{LORA_WORDS, METRICS, Settings, VISION_MODELS},
 };
 
 /// What a value may be, beyond its type.
@@ -30,8 +30,6 @@ enum Limit {
 }
 
 use Limit::{CountryCode, CurrencyCode, NotEmpty, OneOf, OneOrMoreOf, Range, SomeOf};
-
-const METRICS: &[&str] = &["perplexity", "accuracy", "exact_match", "bleu"];
 
 /// The greatest number of a setting that has no limit by its meaning. Products of a few such numbers are finite.
 const MOST: f64 = 1e9;
@@ -110,6 +108,14 @@ const LIMITS: &[(&str, Limit)] = &[
     ("evaluation.stage1_threshold", SHARE),
     ("evaluation.stage2_threshold", SHARE),
     ("evaluation.sequential_threshold", SHARE),
+    ("evaluation.thresholds.perplexity", AT_LEAST_1),
+    ("evaluation.thresholds.exact_match", SHARE),
+    ("evaluation.thresholds.bleu", SHARE),
+    ("evaluation.thresholds.chrf", SHARE),
+    ("evaluation.thresholds.rouge_l", SHARE),
+    ("evaluation.thresholds.json_parsed", SHARE),
+    ("evaluation.thresholds.json_equal", SHARE),
+    ("evaluation.thresholds.field_accuracy", SHARE),
 ];
 
 /// Why a value is refused.
