@@ -142,7 +142,7 @@ impl ExportFormat {
         }
         match request.max_shard_size {
             Some(_) if !writer.has_shards() => {
-                let formats = Self::words_where(|writer| writer.has_shards());
+                let formats = Self::words_where(Format::has_shards);
                 Err(ExportError::OneFile { format, formats })
             }
             Some(size) if !request.merge => Err(ExportError::AdaptersAlone {

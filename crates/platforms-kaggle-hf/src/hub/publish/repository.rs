@@ -137,14 +137,13 @@ impl<'a> Repository<'a> {
         let Preupload { files: wanted } = self.ask(&url, "application/json", &body)?;
         let plan = |file: LocalFile| {
             let about = wanted.iter().find(|about| about.path == file.name);
-            let about =
-                about.ok_or_else(|| self.bad_answer(&url, format!("it says nothing of {}", file.name)))?;
+            let about = about.ok_or_else(|| bad_answer(&url, format!("it says nothing of {}", file.name)))?;
             let mode = match about.upload_mode.as_str() {
                 // A store of objects takes no empty ones.
                 _ if file.bytes == 0 => UploadMode::Regular,
                 "regular" => UploadMode::Regular,
                 "lfs" => UploadMode::Lfs,
-                mode => return Err(self.bad_answer(&url, format!("it knows the way {mode:?}"))),
+                mode => return Err(bad_answer(&url, format!("it knows the way {mode:?}"))),
             };
             file.planned(mode, about.oid.as_deref())
         };
@@ -214,16 +213,17 @@ impl<'a> Repository<'a> {
         }
     }
 
-    pub(super) fn bad_answer(&self, url: &str, reason: String) -> HubError {
-        HubError::BadAnswer { url: url.to_owned(), reason }
-    }
-
     fn api(&self, path: &str) -> String {
         format!("{}/api/{path}", self.settings.endpoint)
     }
 
     fn read<T: for<'de> Deserialize<'de>>(&self, url: &str, answer: Answer) -> Result<T> {
         let text = answer.text(LONGEST_ANSWER).map_err(|error| client::failed(self.settings, &error))?;
-        serde_json::from_str(&text).map_err(|error| self.bad_answer(url, error.to_string()))
+        serde_json::from_str(&text).map_err(|error| bad_answer(url, error.to_string()))
     }
+}
+
+/// An answer that is none of the Hub's.
+pub(super) fn bad_answer(url: &str, reason: String) -> HubError {
+    HubError::BadAnswer { url: url.to_owned(), reason }
 }
