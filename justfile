@@ -51,10 +51,12 @@ crash-test kills="1000" seed="":
     cargo build --release --workspace --bins --example crash_test
     {{target}}/release/examples/crash_test --kills {{kills}} {{ if seed == "" { "" } else { "--seed " + seed } }}
 
-# What PyTorch, transformers and PEFT compute (needs them: a virtual environment with torch, transformers, peft)
+# What PyTorch, transformers and PEFT compute (needs them: a virtual environment with torch, transformers, peft, sacrebleu, rouge-score)
 reference python=(peers / "venvs/torch/bin/python"):
     {{python}} fixtures/reference/make_reference.py
     {{python}} fixtures/reference/make_families.py
+    {{python}} fixtures/reference/make_metrics.py
+    {{python}} fixtures/reference/make_choices.py
     bash fixtures/vision/peers.sh {{python}}
     {{python}} fixtures/vision/make_reference.py
     {{python}} fixtures/vision/timm_names.py
@@ -111,6 +113,11 @@ bench-runs:
     cargo build --release --workspace --examples
     {{target}}/release/examples/large_run
     {{target}}/release/examples/many_runs
+
+# How time and memory grow with records, turns, columns, keys, bytes, emissions, events and tensors (about 3 minutes)
+bench-limits largest="1000000":
+    cargo build --release --workspace --example limits
+    {{target}}/release/examples/limits {{largest}}
 
 # What metering costs beside CodeCarbon, and adding up 10 000 files beside pandas (about 6 minutes; codecarbon installed)
 bench-carbon python=(peers / "venvs/cc/bin/python"):

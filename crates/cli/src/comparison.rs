@@ -1,15 +1,17 @@
 //! Models side by side, on every data set on which they were evaluated.
 
 use greentune_core_config::{
-    evaluation::{ClassificationReport, EvaluatedModel, EvaluationReport},
+    evaluation::{ClassificationReport, EvaluatedModel, EvaluationReport, metric},
     manifest::RunManifest,
-    quantities::{counted, number, percent},
+    quantities::{counted, number, percent, range},
 };
 
 use crate::table::table;
 
 /// Stands where there is no figure.
 const NONE: &str = "-";
+/// Figures that are shown of one data set, at most; answers in JSON may have one for each of many fields.
+const MOST_ROWS: usize = 24;
 
 /// Base model and stages of a run, as they were evaluated at the end of each stage; `None` before the first stage has
 /// ended.
@@ -67,27 +69,58 @@ fn figures(role: &str, reports: &[Option<&EvaluationReport>]) -> Vec<Vec<String>
     let first = reports.iter().flatten().next();
     let file = first.and_then(|report| report.dataset.file_stem()).unwrap_or_default().to_string_lossy();
     let records = first.map(|report| counted(report.records, "record")).unwrap_or_default();
-    let row = |name: &str, figure: fn(&EvaluationReport) -> Option<String>| -> Vec<String> {
-        let cells =
-            reports.iter().map(|report| report.and_then(figure).unwrap_or_else(|| String::from(NONE)));
-        std::iter::once(format!("  {name}")).chain(cells).collect()
-    };
     let generated = reports.iter().flatten().map(|report| report.generated_records).max().unwrap_or(0);
     let generated = if generated > 0 { format!("; text generated for {generated}") } else { String::new() };
     let heading = vec![format!("{file} ({role}, {records}{generated})")];
-    let figures = [
-        row("perplexity", |report| Some(number(report.perplexity))),
-        row("token accuracy", |report| Some(percent(report.token_accuracy))),
-        row("exact match", |report| report.exact_match.map(percent)),
-        row("BLEU", |report| report.bleu.map(number)),
-    ];
+    let names = names(reports);
+    let row = |name: &String| -> Vec<String> {
+        let cells = reports
+            .iter()
+            .map(|report| report.and_then(|report| cell(report, name)).unwrap_or_else(|| String::from(NONE)));
+        std::iter::once(format!("  {}", metric::in_words(name))).chain(cells).collect()
+    };
+    let further = names.len().saturating_sub(MOST_ROWS);
+    let further = (further > 0).then(|| vec![format!("  and {}", counted(further as u64, "further figure"))]);
     // Nothing was generated where a whole row has no figure.
-    let known = figures.into_iter().filter(|row| row[1..].iter().any(|cell| cell != NONE));
-    std::iter::once(heading).chain(known).collect()
+    let known = names.iter().take(MOST_ROWS).map(row).filter(|row| row[1..].iter().any(|cell| cell != NONE));
+    std::iter::once(heading).chain(known).chain(further).collect()
+}
+
+/// Names of the figures of `reports`, the first report's order first. Reports from before figures had intervals have the
+/// first four.
+fn names(reports: &[Option<&EvaluationReport>]) -> Vec<String> {
+    let mut names = [metric::PERPLEXITY, metric::TOKEN_ACCURACY, metric::EXACT_MATCH, metric::BLEU]
+        .map(String::from)
+        .to_vec();
+    for figure in reports.iter().flatten().flat_map(|report| &report.figures) {
+        if !names.contains(&figure.metric) {
+            names.push(figure.metric.clone());
+        }
+    }
+    names
+}
+
+/// A figure with its interval, where it has one.
+fn cell(report: &EvaluationReport, name: &str) -> Option<String> {
+    let words = |value: f64| metric::value_in_words(name, value);
+    let Some(figure) = report.figure(name) else {
+        return match name {
+            metric::PERPLEXITY => Some(words(report.perplexity)),
+            metric::TOKEN_ACCURACY => Some(words(report.token_accuracy)),
+            metric::EXACT_MATCH => report.exact_match.map(words),
+            metric::BLEU => report.bleu.map(words),
+            _ => None,
+        };
+    };
+    let interval = figure.interval.map(|interval| range([interval.low, interval.high], words));
+    let interval = interval.map_or_else(String::new, |interval| format!(" ({interval})"));
+    Some(words(figure.value) + &interval)
 }
 
 #[cfg(test)]
 mod tests {
+    use greentune_core_config::evaluation::{IntervalMethod, MetricFigure, MetricInterval};
+
     use super::*;
 
     fn report(model: EvaluatedModel, role: &str, accuracy: f64) -> EvaluationReport {
@@ -104,6 +137,7 @@ mod tests {
             bleu: None,
             generated_records: 16,
             samples: Vec::new(),
+            figures: Vec::new(),
         }
     }
 
@@ -126,5 +160,26 @@ mod tests {
           token accuracy  10.0 %        -   90.0 %
           exact match          -        -   25.0 %
         ");
+    }
+
+    #[test]
+    fn figures_have_their_intervals_and_those_without_a_name_here_are_listed_too() {
+        let figure = |metric: &str, value: f64, interval: Option<[f64; 2]>| MetricFigure {
+            metric: metric.to_owned(),
+            value,
+            interval: interval.map(|[low, high]| MetricInterval {
+                low,
+                high,
+                method: IntervalMethod::Bootstrap,
+            }),
+            records: 16,
+        };
+        let mut report = report(EvaluatedModel::Stage(1), "test", 0.8);
+        report.figures = vec![
+            figure(metric::TOKEN_ACCURACY, 0.8, Some([0.7, 0.875])),
+            figure(metric::CHRF, 0.412, None),
+            figure("field.age", 0.5, None),
+        ];
+        insta::assert_snapshot!(of_reports(&[&report]), @"");
     }
 }

@@ -7,6 +7,7 @@ pub mod emissions;
 pub mod evaluation;
 pub mod event;
 pub mod file_problem;
+pub mod gate;
 pub mod ids;
 pub mod layout;
 pub mod manifest;

@@ -13,8 +13,8 @@ mod worker;
 pub use basis::Basis;
 pub use configuration::{availability, image_defaults, lora_rate, resolve, settings};
 pub use domain::{
-    basis, choice, country, emissions, evaluation, event, file_problem, ids, layout, manifest, platform,
-    port, problem, quantities, selection, suggestion,
+    basis, choice, country, emissions, evaluation, event, file_problem, gate, ids, layout, manifest,
+    platform, port, problem, quantities, selection, suggestion,
 };
 pub use file_problem::FileFault;
 pub use model::memory;

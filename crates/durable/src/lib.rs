@@ -4,7 +4,7 @@
 mod staging;
 mod together;
 
-pub use staging::{Staging, abandoned, bytes_under, publish, remove_own_staging, sweep_abandoned};
+pub use staging::{Staging, abandoned, bytes_under, exchange, publish, remove_own_staging, sweep_abandoned};
 pub use together::{FileSet, LockedSet};
 
 use std::{

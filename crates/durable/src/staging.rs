@@ -117,6 +117,36 @@ pub fn publish(made: &Path, name: &Path) -> io::Result<()> {
     live(|live| if live.is_ending { Err(ending()) } else { fs::rename(made, name) })
 }
 
+/// Gives the folder that was `made` in a staging folder the `name` of another one, which takes its place there and vanishes
+/// with it. On Linux there is no moment without either of them under the name; elsewhere a short one.
+///
+/// Errors: as for [`publish`].
+pub fn exchange(made: &Path, name: &Path) -> io::Result<()> {
+    live(|live| if live.is_ending { Err(ending()) } else { swap(made, name) })
+}
+
+#[cfg(target_os = "linux")]
+fn swap(made: &Path, name: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    match renameat_with(CWD, made, CWD, name, RenameFlags::EXCHANGE) {
+        // A file system that does not know how.
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => swap_by_steps(made, name),
+        result => Ok(result?),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn swap(made: &Path, name: &Path) -> io::Result<()> {
+    swap_by_steps(made, name)
+}
+
+fn swap_by_steps(made: &Path, name: &Path) -> io::Result<()> {
+    let aside = made.with_added_extension("replaced");
+    fs::rename(name, &aside)?;
+    // The old one is brought back when the new one cannot take its place.
+    fs::rename(made, name).inspect_err(|_| drop(fs::rename(&aside, name)))
+}
+
 fn ending() -> io::Error {
     io::Error::new(io::ErrorKind::Interrupted, "this process is about to end")
 }
@@ -203,6 +233,24 @@ mod tests {
         };
         remove_all(&mut own);
         assert!(own.is_ending && own.folders.is_empty() && !folder.exists());
+    }
+
+    #[test]
+    fn two_folders_exchange_their_names() {
+        let parent = tempfile::tempdir().unwrap();
+        for exchange in [exchange, swap_by_steps] {
+            let staging = Staging::new(parent.path(), ".making-").unwrap();
+            let (made, name) = (staging.path().join("made"), parent.path().join("name"));
+            for (folder, file) in [(&made, "new"), (&name, "old")] {
+                fs::create_dir_all(folder).unwrap();
+                fs::write(folder.join(file), "").unwrap();
+            }
+            exchange(&made, &name).unwrap();
+            assert!(name.join("new").is_file() && !name.join("old").exists());
+            drop(staging);
+            assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 1);
+            fs::remove_dir_all(&name).unwrap();
+        }
     }
 
     #[test]

@@ -24,6 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         adapters: adapters.into(),
         format: format.parse()?,
         destination: destination.into(),
+        replace: false,
         merge: how != "adapter",
         quantization,
         max_shard_size: None,

@@ -24,8 +24,10 @@ pub struct ClassifierRequest {
     pub classifier: PathBuf,
     /// `huggingface` for timm, `safetensors` for torchvision's names.
     pub format: ExportFormat,
-    /// Folder to make; it must not exist, or be empty.
+    /// Folder to make; it must not exist, or be empty, unless it is replaced.
     pub destination: PathBuf,
+    /// Whether a folder that is there is replaced, in one step, whatever it holds.
+    pub replace: bool,
     /// Markdown for `README.md`.
     pub model_card: Option<String>,
 }
@@ -104,7 +106,8 @@ pub fn stage_classifier(request: &ClassifierRequest) -> Result<StagedExport, Exp
     let mut plan = vec![config, weights_file(SINGLE_FILE.into(), tensors, None, "pt", false)?];
     plan.extend(request.model_card.as_ref().map(|card| bytes("README.md", card.clone().into_bytes())));
     let format = request.format;
-    stage_files(&plan, &request.destination, move |destination| usage(format, &classifier, destination))
+    let usage = move |destination: &Path| usage(format, &classifier, destination);
+    stage_files(&plan, &request.destination, request.replace, usage)
 }
 
 fn not_representable(format: ExportFormat, reason: &str, others: &str) -> ExportError {

@@ -274,7 +274,9 @@ impl ExportError {
             Self::NotFinite { .. } => {
                 "Check the training loss for divergence, or use a base model in BF16 or F32."
             }
-            Self::DestinationTaken { .. } => "Choose a new folder, or empty this one.",
+            Self::DestinationTaken { .. } => {
+                "Choose a new folder, empty this one, or replace an earlier export there with force = true."
+            }
             Self::NoSpace { .. } => "Free some space or choose a destination on another disk.",
             Self::VerificationFailed { .. } => {
                 "Nothing was left behind. Export again; if it fails again, suspect the disk, or report it."

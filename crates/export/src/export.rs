@@ -47,7 +47,7 @@ pub struct ExportedFile {
 pub struct StagedExport {
     staging: Staging,
     /// How it is loaded from where it will be, in Markdown.
-    usage: Box<dyn FnOnce(&Path) -> String + Send>,
+    usage: Box<dyn FnOnce(&Path) -> String + Send + Sync>,
     files: Vec<ExportedFile>,
     verification: Verification,
 }
@@ -96,17 +96,21 @@ pub fn stage(request: &ExportRequest) -> Result<StagedExport, ExportError> {
     check_fit(&adapters, &base)?;
     let plan = format.plan(Source { request, base: &base, adapters: &adapters })?;
     let of_request = request.clone();
-    stage_files(&plan, &request.destination, move |destination| format.usage(&of_request, destination))
+    stage_files(&plan, &request.destination, request.replace, move |destination| {
+        format.usage(&of_request, destination)
+    })
 }
 
-/// Writes the files of `plan` beside `destination`, reads them back and proves them; `usage` says how they are loaded.
+/// Writes the files of `plan` beside `destination`, which they may `replace`, reads them back and proves them; `usage` says
+/// how they are loaded.
 pub(crate) fn stage_files(
     plan: &[PlannedFile<'_>],
     destination: &Path,
-    usage: impl FnOnce(&Path) -> String + Send + 'static,
+    replace: bool,
+    usage: impl FnOnce(&Path) -> String + Send + Sync + 'static,
 ) -> Result<StagedExport, ExportError> {
     let needed_bytes = plan.iter().map(|file| file.content.bytes()).sum::<Result<u64, _>>()?;
-    let staging = Staging::begin(destination, needed_bytes)?;
+    let staging = Staging::begin(destination, replace, needed_bytes)?;
     let mut verification = Verification::default();
     for file in plan {
         let written = staging.write(&file.name, |output| file.content.write(output));

@@ -19,8 +19,10 @@ pub struct ExportRequest {
     pub adapters: PathBuf,
     /// The form of the export.
     pub format: ExportFormat,
-    /// Folder to make; it must not exist, or be empty.
+    /// Folder to make; it must not exist, or be empty, unless it is replaced.
     pub destination: PathBuf,
+    /// Whether a folder that is there is replaced, in one step, whatever it holds.
+    pub replace: bool,
     /// Whether the adapters are merged into the base model; else they are exported as they are.
     pub merge: bool,
     /// How the weights of a merged model are stored: f16 in the format `gguf` when `None`, else in the base's types.

@@ -19,16 +19,20 @@ pub(crate) struct Staging {
     holder: greentune_durable::Staging,
     folder: PathBuf,
     destination: PathBuf,
+    replace: bool,
     needed_bytes: u64,
 }
 
 impl Staging {
-    /// Refuses a destination that is taken or whose disk has fewer than `needed_bytes` free. What killed exports left there is
-    /// removed first.
-    pub(crate) fn begin(destination: &Path, needed_bytes: u64) -> Result<Self, ExportError> {
-        // A destination that is a link to an empty folder is filled, not replaced.
+    /// Refuses a destination that is taken, unless it is a folder that is to be replaced (`replace`), or whose disk has fewer
+    /// than `needed_bytes` free. What killed exports left there is removed first.
+    pub(crate) fn begin(destination: &Path, replace: bool, needed_bytes: u64) -> Result<Self, ExportError> {
+        // A destination that is a link to a folder is filled, not replaced.
         let destination = destination.canonicalize().unwrap_or_else(|_| destination.into());
-        refuse_taken(&destination)?;
+        let replace = replace && destination.is_dir();
+        if !replace {
+            refuse_taken(&destination)?;
+        }
         let ancestor = existing_ancestor(&destination);
         greentune_durable::sweep_abandoned(ancestor, EXPORTING);
         let needed_bytes = needed_bytes.saturating_add(SPARE_BYTES);
@@ -42,7 +46,7 @@ impl Staging {
         // The holder is private to its owner; the folder inside has ordinary permissions and is what gets renamed.
         let folder = holder.path().join("export");
         fs::create_dir(&folder).map_err(ExportError::io("create", &folder))?;
-        Ok(Self { holder, folder, destination, needed_bytes })
+        Ok(Self { holder, folder, destination, replace, needed_bytes })
     }
 
     /// Where the files are.
@@ -82,9 +86,9 @@ impl Staging {
         }
     }
 
-    /// Renames the folder to the destination.
+    /// Renames the folder to the destination. What is replaced vanishes with the staging folder.
     pub(crate) fn publish(self) -> Result<PathBuf, ExportError> {
-        let Self { holder, folder, destination, .. } = self;
+        let Self { holder, folder, destination, replace, .. } = self;
         let parent = parent_of(&destination);
         fs::create_dir_all(parent).map_err(ExportError::io("create", parent))?;
         sync_folder(&folder)?;
@@ -92,7 +96,8 @@ impl Staging {
             // Only Unix renames onto an empty folder. One that was filled meanwhile is not removed.
             let _ = fs::remove_dir(&destination);
         }
-        greentune_durable::publish(&folder, &destination).map_err(|source| match source.kind() {
+        let publish = if replace { greentune_durable::exchange } else { greentune_durable::publish };
+        publish(&folder, &destination).map_err(|source| match source.kind() {
             ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists | ErrorKind::NotADirectory => {
                 ExportError::DestinationTaken { path: destination.clone() }
             }
@@ -204,7 +209,7 @@ mod tests {
     #[test]
     fn an_unpublished_export_leaves_nothing_behind() {
         let dir = tempfile::tempdir().unwrap();
-        let staging = Staging::begin(&dir.path().join("deep/export"), 1).unwrap();
+        let staging = Staging::begin(&dir.path().join("deep/export"), false, 1).unwrap();
         staging.write("file", |output| output.append(b"abc")).unwrap();
         assert_eq!(sha256_of(&staging.path("file")).unwrap().1, 3);
         drop(staging);
@@ -217,9 +222,9 @@ mod tests {
         let killed = dir.path().join(".greentune-export-killed/export");
         fs::create_dir_all(&killed).unwrap();
         fs::write(killed.join("model.safetensors"), "gigabytes").unwrap();
-        let other = Staging::begin(&dir.path().join("other"), 1).unwrap();
+        let other = Staging::begin(&dir.path().join("other"), false, 1).unwrap();
         assert!(!killed.exists());
-        drop(Staging::begin(&dir.path().join("export"), 1).unwrap());
+        drop(Staging::begin(&dir.path().join("export"), false, 1).unwrap());
         other.write("file", |output| output.append(b"abc")).unwrap();
         assert_eq!(other.publish().unwrap(), dir.path().join("other"));
     }
@@ -228,7 +233,7 @@ mod tests {
     fn a_destination_that_is_filled_meanwhile_is_kept() {
         let dir = tempfile::tempdir().unwrap();
         let destination = dir.path().join("export");
-        let staging = Staging::begin(&destination, 1).unwrap();
+        let staging = Staging::begin(&destination, false, 1).unwrap();
         fs::create_dir(&destination).unwrap();
         fs::write(destination.join("precious"), "mine").unwrap();
         assert!(matches!(staging.publish(), Err(ExportError::DestinationTaken { .. })));
@@ -236,11 +241,28 @@ mod tests {
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
+    #[test]
+    fn a_folder_that_is_replaced_is_never_half_of_each() {
+        let dir = tempfile::tempdir().unwrap();
+        let destination = dir.path().join("export");
+        fs::create_dir(&destination).unwrap();
+        fs::write(destination.join("old"), "old").unwrap();
+        let staging = Staging::begin(&destination, true, 1).unwrap();
+        staging.write("new", |output| output.append(b"new")).unwrap();
+        assert!(destination.join("old").is_file());
+        assert_eq!(staging.publish().unwrap(), destination);
+        assert!(destination.join("new").is_file() && !destination.join("old").exists());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        let file = dir.path().join("file");
+        fs::write(&file, "mine").unwrap();
+        assert!(matches!(Staging::begin(&file, true, 1), Err(ExportError::DestinationTaken { .. })));
+    }
+
     #[cfg(target_os = "linux")]
     #[test]
     fn a_disk_that_fills_up_meanwhile_is_explained() {
         let dir = tempfile::tempdir().unwrap();
-        let staging = Staging::begin(&dir.path().join("export"), 1000).unwrap();
+        let staging = Staging::begin(&dir.path().join("export"), false, 1000).unwrap();
         let file = File::options().write(true).open("/dev/full").unwrap();
         let error = Output { file, path: "/dev/full".into() }.append(b"abc").unwrap_err();
         match staging.explain(error) {

@@ -245,6 +245,7 @@ mod tests {
             adapters: path("adapters"),
             format: ExportFormat::Huggingface,
             destination: path("export"),
+            replace: false,
             merge,
             quantization: None,
             max_shard_size: None,

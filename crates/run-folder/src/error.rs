@@ -105,7 +105,7 @@ impl RunFolderError {
                 let fault = FileFault::of(source);
                 (fault.kind(), fault.code())
             }
-            Self::Damaged { .. } => (Internal, "file.damaged"),
+            Self::Damaged { .. } => (InvalidInput, "file.damaged"),
             Self::NewerFormat { .. } => (Unsupported, "run.newer_format"),
             Self::NotARun(_) => (InvalidInput, "run.manifest_invalid"),
             Self::AlreadyRunning { .. } => (Conflict, "run.already_running"),
@@ -121,6 +121,9 @@ impl RunFolderError {
             Self::File { source, .. } if FileFault::of(source) == FileFault::DiskFull => {
                 String::from("free some space and try again; a run goes on from its last checkpoint")
             }
+            Self::Damaged { .. } => String::from(
+                "put back a copy of the file from before, or move the folder that it is in out of the project",
+            ),
             Self::NewerFormat { written_by, .. } => {
                 format!("use greentune {written_by} or newer for this run")
             }

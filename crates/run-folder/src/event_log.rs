@@ -174,9 +174,9 @@ impl EventReader {
     }
 }
 
-/// The event in `line`, unless it cannot be read.
+/// The event in `line`, unless it cannot be read, or has a figure that cannot be, such as an energy below 0.
 pub(crate) fn event_of(line: &[u8]) -> Option<Event> {
-    serde_json::from_slice(line).ok()
+    serde_json::from_slice(line).ok().filter(|event: &Event| event.kind.is_possible())
 }
 
 /// Up to `limit` events after the number `after`, or all events when it is `None`. There are none when there is no log

@@ -32,8 +32,8 @@ pub(crate) fn fold(manifest: &mut RunManifest, event: &Event) {
         }
         EventKind::EpochFinished(epoch) => {
             let epochs = &mut record(manifest, epoch.stage).epochs;
-            // A worker that goes on from a checkpoint does some epochs again.
-            epochs.retain(|known| known.epoch < epoch.epoch);
+            // A worker that goes on from a checkpoint does some epochs again. They stand in order, so the last ones tell.
+            while epochs.pop_if(|known| known.epoch >= epoch.epoch).is_some() {}
             epochs.push(epoch.clone());
         }
         EventKind::Classified { stage, report } => {

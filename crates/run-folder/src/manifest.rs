@@ -3,8 +3,10 @@
 use std::{fs, path::Path};
 
 use greentune_core_config::{
+    event::{EmissionsSoFar, EventKind, HIGHEST_FIGURE, is_possible},
     layout::RunLayout,
-    manifest::{FORMAT_VERSION, RunManifest},
+    manifest::{FORMAT_VERSION, RunManifest, StageRecord},
+    resolve::beyond_limits,
 };
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -39,6 +41,9 @@ pub(crate) fn parse(layout: &RunLayout, path: &Path, bytes: &[u8]) -> Result<Run
         });
     }
     let mut manifest: RunManifest = json::parse(path, bytes)?;
+    if let Some(reason) = impossible(&manifest) {
+        return Err(RunFolderError::Damaged { path: path.to_owned(), reason });
+    }
     // A run is called as its folder, whatever the file says: it may have been copied from elsewhere.
     manifest.run_id = layout.run_id();
     let root = layout.project().root();
@@ -46,6 +51,20 @@ pub(crate) fn parse(layout: &RunLayout, path: &Path, bytes: &[u8]) -> Result<Run
         *path = if path.as_os_str() == "." { root.to_owned() } else { root.join(&*path) };
     });
     Ok(manifest)
+}
+
+/// The first number of `manifest` that no run can have, in words.
+fn impossible(manifest: &RunManifest) -> Option<String> {
+    if let Some(reason) = beyond_limits(&manifest.settings) {
+        return Some(format!("settings.{reason}"));
+    }
+    let can_be = |stage: &StageRecord| {
+        is_possible(stage.duration_seconds.unwrap_or_default())
+            && stage.emissions.as_ref().is_none_or(EmissionsSoFar::is_possible)
+            && stage.epochs.iter().all(|epoch| EventKind::EpochFinished(epoch.clone()).is_possible())
+    };
+    let stage = manifest.stages.iter().find(|stage| !can_be(stage))?.stage;
+    Some(format!("stage {stage} has a time, an energy or emissions below 0 or above {HIGHEST_FIGURE}"))
 }
 
 /// Writes the manifest of the run at `layout`, whole or not at all, and notes the time in it. Paths inside the project are

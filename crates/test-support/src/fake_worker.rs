@@ -9,7 +9,7 @@ use std::{env, ffi::OsString, io, path::Path, process, thread, time::Duration};
 use greentune_core_config::{
     Problem, ProblemKind,
     agreement::{Agreement, AgreementFindings},
-    evaluation::{EvaluatedModel, EvaluationReport},
+    evaluation::{EvaluatedModel, EvaluationReport, RecordOutputs},
     event::{EmissionsSoFar, EventKind, StepMetrics},
     generation::{GenerateTask, GeneratedText, GenerationEnd, GenerationNote, ModelVariant},
     memory::{MemoryInputs, ModelShape},
@@ -143,6 +143,7 @@ fn do_task(mode: &str, task: &Path, answer: &Path) {
                 report(&task, EvaluatedModel::Stage(task.stage), 0.8),
                 report(&task, EvaluatedModel::Base, 0.1),
             ],
+            outputs: written(&task),
         },
         WorkerTask::Generate(task) => WorkerAnswer::Generated { texts: generated(&task) },
         WorkerTask::Agree(_) => WorkerAnswer::Agreed(AgreementFindings::Compared(agreement(mode))),
@@ -294,7 +295,19 @@ fn report(task: &EvaluateTask, model: EvaluatedModel, token_accuracy: f64) -> Ev
         bleu: None,
         generated_records: task.generate_records as u64,
         samples: Vec::new(),
+        figures: Vec::new(),
     }
+}
+
+/// Two records that the stage answers well and the base does not.
+fn written(task: &EvaluateTask) -> Vec<RecordOutputs> {
+    let stage = EvaluatedModel::Stage(task.stage).to_string();
+    let record = |reference: &str| RecordOutputs {
+        prompt: format!("Say {reference}."),
+        reference: reference.to_owned(),
+        outputs: [(stage.clone(), reference.to_owned()), (String::from("base"), String::from("hm"))].into(),
+    };
+    ["one", "two"].into_iter().take(task.generate_records).map(record).collect()
 }
 
 #[allow(clippy::print_stderr)] // a worker's standard error is the run's log

@@ -187,8 +187,7 @@ fn a_tokenizer_that_makes_its_engine_fail_is_refused() {
     model.change_tokenizer(|json| {
         json["normalizer"] = json!({"type": "Precompiled", "precompiled_charsmap": map});
     });
-    match load(&model, &["one"], QUICK).map_err(|error| error.problem().code) {
-        Ok(dataset) => assert_eq!(dataset.counts.kept, 1),
-        Err(code) => assert_eq!(code, "tokenizer.failed"),
-    }
+    let code =
+        load(&model, &["one"], QUICK).map(|dataset| dataset.counts).map_err(|error| error.problem().code);
+    assert_eq!(code.unwrap_err(), "tokenizer.failed");
 }

@@ -20,6 +20,7 @@ mod batch;
 #[cfg(test)]
 mod cases;
 mod check;
+mod choices;
 mod control_tokens;
 mod dataset;
 mod encode;
@@ -30,8 +31,6 @@ mod prepare;
 mod record;
 mod rows;
 mod sampler;
-#[cfg(test)]
-mod scaling;
 mod schema;
 mod spelled_out;
 mod store;
@@ -42,6 +41,7 @@ mod tokenizer;
 mod watch;
 
 pub use check::check;
+pub use choices::{Question, Questions};
 pub use dataset::{Dataset, overlap};
 pub use encode::{Encoder, Prompt};
 pub use error::DataError;

@@ -4,7 +4,7 @@ use burn::backend::{Autodiff, Flex, flex::FlexDevice};
 use greentune_carbon::MeterEnvironment;
 use greentune_core_config::{
     agreement::{AgreementFindings, AgreementTask},
-    evaluation::{ClassificationReport, EvaluationReport},
+    evaluation::{ClassificationReport, EvaluationReport, RecordOutputs},
     generation::{GenerateTask, GeneratedText},
     layout::RunLayout,
     manifest::RunManifest,
@@ -120,7 +120,7 @@ pub fn evaluate(
     task: &EvaluateTask,
     manifest: &RunManifest,
     layout: &RunLayout,
-) -> Result<Vec<EvaluationReport>, TrainError> {
+) -> Result<(Vec<EvaluationReport>, Vec<RecordOutputs>), TrainError> {
     let chosen = choose(&manifest.settings)?;
     on!(chosen, |B, device| evaluate::of_run::<B>(task, manifest, layout, &device))
 }

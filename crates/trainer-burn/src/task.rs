@@ -64,7 +64,7 @@ pub fn answer(
             let evaluated = read_run(&task.run_folder).and_then(|(manifest, layout)| {
                 let answer = match manifest.settings.task() {
                     Task::LanguageModel => backend::evaluate(task, &manifest, &layout)
-                        .map(|reports| WorkerAnswer::Evaluated { reports }),
+                        .map(|(reports, outputs)| WorkerAnswer::Evaluated { reports, outputs }),
                     Task::ImageClassification => backend::classify(task, &manifest, &layout)
                         .map(|report| WorkerAnswer::Classified { report: Box::new(report) }),
                 };

@@ -202,6 +202,7 @@ const COMMANDS: &[Command] = {
                 ("stage", Flag("--stage")),
                 ("export_format", Flag("--format")),
                 ("export_path", Flag("--to")),
+                ("force", Switch(true, "--force")),
                 ("merge_adapters", Switch(true, "--merge")),
                 ("quantization", Flag("--quantization")),
                 ("max_shard_size", Flag("--max-shard-size")),

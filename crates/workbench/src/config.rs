@@ -13,12 +13,18 @@ pub struct Secrets(pub Vec<(String, String)>);
 
 impl fmt::Debug for Secrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+        f.debug_list().entries(names(&self.0)).finish()
     }
 }
 
+fn names(variables: &[(String, String)]) -> impl Iterator<Item = &String> {
+    variables.iter().map(|(name, _)| name)
+}
+
 /// Everything that the workbench needs to know of its surroundings; it reads no environment itself.
-#[derive(Clone, Debug)]
+///
+/// `Debug` shows the names of variables without their values, and of `state_url` the scheme alone: both may hold passwords.
+#[derive(Clone)]
 pub struct WorkbenchConfig {
     /// `GREENTUNE_HOME`: where the index of runs lies. Created when absent.
     pub home: PathBuf,
@@ -67,5 +73,58 @@ impl WorkbenchConfig {
             meter: MeterEnvironment::default(),
             tracking: TrackingConfig::default(),
         }
+    }
+}
+
+impl fmt::Debug for WorkbenchConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            home,
+            state_url,
+            worker_command,
+            worker_environment,
+            worker_secrets,
+            user_config,
+            environment,
+            arguments,
+            allowed_roots,
+            user_home,
+            hub,
+            meter,
+            tracking,
+        } = self;
+        let scheme = state_url.as_ref().map(|url| url.split(':').next().unwrap_or_default());
+        f.debug_struct("WorkbenchConfig")
+            .field("home", home)
+            .field("state_url", &scheme)
+            .field("worker_command", worker_command)
+            .field("worker_environment", &names(worker_environment).collect::<Vec<_>>())
+            .field("worker_secrets", worker_secrets)
+            .field("user_config", user_config)
+            .field("environment", &names(environment).collect::<Vec<_>>())
+            .field("arguments", arguments)
+            .field("allowed_roots", allowed_roots)
+            .field("user_home", user_home)
+            .field("hub", hub)
+            .field("meter", meter)
+            .field("tracking", tracking)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_password_is_shown() {
+        let mut config = WorkbenchConfig::new("/nowhere", Vec::new());
+        let variable =
+            || vec![(String::from("GREENTUNE_STATE_URL"), String::from("redis://user:secret@host"))];
+        config.state_url = Some(String::from("redis://user:secret@host"));
+        (config.environment, config.worker_environment) = (variable(), variable());
+        config.worker_secrets = Secrets(variable());
+        let shown = format!("{config:?}");
+        assert!(shown.contains("Some(\"redis\")") && !shown.contains("secret@"), "{shown}");
     }
 }

@@ -130,6 +130,14 @@ pub enum WorkbenchError {
         /// The file of the base model.
         path: PathBuf,
     },
+    /// A command that was to score generated texts gave no scores.
+    #[error("the metric `{command}` failed: {reason}")]
+    CustomMetric {
+        /// The command.
+        command: String,
+        /// Why.
+        reason: String,
+    },
     /// Something that this version cannot do.
     #[error("{what} is not available yet")]
     NotAvailableYet {
@@ -325,6 +333,7 @@ impl WorkbenchError {
             Self::BaseModelConfig { error, .. } => (InvalidInput, error.code),
             Self::BaseModelFamily { .. } => (InvalidInput, "model.family"),
             Self::BaseModelChanged { .. } => (Conflict, "model.changed"),
+            Self::CustomMetric { .. } => (InvalidInput, "evaluation.metric_failed"),
             Self::NotAvailableYet { .. } => (Unsupported, "feature.unavailable"),
             Self::UnknownRun { .. } => (NotFound, "run.unknown"),
             Self::AmbiguousRun { .. } | Self::AmbiguousName { .. } => (Conflict, "run.ambiguous"),
@@ -391,6 +400,9 @@ impl WorkbenchError {
                  another model"
             }
             Self::NotAvailableYet { instead, .. } | Self::CannotCompare { instead, .. } => instead,
+            Self::CustomMetric { .. } => {
+                "it reads lines {\"prompt\", \"reference\", \"output\"} and writes a line {\"score\": NUMBER} for each"
+            }
             Self::AmbiguousRun { .. } => "say which project is meant",
             Self::AmbiguousName { .. } => "give the id of the one that is meant; the newest is first",
             Self::AlreadyCompleted(_) => "evaluate or export it, or configure a new run to train again",

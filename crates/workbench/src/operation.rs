@@ -56,7 +56,7 @@ pub use configure_training_run::{
 pub use create_model_card::{CreateModelCard, CreateModelCardResponse};
 pub use definition::{Advice, Answer, Effect, Entry, Operation, Performing, Reach};
 pub use diagnose::{Check, CheckStatus, Diagnose, DiagnoseResponse};
-pub use evaluate_model::{EvaluateModel, EvaluateModelResponse, EvaluationResults};
+pub use evaluate_model::{CustomMetric, EvaluateModel, EvaluateModelResponse, EvaluationResults};
 pub use export_model::{ExportModel, ExportModelResponse};
 pub use follow_events::{FollowEvents, FollowEventsResponse};
 pub use forecast_carbon_intensity::{ForecastCarbonIntensity, ForecastCarbonIntensityResponse};

@@ -43,7 +43,7 @@ fn cause(beat: MemoryBeat, kills: Option<u64>) -> Option<String> {
         ));
     }
     let (resident, free) = (beat.resident_bytes?, beat.available_bytes?);
-    let is_near = (free as f64) < NEAR_LIMIT * (resident + free) as f64;
+    let is_near = (free as f64) < NEAR_LIMIT * (resident as f64 + free as f64);
     is_near.then(|| {
         let free = bytes_in_words(free);
         format!("it held {} and {free} were free at its last heartbeat", bytes_in_words(resident))

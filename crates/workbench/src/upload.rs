@@ -49,8 +49,14 @@ impl Workbench {
         let Upload { folder, files, repository, visibility, title } = *upload;
         let watch = TransferControl { what: repository, reporter: self.transfers(), cancelled };
         let publication = Publication { repository, folder, files, visibility, title };
-        hub::publish(&self.config().hub, publication, &watch)
-            .map_err(|error| not_uploaded(&error, upload).into())
+        let published = hub::publish(&self.config().hub, publication, &watch);
+        let published = published.map_err(|error| not_uploaded(&error, upload))?;
+        if published.visibility != visibility {
+            self.observer().remark(&format!(
+                "{repository} was private before and stays so: its owner can open it in its settings on the Hub"
+            ));
+        }
+        Ok(published)
     }
 }
 

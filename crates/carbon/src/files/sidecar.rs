@@ -5,7 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use greentune_core_config::emissions::EmissionsProvenance;
+use greentune_core_config::{
+    emissions::EmissionsProvenance,
+    event::{HIGHEST_FIGURE, is_possible},
+};
 
 use crate::{CarbonError, files::durable};
 
@@ -52,13 +55,13 @@ pub fn read(path: &Path) -> Result<Option<EmissionsProvenance>, CarbonError> {
     match impossible(&provenance) {
         None => Ok(Some(provenance)),
         Some((figure, value)) => {
-            let message = format!("{figure} is {value}; allowed is a number from 0");
+            let message = format!("{figure} is {value}; allowed is a number from 0 to {HIGHEST_FIGURE:e}");
             Err(CarbonError::malformed(path, None, message))
         }
     }
 }
 
-/// A figure below 0, which no meter measures.
+/// A figure that no meter measures.
 fn impossible(provenance: &EmissionsProvenance) -> Option<(String, f64)> {
     let named = |name: &str, value: f64| (name.to_owned(), value);
     let bounds = |name: &str, range: Option<[f64; 2]>| {
@@ -79,5 +82,9 @@ fn impossible(provenance: &EmissionsProvenance) -> Option<(String, f64)> {
         bounds("emissions_range_kg", provenance.emissions_range_kg),
         bounds("carbon_intensity_range_g_per_kwh", provenance.carbon_intensity_range_g_per_kwh),
     ];
-    of_all.into_iter().chain(of_parts).chain(ranges.into_iter().flatten()).find(|(_, value)| *value < 0.0)
+    of_all
+        .into_iter()
+        .chain(of_parts)
+        .chain(ranges.into_iter().flatten())
+        .find(|(_, value)| !is_possible(*value))
 }

@@ -60,7 +60,7 @@ pub(super) enum ServiceErrorKind {
 }
 
 impl ServiceErrorKind {
-    /// Why there is nothing to be had without a token.
+    /// Why a service that wants a token was not asked: the user has none, or it was withheld from this address.
     pub(super) fn without_token(is_withheld: bool) -> Self {
         if is_withheld { Self::Withheld } else { Self::NoToken }
     }

@@ -192,7 +192,7 @@ fn a_sidecar_of_a_later_format_or_broken_is_refused() {
 type Change = fn(&mut EmissionsProvenance);
 
 #[test]
-fn energy_below_nothing_is_refused_wherever_it_stands() {
+fn energy_below_nothing_or_beyond_measure_is_refused_wherever_it_stands() {
     let folder = tempfile::tempdir().unwrap();
     let run = run(&folder);
     let refused = || summary::summarize(&run, &EquivalenceTable::default()).unwrap_err().problem().message;
@@ -201,6 +201,9 @@ fn energy_below_nothing_is_refused_wherever_it_stands() {
         ("emissions", row("now", -0.3, 1.0)),
         ("ram_energy", EmissionsRecord { ram_energy: -1e-9, ..row("now", 0.3, 1.0) }),
         ("duration", row("now", 0.3, -1.0)),
+        // Two of these have no sum.
+        ("energy_consumed", EmissionsRecord { energy_consumed: 1e308, ..row("now", 0.3, 1.0) }),
+        ("emissions", row("now", 1e300, 1.0)),
     ] {
         codecarbon::write(&run.emissions_csv(1), &[wrong]).unwrap();
         assert!(refused().contains(column), "{}", refused());
@@ -210,7 +213,8 @@ fn energy_below_nothing_is_refused_wherever_it_stands() {
         ComponentProvenance { component: "cpu".into(), energy_kwh: 1.0, ..ComponentProvenance::default() };
     let whole =
         EmissionsProvenance { format_version: 2, components: vec![part], ..EmissionsProvenance::default() };
-    let figures: [(&str, Change); 4] = [
+    let figures: [(&str, Change); 5] = [
+        ("energy_kwh of cpu", |of| of.components[0].energy_kwh = 1e308),
         ("energy_kwh of cpu", |of| of.components[0].energy_kwh = -1.0),
         ("range_kwh of cpu", |of| of.components[0].range_kwh = Some([-1.0, 2.0])),
         ("emissions_range_kg", |of| of.emissions_range_kg = Some([0.1, -0.2])),

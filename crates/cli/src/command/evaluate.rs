@@ -1,10 +1,10 @@
 //! `greentune evaluate`: evaluates a trained stage.
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::Args;
-use greentune_core_config::quantities::percent;
-use greentune_workbench::operation::{EvaluateModel, EvaluateModelResponse};
+use greentune_core_config::gate::ThresholdCheck;
+use greentune_workbench::operation::{CustomMetric, EvaluateModel, EvaluateModelResponse};
 
 use crate::{comparison, failure::Failure, output::Paint, session::Session};
 
@@ -22,16 +22,28 @@ pub struct Evaluate {
     /// Records for which a response is generated [default: evaluation.generate_records]
     #[arg(long, value_name = "N")]
     generate: Option<u64>,
+    /// Seconds that the scoring command may take for one model
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, requires = "metric_command")]
+    metric_time_limit: u64,
+    /// After `--`, a command that scores what was generated: it reads lines {"prompt", "reference", "output"} and writes
+    /// a line {"score": NUMBER} for each
+    #[arg(last = true, value_name = "COMMAND")]
+    metric_command: Vec<OsString>,
 }
 
 impl Evaluate {
     pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
+        let custom_metric = (!self.metric_command.is_empty()).then(|| CustomMetric {
+            command: self.metric_command,
+            time_limit: Duration::from_secs(self.metric_time_limit),
+        });
         let request = EvaluateModel {
             project_path: session.project(),
             run_id: self.run,
             test_dataset: session.input(&self.test)?,
             stage: self.stage,
             generate_records: self.generate,
+            custom_metric,
         };
         let response = session.workbench()?.evaluate_model(request).await?;
         session.output.answer(&response, |paint| page(&response, paint))
@@ -39,21 +51,22 @@ impl Evaluate {
 }
 
 fn page(response: &EvaluateModelResponse, paint: Paint) -> String {
-    let reaches =
-        if response.passed_thresholds { paint.good("reaches") } else { paint.doubtful("does not reach") };
-    let (figures, accuracy) = match &response.classification {
-        Some(report) => (comparison::of_classifier(report), "accuracy"),
-        None => (comparison::of_reports(&response.reports.iter().collect::<Vec<_>>()), "token accuracy"),
+    let figures = match &response.classification {
+        Some(report) => comparison::of_classifier(report),
+        None => comparison::of_reports(&response.reports.iter().collect::<Vec<_>>()),
     };
-    [
-        figures,
-        format!(
-            "{accuracy} {} {reaches} the threshold {} of stage {}",
-            percent(response.evaluation_results.accuracy),
-            percent(response.threshold),
-            response.stage,
-        ),
-        format!("kept in {}", response.results_file.display()),
-    ]
-    .join("\n")
+    let check = |check: &ThresholdCheck| {
+        let verdict = if check.passed { paint.good("passed") } else { paint.doubtful("missed") };
+        format!("{verdict}: {}", check.reason)
+    };
+    let (outputs, for_hub) = (response.outputs_file.as_ref(), response.eval_results_file.as_ref());
+    std::iter::once(figures)
+        .chain(response.checks.iter().map(check))
+        .chain([format!("kept in {}", response.results_file.display())])
+        .chain(outputs.map(|path| format!("what was generated is in {}", path.display())))
+        .chain(
+            for_hub.map(|path| format!("for .eval_results/ of a repository on the Hub: {}", path.display())),
+        )
+        .collect::<Vec<_>>()
+        .join("\n")
 }

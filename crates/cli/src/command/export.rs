@@ -27,6 +27,9 @@ pub struct Export {
     /// Folder to write; absent or empty
     #[arg(long, aliases = ["output-dir", "out"], value_name = "DIR")]
     to: PathBuf,
+    /// Replace an earlier export there
+    #[arg(long, alias = "overwrite")]
+    force: bool,
     /// Merge the adapters into the base model
     #[arg(long)]
     merge: bool,
@@ -57,6 +60,7 @@ impl Export {
             stage: self.stage,
             export_format: self.format.parse()?,
             export_path: session.here(&self.to),
+            force: self.force.then_some(true),
             merge_adapters: Some(self.merge),
             quantization: self.quantization.map(|word| word.parse()).transpose()?,
             max_shard_size: self.max_shard_size.map(|size| size.parse()).transpose()?,

@@ -15,6 +15,7 @@ const PLACES: [&str; 2] = ["local", "huggingface"];
 #[derive(Args, Debug)]
 pub struct Sync {
     /// Folder of the model: an export, or adapters
+    #[arg(value_name = "MODEL_PATH")]
     model: PathBuf,
     /// Where the model is
     #[arg(long, value_name = "PLACE", default_value = "local", value_parser = PLACES)]

@@ -19,6 +19,7 @@ use serde_json::{Map, Value};
 use self::reading::Reading;
 pub use self::{
     key::{KeyDoc, KeyType},
+    limits::beyond_limits,
     paths::is_path,
     registry::registry,
 };

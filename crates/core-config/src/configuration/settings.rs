@@ -693,8 +693,8 @@ section! {
 section! {
     /// `[evaluation]`: figures and the thresholds they must reach.
     EvaluationSettings {
-        /// Figures that are computed.
-        metrics: Vec<String> = vec![String::from("perplexity"), String::from("accuracy"), String::from("bleu")],
+        /// Figures that are computed. Perplexity and accuracy always are; `fields` compares JSON answers field by field.
+        metrics: Vec<String> = METRICS.iter().map(|name| String::from(*name)).collect(),
         /// Token accuracy that stage 1 must reach on its validation records, in `[0, 1]`.
         stage1_threshold: f64 = 0.7,
         /// Token accuracy that stage 2 must reach on its validation records, in `[0, 1]`.
@@ -703,6 +703,42 @@ section! {
         sequential_threshold: f64 = 0.6,
         /// Records for which a response is generated, at most.
         generate_records: u64 = 16,
+        /// `[evaluation.thresholds]`.
+        thresholds: EvaluationThresholds = EvaluationThresholds::default(),
+    }
+}
+
+section! {
+    /// `[evaluation.thresholds]`: what further figures of an evaluated stage must reach; none is asked for by default.
+    EvaluationThresholds {
+        /// Perplexity that must not be exceeded.
+        perplexity: Option<f64> = None,
+        /// Share of responses that must equal the expected ones.
+        exact_match: Option<f64> = None,
+        /// BLEU that must be reached, in `[0, 1]`.
+        bleu: Option<f64> = None,
+        /// chrF that must be reached, in `[0, 1]`.
+        chrf: Option<f64> = None,
+        /// ROUGE-L that must be reached, in `[0, 1]`.
+        rouge_l: Option<f64> = None,
+        /// Share of responses that must be JSON.
+        json_parsed: Option<f64> = None,
+        /// Share of responses that must be the expected JSON object.
+        json_equal: Option<f64> = None,
+        /// Share of fields of JSON objects that must be right.
+        field_accuracy: Option<f64> = None,
+        /// Mean score of the user's command that must be reached.
+        custom: Option<f64> = None,
+    }
+}
+
+/// Words of `evaluation.metrics`.
+pub const METRICS: &[&str] = &["perplexity", "accuracy", "exact_match", "bleu", "chrf", "rouge_l", "fields"];
+
+impl EvaluationSettings {
+    /// Whether `evaluation.metrics` asks for `name`.
+    pub fn computes(&self, name: &str) -> bool {
+        self.metrics.iter().any(|metric| metric == name)
     }
 }
 

@@ -139,6 +139,38 @@ impl EventKind {
     pub const fn is_terminal(&self) -> bool {
         matches!(self, Self::Finished { .. } | Self::Failed { .. } | Self::Cancelled { .. })
     }
+
+    /// Whether its times, energies and emissions can be: [`is_possible`].
+    pub fn is_possible(&self) -> bool {
+        match self {
+            Self::Emissions(emissions) => emissions.is_possible(),
+            Self::EpochFinished(epoch) => {
+                is_possible(epoch.seconds) && is_possible(epoch.energy_kwh.unwrap_or_default())
+            }
+            Self::StageFinished { duration_seconds, emissions, .. } => {
+                is_possible(*duration_seconds) && emissions.as_ref().is_none_or(EmissionsSoFar::is_possible)
+            }
+            Self::Finished { duration_seconds } => is_possible(*duration_seconds),
+            _ => true,
+        }
+    }
+}
+
+/// The greatest number of seconds, kWh, kg or W that is read. It is far above what there can be (in kWh thirty times what
+/// mankind uses of electricity in a year), and sums of such numbers are finite.
+pub const HIGHEST_FIGURE: f64 = 1e15;
+
+/// Whether a number of seconds, kWh, kg or W can be: it is from 0 to [`HIGHEST_FIGURE`].
+pub fn is_possible(figure: f64) -> bool {
+    (0.0..=HIGHEST_FIGURE).contains(&figure)
+}
+
+impl EmissionsSoFar {
+    /// Whether every figure can be.
+    pub fn is_possible(&self) -> bool {
+        let figures = [self.duration_seconds, self.energy_kwh, self.emissions_kg_co2, self.power_w];
+        figures.into_iter().all(is_possible)
+    }
 }
 
 /// Figures of one optimizer step.

@@ -163,9 +163,9 @@ pub struct MemoryEstimate {
 }
 
 impl MemoryEstimate {
-    /// The largest resident memory, in bytes.
+    /// The largest resident memory, in bytes; [`u64::MAX`] where it is more than that.
     pub fn peak_bytes(&self) -> u64 {
-        self.parts.iter().map(|part| part.bytes).sum()
+        self.parts.iter().fold(0, |sum, part| sum.saturating_add(part.bytes))
     }
 
     fn add(&mut self, name: &str, bytes: u64, formula: String) {
@@ -175,7 +175,8 @@ impl MemoryEstimate {
     }
 }
 
-/// Estimates the memory of training `shape` under `inputs`.
+/// Estimates the memory of training `shape` under `inputs`. What the largest batches that settings allow would take can be
+/// beyond 2^64 bytes, which [`u64::MAX`] stands for; everything without a batch in it is far below.
 pub fn estimate(shape: &ModelShape, inputs: &MemoryInputs) -> MemoryEstimate {
     let mut estimate = MemoryEstimate::default();
     let trained = shape.trainable_parameters(inputs.rank, &inputs.target_modules);
@@ -222,11 +223,11 @@ fn add_step(estimate: &mut MemoryEstimate, shape: &ModelShape, inputs: &MemoryIn
     // Beside the layers: the last norm's input, the gradient of its output, and the head's input.
     let saved = layers + 3 * hidden;
     let formula = format!("{tokens} tokens of the largest batch x {saved} values x 4 bytes");
-    estimate.add("activations", F32 * tokens * saved, formula);
+    estimate.add("activations", product([F32, tokens, saved]), formula);
     let rows = inputs.batch_labels.min(LOGIT_ROWS);
     let logits = F32 * rows * (shape.vocab_size + 2 * hidden);
     // The backward pass of one MLP holds its three inner gradients and the copies that dropout and adapters need.
-    let layer = F32 * tokens * (4 * shape.intermediate_size + 3 * hidden);
+    let layer = product([F32, tokens, 4 * shape.intermediate_size + 3 * hidden]);
     if logits >= layer {
         let formula = format!("{rows} labelled rows x {} words x 4 bytes", shape.vocab_size);
         estimate.add("logits", logits, formula);
@@ -235,6 +236,11 @@ fn add_step(estimate: &mut MemoryEstimate, shape: &ModelShape, inputs: &MemoryIn
         estimate.add("working memory of the backward pass", layer, formula);
     }
     estimate.peak_bytes() - before
+}
+
+/// The product of `factors`, or [`u64::MAX`] where it is beyond.
+fn product<const N: usize>(factors: [u64; N]) -> u64 {
+    factors.into_iter().fold(1, u64::saturating_mul)
 }
 
 /// f32 values that the backward pass of one layer needs per token.
@@ -275,7 +281,8 @@ fn add_other_phases(
     let (hidden, tokens) = (shape.hidden_size, inputs.evaluation_tokens);
     let mlp = 3 * shape.intermediate_size + 2 * hidden;
     let attention = 2 * hidden + 4 * shape.query_width() + 2 * shape.key_width();
-    let evaluation = F32 * (tokens * mlp.max(attention) + tokens.min(LOGIT_ROWS) * shape.vocab_size);
+    let logits = F32 * tokens.min(LOGIT_ROWS) * shape.vocab_size;
+    let evaluation = product([F32, tokens, mlp.max(attention)]).saturating_add(logits);
     // Adapters and both moments on the host, once as values, once as bytes, once as a file.
     let checkpoint = 2 * F32 * trained * 3;
     let beyond = evaluation.max(checkpoint).saturating_sub(step);

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub use super::counts::DatasetCounts;
 use crate::{
     agreement::{AgreementFindings, AgreementTask},
-    evaluation::{ClassificationReport, EvaluationReport},
+    evaluation::{ClassificationReport, EvaluationReport, RecordOutputs},
     generation::{GenerateTask, GeneratedText},
     memory::{MemoryInputs, ModelShape},
     preparation::{DatasetPreparation, PrepareTask},
@@ -49,6 +49,9 @@ pub enum WorkerAnswer {
     Evaluated {
         /// One report per model.
         reports: Vec<EvaluationReport>,
+        /// All that the models wrote, record by record.
+        #[serde(default)]
+        outputs: Vec<RecordOutputs>,
     },
     /// To [`WorkerTask::Evaluate`] of an image classifier.
     Classified {

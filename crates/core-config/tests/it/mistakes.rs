@@ -83,7 +83,7 @@ train_split = 0.9
       lora.dropout: found 1.0 (run override); allowed: a number of at least 0 and below 1
       learning_rate: unknown key (run override); did you mean training.stage1.learning_rate or training.stage2.learning_rate or vision.learning_rate?
       training.stage1: found 3 (run override); allowed: settings inside it, it is a section
-      evaluation.metrics: found ["rouge"] (run override); allowed: a list of perplexity, accuracy, exact_match or bleu, each at most once
+      evaluation.metrics: found ["rouge"] (run override); allowed: a list of perplexity, accuracy, exact_match, bleu, chrf, rouge_l or fields, each at most once
       training.max_seq_length: found "long" (GREENTUNE_TRAINING__MAX_SEQ_LENGTH); allowed: an integer from 8 to 1000000000
       a.b: unknown key (GREENTUNE_A__B); the sections are project, base_model, training, lora, dataset, vision, ast, carbon, mlflow, wandb, huggingface, evaluation
       lora.rank: unknown variable GREENTUNE_LORA_RANK; did you mean GREENTUNE_LORA__RANK?

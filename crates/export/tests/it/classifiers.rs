@@ -31,6 +31,7 @@ fn classifier(architecture: &str, side: u64, channels: usize) -> (TempDir, Class
         classifier: folder,
         format: ExportFormat::Huggingface,
         destination: dir.path().join("export"),
+        replace: false,
         model_card: Some("# card\n".into()),
     };
     (dir, request)

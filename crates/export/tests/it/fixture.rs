@@ -64,6 +64,7 @@ impl Sandbox {
             adapters: self.adapters(),
             format,
             destination: self.dir.path().join("exports/new"),
+            replace: false,
             merge,
             quantization: None,
             max_shard_size: None,

@@ -79,6 +79,7 @@ impl Model {
             adapters: self.adapters.clone(),
             format: ExportFormat::Mlx,
             destination: self.dir.path().join(format!("export-{merge}-{quantization:?}")),
+            replace: false,
             merge,
             quantization,
             max_shard_size: None,

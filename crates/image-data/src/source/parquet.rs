@@ -4,6 +4,8 @@
 //! A row group is decoded when the first of its pictures is asked for, and stays in memory, still encoded as PNG or
 //! JPEG: compressed columns have no random access below a row group.
 
+mod pages;
+
 use std::{
     error::Error,
     fs::File,
@@ -127,6 +129,7 @@ struct Table {
     bytes: Buffer<u8>,
     metadata: FileMetadata,
     columns: Columns,
+    max_memory_bytes: u64,
     /// Pictures by row group, once one of them was asked for.
     groups: Vec<OnceLock<Result<Pictures, String>>>,
 }
@@ -147,11 +150,13 @@ struct Pictures {
 
 impl Tables {
     fn open(paths: Vec<PathBuf>, max_memory_bytes: u64) -> Result<Self, ImageDataError> {
-        let files = paths.into_iter().map(Table::open).collect::<Result<Vec<_>, _>>()?;
+        let mut files = Vec::new();
         let mut bytes = 0;
-        for table in &files {
-            bytes += table.image_bytes();
+        for path in paths {
+            let table = Table::open(path, max_memory_bytes)?;
+            bytes += table.unpacked_bytes()?;
             check_memory(&table.path, bytes, max_memory_bytes)?;
+            files.push(table);
         }
         Ok(Self { files })
     }
@@ -197,7 +202,7 @@ impl Store for Tables {
 }
 
 impl Table {
-    fn open(path: PathBuf) -> Result<Self, ImageDataError> {
+    fn open(path: PathBuf, max_memory_bytes: u64) -> Result<Self, ImageDataError> {
         let mut file = File::open(&path).map_err(ImageDataError::read(&path))?;
         let read = guarded(|| {
             let metadata = read_metadata(&mut file)?;
@@ -206,13 +211,24 @@ impl Table {
         });
         let (metadata, columns, bytes) = read.map_err(|reason| ImageDataError::broken(&path, reason))?;
         let groups = metadata.row_groups.iter().map(|_| OnceLock::new()).collect();
-        Ok(Self { path, bytes, metadata, columns, groups })
+        Ok(Self { path, bytes, metadata, columns, max_memory_bytes, groups })
     }
 
-    fn image_bytes(&self) -> u64 {
-        let groups = self.metadata.row_groups.iter();
-        let chunks = groups.flat_map(|group| chunks(group, &self.columns.image));
-        chunks.map(|chunk| chunk.uncompressed_size().max(0) as u64).sum()
+    /// Bytes that images and labels take once they are unpacked, as their pages say.
+    fn unpacked_bytes(&self) -> Result<u64, ImageDataError> {
+        let read = guarded(|| {
+            let mut bytes: u64 = 0;
+            for group in &self.metadata.row_groups {
+                for field in [&self.columns.image, &self.columns.label] {
+                    for chunk in chunks(group, field) {
+                        let unpacked = pages::unpacked(&self.bytes_of(chunk, field)?, chunk.num_values())?;
+                        bytes = bytes.saturating_add(unpacked);
+                    }
+                }
+            }
+            Ok(bytes)
+        });
+        read.map_err(|reason| ImageDataError::broken(&self.path, reason))
     }
 
     fn labels(&self) -> Result<Vec<i64>, ImageDataError> {
@@ -256,23 +272,34 @@ impl Table {
             let column =
                 column.as_any().downcast_ref::<BinaryViewArray>().ok_or("the images are no bytes")?;
             for value in column {
-                pictures.bytes.extend_from_slice(value.unwrap_or_default());
+                let value = value.unwrap_or_default();
+                // A picture that stands once in a dictionary can be in any number of rows.
+                if (pictures.bytes.len() + value.len()) as u64 > self.max_memory_bytes {
+                    let most = self.max_memory_bytes;
+                    return Err(format!("the pictures of a row group take more than {most} bytes").into());
+                }
+                pictures.bytes.extend_from_slice(value);
                 pictures.ends.push(pictures.bytes.len());
             }
         }
         Ok(pictures)
     }
 
+    /// The bytes of a column's part, still packed.
+    fn bytes_of(&self, chunk: &ColumnChunkMetadata, field: &Field) -> Result<Buffer<u8>, Reason> {
+        let range = chunk.byte_range();
+        let (start, end) = (range.start as usize, range.end as usize);
+        if start > end || end > self.bytes.len() {
+            return Err(format!("column `{}` lies beyond the file's end", field.name).into());
+        }
+        Ok(self.bytes.clone().sliced(start..end))
+    }
+
     /// A column's part in `group`.
     fn decode(&self, group: &RowGroupMetadata, field: &Field) -> Result<Vec<Box<dyn Array>>, Reason> {
         let (mut pages, mut types) = (Vec::new(), Vec::new());
         for chunk in chunks(group, field) {
-            let range = chunk.byte_range();
-            let (start, end) = (range.start as usize, range.end as usize);
-            if start > end || end > self.bytes.len() {
-                return Err(format!("column `{}` lies beyond the file's end", field.name).into());
-            }
-            let cursor = Cursor::new(self.bytes.clone().sliced(start..end));
+            let cursor = Cursor::new(self.bytes_of(chunk, field)?);
             let reader = PageReader::new(cursor, chunk, Vec::new(), usize::MAX);
             pages.push(BasicDecompressor::new(reader, Vec::new()));
             types.push(&chunk.descriptor().descriptor.primitive_type);

@@ -283,6 +283,21 @@ fn parquet_as_the_hub_has_it() {
 }
 
 #[test]
+fn parquet_that_unpacks_without_measure_is_refused() {
+    let open = |max_memory_bytes| {
+        ImageDataset::open(
+            &fixture("images/repeated.parquet"),
+            &OpenOptions { max_memory_bytes, ..OpenOptions::default() },
+        )
+    };
+    // One picture of a megabyte in three thousand rows.
+    let dataset = open(64 << 20).unwrap();
+    let unreadable = dataset.train.image(0).unwrap_err();
+    assert!(unreadable.reason.contains("take more than 67108864 bytes"), "{unreadable}");
+    assert!(open(1 << 20).unwrap_err().to_string().contains("the limit is 1048576"));
+}
+
+#[test]
 fn parquet_without_images_or_too_large_or_broken() {
     let (code, message) = refusal(&fixture("data/messages.parquet"));
     assert_eq!(code, "images.broken_file");

@@ -111,18 +111,31 @@ async fn an_unknown_tool_is_a_protocol_error_that_names_the_tools() {
 
 #[tokio::test]
 async fn a_defect_is_a_protocol_error_without_internals() {
+    let session = Session::with_workers("dies-at-once").await;
+    let (project, run) = session.run().await;
+    let arguments = json!({ "run_id": run, "project_path": project });
+    let error = protocol_error(session.call("plan_training", arguments).await.unwrap_err());
+    assert_eq!(error.code, ErrorCode::INTERNAL_ERROR);
+    assert_eq!(error.data, Some(json!({ "code": "worker.died" })));
+    assert!(!error.message.contains(session.root().to_str().unwrap()), "{}", error.message);
+}
+
+#[tokio::test]
+async fn a_damaged_record_of_a_run_is_refused_and_named() {
     let session = Session::new().await;
     let (project, run) = session.run().await;
-    let manifest = std::path::Path::new(project.as_str().unwrap())
-        .join("runs")
-        .join(run.as_str().unwrap())
-        .join("run-manifest.json");
-    std::fs::write(manifest, "{ damaged").unwrap();
-    let arguments = json!({ "run_id": run, "project_path": project });
-    let error = protocol_error(session.call("monitor_training_progress", arguments).await.unwrap_err());
-    assert_eq!(error.code, ErrorCode::INTERNAL_ERROR);
-    assert_eq!(error.data, Some(json!({ "code": "file.damaged" })));
-    assert!(!error.message.contains(session.root().to_str().unwrap()), "{}", error.message);
+    let folder = std::path::Path::new(project.as_str().unwrap()).join("runs").join(run.as_str().unwrap());
+    let manifest = folder.join("run-manifest.json");
+    let good = std::fs::read_to_string(&manifest).unwrap();
+    let steps = good.replacen("\"batch_size\": ", "\"batch_size\": 1099511627776", 1);
+    assert_ne!(steps, good);
+    for damaged in ["{ damaged", steps.as_str()] {
+        std::fs::write(&manifest, damaged).unwrap();
+        let arguments = json!({ "run_id": run, "project_path": project });
+        let (problem, text) = session.refuse("monitor_training_progress", arguments).await;
+        assert_eq!(problem["code"], "file.damaged");
+        assert!(text.contains("run-manifest.json") && text.contains("Hint: put back a copy"), "{text}");
+    }
 }
 
 fn protocol_error(error: ServiceError) -> rmcp::ErrorData {

@@ -73,6 +73,12 @@ impl Session {
         Self::start(ClientLifecycleMode::Initialize, |config| config.hub.endpoint = hub.endpoint()).await
     }
 
+    /// A client whose server's workers act out `mode`.
+    pub async fn with_workers(mode: &str) -> Self {
+        let command = fake_worker::command(mode).unwrap();
+        Self::start(ClientLifecycleMode::Initialize, |config| config.worker_command = command).await
+    }
+
     /// A client whose roots are `names` in the session's folder; the server may use nothing else but its home.
     pub async fn with_roots(is_stateless: bool, names: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();

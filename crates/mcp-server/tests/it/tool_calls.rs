@@ -7,6 +7,7 @@
 
 mod draw;
 mod generate;
+mod hostile_numbers;
 mod place;
 mod wire;
 

@@ -284,7 +284,7 @@ impl HubError {
         };
         match self {
             Self::Invalid(_) => (InvalidInput, "model.id"),
-            Self::LoginNeeded { .. } => (Credentials, "hub.login_needed"),
+            Self::LoginNeeded { .. } | Self::NoTokenToWrite { .. } => (Credentials, "hub.login_needed"),
             Self::TokenRefused { .. } => (Credentials, "hub.token_refused"),
             Self::InClear { .. } => (Credentials, "hub.token_in_clear"),
             Self::Gated { .. } => (Credentials, "hub.gated"),
@@ -301,7 +301,7 @@ impl HubError {
             Self::Damaged { .. } => (Unavailable, "hub.damaged"),
             Self::NoSafetensors { .. } => (Unsupported, "hub.no_safetensors"),
             Self::FileMissing { .. } => (Unsupported, "hub.file_missing"),
-            Self::NotCached { .. } => (Unavailable, "hub.offline"),
+            Self::NotCached { .. } | Self::OfflineUpload { .. } => (Unavailable, "hub.offline"),
             Self::Locked { .. } => (Conflict, "hub.locked"),
             Self::File { source, .. } => {
                 let fault = FileFault::of(source);
@@ -310,8 +310,6 @@ impl HubError {
             Self::Cancelled(_) => (Cancelled, "hub.cancelled"),
             Self::NotUploaded(error) => error.class(),
             Self::RepositoryId { .. } => (InvalidInput, "hub.repository_id"),
-            Self::OfflineUpload { .. } => (Unavailable, "hub.offline"),
-            Self::NoTokenToWrite { .. } => (Credentials, "hub.login_needed"),
             Self::WriteForbidden { .. } => (Credentials, "hub.write_forbidden"),
             Self::IsPublic { .. } => (Conflict, "hub.is_public"),
             Self::ChangedMeanwhile { .. } => (Conflict, "hub.changed_meanwhile"),

@@ -77,6 +77,8 @@ fn a_folder_becomes_a_private_repository_in_one_commit() {
     assert_eq!(published.url, format!("{}/{REPOSITORY}", author.place.settings.endpoint));
     assert_eq!((published.sent.len(), published.present.len()), (6, 0));
     assert_eq!(published.sent_bytes, 1_000_001);
+    let opened = author.publish(Visibility::Public).unwrap();
+    assert_eq!(opened.visibility, Visibility::Private, "what is there stays as it is");
     let told = author.ear.told.lock().unwrap();
     assert!(told.iter().all(|progress| progress.bytes_total == 1_000_001));
     assert_eq!(told.last().unwrap().bytes_done, 1_000_001);
@@ -87,6 +89,7 @@ fn what_is_there_is_not_sent_again_and_without_a_change_there_is_no_commit() {
     let author = Author::new();
     let first = author.publish(Visibility::Public).unwrap();
     assert!(!author.place.hub.repository(REPOSITORY).unwrap().is_private);
+    assert_eq!(first.visibility, Visibility::Public);
     let again = author.publish(Visibility::Public).unwrap();
     assert_eq!((again.sent.len(), again.present.len(), again.sent_bytes), (0, 6, 0));
     assert_eq!(again.commit, first.commit);

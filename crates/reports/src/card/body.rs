@@ -21,8 +21,8 @@ use super::{
     loading::{Loading, loading},
     references::references,
     results::{
-        Classification, EpochLine, Evaluation, Headline, classification, epochs, evaluations, headline,
-        statistics,
+        Classification, EpochLine, Evaluation, FigureLine, Headline, classification, epochs, evaluations,
+        figures, headline, statistics,
     },
     row::{Row, row},
     sustainability::{
@@ -46,6 +46,7 @@ pub(super) struct Body {
     headline: Option<Headline>,
     classification: Option<Classification>,
     evaluations: Vec<Evaluation>,
+    figures: Vec<FigureLine>,
     energy_sentence: Option<String>,
     sustainability: Vec<Row>,
     stage_energy: Vec<StageCost>,
@@ -100,6 +101,7 @@ pub(super) fn body(subject: &Subject, template: CardTemplate, badges: &[Badge]) 
         headline: headline(subject),
         classification: classification(subject),
         evaluations: evaluations(subject),
+        figures: figures(subject),
         energy_sentence: energy_sentence(subject),
         sustainability: sustainability(subject),
         stage_energy: stage_costs(subject),

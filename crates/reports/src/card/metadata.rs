@@ -7,6 +7,7 @@ use std::path::Path;
 
 use greentune_core_config::{
     Basis,
+    evaluation::{EvaluationReport, metric as names},
     ids::check_model_id,
     quantities::{percent, range},
 };
@@ -125,15 +126,29 @@ fn results(subject: &Subject) -> Vec<Value> {
         add(&report.dataset, &report.dataset_role, metrics);
     }
     for report in own_evaluations(stage) {
-        let metrics = vec![
+        let mut metrics = vec![
             metric("perplexity", "Perplexity", Some(report.perplexity)),
             metric("accuracy", "Token accuracy", Some(report.token_accuracy)),
             metric("exact_match", "Exact match", report.exact_match),
             metric("bleu", "BLEU", report.bleu),
         ];
+        metrics.extend(further(report));
         add(&report.dataset, &report.dataset_role, metrics);
     }
     results
+}
+
+/// Figures beyond those that every report has, those of single fields left out.
+fn further(report: &EvaluationReport) -> impl Iterator<Item = Value> + '_ {
+    report.figures.iter().filter_map(|figure| {
+        let kind = match figure.metric.as_str() {
+            names::CHRF => "chrf",
+            names::ROUGE_L => "rouge",
+            names::JSON_EQUAL | names::FIELD_ACCURACY => "accuracy",
+            _ => return None,
+        };
+        Some(metric(kind, &names::in_words(&figure.metric), Some(figure.value)))
+    })
 }
 
 fn metric(kind: &str, name: &str, value: Option<f64>) -> Value {

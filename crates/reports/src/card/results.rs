@@ -1,7 +1,7 @@
 //! How well the model does.
 
 use greentune_core_config::{
-    evaluation::{ClassificationReport, EvaluationReport},
+    evaluation::{ClassificationReport, EvaluationReport, MetricFigure, metric},
     quantities::{energy, percent, percent_to, range},
 };
 use serde::Serialize;
@@ -68,6 +68,15 @@ pub(super) struct Evaluation {
     token_accuracy: String,
     exact_match: String,
     bleu: String,
+}
+
+/// A figure of the stage on its own data, with its interval.
+#[derive(Debug, Serialize)]
+pub(super) struct FigureLine {
+    figure: String,
+    value: String,
+    interval: String,
+    records: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -167,6 +176,22 @@ fn evaluation(report: &EvaluationReport) -> Evaluation {
         exact_match: generated(report.exact_match),
         bleu: generated(report.bleu),
     }
+}
+
+/// The figures of the stage's own evaluation; none of runs from before figures had intervals.
+pub(super) fn figures(subject: &Subject) -> Vec<FigureLine> {
+    let report = own_evaluation(subject.stage);
+    let line = |figure: &MetricFigure| {
+        let words = |value: f64| metric::value_in_words(&figure.metric, value);
+        let interval = figure.interval.map(|interval| range([interval.low, interval.high], words));
+        FigureLine {
+            figure: metric::in_words(&figure.metric),
+            value: words(figure.value),
+            interval: interval.unwrap_or_default(),
+            records: figure.records,
+        }
+    };
+    report.map(|report| report.figures.iter().map(line).collect()).unwrap_or_default()
 }
 
 pub(super) fn epochs(subject: &Subject) -> Vec<EpochLine> {

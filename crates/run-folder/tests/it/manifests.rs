@@ -93,8 +93,6 @@ fn a_newer_format_is_refused_by_its_version() {
 fn counts_that_no_run_has_are_never_wrapped_into_small_ones() {
     let folder = Folder::new();
     folder.change(|manifest| {
-        manifest["settings"]["training"]["stage1"]["batch_size"] = json!(u64::MAX);
-        manifest["settings"]["training"]["stage1"]["gradient_accumulation"] = json!(2);
         for stage in manifest["stages"].as_array_mut().unwrap() {
             stage["total_steps"] = json!(u64::MAX);
             stage["steps_done"] = json!(u64::MAX / 2 + 1);
@@ -103,7 +101,14 @@ fn counts_that_no_run_has_are_never_wrapped_into_small_ones() {
     });
     let view = RunView::open(folder.run.clone(), &LocalLiveness).unwrap();
     assert!((view.summary().progress_percentage - 50.0).abs() < 1e-9);
-    assert!(overall_pace(view.manifest()).unwrap() < 1e-30);
-    assert!(remaining_seconds(view.manifest(), 1.0) > 1e38);
-    assert_eq!(records_per_step(view.manifest(), 1), u64::MAX);
+    let mut manifest = view.manifest().clone();
+    manifest.settings.training.stage1.batch_size = u64::MAX;
+    manifest.settings.training.stage1.gradient_accumulation = 2;
+    assert!(overall_pace(&manifest).unwrap() < 1e-30);
+    assert!(remaining_seconds(&manifest, 1.0) > 1e38);
+    assert_eq!(records_per_step(&manifest, 1), u64::MAX);
+    // In a file such settings are refused.
+    folder.change(|manifest| manifest["settings"]["training"]["stage1"]["batch_size"] = json!(u64::MAX));
+    let error = RunView::open(folder.run.clone(), &LocalLiveness).map(drop).unwrap_err();
+    assert!(error.to_string().contains("settings.training.stage1.batch_size"), "{error}");
 }

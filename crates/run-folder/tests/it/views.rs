@@ -98,6 +98,52 @@ fn a_line_that_cannot_be_read_is_mentioned_once_and_the_rest_is_read() {
 }
 
 #[test]
+fn figures_that_cannot_be_are_damage() {
+    let folder = Folder::new();
+    let mut writer = folder.writer();
+    writer.append(started()).unwrap();
+    whole_run()[1..5].iter().for_each(|event| writer.append(event.clone()).unwrap());
+    drop(writer);
+    let text = folder.events();
+    let count = text.lines().count();
+    let at = "2026-01-02T03:04:05Z";
+    let emissions = |seconds: &str, kwh: &str| {
+        format!(
+            "{{\"seq\":{count},\"at\":\"{at}\",\"kind\":\"emissions\",\"stage\":1,\"duration_seconds\":{seconds},\
+             \"energy_kwh\":{kwh},\"emissions_kg_co2\":0.1,\"power_w\":40.0,\"basis\":\"modelled\"}}\n"
+        )
+    };
+    let energy = |line: &str| {
+        let warning = format!(
+            "{{\"seq\":{},\"at\":\"{at}\",\"kind\":\"warning\",\"code\":\"a\",\"message\":\"b\"}}\n",
+            count + 1
+        );
+        fs::write(folder.run.events(), format!("{text}{line}{warning}")).unwrap();
+        let view = open(&folder);
+        let energy = view.manifest().stages[0].emissions.as_ref().map(|emissions| emissions.energy_kwh);
+        (energy, view.damage().len())
+    };
+    assert_eq!(energy(&emissions("60.0", "0.5")), (Some(0.5), 0));
+    for (seconds, kwh) in [("60.0", "-0.5"), ("-1", "0.5"), ("60.0", "1e308"), ("60.0", "1e999")] {
+        let (found, damage) = energy(&emissions(seconds, kwh));
+        assert!(found != Some(0.5) && found.is_none_or(|kwh| kwh >= 0.0), "{kwh}: {found:?}");
+        assert_eq!(damage, 1, "{seconds} {kwh}");
+    }
+    // What no run can have is damage in its manifest too.
+    let manifest = fs::read_to_string(folder.run.manifest()).unwrap();
+    let change = |from: &str, to: &str| {
+        let changed = manifest.replacen(from, to, 1);
+        assert_ne!(changed, manifest, "{from}");
+        fs::write(folder.run.manifest(), changed).unwrap();
+        RunView::open(folder.run.clone(), &LocalLiveness).map(drop).unwrap_err().to_string()
+    };
+    let batch = change("\"batch_size\": ", "\"batch_size\": 1099511627776");
+    assert!(batch.contains("settings.training.stage1.batch_size is 1099511627776"), "{batch}");
+    let time = change("\"steps_done\": ", "\"duration_seconds\": -1.0, \"steps_done\": ");
+    assert!(time.contains("stage 1 has a time"), "{time}");
+}
+
+#[test]
 fn damage_in_the_middle_of_a_log_changes_nothing_of_a_run_that_has_ended() {
     let folder = Folder::new();
     let mut writer = folder.writer();

@@ -83,7 +83,9 @@ impl Repositories {
             return Answer::refusal(403, "", &message);
         }
         if self.all.contains_key(&id) {
-            return Answer::refusal(409, "", "You already created this model repo");
+            let body =
+                json!({ "error": "You already created this model repo", "url": format!("{endpoint}/{id}") });
+            return Answer::new(409, body.to_string());
         }
         let is_private = wanted["visibility"] == "private" || wanted["private"] == true;
         let commits = vec![String::from("initial commit")];
@@ -220,6 +222,10 @@ impl Repositories {
             return Some(Answer::refusal(status, "RepoNotFound", "Repository not found"));
         }
         let commit = repository.newest_commit();
+        if about.is_some() && rest.strip_prefix(id.as_str())?.starts_with("/tree/") {
+            let entries = repository.files.iter().map(|(name, bytes)| repository.in_tree(name, bytes));
+            return Some(found(&entries.collect()));
+        }
         if about.is_some() {
             let siblings: Vec<_> = repository.files.keys().map(|name| json!({ "rfilename": name })).collect();
             let about = json!({ "_id": "0", "id": id, "modelId": id, "sha": commit, "siblings": siblings, "private": repository.is_private });
@@ -229,17 +235,28 @@ impl Repositories {
         let Some(bytes) = repository.files.get(name) else {
             return Some(Answer::refusal(404, "EntryNotFound", "Entry not found"));
         };
-        let etag = if repository.stored_apart.contains(name) {
-            hexadecimal(&Sha256::digest(bytes))
-        } else {
-            git_hash(bytes)
-        };
+        let etag = repository.hash_of(name, bytes);
         let answer = super::ranged(bytes.clone(), request);
         Some(answer.with("ETag", format!("\"{etag}\"")).with("X-Repo-Commit", commit))
     }
 }
 
 impl Repository {
+    /// The entry of a file in the list of files.
+    fn in_tree(&self, name: &str, bytes: &[u8]) -> Value {
+        let mut entry = json!({ "type": "file", "oid": git_hash(bytes), "size": bytes.len(), "path": name });
+        if self.stored_apart.contains(name) {
+            entry["lfs"] =
+                json!({ "oid": self.hash_of(name, bytes), "size": bytes.len(), "pointerSize": 134 });
+        }
+        entry
+    }
+
+    /// The name of a file's content: SHA-256 of what is stored apart, else git's hash.
+    fn hash_of(&self, name: &str, bytes: &[u8]) -> String {
+        if self.stored_apart.contains(name) { hexadecimal(&Sha256::digest(bytes)) } else { git_hash(bytes) }
+    }
+
     /// 40 digits that stand for its history.
     fn newest_commit(&self) -> String {
         let mut hash = Sha256::new();

@@ -3,6 +3,8 @@
 //! The file is mapped into memory, so that a row group larger than memory is no obstacle, and only columns that are
 //! asked for are decoded.
 
+mod pages;
+
 use std::{
     io::Cursor,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -27,6 +29,8 @@ use crate::error::DataError;
 
 /// Bytes of column data, uncompressed, that are decoded at once.
 const SLICE_BYTES: usize = 16 << 20;
+/// Rows that are decoded at once: equal values take no bytes in the file, and memory all the same.
+const SLICE_ROWS: usize = 1 << 17;
 
 /// The rows of all row groups in order.
 pub(super) struct ParquetRows {
@@ -90,6 +94,9 @@ impl ParquetRows {
                 (self.group, self.read_of_group) = (self.group + 1, 0);
                 continue;
             }
+            if self.read_of_group == 0 {
+                guarded(&self.path, || self.check_pages(group))?;
+            }
             let rows = left.min(self.rows_per_slice(group));
             let range = self.read_of_group..self.read_of_group + rows;
             let arrays = guarded(&self.path, || {
@@ -107,7 +114,35 @@ impl ParquetRows {
         let bytes = wanted.flat_map(|column| chunks(group, &column.field));
         let bytes: usize = bytes.map(|chunk| chunk.uncompressed_size().max(0) as usize).sum();
         let share = self.slice_bytes as f64 / bytes.max(1) as f64;
-        (group.num_rows() as f64 * share).ceil() as usize
+        ((group.num_rows() as f64 * share).ceil() as usize).min(SLICE_ROWS)
+    }
+
+    /// Refuses a row group whose pages would take memory without measure.
+    fn check_pages(&self, group: &RowGroupMetadata) -> Result<(), Reason> {
+        let mut at_once: u64 = 0;
+        for column in self.columns.iter().filter(|column| column.is_wanted) {
+            for chunk in chunks(group, &column.field) {
+                at_once += pages::largest(&self.bytes_of(chunk, column)?, chunk.num_values())?;
+            }
+            if at_once > pages::UNPACKED_BYTES {
+                let (most, name) = (pages::UNPACKED_BYTES >> 20, &column.field.name);
+                return Err(format!(
+                    "its pages unpack to more than {most} MiB at once (up to column `{name}`): write it with smaller pages"
+                )
+                .into());
+            }
+        }
+        Ok(())
+    }
+
+    /// The bytes of a column's part, still packed.
+    fn bytes_of(&self, chunk: &ColumnChunkMetadata, column: &Column) -> Result<Buffer<u8>, Reason> {
+        let bytes = chunk.byte_range();
+        let (start, end) = (bytes.start as usize, bytes.end as usize);
+        if start > end || end > self.bytes.len() {
+            return Err(format!("column `{}` lies beyond the file's end", column.field.name).into());
+        }
+        Ok(self.bytes.clone().sliced(start..end))
     }
 
     /// The rows `range` of a column's part in `group`.
@@ -122,12 +157,7 @@ impl ParquetRows {
         }
         let (mut pages, mut types) = (Vec::new(), Vec::new());
         for chunk in chunks(group, &column.field) {
-            let bytes = chunk.byte_range();
-            let (start, end) = (bytes.start as usize, bytes.end as usize);
-            if start > end || end > self.bytes.len() {
-                return Err(format!("column `{}` lies beyond the file's end", column.field.name).into());
-            }
-            let cursor = Cursor::new(self.bytes.clone().sliced(start..end));
+            let cursor = Cursor::new(self.bytes_of(chunk, column)?);
             pages.push(BasicDecompressor::new(
                 PageReader::new(cursor, chunk, Vec::new(), usize::MAX),
                 Vec::new(),
@@ -297,6 +327,33 @@ mod tests {
             );
             assert_eq!(problem.location.as_ref().unwrap().line, Some(number as u64));
         }
+    }
+
+    #[test]
+    fn pages_that_unpack_without_measure_are_refused_before_they_are_unpacked() {
+        for name in ["large-page", "large-dictionary"] {
+            let refusal = reason(&fixture(name));
+            assert!(
+                refusal.contains("unpack to more than 1024 MiB at once (up to column `output`)"),
+                "{refusal}"
+            );
+        }
+        // The column that is too large is not asked for.
+        let read = read("large-page", Some(&["instruction"]));
+        assert_eq!(read[0].fields["instruction"], "a");
+    }
+
+    #[test]
+    fn equal_rows_without_bytes_are_not_decoded_at_once() {
+        let mut rows = ParquetRows::open(&fixture("equal-rows"), None).unwrap();
+        let mut largest = 0;
+        let mut count = 0;
+        while let Some(row) = rows.next() {
+            assert_eq!(row.unwrap().unwrap().fields["output"], "b");
+            largest = largest.max(rows.slice.rows);
+            count += 1;
+        }
+        assert_eq!((count, largest), (300_000, SLICE_ROWS));
     }
 
     #[test]

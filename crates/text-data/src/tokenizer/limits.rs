@@ -119,7 +119,7 @@ fn check_pieces(bytes: &[u8], path: &Path) -> Result<(), DataError> {
         #[serde(default)]
         vocab: Pieces,
     }
-    // What is no such file is told by whoever reads it for good.
+    // A file that is damaged has no pieces here. The tokenizer's own reader, which comes next, refuses it.
     let Pieces { longest, total } = serde_json::from_slice::<File>(bytes).unwrap_or_default().model.vocab;
     let refused = |reason| Err(DataError::TokenizerBroken { path: path.to_owned(), reason });
     if longest > PIECE_BYTES {

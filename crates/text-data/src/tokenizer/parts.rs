@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 
 use fancy_regex::Regex;
-use serde::{Deserialize, Deserializer, de::Error as _};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use serde_json::Value;
 use tokenizers::{
     DecoderWrapper, ModelWrapper, NormalizedString, NormalizerWrapper, PostProcessorWrapper,
@@ -79,47 +79,73 @@ impl Pattern for &Search {
     }
 }
 
-/// A normalizer, and how many times as long a text may become by what it replaces.
+/// What normalizes a text before it is split.
+pub(super) type Normalizer = Replacing<NormalizerWrapper>;
+/// What makes text of tokens.
+pub(super) type Decoder = Replacing<DecoderWrapper>;
+
+/// A normalizer or a decoder, and how many times as long a text may become by what it replaces.
 #[derive(Clone, Debug)]
-pub(super) struct Normalizer {
-    step: NormalizerStep,
+pub(super) struct Replacing<W> {
+    step: Step<W>,
     pub(super) growth: usize,
 }
 
 #[derive(Clone, Debug)]
-enum NormalizerStep {
-    Sequence(Vec<NormalizerStep>),
+enum Step<W> {
+    Sequence(Vec<Step<W>>),
     Replace { search: Search, content: String },
-    Own(NormalizerWrapper),
+    Own(W),
 }
 
-impl<'de> Deserialize<'de> for Normalizer {
+/// The library's normalizers and decoders.
+trait Wrapper: Clone {
+    /// The key under which the tokenizer's file has the steps of a sequence.
+    const STEPS: &'static str;
+    /// The steps of a sequence; `None` for anything else.
+    fn steps(&self) -> Option<&[Self]>;
+}
+
+impl Wrapper for NormalizerWrapper {
+    const STEPS: &'static str = "normalizers";
+
+    fn steps(&self) -> Option<&[Self]> {
+        if let Self::Sequence(steps) = self { Some(steps.as_ref()) } else { None }
+    }
+}
+
+impl Wrapper for DecoderWrapper {
+    const STEPS: &'static str = "decoders";
+
+    fn steps(&self) -> Option<&[Self]> {
+        if let Self::Sequence(steps) = self { Some(steps.get_decoders()) } else { None }
+    }
+}
+
+impl<'de, W: Wrapper + Deserialize<'de> + Serialize> Deserialize<'de> for Replacing<W> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let own = NormalizerWrapper::deserialize(deserializer)?;
+        let own = W::deserialize(deserializer)?;
         let json = serde_json::to_value(&own).map_err(D::Error::custom)?;
-        Ok(Self {
-            growth: limits::growth(&json),
-            step: NormalizerStep::new(own, &json).map_err(D::Error::custom)?,
+        Ok(Self { growth: limits::growth(&json), step: Step::new(&own, &json).map_err(D::Error::custom)? })
+    }
+}
+
+impl<W: Wrapper> Step<W> {
+    /// `json` is `own` as the tokenizer's file has it.
+    fn new(own: &W, json: &Value) -> Result<Self, Broken> {
+        if let Some(steps) = own.steps() {
+            let steps = steps.iter().enumerate();
+            let steps = steps.map(|(index, step)| Self::new(step, &json[W::STEPS][index]));
+            return steps.collect::<Result<_, Broken>>().map(Self::Sequence);
+        }
+        Ok(match replacement(json)? {
+            Some((search, content)) => Self::Replace { search, content },
+            None => Self::Own(own.clone()),
         })
     }
 }
 
-impl NormalizerStep {
-    /// `json` is `own` as the tokenizer's file has it.
-    fn new(own: NormalizerWrapper, json: &Value) -> Result<Self, Broken> {
-        match own {
-            NormalizerWrapper::Sequence(steps) => {
-                let steps = steps.into_iter().enumerate();
-                let steps = steps.map(|(index, step)| Self::new(step, &json["normalizers"][index]));
-                steps.collect::<Result<_, Broken>>().map(Self::Sequence)
-            }
-            own => match replacement(json)? {
-                Some((search, content)) => Ok(Self::Replace { search, content }),
-                None => Ok(Self::Own(own)),
-            },
-        }
-    }
-
+impl Step<NormalizerWrapper> {
     fn normalize(&self, text: &mut NormalizedString) -> tokenizers::Result<()> {
         watch::go_on()?;
         match self {
@@ -210,47 +236,7 @@ impl tokenizers::PreTokenizer for PreTokenizer {
     }
 }
 
-/// What makes text of tokens, and how many times as long that may become by what it replaces.
-#[derive(Clone, Debug)]
-pub(super) struct Decoder {
-    step: DecoderStep,
-    pub(super) growth: usize,
-}
-
-#[derive(Clone, Debug)]
-enum DecoderStep {
-    Sequence(Vec<DecoderStep>),
-    Replace { search: Search, content: String },
-    Own(DecoderWrapper),
-}
-
-impl<'de> Deserialize<'de> for Decoder {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let own = DecoderWrapper::deserialize(deserializer)?;
-        let json = serde_json::to_value(&own).map_err(D::Error::custom)?;
-        Ok(Self {
-            growth: limits::growth(&json),
-            step: DecoderStep::new(own, &json).map_err(D::Error::custom)?,
-        })
-    }
-}
-
-impl DecoderStep {
-    /// `json` is `own` as the tokenizer's file has it.
-    fn new(own: DecoderWrapper, json: &Value) -> Result<Self, Broken> {
-        match own {
-            DecoderWrapper::Sequence(steps) => {
-                let steps = steps.get_decoders().iter().enumerate();
-                let steps = steps.map(|(index, step)| Self::new(step.clone(), &json["decoders"][index]));
-                steps.collect::<Result<_, Broken>>().map(Self::Sequence)
-            }
-            own => match replacement(json)? {
-                Some((search, content)) => Ok(Self::Replace { search, content }),
-                None => Ok(Self::Own(own)),
-            },
-        }
-    }
-
+impl Step<DecoderWrapper> {
     fn decode(&self, tokens: Vec<String>) -> tokenizers::Result<Vec<String>> {
         match self {
             Self::Sequence(steps) => steps.iter().try_fold(tokens, |tokens, step| step.decode(tokens)),

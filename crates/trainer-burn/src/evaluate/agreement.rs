@@ -167,8 +167,8 @@ mod tests {
         // p = (1/2, 1/2), q = (1/4, 3/4): Σ p ln(p/q) = ln(4/3) / 2.
         let q = [0.0, 3f32.ln()];
         assert!((kl(&[1.0, 1.0], &q) - (4f64 / 3.0).ln() / 2.0).abs() < 1e-6);
-        assert_eq!(kl(&[3.0, -1.0, 2.0], &[3.0, -1.0, 2.0]), 0.0);
-        assert_eq!(kl(&[f32::NEG_INFINITY, 0.0], &[f32::NEG_INFINITY, 0.0]), 0.0);
+        assert!(kl(&[3.0, -1.0, 2.0], &[3.0, -1.0, 2.0]) < 1e-12);
+        assert!(kl(&[f32::NEG_INFINITY, 0.0], &[f32::NEG_INFINITY, 0.0]) < 1e-12);
     }
 
     #[test]
@@ -184,6 +184,6 @@ mod tests {
         assert_eq!((other.same_prompts, other.positions, other.same_texts), (1, 2, 1));
         assert_eq!((other.largest_difference, other.top1_agreement), (2.0, 0.5));
         let broken = compare(&trained[..1], &[reading(&[1, 2], &[&[f32::NAN, 1.0], &[2.0, 0.0]], &[5])]);
-        assert!(broken.largest_difference == f64::MAX && broken.kl_nats == f64::MAX, "{broken:?}");
+        assert!(broken.largest_difference > 1e300 && broken.kl_nats > 1e300, "{broken:?}");
     }
 }

@@ -1,16 +1,19 @@
 //! Evaluation of a model on a data set: loss, accuracy, and generated text.
 
 pub(crate) mod agreement;
-mod bleu;
+mod batch;
+mod choices;
+mod figures;
 pub(crate) mod generate;
 mod run;
 
 use greentune_ast_sparsity::Observation;
 use greentune_core_config::{
-    evaluation::{EvaluatedModel, EvaluationReport, GenerationSample},
+    evaluation::{EvaluatedModel, EvaluationReport, GenerationSample, metric},
     memory::EVALUATION_TOKENS,
+    settings::EvaluationSettings,
 };
-use greentune_text_data::{Dataset, Encoder, Example, Examples};
+use greentune_text_data::{Dataset, Encoder, Example, ExampleText, Examples};
 
 use crate::{
     error::TrainError,
@@ -19,6 +22,7 @@ use crate::{
     training::step::{self, Weighted},
 };
 
+pub use batch::{Wanted, generate_all};
 pub use generate::{Continuation, Listener, generate};
 pub(crate) use run::of_run;
 
@@ -26,6 +30,8 @@ pub(crate) use run::of_run;
 pub(crate) const EXAMPLES_AT_ONCE: usize = 1024;
 /// Generations kept in a report.
 const SAMPLES: usize = 5;
+/// Records for which text is written at once, at most.
+const WRITTEN_AT_ONCE: usize = 16;
 /// Tokens beyond the expected response after which generation stops.
 const GENERATION_SLACK: usize = 8;
 
@@ -40,30 +46,54 @@ pub struct Scores {
     pub token_accuracy: f64,
 }
 
+/// What a model makes of one record.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct RecordScore {
+    /// Labelled tokens.
+    pub tokens: u64,
+    /// Sum of their losses, in nats: the negated log-likelihood of the labelled tokens.
+    pub loss: f64,
+    /// Those that are predicted right.
+    pub right: u64,
+}
+
 impl Scores {
-    /// The scores on what both were computed on.
-    fn and(self, other: Self) -> Self {
-        let tokens = self.tokens + other.tokens;
-        let share = other.tokens as f64 / tokens.max(1) as f64;
-        let mean = |a: f64, b: f64| a + (b - a) * share;
-        Self {
-            tokens,
-            loss: mean(self.loss, other.loss),
-            token_accuracy: mean(self.token_accuracy, other.token_accuracy),
+    /// The scores over all tokens of `records`.
+    fn over<'a>(records: impl IntoIterator<Item = &'a RecordScore>) -> Self {
+        let (mut tokens, mut loss, mut right) = (0, 0.0, 0);
+        for record in records {
+            tokens += record.tokens;
+            loss += record.loss;
+            right += record.right;
         }
+        let divisor = tokens.max(1) as f64;
+        Self { tokens, loss: loss / divisor, token_accuracy: right as f64 / divisor }
     }
 }
 
 /// Scores of a model on `examples`.
 pub fn score<B: Ops>(decoder: &Decoder<B>, adapters: Option<&Adapters<B>>, examples: &[Example]) -> Scores {
-    let (mut tokens, mut loss, mut right) = (0u64, 0.0, 0u64);
+    Scores::over(&score_records(decoder, adapters, examples))
+}
+
+/// What a model makes of each of `examples` in turn.
+pub(crate) fn score_records<B: Ops>(
+    decoder: &Decoder<B>,
+    adapters: Option<&Adapters<B>>,
+    examples: &[Example],
+) -> Vec<RecordScore> {
+    let mut records = vec![RecordScore::default(); examples.len()];
+    let mut owners = examples
+        .iter()
+        .enumerate()
+        .flat_map(|(at, example)| std::iter::repeat_n(at, example.labelled_tokens()));
     score_tokens(decoder, adapters, examples, |score, target| {
-        tokens += 1;
-        loss += f64::from(score.loss);
-        right += u64::from(score.predicted == target);
+        let Some(record) = owners.next().map(|at| &mut records[at]) else { return };
+        record.tokens += 1;
+        record.loss += f64::from(score.loss);
+        record.right += u64::from(score.predicted == target);
     });
-    let divisor = tokens.max(1) as f64;
-    Scores { tokens, loss: loss / divisor, token_accuracy: right as f64 / divisor }
+    records
 }
 
 /// What a model predicts for each labelled token of `examples` in turn.
@@ -118,12 +148,34 @@ pub(crate) fn generation_limit(example: &Example) -> usize {
     example.labelled_tokens() + GENERATION_SLACK
 }
 
-/// What to evaluate besides the loss.
+/// Tokens of prompt and response of `example` when it is written, at most.
+pub(crate) fn needed_tokens(example: &Example) -> usize {
+    example.prompt_tokens().len() + generation_limit(example)
+}
+
+/// Whether a batch of so many records takes no further one, with which it would need `tokens`: together they need no more
+/// keys and values than one record that fills the context.
+pub(crate) const fn is_full(records: usize, tokens: usize, context: usize) -> bool {
+    records == WRITTEN_AT_ONCE || (records > 0 && tokens > context)
+}
+
+/// How models are evaluated.
 pub struct Plan<'a> {
     /// Encodes and decodes text.
     pub encoder: &'a Encoder,
     /// Records for which a response is generated, at most (the first ones).
     pub generate_records: usize,
+    /// Which figures are computed.
+    pub settings: &'a EvaluationSettings,
+}
+
+/// One model on one data set.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evaluated {
+    /// Its figures, with a few of its generations.
+    pub report: EvaluationReport,
+    /// All of its generations, in the order of the records.
+    pub generated: Vec<GenerationSample>,
 }
 
 impl Plan<'_> {
@@ -135,17 +187,18 @@ impl Plan<'_> {
         dataset: &Dataset,
         model: EvaluatedModel,
         role: &str,
-    ) -> Result<EvaluationReport, TrainError> {
-        let mut scores = Scores::default();
+    ) -> Result<Evaluated, TrainError> {
+        let mut records = Vec::new();
         for examples in dataset.examples.chunks(EXAMPLES_AT_ONCE) {
-            scores = scores.and(score(decoder, adapters, &examples?));
+            records.extend(score_records(decoder, adapters, &examples?));
         }
         let generated = self.generations(decoder, adapters, &dataset.examples)?;
-        let pairs: Vec<(&str, &str)> =
-            generated.iter().map(|sample| (sample.generated.as_str(), sample.expected.as_str())).collect();
-        let equal = pairs.iter().filter(|(generated, expected)| generated == expected).count();
-        let share = |value: f64| (!pairs.is_empty()).then_some(value);
-        Ok(EvaluationReport {
+        let mut figures = figures::of_tokens(&records);
+        figures.extend(figures::of_texts(self.settings, &generated));
+        let scores = Scores::over(&records);
+        let value =
+            |name: &str| figures.iter().find(|figure| figure.metric == name).map(|figure| figure.value);
+        let report = EvaluationReport {
             model,
             dataset_role: role.to_owned(),
             dataset: dataset.path.clone(),
@@ -154,11 +207,13 @@ impl Plan<'_> {
             loss: scores.loss,
             perplexity: scores.loss.exp(),
             token_accuracy: scores.token_accuracy,
-            exact_match: share(equal as f64 / pairs.len().max(1) as f64),
-            bleu: share(bleu::bleu(&pairs)),
-            generated_records: pairs.len() as u64,
-            samples: generated.into_iter().take(SAMPLES).collect(),
-        })
+            exact_match: value(metric::EXACT_MATCH),
+            bleu: value(metric::BLEU),
+            generated_records: generated.len() as u64,
+            samples: generated.iter().take(SAMPLES).cloned().collect(),
+            figures,
+        };
+        Ok(Evaluated { report, generated })
     }
 
     fn generations<B: Ops>(
@@ -167,22 +222,48 @@ impl Plan<'_> {
         adapters: Option<&Adapters<B>>,
         examples: &Examples,
     ) -> Result<Vec<GenerationSample>, TrainError> {
-        let tokenizer = self.encoder.tokenizer();
-        let mut samples = Vec::new();
+        let (mut samples, mut batch, mut tokens) = (Vec::new(), Vec::new(), 0);
         for example in examples.iter() {
-            if samples.len() == self.generate_records {
+            if samples.len() + batch.len() == self.generate_records {
                 break;
             }
             let example = example?;
-            let Some(text) = &example.text else { continue };
-            let limit = generation_limit(&example);
-            let tokens = generate(decoder, adapters, example.prompt_tokens(), tokenizer.stop_ids(), limit);
-            samples.push(GenerationSample {
+            if example.text.is_none() {
+                continue;
+            }
+            let needed = needed_tokens(&example);
+            if is_full(batch.len(), tokens + needed, self.encoder.context_length()) {
+                samples.extend(self.written(decoder, adapters, &batch)?);
+                batch.clear();
+                tokens = 0;
+            }
+            tokens += needed;
+            batch.push(example);
+        }
+        samples.extend(self.written(decoder, adapters, &batch)?);
+        Ok(samples)
+    }
+
+    /// What the model writes for `examples`, which have texts, side by side.
+    fn written<B: Ops>(
+        &self,
+        decoder: &Decoder<B>,
+        adapters: Option<&Adapters<B>>,
+        examples: &[Example],
+    ) -> Result<Vec<GenerationSample>, TrainError> {
+        let tokenizer = self.encoder.tokenizer();
+        let wanted = examples
+            .iter()
+            .map(|example| Wanted { prompt: example.prompt_tokens(), limit: generation_limit(example) });
+        let written = generate_all(decoder, adapters, &wanted.collect::<Vec<_>>(), tokenizer.stop_ids());
+        let texts = examples.iter().filter_map(|example| example.text.as_ref());
+        let sample = |(text, tokens): (&ExampleText, Vec<u32>)| {
+            Ok(GenerationSample {
                 prompt: text.prompt.clone(),
                 expected: text.response.trim().to_owned(),
                 generated: tokenizer.decode(&tokens, false)?.trim().to_owned(),
-            });
-        }
-        Ok(samples)
+            })
+        };
+        texts.zip(written).map(sample).collect()
     }
 }

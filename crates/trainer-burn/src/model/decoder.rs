@@ -42,11 +42,42 @@ impl Batch {
     }
 }
 
-/// Keys and values of the tokens so far, by layer, for generation of one sequence.
+/// Keys and values of the tokens so far, by layer, for generation of sequences side by side.
 #[derive(Clone, Debug)]
 pub struct KeyValueCache<B: Backend> {
+    /// The rows of each sequence, one sequence after another.
     layers: Vec<Option<KeysAndValues<B>>>,
-    length: usize,
+    /// Tokens of each sequence.
+    lengths: Vec<usize>,
+}
+
+impl<B: Backend> KeyValueCache<B> {
+    /// Leaves the sequences for which `keeps` is true, in their order.
+    pub fn retain(&mut self, keeps: &[bool]) {
+        if keeps.iter().all(|keeps| *keeps) {
+            return;
+        }
+        let kept = |(start, length): (usize, usize), keeps: bool| keeps.then_some((start, length));
+        let ranges = starts(&self.lengths).zip(keeps).filter_map(|(range, keeps)| kept(range, *keeps));
+        let ranges: Vec<_> = ranges.collect();
+        let of = |rows: &Tensor<B, 2>| {
+            let rows = ranges.iter().map(|(start, length)| rows.clone().narrow(0, *start, *length));
+            Tensor::cat(rows.collect(), 0)
+        };
+        for slot in &mut self.layers {
+            *slot = slot.take().filter(|_| !ranges.is_empty()).map(|(k, v)| (of(&k), of(&v)));
+        }
+        self.lengths = ranges.into_iter().map(|(_, length)| length).collect();
+    }
+}
+
+/// Where each of sequences of these `lengths` starts, one after another, and its length.
+fn starts(lengths: &[usize]) -> impl Iterator<Item = (usize, usize)> + '_ {
+    lengths.iter().scan(0, |start, length| {
+        let begin = *start;
+        *start += length;
+        Some((begin, *length))
+    })
 }
 
 type KeysAndValues<B> = (Tensor<B, 2>, Tensor<B, 2>);
@@ -164,7 +195,7 @@ impl<B: Ops> Decoder<B> {
 
     /// An empty cache for [`Decoder::extend`].
     pub fn cache(&self) -> KeyValueCache<B> {
-        KeyValueCache { layers: vec![None; self.config.num_hidden_layers], length: 0 }
+        KeyValueCache { layers: vec![None; self.config.num_hidden_layers], lengths: Vec::new() }
     }
 
     /// The last hidden states of `tokens`, which continue the one sequence in `cache`.
@@ -174,10 +205,25 @@ impl<B: Ops> Decoder<B> {
         cache: &mut KeyValueCache<B>,
         adapters: Option<&Adapters<B>>,
     ) -> Tensor<B, 2> {
-        cache.length += tokens.len();
-        let segment = Segment { q_start: 0, q_len: tokens.len(), k_start: 0, k_len: cache.length };
-        let segments = Arc::from([segment]);
-        let mut x = self.embed(tokens);
+        self.extend_all(&[tokens], cache, adapters)
+    }
+
+    /// The last hidden states of the tokens of several sequences, one sequence after another; each continues its sequence
+    /// in `cache`, which is empty or has as many.
+    pub fn extend_all(
+        &self,
+        sequences: &[&[u32]],
+        cache: &mut KeyValueCache<B>,
+        adapters: Option<&Adapters<B>>,
+    ) -> Tensor<B, 2> {
+        cache.lengths.resize(sequences.len(), 0);
+        cache.lengths.iter_mut().zip(sequences).for_each(|(length, tokens)| *length += tokens.len());
+        let new: Vec<usize> = sequences.iter().map(|tokens| tokens.len()).collect();
+        let segments = starts(&new).zip(starts(&cache.lengths));
+        let segments: Arc<[Segment]> = segments
+            .map(|((q_start, q_len), (k_start, k_len))| Segment { q_start, q_len, k_start, k_len })
+            .collect();
+        let mut x = self.embed(&sequences.concat());
         for (index, slot) in cache.layers.iter_mut().enumerate() {
             x = Layer { decoder: self, index, adapters }.forward(x, &segments, Some(slot));
         }
@@ -240,8 +286,8 @@ impl<B: Ops> Layer<'_, B> {
         let (q, mut k) = (self.head_norm(q, &names.q_norm), self.head_norm(k, &names.k_norm));
         if let Some(slot) = cache {
             if let Some((old_k, old_v)) = slot.take() {
-                k = Tensor::cat(vec![old_k, k], 0);
-                v = Tensor::cat(vec![old_v, v], 0);
+                k = appended(&old_k, &k, segments);
+                v = appended(&old_v, &v, segments);
             }
             *slot = Some((k.clone(), v.clone()));
         }
@@ -297,4 +343,16 @@ impl<B: Ops> Layer<'_, B> {
             Some(bias) => y + self.decoder.weights.tensor(bias),
         }
     }
+}
+
+/// The rows of each sequence that are there, with its new ones behind them.
+fn appended<B: Backend>(old: &Tensor<B, 2>, new: &Tensor<B, 2>, segments: &[Segment]) -> Tensor<B, 2> {
+    let mut start = 0;
+    let rows = segments.iter().flat_map(|segment| {
+        let length = segment.k_len - segment.q_len;
+        let before = old.clone().narrow(0, start, length);
+        start += length;
+        [before, new.clone().narrow(0, segment.q_start, segment.q_len)]
+    });
+    Tensor::cat(rows.collect(), 0)
 }

@@ -2,6 +2,7 @@ use std::{fs, path::Path};
 
 use greentune_carbon::{Host, MeterEnvironment, memory};
 use greentune_core_config::{
+    evaluation::RecordOutputs,
     event::{EmissionsSoFar, EventKind},
     layout::RunLayout,
     port::RunReporter,
@@ -197,6 +198,13 @@ impl<'a> StageHost<'a> {
         fs::create_dir_all(&folder).map_err(TrainError::io(&folder))?;
         let json = serde_json::to_value(evaluation).unwrap_or_default();
         durable::write(&folder.join("validation.json"), format!("{json:#}\n").as_bytes())
+    }
+
+    /// Writes what models wrote for the validation records, a record a line.
+    pub fn write_outputs(&self, outputs: &[RecordOutputs]) -> Result<(), TrainError> {
+        let line = |record: &RecordOutputs| serde_json::to_string(record).unwrap_or_default() + "\n";
+        let path = self.layout.evaluation(self.stage).join("validation-outputs.jsonl");
+        durable::write(&path, outputs.iter().map(line).collect::<String>().as_bytes())
     }
 
     fn after_step(&mut self, stage: &mut impl Stage) -> Result<(), TrainError> {

@@ -5,7 +5,7 @@ use std::path::Path;
 use burn::tensor::backend::AutodiffBackend;
 use greentune_ast_sparsity::Observation;
 use greentune_core_config::{
-    evaluation::{EvaluatedModel, EvaluationReport, FOLLOWED_RECORDS},
+    evaluation::{EvaluatedModel, EvaluationReport, FOLLOWED_RECORDS, RecordOutputs, side_by_side},
     event::{EventKind, SampleMetrics, StepMetrics},
     lora_rate::lora_learning_rate,
     port::RunReporter,
@@ -292,8 +292,9 @@ impl<A: Ops + AutodiffBackend<InnerBackend: Ops>> Stage for StageRun<'_, '_, A> 
         let (layout, base) = (self.run.layout, self.run.manifest.base_model_name());
         self.state.adapters.save(&layout.adapters(self.stage), &base)?;
         self.state.adapters.save(&layout.final_model(), &base)?;
-        let reports = self.reports()?;
+        let (reports, outputs) = self.reports()?;
         host.write_evaluation(&reports)?;
+        host.write_outputs(&outputs)?;
         host.report(EventKind::ModelsEvaluated { stage: self.stage, reports })?;
         let Progress { duration_seconds, recent_losses, .. } = &self.state.progress;
         Ok(StageEnd {
@@ -339,13 +340,13 @@ impl<A: Ops + AutodiffBackend<InnerBackend: Ops>> StageRun<'_, '_, A> {
         step::gradients::<A>(&self.run.decoder, &trained, &micro_batches, activations, dropout_seed)
     }
 
-    /// Base and stages on this stage's validation records, and this stage on the earlier ones (forgetting).
-    fn reports(&self) -> Result<Vec<EvaluationReport>, TrainError> {
+    /// Base and stages on this stage's validation records, with what they wrote, and this stage on the earlier ones
+    /// (forgetting).
+    fn reports(&self) -> Result<(Vec<EvaluationReport>, Vec<RecordOutputs>), TrainError> {
         let run = self.run;
-        let plan = Plan {
-            encoder: &run.encoder,
-            generate_records: run.manifest.settings.evaluation.generate_records as usize,
-        };
+        let settings = &run.manifest.settings.evaluation;
+        let generate_records = settings.generate_records as usize;
+        let plan = Plan { encoder: &run.encoder, generate_records, settings };
         let mut earlier = Vec::new();
         for stage in 1..self.stage {
             earlier.push((EvaluatedModel::Stage(stage), run.adapters_of(stage)?));
@@ -356,15 +357,16 @@ impl<A: Ops + AutodiffBackend<InnerBackend: Ops>> StageRun<'_, '_, A> {
             .into_iter()
             .chain(trained.map(|(model, adapters)| (model, Some(adapters))));
         let role = format!("stage{} validation", self.stage);
-        let mut reports = Vec::new();
+        let mut evaluated = Vec::new();
         for (model, adapters) in models {
-            reports.push(plan.report(&run.decoder, adapters, &self.data.validation, model, &role)?);
+            evaluated.push(plan.report(&run.decoder, adapters, &self.data.validation, model, &role)?);
         }
+        let outputs = side_by_side(evaluated.iter().map(|one| (one.report.model, one.generated.as_slice())));
         if let Some(dataset) = &self.data.earlier_validation {
             let (model, adapters) = this;
-            reports.push(plan.report(&run.decoder, Some(adapters), dataset, model, "stage1 validation")?);
+            evaluated.push(plan.report(&run.decoder, Some(adapters), dataset, model, "stage1 validation")?);
         }
-        Ok(reports)
+        Ok((evaluated.into_iter().map(|one| one.report).collect(), outputs))
     }
 }
 

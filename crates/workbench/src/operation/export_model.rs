@@ -43,6 +43,8 @@ pub struct ExportModel {
     pub export_format: ExportFormat,
     /// Folder to write; must be absent or empty.
     pub export_path: PathBuf,
+    /// Replace an earlier export there.
+    pub force: Option<bool>,
     /// Merge the adapters into the base model (true), or write the adapters alone (false, the default).
     pub merge_adapters: Option<bool>,
     /// Type of merged weights; when absent the base model's, in gguf f16.
@@ -151,12 +153,16 @@ impl Workbench {
             check_weights_are_unchanged(&run.manifest)?;
         }
         let destination = self.path_in(run.layout.project(), &request.export_path, Access::Write)?;
+        let replace = request.force.unwrap_or(false) && destination.is_dir();
+        if replace {
+            self.check_own_folder(&destination)?;
+        }
         self.sweep_leftovers();
         self.note_export_in(existing_ancestor(&destination));
         let (format, model_card) = (request.export_format, Some(card.markdown));
         let export = if is_classifier {
             let classifier = run.layout.final_model();
-            stage_classifier(&ClassifierRequest { classifier, format, destination, model_card })
+            stage_classifier(&ClassifierRequest { classifier, format, destination, replace, model_card })
         } else {
             stage(&ExportRequest {
                 base_model: run.manifest.base_model_path.clone(),
@@ -164,6 +170,7 @@ impl Workbench {
                 adapters: run.layout.adapters(request.stage),
                 format,
                 destination,
+                replace,
                 merge,
                 quantization: request.quantization,
                 max_shard_size: request.max_shard_size,
@@ -218,6 +225,9 @@ impl Workbench {
             Comparison::Compared(agreement) => (Some(agreement), None),
             Comparison::NotCompared(why) => (None, Some(why)),
         };
+        for file in &report.files {
+            self.note_written_as(&report.destination.join(&file.name), file.sha256.clone());
+        }
         let record = record(request, &report, agreement);
         if let Err(error) = note_export(&run, record) {
             let why = error.problem();

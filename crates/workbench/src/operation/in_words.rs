@@ -131,16 +131,22 @@ pub(super) fn evaluate_model(response: &EvaluateModelResponse) -> String {
     let beside_base = |name: &str| {
         results.custom_metrics.get(name).map_or_else(String::new, |base| format!(" (base {})", plain(*base)))
     };
+    let missed: Vec<_> = response
+        .checks
+        .iter()
+        .filter(|check| !check.passed)
+        .map(|check| format!(" {}.", check.reason))
+        .collect();
     format!(
-        "Stage {} of {}: token accuracy {}{}, perplexity {}{}; the threshold {} is {}. Reports: {}",
+        "Stage {} of {}: accuracy {}{}, perplexity {}{}; the thresholds are {}.{} Reports: {}",
         response.stage,
         response.run_id,
         plain(results.accuracy),
         beside_base("base_accuracy"),
         plain(results.perplexity),
         beside_base("base_perplexity"),
-        plain(response.threshold),
         if response.passed_thresholds { "reached" } else { "missed" },
+        missed.concat(),
         response.results_file.display()
     )
 }

@@ -92,6 +92,7 @@ impl Workbench {
                 title: "Model uploaded with greentune",
             };
             let published = workbench.upload(&upload, &cancelled)?;
+            let visibility = published.visibility;
             let file = |was_there| move |name| SyncedFile { name, was_there };
             let files = published.sent.into_iter().map(file(false));
             Ok(SyncModelResponse {

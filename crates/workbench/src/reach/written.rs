@@ -24,12 +24,19 @@ impl Workbench {
     /// Notes that the file at `path` is greentune's as it is now. A note that cannot be kept costs no more than that the
     /// file is not replaced later.
     pub(crate) fn note_written(&self, path: &Path) {
-        let note = |sha256| {
+        if let Ok(sha256) = sha256(path) {
+            self.note_written_as(path, sha256);
+        }
+    }
+
+    /// The same for a file whose SHA-256 is known.
+    pub(crate) fn note_written_as(&self, path: &Path, sha256: String) {
+        let note = || {
             let file = self.note_of(path);
             std::fs::create_dir_all(file.parent()?).ok()?;
             json::write(&file, &Written { path: path.to_owned(), sha256 }).ok()
         };
-        let _ = sha256(path).ok().and_then(note);
+        let _ = note();
     }
 
     /// Refuses to replace the file at `path`, a path without links, when greentune did not write it or it was changed
@@ -38,9 +45,29 @@ impl Workbench {
         if !self.is_restricted() || !path.try_exists().unwrap_or(true) {
             return Ok(());
         }
+        self.check_own(path)
+    }
+
+    /// Refuses to replace `folder`, a path without links, when it holds anything that greentune did not write, or that was
+    /// changed since; for everybody, because a whole folder is easily named by mistake.
+    pub(crate) fn check_own_folder(&self, folder: &Path) -> Result<()> {
+        let failed = || WorkbenchError::file("look into", folder);
+        for entry in std::fs::read_dir(folder).map_err(failed())? {
+            let entry = entry.map_err(failed())?;
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                self.check_own_folder(&entry.path())?;
+            } else {
+                self.check_own(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Errors: greentune did not write the file, or it was changed since.
+    fn check_own(&self, path: &Path) -> Result<()> {
         let known = json::read::<Written>(&self.note_of(path)).ok().filter(|known| known.path == path);
-        let is_unchanged =
-            |known: Written| path.is_file() && sha256(path).is_ok_and(|now| now == known.sha256);
+        let is_file = path.symlink_metadata().is_ok_and(|metadata| metadata.is_file());
+        let is_unchanged = |known: Written| is_file && sha256(path).is_ok_and(|now| now == known.sha256);
         if known.is_some_and(is_unchanged) {
             return Ok(());
         }

@@ -8,6 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use greentune_carbon::{
@@ -24,8 +25,8 @@ use greentune_core_config::{
 use greentune_workbench::{
     ExportFormat, Quantization, Workbench,
     operation::{
-        CheckStatus, Diagnose, EvaluateModel, ExportModel, GetEmissionsSummary, InspectDataset,
-        PrepareDataset,
+        CheckStatus, CustomMetric, Diagnose, EvaluateModel, ExportModel, GetEmissionsSummary, InspectDataset,
+        PrepareDataset, find,
     },
     worker::{Outcome, WorkerSession},
 };
@@ -49,6 +50,18 @@ fn evaluation(run: &RunLayout) -> EvaluateModel {
     }
 }
 
+/// Notes in the manifest what stage 2 came to on stage 1's validation records.
+fn remember(run: &RunLayout, token_accuracy: f64) {
+    let report = json!({
+        "model": "stage", "stage": 2, "dataset_role": "stage1 validation", "dataset": "validation.jsonl",
+        "records": 4, "tokens": 40, "loss": 1.0, "perplexity": 2.7, "token_accuracy": token_accuracy,
+        "exact_match": null, "bleu": null, "generated_records": 0,
+    });
+    let mut manifest: serde_json::Value = serde_json::from_slice(&fs::read(run.manifest()).unwrap()).unwrap();
+    manifest["stages"][1]["evaluations"] = json!([report]);
+    fs::write(run.manifest(), manifest.to_string()).unwrap();
+}
+
 fn to_huggingface(run: &RunLayout) -> ExportModel {
     ExportModel {
         run_id: run.run_id(),
@@ -57,6 +70,62 @@ fn to_huggingface(run: &RunLayout) -> ExportModel {
         export_path: "exported".into(),
         ..ExportModel::default()
     }
+}
+
+#[tokio::test]
+async fn stage_2_passes_only_with_what_it_keeps_of_stage_1() {
+    let (sandbox, run) = trained().await;
+    let request = EvaluateModel { stage: 2, ..evaluation(&run) };
+    let evaluate = async || sandbox.workbench.evaluate_model(request.clone()).await.unwrap();
+    let unknown = evaluate().await;
+    assert!(!unknown.passed_thresholds, "nobody measured what was forgotten");
+    for (kept, passes) in [(0.61, true), (0.59, false)] {
+        remember(&run, kept);
+        let response = evaluate().await;
+        assert_eq!(response.passed_thresholds, passes, "{kept}");
+        let gate = response.checks.last().unwrap();
+        assert_eq!((gate.setting.as_str(), gate.value), ("evaluation.sequential_threshold", Some(kept)));
+        assert!(gate.reason.contains("stage 1's validation records"), "{}", gate.reason);
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_command_of_the_users_scores_both_models() {
+    let (sandbox, run) = trained().await;
+    let metric = |script: &str| {
+        let command = ["/bin/sh", "-c", script].map(Into::into).into();
+        Some(CustomMetric { command, time_limit: Duration::from_secs(20) })
+    };
+    let script = r#"while read -r line; do case "$line" in *'"output":"hm"'*) s=0;; *) s=1;; esac; echo "{\"score\": $s}"; done"#;
+    let request = EvaluateModel { custom_metric: metric(script), ..evaluation(&run) };
+    let response = sandbox.workbench.evaluate_model(request).await.unwrap();
+    let metrics = &response.evaluation_results.custom_metrics;
+    assert_eq!([metrics["custom"], metrics["base_custom"]], [1.0, 0.0]);
+
+    let request = EvaluateModel { custom_metric: metric("exit 3"), ..evaluation(&run) };
+    let refused = problem(sandbox.workbench.evaluate_model(request).await.unwrap_err());
+    assert_eq!(refused.code, "evaluation.metric_failed");
+    assert!(refused.message.contains("exit status: 3"), "{}", refused.message);
+}
+
+#[tokio::test]
+async fn no_call_brings_a_command() {
+    let (sandbox, run) = trained().await;
+    let touched = sandbox.root().join("touched");
+    let operation = find("evaluate_model").unwrap();
+    let command = json!(["/usr/bin/touch", touched]);
+    for given in [json!({"command": command.clone(), "time_limit": {"secs": 9, "nanos": 0}}), command] {
+        let arguments = json!({
+            "run_id": run.run_id(), "test_dataset": "data/processed/validation.jsonl", "stage": 1,
+            "custom_metric": given,
+        });
+        let arguments = arguments.as_object().unwrap().clone();
+        let refused = problem(operation.perform(&sandbox.workbench, arguments).await.err().unwrap());
+        let said = serde_json::to_string(&refused).unwrap();
+        assert!(said.contains("custom_metric"), "{said}");
+    }
+    assert!(!touched.exists());
 }
 
 #[tokio::test]
@@ -71,6 +140,14 @@ async fn a_stage_is_evaluated_beside_the_base_model() {
     assert_eq!(response.reports[0].generated_records, 16, "the settings' default");
     let kept: serde_json::Value = serde_json::from_slice(&fs::read(&response.results_file).unwrap()).unwrap();
     assert_eq!(kept["results"]["stage"], 1);
+    let outputs = fs::read_to_string(response.outputs_file.unwrap()).unwrap();
+    let records: Vec<serde_json::Value> =
+        outputs.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(
+        records[0],
+        json!({"prompt": "Say one.", "reference": "one", "outputs": {"base": "hm", "stage 1": "one"}})
+    );
+    assert_eq!(records.len(), 2);
     assert!(response.results_file.starts_with(run.evaluation(1)));
 }
 
@@ -231,6 +308,26 @@ async fn an_export_is_listed_in_the_manifest_with_what_was_compared() {
     assert!(first.path.ends_with("exported"), "{first:?}");
     assert_eq!((first.agreement, second.agreement, second.merged), (exported.agreement, None, true));
     assert!(first.files.contains_key("adapter_model.safetensors"), "{:?}", first.files);
+}
+
+#[tokio::test]
+async fn only_an_earlier_export_is_replaced_as_it_was_written() {
+    let (sandbox, run) = trained().await;
+    let forced =
+        |merge| ExportModel { force: Some(true), merge_adapters: Some(merge), ..to_huggingface(&run) };
+    let folder = sandbox.project.root().join("exported");
+    sandbox.workbench.export_model(forced(false)).await.unwrap();
+    assert!(sandbox.workbench.export_model(to_huggingface(&run)).await.is_err());
+    sandbox.workbench.export_model(forced(true)).await.unwrap();
+    assert!(folder.join("model.safetensors").is_file() && !folder.join("adapter_config.json").exists());
+    for (name, text) in [("notes.txt", "mine"), ("README.md", "changed")] {
+        fs::write(folder.join(name), text).unwrap();
+        let refused = problem(sandbox.workbench.export_model(forced(false)).await.unwrap_err());
+        assert_eq!(refused.code, "path.not_greentunes");
+        assert!(folder.join("model.safetensors").is_file());
+        assert_eq!(fs::read_to_string(folder.join(name)).unwrap(), text);
+        fs::remove_file(folder.join(name)).unwrap();
+    }
 }
 
 #[tokio::test]

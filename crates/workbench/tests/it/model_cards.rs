@@ -6,7 +6,9 @@ use greentune_carbon::{codecarbon, sidecar};
 use greentune_core_config::{
     Basis, ProblemKind,
     emissions::{ComponentProvenance, EmissionsProvenance, EmissionsRecord},
-    evaluation::{ClassificationReport, EvaluatedModel, EvaluationReport},
+    evaluation::{
+        ClassificationReport, EvaluatedModel, EvaluationReport, IntervalMethod, MetricFigure, MetricInterval,
+    },
     event::{EpochMetrics, Event, EventKind},
     layout::RunLayout,
     manifest::{RunData, RunManifest, RunStatus, StageRecord},
@@ -253,6 +255,21 @@ fn dense_run(sandbox: &Sandbox) -> Written {
     Written { manifest, events, energy: vec![(0.006, [0.0054, 0.0066], 400.0, Basis::Measured)] }
 }
 
+/// Figures with and without an interval, and of a field whose name is Markdown.
+fn figures() -> Vec<MetricFigure> {
+    let figure = |metric: &str, value: f64, interval: Option<[f64; 2]>, records: u64| MetricFigure {
+        metric: metric.to_owned(),
+        value,
+        interval: interval.map(|[low, high]| MetricInterval { low, high, method: IntervalMethod::Bootstrap }),
+        records,
+    };
+    vec![
+        figure("token_accuracy", 0.715, Some([0.68, 0.75]), 20),
+        figure("chrf", 0.412, Some([0.35, 0.47]), 16),
+        figure("field.a|b *c*", 0.5, None, 1),
+    ]
+}
+
 fn language_run(sandbox: &Sandbox) -> Written {
     let mut settings = Settings::default();
     settings.project.name = "health answers".into();
@@ -280,9 +297,11 @@ fn language_run(sandbox: &Sandbox) -> Written {
         bleu: Some(0.25),
         generated_records: 16,
         samples: Vec::new(),
+        figures: Vec::new(),
     };
-    let reports =
+    let mut reports =
         vec![report(EvaluatedModel::Base, 9.5, 0.41), report(EvaluatedModel::Stage(2), 3.25, 0.715)];
+    reports[1].figures = figures();
     let events = vec![
         worker(),
         started(1, 80, 4096),

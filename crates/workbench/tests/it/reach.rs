@@ -88,6 +88,7 @@ impl Guarded {
             test_dataset: path.into(),
             stage: 1,
             generate_records: None,
+            ..EvaluateModel::default()
         };
         let summary = GetEmissionsSummary {
             project_path: project.clone(),

@@ -3,7 +3,10 @@
 use std::{borrow::Cow, collections::HashMap, path::Path, rc::Rc, sync::LazyLock};
 
 use csv::StringRecord;
-use greentune_core_config::emissions::EmissionsRecord;
+use greentune_core_config::{
+    emissions::EmissionsRecord,
+    event::{HIGHEST_FIGURE, is_possible},
+};
 use serde_json::Value;
 
 use super::{COLUMNS, FileRuns, REQUIRED, malformed_csv, values};
@@ -67,7 +70,7 @@ pub(super) fn of_runs(path: &Path, header: &[u8], rows: &[u8]) -> Result<FileRun
     let mut runs = FileRuns::default();
     for LastRow { run_id, row, line, header, .. } in groups.rows {
         parser.header = header;
-        match parser.record_at(&row, Some(line)).and_then(|record| parser.not_negative(record, line)) {
+        match parser.record_at(&row, Some(line)).and_then(|record| parser.possible(record, line)) {
             Ok(record) => runs.rows.push(record),
             Err(error) => runs.refused.push((run_id, error)),
         }
@@ -282,8 +285,8 @@ impl<'a> Parser<'a> {
         row.get(self.names(row.len())?.iter().position(|column| *column == name)?)
     }
 
-    /// Refuses a row whose energy, emissions or time is below 0, which no meter measures.
-    fn not_negative(&self, record: EmissionsRecord, line: u64) -> Result<EmissionsRecord, CarbonError> {
+    /// Refuses a row whose energy, emissions or time no meter measures.
+    fn possible(&self, record: EmissionsRecord, line: u64) -> Result<EmissionsRecord, CarbonError> {
         let figures = [
             ("duration", record.duration),
             ("emissions", record.emissions),
@@ -292,10 +295,11 @@ impl<'a> Parser<'a> {
             ("gpu_energy", record.gpu_energy),
             ("ram_energy", record.ram_energy),
         ];
-        match figures.into_iter().find(|(_, value)| *value < 0.0) {
+        match figures.into_iter().find(|(_, value)| !is_possible(*value)) {
             None => Ok(record),
             Some((column, value)) => {
-                let message = format!("column {column:?} is {value}; allowed is a number from 0");
+                let message =
+                    format!("column {column:?} is {value}; allowed is a number from 0 to {HIGHEST_FIGURE:e}");
                 Err(CarbonError::malformed(self.path, Some(line), message))
             }
         }

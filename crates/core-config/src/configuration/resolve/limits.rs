@@ -8,7 +8,7 @@ use super::key::{KeyDoc, KeyType};
 use crate::{
     choice, country,
     ids::nearest,
-    settings::{LORA_WORDS, VISION_MODELS},
+    settings::{LORA_WORDS, METRICS, Settings, VISION_MODELS},
 };
 
 /// What a value may be, beyond its type.
@@ -31,14 +31,14 @@ enum Limit {
 
 use Limit::{CountryCode, CurrencyCode, NotEmpty, OneOf, OneOrMoreOf, Range, SomeOf};
 
-const METRICS: &[&str] = &["perplexity", "accuracy", "exact_match", "bleu"];
-
-const AT_LEAST_1: Limit = Range(Included(1.0), Unbounded);
+/// The greatest number of a setting that has no limit by its meaning. Products of a few such numbers are finite.
+const MOST: f64 = 1e9;
+const AT_LEAST_1: Limit = Range(Included(1.0), Included(MOST));
 /// Counts, of which products are worked out: of the steps of a stage and the records of a step, below 2^64.
-const STEPS: Limit = Range(Included(1.0), Included(1e9));
+const STEPS: Limit = Range(Included(1.0), Included(MOST));
 const BATCH: Limit = Range(Included(1.0), Included(1e5));
-const NOT_NEGATIVE: Limit = Range(Included(0.0), Unbounded);
-const POSITIVE: Limit = Range(Excluded(0.0), Unbounded);
+const NOT_NEGATIVE: Limit = Range(Included(0.0), Included(MOST));
+const POSITIVE: Limit = Range(Excluded(0.0), Included(MOST));
 const SHARE: Limit = Range(Included(0.0), Included(1.0));
 const POSITIVE_SHARE: Limit = Range(Excluded(0.0), Included(1.0));
 const SHARE_BELOW_1: Limit = Range(Included(0.0), Excluded(1.0));
@@ -90,6 +90,7 @@ const LIMITS: &[(&str, Limit)] = &[
     ("vision.loader_threads", Range(Included(1.0), Included(256.0))),
     ("ast.target_activation_rate", POSITIVE_SHARE),
     ("ast.entropy_weight", SHARE),
+    ("ast.warmup_epochs", NOT_NEGATIVE),
     ("ast.max_score_age", AT_LEAST_1),
     ("ast.annealing_share", SHARE_BELOW_1),
     ("carbon.country_iso_code", CountryCode),
@@ -107,6 +108,14 @@ const LIMITS: &[(&str, Limit)] = &[
     ("evaluation.stage1_threshold", SHARE),
     ("evaluation.stage2_threshold", SHARE),
     ("evaluation.sequential_threshold", SHARE),
+    ("evaluation.thresholds.perplexity", AT_LEAST_1),
+    ("evaluation.thresholds.exact_match", SHARE),
+    ("evaluation.thresholds.bleu", SHARE),
+    ("evaluation.thresholds.chrf", SHARE),
+    ("evaluation.thresholds.rouge_l", SHARE),
+    ("evaluation.thresholds.json_parsed", SHARE),
+    ("evaluation.thresholds.json_equal", SHARE),
+    ("evaluation.thresholds.field_accuracy", SHARE),
 ];
 
 /// Why a value is refused.
@@ -126,6 +135,30 @@ impl Fault {
             Self::OutOfRange => "config.out_of_range",
         }
     }
+}
+
+/// What is wrong with the first number or list of `settings` that no configuration can have, in words. Settings that stand
+/// in a file of their own, such as a run's record, are held to the limits too: counts are multiplied all over.
+pub fn beyond_limits(settings: &Settings) -> Option<String> {
+    let settings = serde_json::to_value(settings).unwrap_or_default();
+    LIMITS.iter().find_map(|(key, limit)| {
+        let value = key.split('.').fold(&settings, |section, name| &section[name]);
+        let allowed = match limit {
+            Range(low, high) if !within(low, high, value.as_f64()?) => {
+                format!("a number {}", range(low, high))
+            }
+            SomeOf(words) if !some_of(words, value) => format!("a list of {}, each at most once", or(words)),
+            OneOrMoreOf(words) if !some_of(words, value) => {
+                format!("a list of {}, each once", words.join(", "))
+            }
+            _ => return None,
+        };
+        Some(format!("{key} is {value}; allowed: {allowed}"))
+    })
+}
+
+fn within(low: &Bound<f64>, high: &Bound<f64>, number: f64) -> bool {
+    std::ops::RangeBounds::contains(&(*low, *high), &number)
 }
 
 /// `value` in the form in which the settings take it, or why it is refused.
@@ -227,9 +260,7 @@ fn allows(doc: &KeyDoc, value: &Value) -> bool {
         return words.iter().any(|word| value == word);
     }
     match limit(&doc.key) {
-        Some(Range(low, high)) => {
-            value.as_f64().is_some_and(|number| std::ops::RangeBounds::contains(&(*low, *high), &number))
-        }
+        Some(Range(low, high)) => value.as_f64().is_some_and(|number| within(low, high, number)),
         Some(NotEmpty) => value.as_str().is_some_and(|text| !text.trim().is_empty()),
         Some(CountryCode | CurrencyCode) => value.as_str().is_some_and(is_code),
         Some(OneOf(words)) => words.iter().any(|word| value == word),
@@ -278,6 +309,17 @@ mod tests {
         for (key, _) in LIMITS {
             assert!(find(key).is_some(), "{key}");
         }
+    }
+
+    #[test]
+    fn numbers_beyond_their_limits_are_named() {
+        let mut settings = Settings::default();
+        assert_eq!(beyond_limits(&settings), None);
+        settings.training.stage1.batch_size = 1 << 40;
+        assert_eq!(
+            beyond_limits(&settings).unwrap(),
+            "training.stage1.batch_size is 1099511627776; allowed: a number from 1 to 100000"
+        );
     }
 
     #[test]

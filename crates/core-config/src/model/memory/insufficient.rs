@@ -41,7 +41,7 @@ fn largest_parts(estimate: &MemoryEstimate) -> String {
     parts.sort_by_key(|part| std::cmp::Reverse(part.bytes));
     let (named, others) = parts.split_at(parts.len().min(NAMED_PARTS));
     let named = named.iter().map(|part| format!("{} {}", part.name, bytes_in_words(part.bytes)));
-    let others: u64 = others.iter().map(|part| part.bytes).sum();
+    let others = others.iter().fold(0_u64, |sum, part| sum.saturating_add(part.bytes));
     let others = (others > 0).then(|| format!("others {}", bytes_in_words(others)));
     named.chain(others).collect::<Vec<_>>().join(", ")
 }

@@ -54,6 +54,20 @@ fn the_greatest_sizes_that_are_read_do_not_overflow() {
 }
 
 #[test]
+fn the_largest_batches_that_settings_allow_do_not_come_out_small() {
+    let mut settings = Settings::default();
+    settings.training.max_seq_length = 1_000_000_000;
+    settings.training.stage1.batch_size = 100_000;
+    let tokens = settings.training.max_seq_length * settings.training.stage1.batch_size;
+    let largest = MemoryInputs { batch_tokens: tokens, batch_labels: tokens, ..inputs(&settings) };
+    let bytes = estimate(&shape(), &largest).peak_bytes();
+    let least = 4 * u128::from(tokens) * u128::from(shape().num_hidden_layers * shape().hidden_size);
+    assert!(u128::from(bytes) >= least.min(u64::MAX.into()), "{bytes} of at least {least}");
+    let beyond = MemoryInputs { batch_tokens: u64::MAX, ..largest };
+    assert_eq!(estimate(&shape(), &beyond).peak_bytes(), u64::MAX);
+}
+
+#[test]
 fn packed_weights_take_what_their_format_says() {
     let weights = |quantization| {
         let mut settings = Settings::default();

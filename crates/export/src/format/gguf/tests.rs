@@ -34,6 +34,7 @@ fn damage_is_found_wherever_it_is() {
         adapters: adapters.clone(),
         format: ExportFormat::Gguf,
         destination: dir.path().join("export"),
+        replace: false,
         merge: true,
         quantization: Some(Quantization::Q8_0),
         max_shard_size: None,

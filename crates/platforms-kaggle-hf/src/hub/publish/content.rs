@@ -6,7 +6,10 @@ use greentune_http_client::{Address, FilePart, HttpError};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{files::LocalFile, repository::Repository};
+use super::{
+    files::LocalFile,
+    repository::{Repository, bad_answer},
+};
 use crate::hub::{
     client,
     error::{HubError, Result},
@@ -86,7 +89,7 @@ impl Repository<'_> {
         let mut wanted = BTreeMap::new();
         for Object { oid, actions, error } in objects {
             if let Some(Refused { message }) = error {
-                return Err(self.bad_answer(&url, format!("it refuses {oid}: {message}")));
+                return Err(bad_answer(&url, format!("it refuses {oid}: {message}")));
             }
             wanted.extend(actions.map(|actions| (oid, actions)));
         }
@@ -99,11 +102,11 @@ impl Repository<'_> {
             return self.send_part(file, whole, &upload.href, progress).map(drop);
         };
         let parts = parts(file, part_bytes, &upload.header)
-            .ok_or_else(|| self.bad_answer(&upload.href, String::from("its parts do not fit the file")))?;
+            .ok_or_else(|| bad_answer(&upload.href, String::from("its parts do not fit the file")))?;
         let mut done = Vec::with_capacity(parts.len());
         for (number, (part, url)) in (1..).zip(parts) {
             let etag = self.send_part(file, part, url, progress)?;
-            let etag = etag.ok_or_else(|| self.bad_answer(url, String::from("ETag is missing")))?;
+            let etag = etag.ok_or_else(|| bad_answer(url, String::from("ETag is missing")))?;
             done.push(json!({ "partNumber": number, "etag": etag }));
         }
         let body = json!({ "oid": file.sha256, "parts": done });
@@ -170,7 +173,7 @@ impl Repository<'_> {
             return Ok(address);
         }
         let reason = String::from("it would have content sent over plain http");
-        Err(self.bad_answer(&self.settings.endpoint, reason))
+        Err(bad_answer(&self.settings.endpoint, reason))
     }
 }
 

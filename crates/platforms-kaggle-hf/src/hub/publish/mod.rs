@@ -14,7 +14,7 @@ use greentune_core_config::{ids, port::TransferDirection};
 
 use self::{
     files::{LocalFile, UploadMode},
-    repository::Repository,
+    repository::{Found, Repository},
 };
 use super::{
     error::{HubError, Result},
@@ -53,6 +53,8 @@ pub struct Published {
     pub url: String,
     /// The commit that has the files.
     pub commit: String,
+    /// Who may see the repository. One that was there stays as it was.
+    pub visibility: Visibility,
     /// Files that are new or changed.
     pub sent: Vec<String>,
     /// Files that were there with the same content.
@@ -100,7 +102,7 @@ fn attempt(settings: &HubSettings, publication: Publication, watch: &TransferCon
     check_publication(settings, id)?;
     let local = files.iter().map(|name| LocalFile::open(folder, name)).collect::<Result<Vec<_>>>()?;
     let repository = Repository::new(settings, id, watch)?;
-    let commit = repository.make_or_find(visibility)?;
+    let Found { commit, visibility } = repository.make_or_find(visibility)?;
     let plans = repository.plan(local)?;
     let (sent, present): (Vec<_>, Vec<_>) = plans.into_iter().partition(|plan| !plan.is_present);
     let objects: Vec<&LocalFile> =
@@ -115,6 +117,7 @@ fn attempt(settings: &HubSettings, publication: Publication, watch: &TransferCon
     Ok(Published {
         url: format!("{}/{id}", settings.endpoint),
         commit,
+        visibility,
         sent: sent.into_iter().map(|plan| plan.file.name).collect(),
         present: present.into_iter().map(|plan| plan.file.name).collect(),
         sent_bytes,

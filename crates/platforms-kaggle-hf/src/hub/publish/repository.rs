@@ -30,6 +30,13 @@ pub(super) struct Repository<'a> {
     pub(super) id: &'a str,
 }
 
+/// A repository that is there.
+pub(super) struct Found {
+    /// Its newest commit, where it was there before.
+    pub(super) commit: Option<String>,
+    pub(super) visibility: Visibility,
+}
+
 #[derive(Deserialize)]
 struct About {
     #[serde(default)]
@@ -66,14 +73,14 @@ impl<'a> Repository<'a> {
         Ok(Self { http, settings, watch, id })
     }
 
-    /// Makes the repository where there is none; the newest commit of one that is there.
+    /// Makes the repository where there is none.
     ///
     /// Errors: everybody sees it though `visibility` is private; it may not be made or looked at.
-    pub(super) fn make_or_find(&self, visibility: Visibility) -> Result<Option<String>> {
+    pub(super) fn make_or_find(&self, visibility: Visibility) -> Result<Found> {
         let about = match self.about() {
             Err(HubError::RepoNotFound { .. }) => {
                 if self.make(visibility)? {
-                    return Ok(None);
+                    return Ok(Found { commit: None, visibility });
                 }
                 self.about()?
             }
@@ -85,7 +92,8 @@ impl<'a> Repository<'a> {
                 endpoint: self.settings.endpoint.clone(),
             });
         }
-        Ok(about.sha)
+        let visibility = if about.private { Visibility::Private } else { Visibility::Public };
+        Ok(Found { commit: about.sha, visibility })
     }
 
     fn about(&self) -> Result<About> {
@@ -129,14 +137,13 @@ impl<'a> Repository<'a> {
         let Preupload { files: wanted } = self.ask(&url, "application/json", &body)?;
         let plan = |file: LocalFile| {
             let about = wanted.iter().find(|about| about.path == file.name);
-            let about =
-                about.ok_or_else(|| self.bad_answer(&url, format!("it says nothing of {}", file.name)))?;
+            let about = about.ok_or_else(|| bad_answer(&url, format!("it says nothing of {}", file.name)))?;
             let mode = match about.upload_mode.as_str() {
                 // A store of objects takes no empty ones.
                 _ if file.bytes == 0 => UploadMode::Regular,
                 "regular" => UploadMode::Regular,
                 "lfs" => UploadMode::Lfs,
-                mode => return Err(self.bad_answer(&url, format!("it knows the way {mode:?}"))),
+                mode => return Err(bad_answer(&url, format!("it knows the way {mode:?}"))),
             };
             file.planned(mode, about.oid.as_deref())
         };
@@ -206,16 +213,17 @@ impl<'a> Repository<'a> {
         }
     }
 
-    pub(super) fn bad_answer(&self, url: &str, reason: String) -> HubError {
-        HubError::BadAnswer { url: url.to_owned(), reason }
-    }
-
     fn api(&self, path: &str) -> String {
         format!("{}/api/{path}", self.settings.endpoint)
     }
 
     fn read<T: for<'de> Deserialize<'de>>(&self, url: &str, answer: Answer) -> Result<T> {
         let text = answer.text(LONGEST_ANSWER).map_err(|error| client::failed(self.settings, &error))?;
-        serde_json::from_str(&text).map_err(|error| self.bad_answer(url, error.to_string()))
+        serde_json::from_str(&text).map_err(|error| bad_answer(url, error.to_string()))
     }
+}
+
+/// An answer that is none of the Hub's.
+pub(super) fn bad_answer(url: &str, reason: String) -> HubError {
+    HubError::BadAnswer { url: url.to_owned(), reason }
 }

@@ -5,13 +5,15 @@ use std::time::{Duration, Instant};
 use burn::tensor::backend::AutodiffBackend;
 use greentune_carbon::{Meter, MeterConfig, MeterEnvironment};
 use greentune_core_config::{
-    emissions::EmissionsProvenance, manifest::RunManifest, quantities, task::PlanMeasurement,
+    emissions::EmissionsProvenance, manifest::RunManifest, quantities, settings::Settings,
+    task::PlanMeasurement,
 };
+use greentune_text_data::Example;
 
 use super::work::{StageWork, tokens_of};
 use crate::{
     error::TrainError,
-    evaluate,
+    evaluate::{self, Wanted},
     model::{Adapters, Decoder, LoraSettings},
     ops::Ops,
     training::{
@@ -50,7 +52,7 @@ where
         step_tokens_per_second.push((stage.plan.stage, paces::<A>(manifest, stage, decoder, &adapters)?));
     }
     let (evaluation_tokens_per_second, generation_tokens_per_second) =
-        evaluation_pace(&work[0], decoder, &adapters)?;
+        evaluation_pace(&manifest.settings, &work[0], decoder, &adapters)?;
     let power = meter.map(|meter| {
         let basis = meter.so_far().basis;
         let (record, provenance) = meter.finish();
@@ -114,6 +116,7 @@ where
 
 /// Tokens per second of scoring, and of writing text.
 fn evaluation_pace<B: Ops>(
+    settings: &Settings,
     stage: &StageWork,
     decoder: &Decoder<B>,
     adapters: &Adapters<B>,
@@ -130,12 +133,28 @@ fn evaluation_pace<B: Ops>(
     let begin = Instant::now();
     evaluate::score(decoder, Some(adapters), &scored);
     let scoring = tokens_of(&scored) as f64 / begin.elapsed().as_secs_f64();
-    let first = &scored[0];
-    let limit = evaluate::generation_limit(first).min(WRITTEN_TOKENS);
+    let wanted = written_together(settings, decoder.config().max_position_embeddings, &scored);
     let begin = Instant::now();
-    let written = evaluate::generate(decoder, Some(adapters), first.prompt_tokens(), &[], limit).len();
+    let written: usize =
+        evaluate::generate_all(decoder, Some(adapters), &wanted, &[]).iter().map(Vec::len).sum();
     let writing = (written > 0).then(|| written as f64 / begin.elapsed().as_secs_f64());
     Ok((scoring, writing))
+}
+
+/// The first batch of text that an evaluation writes, of few tokens each.
+fn written_together<'a>(settings: &Settings, context: usize, examples: &'a [Example]) -> Vec<Wanted<'a>> {
+    let at_most = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    let context = context.min(at_most(settings.training.max_seq_length));
+    let (mut wanted, mut tokens) = (Vec::new(), 0);
+    for example in examples.iter().take(at_most(settings.evaluation.generate_records).max(1)) {
+        tokens += evaluate::needed_tokens(example);
+        if evaluate::is_full(wanted.len(), tokens, context) {
+            break;
+        }
+        let limit = evaluate::generation_limit(example).min(WRITTEN_TOKENS);
+        wanted.push(Wanted { prompt: example.prompt_tokens(), limit });
+    }
+    wanted
 }
 
 /// A meter as the run's own; none when metering is off or impossible, and then no energy is planned.

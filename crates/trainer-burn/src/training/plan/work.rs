@@ -19,6 +19,9 @@ use crate::{
     },
 };
 
+/// Records of a stage that are drawn at most to count its tokens: the mean of so many says what the others have.
+const COUNTED_RECORDS: u64 = 1 << 20;
+
 /// A stage's data and the work that it makes.
 pub(super) struct StageWork {
     /// What the plan is told.
@@ -85,17 +88,21 @@ impl StageWork {
         self.settings.gradient_accumulation as usize
     }
 
-    /// Counts the steps of training on all records. Where records are selected, it counts the steps of the target
-    /// share.
+    /// Counts the steps of training on all records, of a long stage the first ones. Where records are selected, it counts
+    /// the steps of the target share.
     fn count_steps(&mut self) -> Result<(), TrainError> {
         let batches = self.settings.iterations * self.settings.gradient_accumulation;
+        let counted = batches.min((COUNTED_RECORDS / self.settings.batch_size).max(1));
         let (mut total, mut largest, mut labels) = (0, 0, 0);
-        for examples in self.micro_batches()?.take(batches as usize) {
+        for examples in self.micro_batches()?.take(counted as usize) {
             let examples = examples?;
             let tokens = tokens_of(&examples);
             total += tokens;
             largest = largest.max(tokens);
             labels = labels.max(examples.iter().map(|example| example.labelled_tokens() as u64).sum());
+        }
+        if counted < batches {
+            total = (total as f64 / counted as f64 * batches as f64).round() as u64;
         }
         self.plan.tokens = total;
         self.plan.largest_batch_tokens = largest;
@@ -124,6 +131,9 @@ impl StageWork {
         let mut drawn = 0;
         for _ in 0..passes {
             drawn = sampler.own_pass(drawn).1.end.min(all);
+            if drawn == all {
+                break;
+            }
         }
         Ok(drawn as f64 / all.max(1) as f64)
     }

@@ -1,0 +1,34 @@
+//! What the pages of a column unpack to, read from their headers before anything is unpacked.
+//!
+//! A page is unpacked into as many bytes as its header says, whatever the file's metadata announce.
+
+use std::io::Cursor;
+
+use polars_parquet_format::{PageHeader, thrift::protocol::TCompactInputProtocol};
+
+use super::Reason;
+
+/// Bytes that a value takes at least once it is decoded. Equal values may take none in the file.
+const VALUE_BYTES: u64 = 16;
+/// Bytes of a page's header at most.
+const HEADER_BYTES: usize = 16 << 20;
+
+/// Bytes that all pages of a column take when they are unpacked and decoded. `chunk` are the bytes of the column, which
+/// has `values` values.
+pub(super) fn unpacked(chunk: &[u8], values: i64) -> Result<u64, Reason> {
+    let mut pages = Cursor::new(chunk);
+    let (mut bytes, mut seen) = (0, 0);
+    while seen < values && pages.position() < chunk.len() as u64 {
+        let mut protocol = TCompactInputProtocol::new(&mut pages, HEADER_BYTES);
+        let header = PageHeader::read_from_in_protocol(&mut protocol)?;
+        let unpacked = u64::try_from(header.uncompressed_page_size)?;
+        let data = header.data_page_header.map(|page| page.num_values);
+        let data = data.or(header.data_page_header_v2.map(|page| page.num_values)).unwrap_or(0);
+        let dictionary = header.dictionary_page_header.map_or(0, |page| page.num_values);
+        bytes += unpacked.max(VALUE_BYTES * u64::try_from(data.max(dictionary))?);
+        seen += i64::from(data);
+        let packed = u64::try_from(header.compressed_page_size)?;
+        pages.set_position(pages.position() + packed);
+    }
+    Ok(bytes)
+}
