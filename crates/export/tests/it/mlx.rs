@@ -83,6 +83,7 @@ impl Model {
             merge,
             quantization,
             max_shard_size: None,
+            readable_copy: false,
             model_card: None,
         }
     }
