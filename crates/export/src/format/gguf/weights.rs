@@ -1,6 +1,6 @@
 //! The GGUF file itself: written tensor by tensor, read back, compared value by value.
 
-use std::path::Path;
+use std::{iter, path::Path};
 
 use greentune_model_folder::Tensor;
 
@@ -105,11 +105,9 @@ impl Content for Gguf<'_> {
         for (weight, described) in self.weights.iter().zip(&self.described).filter(of_base) {
             let columns = weight.columns();
             // Rows in another order have to be there before the first one can be handed on.
-            let chunks = if weight.reordered_heads.is_some() {
-                vec![0..weight.row_count()]
-            } else {
-                weight.chunks().collect()
-            };
+            let whole = weight.reordered_heads.is_some().then_some(0..weight.row_count());
+            let chunks: Vec<_> =
+                if let Some(whole) = whole { iter::once(whole).collect() } else { weight.chunks().collect() };
             for range in chunks {
                 let mut bytes = vec![0; described.kind.bytes_of(range.len() * columns)];
                 found.read(described, described.kind.bytes_of(range.start * columns) as u64, &mut bytes)?;
