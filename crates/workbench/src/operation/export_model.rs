@@ -41,7 +41,7 @@ pub struct ExportModel {
     pub stage: u8,
     /// Format to write.
     pub export_format: ExportFormat,
-    /// Folder to write; must be absent or empty.
+    /// Folder to write; absent or empty.
     pub export_path: PathBuf,
     /// Replace an earlier export there.
     pub force: Option<bool>,
@@ -53,11 +53,11 @@ pub struct ExportModel {
     pub max_shard_size: Option<ShardSize>,
     /// Compare its answers with the trained model's (default true).
     pub compare: Option<bool>,
-    /// Upload the export to the Hugging Face Hub.
+    /// Upload it too.
     pub upload_to_huggingface: Option<bool>,
-    /// Repository there, as owner/name.
+    /// Where to: owner/name.
     pub hf_repo_id: Option<String>,
-    /// Whether everybody may see it (default: private).
+    /// Let everybody see it.
     pub hf_public: Option<bool>,
 }
 
