@@ -180,6 +180,11 @@ mod tests {
             figure(metric::CHRF, 0.412, None),
             figure("field.age", 0.5, None),
         ];
-        insta::assert_snapshot!(of_reports(&[&report]), @"");
+        let shown = of_reports(&[&report]);
+        let row = |name: &str| shown.lines().find(|line| line.trim_start().starts_with(name)).unwrap();
+        assert_eq!(row("token accuracy"), "  token accuracy  80.0 % (70.0 % to 87.5 %)");
+        assert!(row("exact match").ends_with(" 25.0 %"), "{shown}");
+        assert!(row("chrF").ends_with(" 0.412") && row("field `age`").ends_with(" 50.0 %"), "{shown}");
+        assert!(!shown.contains("BLEU"), "{shown}");
     }
 }

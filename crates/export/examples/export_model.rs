@@ -28,6 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         merge: how != "adapter",
         quantization,
         max_shard_size: None,
+        readable_copy: false,
         model_card: None,
     })?;
     serde_json::to_writer_pretty(std::io::stdout(), &report.verification)?;

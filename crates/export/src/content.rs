@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use greentune_model_folder::Tensor;
+
 use crate::{
     error::ExportError,
     peft::Adapters,
@@ -30,7 +32,21 @@ pub(crate) trait Content {
 
     /// Reads what was `written` back, compares it with the inputs and counts what was proven in `verification`.
     fn prove(&self, written: &WrittenFile, verification: &mut Verification) -> Result<(), ExportError>;
+
+    /// Tensors of the base model that the file holds in one form or another; none of a file without any.
+    fn base_tensors(&self) -> Vec<&Tensor<'_>> {
+        Vec::new()
+    }
+
+    /// Hands the values of [`Self::base_tensors`] to `see`, one tensor after the other and each in the base model's order, as
+    /// a reader of the file at `written` has them.
+    fn read_back(&self, _written: &Path, _see: See<'_>) -> Result<(), ExportError> {
+        Ok(())
+    }
 }
+
+/// Takes values, some at a time.
+pub(crate) type See<'a> = &'a mut dyn FnMut(&[f32]) -> Result<(), ExportError>;
 
 /// A file of the export, after it was written.
 pub(crate) struct WrittenFile<'a> {

@@ -11,6 +11,7 @@ use crate::{
     format::Source,
     merge::check_fit,
     peft::Adapters,
+    readable,
     request::ExportRequest,
     staging::{Staging, sha256_of},
     verify::Verification,
@@ -50,6 +51,7 @@ pub struct StagedExport {
     usage: Box<dyn FnOnce(&Path) -> String + Send + Sync>,
     files: Vec<ExportedFile>,
     verification: Verification,
+    readable: Option<PathBuf>,
 }
 
 impl StagedExport {
@@ -58,11 +60,16 @@ impl StagedExport {
         self.staging.folder()
     }
 
+    /// The copy that greentune reads, where one was asked for and the disk had room for it.
+    pub fn readable_copy(&self) -> Option<&Path> {
+        self.readable.as_deref()
+    }
+
     /// Gives it its name, in one step.
     ///
     /// Errors: the destination was taken meanwhile; it cannot be renamed.
     pub fn publish(self) -> Result<ExportReport, ExportError> {
-        let Self { staging, usage, files, verification } = self;
+        let Self { staging, usage, files, verification, .. } = self;
         let destination = staging.publish()?;
         Ok(ExportReport {
             total_bytes: files.iter().map(|file| file.bytes).sum(),
@@ -94,11 +101,16 @@ pub fn stage(request: &ExportRequest) -> Result<StagedExport, ExportError> {
     let base = ModelWeights::open(&request.base_model)?;
     let adapters = Adapters::open(&request.adapters)?;
     check_fit(&adapters, &base)?;
-    let plan = format.plan(Source { request, base: &base, adapters: &adapters })?;
+    let source = Source { request, base: &base, adapters: &adapters };
+    let plan = format.plan(source)?;
     let of_request = request.clone();
-    stage_files(&plan, &request.destination, request.replace, move |destination| {
+    let mut staged = stage_files(&plan, &request.destination, request.replace, move |destination| {
         format.usage(&of_request, destination)
-    })
+    })?;
+    if request.readable_copy && request.merge {
+        staged.readable = readable::copy(&plan, source, &staged.staging)?;
+    }
+    Ok(staged)
 }
 
 /// Writes the files of `plan` beside `destination`, which they may `replace`, reads them back and proves them; `usage` says
@@ -125,5 +137,5 @@ pub(crate) fn stage_files(
         file.content.prove(&written, &mut verification)?;
         files.push(ExportedFile { name: file.name.clone(), bytes, sha256 });
     }
-    Ok(StagedExport { staging, usage: Box::new(usage), files, verification })
+    Ok(StagedExport { staging, usage: Box::new(usage), files, verification, readable: None })
 }

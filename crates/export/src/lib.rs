@@ -14,6 +14,7 @@ mod merge;
 mod packing;
 pub mod peft;
 mod quantization;
+mod readable;
 mod request;
 mod rows;
 mod shard_size;

@@ -75,6 +75,30 @@ impl<'a> Weight<'a> {
     }
 }
 
+impl Weight<'_> {
+    /// The tensor of the base model that it is.
+    pub(crate) fn base(&self) -> Option<&Tensor<'_>> {
+        match &self.origin {
+            Origin::Base(tensor) => Some(tensor),
+            Origin::Made(_) | Origin::LoraA(_) | Origin::LoraB(_) => None,
+        }
+    }
+
+    /// All of its `values`, with the rows in the order that they have in the source.
+    pub(crate) fn in_source_order(&self, values: Vec<f32>) -> Vec<f32> {
+        if self.reordered_heads.is_none() {
+            return values;
+        }
+        let columns = self.columns().max(1);
+        let mut ordered = vec![0.0; values.len()];
+        for (row, values) in values.chunks_exact(columns).enumerate() {
+            let at = self.source_row(row) * columns;
+            ordered[at..at + columns].copy_from_slice(values);
+        }
+        ordered
+    }
+}
+
 /// The rows of a weight.
 pub(crate) struct Rows<'a> {
     pub(crate) weight: &'a Weight<'a>,

@@ -54,6 +54,19 @@ impl Staging {
         &self.folder
     }
 
+    /// A new folder beside the files, which vanishes with the staging folder.
+    pub(crate) fn beside(&self, name: &str) -> Result<PathBuf, ExportError> {
+        let folder = self.holder.path().join(name);
+        fs::create_dir(&folder).map_err(ExportError::io("create", &folder))?;
+        Ok(folder)
+    }
+
+    /// Whether the disk has `bytes` free, as far as that can be known.
+    pub(crate) fn has_room_for(&self, bytes: u64) -> Result<bool, ExportError> {
+        let free = free_bytes(self.holder.path())?;
+        Ok(free.is_none_or(|free| free >= bytes.saturating_add(SPARE_BYTES)))
+    }
+
     /// Where the file `name` is written and read back.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
@@ -65,9 +78,7 @@ impl Staging {
         name: &str,
         write: impl FnOnce(&mut Output) -> Result<T, ExportError>,
     ) -> Result<T, ExportError> {
-        let path = self.path(name);
-        let file = File::create_new(&path).map_err(ExportError::io("create", &path))?;
-        let mut output = Output { file, path };
+        let mut output = Output::create(&self.path(name))?;
         let result = write(&mut output)?;
         output.file.sync_all().map_err(ExportError::io("write", &output.path))?;
         Ok(result)
@@ -118,6 +129,12 @@ pub(crate) struct Output {
 }
 
 impl Output {
+    /// The new file at `path`.
+    pub(crate) fn create(path: &Path) -> Result<Self, ExportError> {
+        let file = File::create_new(path).map_err(ExportError::io("create", path))?;
+        Ok(Self { file, path: path.to_owned() })
+    }
+
     /// Appends `bytes`.
     pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<(), ExportError> {
         self.file.write_all(bytes).map_err(ExportError::io("write", self.path.as_path()))

@@ -249,6 +249,7 @@ mod tests {
             merge,
             quantization: None,
             max_shard_size: None,
+            readable_copy: false,
             model_card: Some("card".into()),
         };
         export(&request).unwrap();

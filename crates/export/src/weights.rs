@@ -1,13 +1,13 @@
 //! A safetensors file of the base model's tensors, with adapters merged into them, each stored in its own way.
 
-use std::ops::Range;
+use std::{ops::Range, path::Path};
 
 use greentune_model_folder::{FloatType, Tensor, WeightsFile, encode_header};
 use safetensors::Dtype;
 
 use crate::{
     affine::Affine,
-    content::{Content, PlannedFile, WrittenFile},
+    content::{Content, PlannedFile, See, WrittenFile},
     error::ExportError,
     merge::merged_bytes,
     packing::{Packing, StoredRows, pack},
@@ -210,6 +210,39 @@ impl<'a> StoredTensor<'a> {
         Ok(())
     }
 
+    /// Hands its values to `see`, as a reader of `written` has them.
+    fn read_back(&self, written: &WeightsFile, see: See<'_>) -> Result<(), ExportError> {
+        match self.storage {
+            Storage::Kept => self.read_back_packed(self.tensor.float_type()?, written, see),
+            Storage::Float(float) => self.read_back_packed(float, written, see),
+            Storage::Affine(affine) => self.read_back_packed(affine, written, see),
+        }
+    }
+
+    fn read_back_packed(
+        &self,
+        packing: impl Packing,
+        written: &WeightsFile,
+        see: See<'_>,
+    ) -> Result<(), ExportError> {
+        let sections = match self.storage {
+            Storage::Kept => std::iter::once(0..packing.block_bytes()).collect(),
+            Storage::Float(_) | Storage::Affine(_) => self.sections(),
+        };
+        let mut parts = Vec::new();
+        for (part, of_block) in self.parts().into_iter().zip(sections) {
+            parts.push((written.tensor(&part.name)?, of_block));
+        }
+        let weight = self.weight();
+        for range in weight.chunks() {
+            let mut values = vec![0.0; range.len() * weight.columns()];
+            let first_block = range.start * weight.columns() / packing.block_len();
+            packing.decode(&blocks(&parts, packing, first_block, values.len())?, &mut values);
+            see(&values)?;
+        }
+        Ok(())
+    }
+
     fn weight(&self) -> Weight<'a> {
         Weight {
             name: self.name.clone(),
@@ -309,5 +342,14 @@ impl Content for Weights<'_> {
             }
         }
         Ok(())
+    }
+
+    fn base_tensors(&self) -> Vec<&Tensor<'_>> {
+        self.tensors.iter().map(|stored| &stored.tensor).collect()
+    }
+
+    fn read_back(&self, written: &Path, see: See<'_>) -> Result<(), ExportError> {
+        let file = WeightsFile::open(written)?;
+        self.tensors.iter().try_for_each(|tensor| tensor.read_back(&file, see))
     }
 }

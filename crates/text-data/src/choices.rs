@@ -161,19 +161,23 @@ impl Encoder {
     /// log-likelihood of the choice. `None` where the choice has no token of its own, or too many for the model.
     ///
     /// Tokens are those of lm-evaluation-harness 0.4.13 (`TemplateLM._encode_pair`): no template; white space at the end of
-    /// the prompt goes to the choice; both are tokenised together, and the choice begins behind as many tokens as the
-    /// prompt has alone. Of what is longer than the model's context the beginning is left out.
+    /// the prompt goes to the choice; both are tokenised together, and the choice's tokens are those behind as many as the
+    /// prompt has alone; they follow the prompt's own tokens. Of what is longer than the model's context the beginning is left out.
     ///
     /// # Errors
     /// As [`Tokenizer::encode`](super::Tokenizer::encode).
     pub fn choice(&self, prompt: &str, choice: &str) -> Result<Option<Example>, DataError> {
         let tokenizer = self.tokenizer();
         let is_space = |c: char| c.is_whitespace() || matches!(c, '\x1c'..='\x1f');
-        let context = tokenizer.encode(prompt.trim_end_matches(is_space))?;
-        let whole = tokenizer.encode(&format!("{prompt}{BETWEEN}{choice}"))?;
-        let prefix = tokenizer.prefix_of(&whole);
-        let mut tokens = [prefix, &whole].concat();
-        let mut start = (prefix.len() + context.len()).min(tokens.len());
+        let encode = |text: &str| -> Result<Vec<u32>, DataError> {
+            let ids = tokenizer.encode(text)?;
+            Ok([tokenizer.prefix_of(&ids), &ids].concat())
+        };
+        let mut tokens = encode(prompt.trim_end_matches(is_space))?;
+        let whole = encode(&format!("{prompt}{BETWEEN}{choice}"))?;
+        let mut start = tokens.len();
+        // Where the choice changes how the prompt's end is tokenised, the prompt keeps the tokens that it has alone.
+        tokens.extend(whole.get(start..).unwrap_or_default());
         let longest = tokenizer.context_length().map_or(usize::MAX, |length| length.saturating_add(1));
         let beyond = tokens.len().saturating_sub(longest);
         // The first token has nothing to be predicted from.

@@ -94,8 +94,8 @@ pub(crate) fn model_files(folder: &Path) -> Result<Vec<String>> {
             names.push(name);
         }
     }
-    let is_weights = |name: &String| name.ends_with(".safetensors") || name.ends_with(".gguf");
-    if names.iter().any(is_weights) {
+    let is_weights = |ending: &str| ending == "safetensors" || ending == "gguf";
+    if names.iter().any(|name| is_weights(ending(name))) {
         return Ok(names);
     }
     let found = format!("no weights in {}", folder.display());
@@ -121,9 +121,12 @@ fn entries(folder: &Path) -> Result<Vec<String>> {
 /// Errors: a link, a folder, or a file that belongs to no model.
 fn check_file(path: &Path, name: &str) -> Result<()> {
     let is_file = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file());
-    let ending = Path::new(name).extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-    let is_of_model = NAMES.contains(&name) || ENDINGS.contains(&ending);
+    let is_of_model = NAMES.contains(&name) || ENDINGS.contains(&ending(name));
     if is_file && is_of_model && !name.starts_with('.') { Ok(()) } else { Err(foreign(path)) }
+}
+
+fn ending(name: &str) -> &str {
+    Path::new(name).extension().and_then(|ending| ending.to_str()).unwrap_or_default()
 }
 
 fn foreign(path: &Path) -> WorkbenchError {

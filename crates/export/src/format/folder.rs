@@ -67,7 +67,7 @@ pub(super) fn pretty<'a>(
 }
 
 /// What a merged model needs beside its weights: its configuration, what generation starts from, its tokenizer.
-pub(super) fn configuration(source: Source<'_>) -> Result<Vec<PlannedFile<'_>>, ExportError> {
+pub(crate) fn configuration(source: Source<'_>) -> Result<Vec<PlannedFile<'_>>, ExportError> {
     let path = source.request.base_model.join(CONFIG_FILE);
     let config = explicit_config(source)?;
     let given: Map<String, Value> = read_json(&path)?;

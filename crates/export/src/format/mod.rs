@@ -20,6 +20,8 @@ mod safetensors;
 mod shards;
 mod usage;
 
+pub(crate) use folder::configuration;
+
 /// A form of export: which files it has and how they are loaded. How a file is written and proven is a matter of its
 /// [`Content`](crate::content::Content); a format whose files are unlike any other brings a content of its own.
 pub(crate) trait Format: Sync {

@@ -68,6 +68,7 @@ impl Sandbox {
             merge,
             quantization: None,
             max_shard_size: None,
+            readable_copy: false,
             model_card: Some("# A card\n".into()),
         }
     }

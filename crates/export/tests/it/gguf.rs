@@ -9,6 +9,7 @@ use greentune_core_config::{Diagnostic, Problem, ProblemKind};
 use greentune_export::{
     ExportFormat, ExportReport, ExportRequest, Quantization, export,
     peft::{self, AdapterConfig, LoraPair},
+    stage,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -103,6 +104,7 @@ impl Model {
             merge,
             quantization,
             max_shard_size: None,
+            readable_copy: false,
             model_card: None,
         }
     }
@@ -163,6 +165,37 @@ fn tokenizer() -> Value {
         "post_processor": null,
         "model": {"type": "BPE", "vocab": vocab, "merges": [["a", "b"], "ab c"]},
     })
+}
+
+#[test]
+fn a_copy_that_greentune_reads_has_the_values_of_the_file() {
+    for (model, quantization, off) in [
+        (Model::bundled(), Quantization::F32, 0.0),
+        (Model::family("llama"), Quantization::F32, 0.0),
+        (Model::family("qwen2"), Quantization::Q8_0, 0.02),
+    ] {
+        let request = ExportRequest { readable_copy: true, ..model.request(Some(quantization), true) };
+        let staged = stage(&request).unwrap();
+        let copy = staged.readable_copy().unwrap();
+        let tensors = tensors_in(copy);
+        let merged = ExportRequest {
+            format: ExportFormat::Safetensors,
+            destination: model.dir.path().join("in-f32"),
+            ..model.request(Some(Quantization::F32), true)
+        };
+        let merged = tensors_in(&export(&merged).unwrap().destination);
+        assert!(copy.join("config.json").is_file() && copy.join("tokenizer.json").is_file());
+        for (name, (dtype, shape, bytes)) in &tensors {
+            let merged = decode(merged[name].0, &merged[name].2);
+            assert_eq!(shape.iter().product::<usize>(), merged.len(), "{name}");
+            let largest = merged.iter().fold(0f32, |largest, value| largest.max(value.abs()));
+            let near = |(read, merged): (f32, &f32)| (read - merged).abs() <= off * largest;
+            assert!(decode(*dtype, bytes).into_iter().zip(&merged).all(near), "{name}");
+        }
+        let copy = copy.to_owned();
+        staged.publish().unwrap();
+        assert!(!copy.exists() && names_in(&request.destination).contains(&"model.gguf".to_owned()));
+    }
 }
 
 #[test]

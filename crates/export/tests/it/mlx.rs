@@ -9,6 +9,7 @@ use greentune_core_config::{Diagnostic, Problem, ProblemKind};
 use greentune_export::{
     ExportFormat, ExportReport, ExportRequest, Quantization, export,
     peft::{self, AdapterConfig, LoraPair},
+    stage,
 };
 use safetensors::Dtype;
 use serde_json::{Value, json};
@@ -83,6 +84,7 @@ impl Model {
             merge,
             quantization,
             max_shard_size: None,
+            readable_copy: false,
             model_card: None,
         }
     }
@@ -203,6 +205,30 @@ fn matrices_are_packed_in_groups_of_64() {
 }
 
 /// As mlx-lm leaves them: rows of 32 are no whole groups.
+#[test]
+fn a_copy_that_greentune_reads_has_the_values_of_the_groups() {
+    let model = Model::bundled();
+    let merged = tensors_in(&model.merged());
+    for (quantization, off) in [(Quantization::Bits8, 0.01), (Quantization::Bits4, 0.15)] {
+        let request = ExportRequest {
+            readable_copy: true,
+            max_shard_size: Some("1MB".parse().unwrap()),
+            ..model.request(Some(quantization), true)
+        };
+        let staged = stage(&request).unwrap();
+        let tensors = tensors_in(staged.readable_copy().unwrap());
+        assert!(tensors.keys().eq(merged.keys()));
+        for (name, (dtype, _, bytes)) in &tensors {
+            let merged = decode(merged[name].0, &merged[name].2);
+            let largest = merged.iter().fold(0f32, |largest, value| largest.max(value.abs()));
+            let near = |(read, merged): (f32, &f32)| (read - merged).abs() <= off * largest;
+            assert!(decode(*dtype, bytes).into_iter().zip(&merged).all(near), "{name} {quantization}");
+        }
+    }
+    let floats = ExportRequest { readable_copy: false, ..model.request(Some(Quantization::F16), true) };
+    assert!(stage(&floats).unwrap().readable_copy().is_none());
+}
+
 #[test]
 fn rows_that_are_no_whole_groups_stay_floats() {
     let model = Model::family("llama-linear");

@@ -19,7 +19,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         _ => return Err("usage: greentune-fake-hub FOLDER ID [--parts-of BYTES]".into()),
     };
     let hub = FakeHub::serving(Path::new(folder), id)?;
-    parts.into_iter().for_each(|bytes| hub.take_parts_of(bytes));
+    if let Some(bytes) = parts {
+        hub.take_parts_of(bytes);
+    }
     let mut stdout = io::stdout();
     writeln!(stdout, "{}", hub.endpoint())?;
     stdout.flush()?;

@@ -41,7 +41,7 @@ pub struct ExportModel {
     pub stage: u8,
     /// Format to write.
     pub export_format: ExportFormat,
-    /// Folder to write; must be absent or empty.
+    /// Folder to write; absent or empty.
     pub export_path: PathBuf,
     /// Replace an earlier export there.
     pub force: Option<bool>,
@@ -53,11 +53,11 @@ pub struct ExportModel {
     pub max_shard_size: Option<ShardSize>,
     /// Compare its answers with the trained model's (default true).
     pub compare: Option<bool>,
-    /// Upload the export to the Hugging Face Hub.
+    /// Upload it too.
     pub upload_to_huggingface: Option<bool>,
-    /// Repository there, as owner/name.
+    /// Where to: owner/name.
     pub hf_repo_id: Option<String>,
-    /// Whether everybody may see it (default: private).
+    /// Let everybody see it.
     pub hf_public: Option<bool>,
 }
 
@@ -100,6 +100,10 @@ const WRITTEN: u64 = 24;
 /// Divergence, in nats, beyond which an export that keeps its weights in 16 bits or more is another model. Rounding to
 /// bfloat16 stays below a hundredth of it.
 const ANOTHER_MODEL: f64 = 0.1;
+
+/// The same for one that packs its weights, whose divergence says how much was lost: a worker answers so where logits are no
+/// numbers.
+const NO_MODEL: f64 = 1e300;
 
 /// An export that has no name yet, and the run that it is of.
 struct Unpublished {
@@ -174,6 +178,7 @@ impl Workbench {
                 merge,
                 quantization: request.quantization,
                 max_shard_size: request.max_shard_size,
+                readable_copy: request.compare != Some(false) && needs_copy(request),
                 model_card,
             })
         };
@@ -193,11 +198,16 @@ impl Workbench {
         }
         let Some(task) = agreement_task(request, unpublished) else {
             let format = request.export_format;
-            return Ok(Comparison::NotCompared(format!("greentune does not load this form of {format}")));
+            let why = if request.merge_adapters == Some(true) {
+                String::from("the disk has no room for a copy of the weights in F32")
+            } else {
+                format!("greentune does not load adapters of the format {format}")
+            };
+            return Ok(Comparison::NotCompared(why));
         };
         match self.ask_worker(&WorkerTask::Agree(Box::new(task))).await? {
             WorkerAnswer::Agreed(AgreementFindings::Compared(agreement)) => {
-                check_agreement(&agreement)?;
+                check_agreement(&agreement, is_packed(request.quantization))?;
                 Ok(Comparison::Compared(agreement))
             }
             WorkerAnswer::Agreed(AgreementFindings::TooLarge { needed_bytes, free_bytes }) => {
@@ -292,7 +302,7 @@ fn agreement_task(request: &ExportModel, unpublished: &Unpublished) -> Option<Ag
         (ExportFormat::Huggingface | ExportFormat::Safetensors, true) => model(staged, None),
         (ExportFormat::Huggingface | ExportFormat::Safetensors, false) => model(base(), Some(staged)),
         (ExportFormat::Mlx, true) if !is_packed(request.quantization) => model(staged, None),
-        (ExportFormat::Gguf | ExportFormat::Mlx, _) => return None,
+        (ExportFormat::Gguf | ExportFormat::Mlx, _) => model(export.readable_copy()?.to_owned(), None),
     };
     Some(AgreementTask {
         trained: model(base(), Some(run.layout.adapters(request.stage))),
@@ -300,6 +310,15 @@ fn agreement_task(request: &ExportModel, unpublished: &Unpublished) -> Option<Ag
         prompts: PROMPTS.map(String::from).to_vec(),
         max_tokens: WRITTEN,
     })
+}
+
+/// Whether greentune reads the export in a copy alone.
+fn needs_copy(request: &ExportModel) -> bool {
+    match request.export_format {
+        ExportFormat::Gguf => true,
+        ExportFormat::Mlx => is_packed(request.quantization),
+        ExportFormat::Huggingface | ExportFormat::Safetensors => false,
+    }
 }
 
 fn is_packed(quantization: Option<Quantization>) -> bool {
@@ -330,11 +349,11 @@ fn check_classifier(request: &ExportModel, run: &Run) -> Result<()> {
 }
 
 /// Errors: the export reads other tokens than the trained model, or is another model.
-fn check_agreement(agreement: &Agreement) -> Result<()> {
+fn check_agreement(agreement: &Agreement, is_packed: bool) -> Result<()> {
     let Agreement { prompts, same_prompts, kl_nats, .. } = *agreement;
     let why = if same_prompts < prompts {
         format!("it reads {} of {prompts} prompts as other tokens", prompts - same_prompts)
-    } else if kl_nats > ANOTHER_MODEL {
+    } else if kl_nats > if is_packed { NO_MODEL } else { ANOTHER_MODEL } {
         format!("its next-token distributions are {} nats from the trained model's", number(kl_nats))
     } else {
         return Ok(());

@@ -7,7 +7,7 @@ use greentune_core_config::{
     memory::bytes_in_words,
     plan::PlanAccuracy,
     preparation::DatasetPreparation,
-    quantities::{counted, duration, emissions, energy, percent, plain},
+    quantities::{counted, duration, emissions, energy, number, percent, plain},
     task::{ControlTokenCount, DatasetCounts, DatasetInspection},
 };
 
@@ -164,8 +164,19 @@ pub(super) fn export_model(response: &ExportModelResponse) -> String {
         .huggingface_url
         .as_ref()
         .map_or_else(String::new, |url| format!(" It is uploaded to {url}."));
+    let compared = match (&response.agreement, &response.not_compared) {
+        (Some(found), _) => format!(
+            " Asked {} prompts, it writes the trained model's text for {}, finds the same likeliest token at {} of the positions, and diverges by {} nats.",
+            found.prompts,
+            found.same_texts,
+            percent(found.top1_agreement),
+            number(found.kl_nats)
+        ),
+        (None, Some(why)) => format!(" It was not compared with the trained model: {why}."),
+        (None, None) => String::new(),
+    };
     format!(
-        "Wrote {} MB in the format {} to {}.{uploaded}\n{}",
+        "Wrote {} MB in the format {} to {}.{compared}{uploaded}\n{}",
         plain(response.model_size_mb),
         response.export_format,
         response.export_path.display(),

@@ -82,9 +82,9 @@ operations! {
     GenerateText => GenerateTextResponse: generate_text, Reads, Local, words: in_words::generate_text,
         "Generate text", "What the base model and the trained stages of a run answer, side by side, or a model in a folder. Greedy.";
     ExportModel => ExportModelResponse: export_model, Adds, Network, words: in_words::export_model,
-        "Export a model", "Writes a trained stage as a PEFT adapter, or merged into the base model, for other programs to load; uploads it when asked to.";
+        "Export a model", "Writes a trained stage for other programs, as adapters or merged into the base model; can upload it.";
     SyncModel => SyncModelResponse: sync_model, Settles, Network, words: in_words::sync_model,
-        "Upload a model", "Uploads the folder of an exported model or of adapters to a repository of the Hugging Face Hub, in one commit. Private unless hf_public.";
+        "Upload a model", "Uploads an exported folder to the Hugging Face Hub, in one commit. Private unless hf_public.";
     CompareRuns => CompareRunsResponse: compare_runs, Reads, Local, words: in_words::compare_runs,
         "Compare runs", "Compares adaptive sparse with full training: accuracy, energy, time, cost, CO2 with intervals, bases and caveats. Several ids are seeds of a group.";
     CreateModelCard => CreateModelCardResponse: create_model_card, Replaces, Local, words: in_words::create_model_card,

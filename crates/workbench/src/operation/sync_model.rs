@@ -20,11 +20,11 @@ pub struct SyncModel {
     pub from: Option<ModelPlace>,
     /// Where it goes.
     pub to: ModelPlace,
-    /// Folder of the model: an export, or adapters.
+    /// Folder of an export.
     pub model_path: PathBuf,
-    /// Repository, as owner/name; made when it is not there.
+    /// owner/name; made when not there.
     pub hf_repo: String,
-    /// Whether everybody may see it (default: private).
+    /// Let everybody see it.
     pub hf_public: Option<bool>,
 }
 

@@ -38,6 +38,7 @@ fn damage_is_found_wherever_it_is() {
         merge: true,
         quantization: Some(Quantization::Q8_0),
         max_shard_size: None,
+        readable_copy: false,
         model_card: None,
     };
     export(&request).unwrap();

@@ -1,12 +1,16 @@
 //! The GGUF file itself: written tensor by tensor, read back, compared value by value.
 
+use std::{iter, path::Path};
+
+use greentune_model_folder::Tensor;
+
 use super::{
     block::TensorType,
     header::{Described, Metadata, encode, padded, place},
     reader::GgufFile,
 };
 use crate::{
-    content::{Content, PlannedFile, WrittenFile},
+    content::{Content, PlannedFile, See, WrittenFile},
     error::ExportError,
     packing::{Packing, StoredRows, pack},
     peft::Adapters,
@@ -87,6 +91,30 @@ impl Content for Gguf<'_> {
                 _ => verification.untouched_tensors += 1,
             }
             *verification.tensor_types.entry(described.kind.name().to_owned()).or_default() += 1;
+        }
+        Ok(())
+    }
+
+    fn base_tensors(&self) -> Vec<&Tensor<'_>> {
+        self.weights.iter().filter_map(Weight::base).collect()
+    }
+
+    fn read_back(&self, written: &Path, see: See<'_>) -> Result<(), ExportError> {
+        let mut found = GgufFile::open(written)?;
+        let of_base = |(weight, _): &(&Weight<'_>, &Described)| weight.base().is_some();
+        for (weight, described) in self.weights.iter().zip(&self.described).filter(of_base) {
+            let columns = weight.columns();
+            // Rows in another order have to be there before the first one can be handed on.
+            let whole = weight.reordered_heads.is_some().then_some(0..weight.row_count());
+            let chunks: Vec<_> =
+                if let Some(whole) = whole { iter::once(whole).collect() } else { weight.chunks().collect() };
+            for range in chunks {
+                let mut bytes = vec![0; described.kind.bytes_of(range.len() * columns)];
+                found.read(described, described.kind.bytes_of(range.start * columns) as u64, &mut bytes)?;
+                let mut values = vec![0.0; range.len() * columns];
+                described.kind.decode(&bytes, &mut values);
+                see(&weight.in_source_order(values))?;
+            }
         }
         Ok(())
     }

@@ -62,6 +62,7 @@ async fn no_number_of_a_file_crashes_hangs_or_is_believed() {
     let targets: Vec<Target> = files(&[place.project(), place.allowed().join("model")]);
     let cases: Vec<(usize, usize, &str)> = cases(&targets);
     let tools = tools(&place, &runs);
+    let exports = place.allowed().join("exported");
     let every = (cases.len() * tools.len()).div_ceil(calls).max(1);
     let mut tally = BTreeMap::<String, u64>::new();
     let mut faults = Vec::new();
@@ -96,6 +97,8 @@ async fn no_number_of_a_file_crashes_hangs_or_is_believed() {
         let slowest = tally.entry(String::from("slowest answer in ms")).or_default();
         *slowest = (*slowest).max(asked.elapsed().as_millis() as u64);
         fs::write(&target.path, &target.content).unwrap();
+        // An export is never written over another.
+        let _ = fs::remove_dir_all(&exports);
     }
     super::report(calls as u64, every as u64, &tally);
     assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
@@ -124,7 +127,7 @@ fn tools(place: &Place, runs: &[String]) -> Vec<(&'static str, Value)> {
     let export = |format: &str, merge: bool| {
         let path = place.allowed().join("exported").join(format);
         let more = json!({
-            "stage": 1, "export_format": format, "export_path": path, "merge_adapters": merge, "force": true,
+            "stage": 1, "export_format": format, "export_path": path, "merge_adapters": merge,
         });
         of_run(trained, more)
     };
@@ -144,7 +147,7 @@ fn tools(place: &Place, runs: &[String]) -> Vec<(&'static str, Value)> {
             json!({ "project_path": project, "ast_run_id": trained, "baseline_run_id": configured }),
         ),
         ("create_model_card", of_run(trained, json!({}))),
-        ("export_model", export("peft", false)),
+        ("export_model", export("huggingface", false)),
         ("export_model", export("safetensors", true)),
         ("export_model", export("gguf", true)),
         ("plan_training", of_run(configured, json!({}))),
@@ -275,10 +278,13 @@ fn places(text: &[u8]) -> Vec<Range<usize>> {
     found.into_iter().step_by(step).collect()
 }
 
-/// The word that stands before a value: the name of its key.
+/// The word that stands before a value (the name of its key), with the number of the column in its line.
 fn name_before(text: &[u8]) -> Vec<u8> {
     let mut words = text.rsplit(|byte| !byte.is_ascii_alphabetic() && *byte != b'_');
-    words.find(|word| !word.is_empty()).unwrap_or_default().to_vec()
+    let word = words.find(|word| !word.is_empty()).unwrap_or_default();
+    let line = text.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+    let column = line.split(|byte| *byte == b',').count();
+    [word, column.to_string().as_bytes()].concat()
 }
 
 /// Whether one of the figures that a tool answers is below 0 and cannot be.
