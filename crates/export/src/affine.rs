@@ -12,7 +12,7 @@ pub(crate) const GROUP: usize = 64;
 /// The narrowest step of MLX.
 const NARROWEST: f32 = 1e-7;
 
-/// Steps of `bits` bits, with scales and biases of the type `float`.
+/// Steps of `bits` bits, with scales and biases of the type `float`, to which values are rounded first.
 ///
 /// A block here is a group: the words of its steps, its scale, its bias. A file has each of the three in a tensor of its
 /// own.
@@ -52,13 +52,18 @@ impl Packing for Affine {
     }
 
     fn encode(self, values: &[f32], bytes: &mut [u8]) {
-        for (group, bytes) in values.chunks_exact(GROUP).zip(bytes.chunks_exact_mut(self.block_bytes())) {
-            let (scale, bias) = self.fit(group);
+        let mut group = [0.0; GROUP];
+        for (values, bytes) in values.chunks_exact(GROUP).zip(bytes.chunks_exact_mut(self.block_bytes())) {
+            // A bias is one of the values: it is kept only where they are of its type.
+            let stored = &mut [0; GROUP * size_of::<f32>()][..GROUP * self.float.size()];
+            self.float.encode(values, stored);
+            self.float.decode(stored, &mut group);
+            let (scale, bias) = self.fit(&group);
             let step =
                 |value: f32| ((value - bias) / scale).round_ties_even().clamp(0.0, self.highest_step()) as u8;
             let (words, affine) = bytes.split_at_mut(self.word_bytes());
             if self.bits == 8 {
-                words.iter_mut().zip(group).for_each(|(word, value)| *word = step(*value));
+                words.iter_mut().zip(&group).for_each(|(word, value)| *word = step(*value));
             } else {
                 let pairs = group.as_chunks::<2>().0;
                 words
@@ -86,8 +91,8 @@ impl Packing for Affine {
 
     /// Let `s` be the plain step, range over highest step `n`, and `e` the farther end in plain steps. The step that is
     /// taken is between `s·e/(e + ½)` and `s·e/(e − ½)`. Half of it is lost by rounding. Where it is narrower than `s`,
-    /// the other end has no step, and `n` times what it is narrower is lost. Then scale and bias are rounded to the stored
-    /// type, the first of which counts once per step.
+    /// the other end has no step, and `n` times what it is narrower is lost. Then values, scale and bias are rounded to the
+    /// stored type. That of the scale counts once per step, and that of the values also widens their range.
     fn largest_error(self, block: &[f32]) -> f64 {
         /// Room for what was computed in f32.
         const COMPUTED: f64 = 1.0 + 1.0 / 1024.0;
@@ -105,7 +110,7 @@ impl Packing for Affine {
         };
         let (share, tiny) = (self.float.unit_roundoff(), self.float.subnormal_roundoff());
         let computed_in_f32 = 4.0 * FloatType::F32.unit_roundoff() * (edge + highest * widest);
-        COMPUTED * (lost + share * (highest * widest + edge) + (highest + 1.0) * tiny) + computed_in_f32
+        COMPUTED * (lost + share * (highest * widest + 3.0 * edge) + (highest + 3.0) * tiny) + computed_in_f32
     }
 }
 
