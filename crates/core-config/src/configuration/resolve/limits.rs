@@ -39,6 +39,8 @@ const STEPS: Limit = Range(Included(1.0), Included(MOST));
 const BATCH: Limit = Range(Included(1.0), Included(1e5));
 const NOT_NEGATIVE: Limit = Range(Included(0.0), Included(MOST));
 const POSITIVE: Limit = Range(Excluded(0.0), Included(MOST));
+/// Greatest whole number that every reader of JSON and TOML has exactly.
+const SEED: Limit = Range(Included(0.0), Included(9_007_199_254_740_991.0));
 const SHARE: Limit = Range(Included(0.0), Included(1.0));
 const POSITIVE_SHARE: Limit = Range(Excluded(0.0), Included(1.0));
 const SHARE_BELOW_1: Limit = Range(Included(0.0), Excluded(1.0));
@@ -57,10 +59,13 @@ const LIMITS: &[(&str, Limit)] = &[
     ("training.weight_decay", NOT_NEGATIVE),
     ("training.stage1.iterations", STEPS),
     ("training.stage1.learning_rate", POSITIVE_SHARE),
+    ("training.seed", SEED),
+    ("training.stage1.warmup_steps", NOT_NEGATIVE),
     ("training.stage1.batch_size", BATCH),
     ("training.stage1.gradient_accumulation", BATCH),
     ("training.stage2.iterations", STEPS),
     ("training.stage2.learning_rate", POSITIVE_SHARE),
+    ("training.stage2.warmup_steps", NOT_NEGATIVE),
     ("training.stage2.batch_size", BATCH),
     ("training.stage2.gradient_accumulation", BATCH),
     ("training.stage2.replay_ratio", SHARE_BELOW_1),
@@ -105,6 +110,7 @@ const LIMITS: &[(&str, Limit)] = &[
     ("carbon.alerts.high_emissions_per_hour_kg", NOT_NEGATIVE),
     ("mlflow.tracking_uri", NotEmpty),
     ("evaluation.metrics", SomeOf(METRICS)),
+    ("evaluation.generate_records", NOT_NEGATIVE),
     ("evaluation.stage1_threshold", SHARE),
     ("evaluation.stage2_threshold", SHARE),
     ("evaluation.sequential_threshold", SHARE),
