@@ -96,7 +96,7 @@ const LIMITS: &[(&str, Limit)] = &[
     ("ast.target_activation_rate", POSITIVE_SHARE),
     ("ast.entropy_weight", SHARE),
     ("ast.warmup_epochs", NOT_NEGATIVE),
-    ("ast.max_score_age", AT_LEAST_1),
+    ("ast.max_score_age", Range(Included(1.0), Unbounded)),
     ("ast.annealing_share", SHARE_BELOW_1),
     ("carbon.country_iso_code", CountryCode),
     ("carbon.measure_interval_seconds", Range(Included(0.1), Included(60.0))),
