@@ -42,8 +42,6 @@ const STEPS: Limit = Range(Included(1.0), Included(MOST));
 const BATCH: Limit = Range(Included(1.0), Included(1e5));
 const NOT_NEGATIVE: Limit = Range(Included(0.0), Included(MOST));
 const POSITIVE: Limit = Range(Excluded(0.0), Included(MOST));
-/// Greatest whole number that every reader of JSON and TOML has exactly.
-const SEED: Limit = Range(Included(0.0), Included(9_007_199_254_740_991.0));
 const SHARE: Limit = Range(Included(0.0), Included(1.0));
 const POSITIVE_SHARE: Limit = Range(Excluded(0.0), Included(1.0));
 const SHARE_BELOW_1: Limit = Range(Included(0.0), Excluded(1.0));
@@ -62,7 +60,6 @@ const LIMITS: &[(&str, Limit)] = &[
     ("training.weight_decay", NOT_NEGATIVE),
     ("training.stage1.iterations", STEPS),
     ("training.stage1.learning_rate", POSITIVE_SHARE),
-    ("training.seed", SEED),
     ("training.stage1.warmup_steps", NOT_NEGATIVE),
     ("training.stage1.batch_size", BATCH),
     ("training.stage1.gradient_accumulation", BATCH),
