@@ -70,7 +70,7 @@ async fn no_number_of_a_file_crashes_hangs_or_is_believed() {
         cases.iter().flat_map(|case| tools.iter().map(move |tool| (*case, tool))).enumerate()
     {
         // Mixed (SplitMix64), so that every tool meets every file and number in time.
-        if mixed(number) % every != 0 {
+        if !mixed(number).is_multiple_of(every) {
             continue;
         }
         let target = &targets[target];
