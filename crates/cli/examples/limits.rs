@@ -200,7 +200,8 @@ fn summary(place: &Place) -> Done {
 }
 
 fn look(place: &Place) -> Done {
-    Ok(drop(RunView::open(place.run.clone(), &LocalLiveness)?))
+    RunView::open(place.run.clone(), &LocalLiveness)?;
+    Ok(())
 }
 
 fn records(size: usize) -> String {

@@ -173,7 +173,7 @@ fn texts_are_read_as_the_type_of_their_key() {
     let arguments = vec![
         argument("training.stage1.learning_rate", "1e-5"),
         argument("lora.alpha", "32"),
-        argument("training.seed", "18446744073709551615"),
+        argument("training.seed", "9223372036854775807"),
         argument("training.packing", "true"),
         argument("training.device", "cuda"),
         argument("project.version", "2"),
@@ -187,7 +187,7 @@ fn texts_are_read_as_the_type_of_their_key() {
             "project.version": "2",
             "training.device": "cuda",
             "training.packing": true,
-            "training.seed": u64::MAX,
+            "training.seed": i64::MAX,
             "training.stage1.learning_rate": 1e-5,
             "wandb.project": null,
         })

@@ -103,7 +103,7 @@ mod tests {
         let extremes = [
             ["ast.target_activation_rate=0.000001", "ast.target_activation_rate=1"],
             ["ast.entropy_weight=0", "ast.entropy_weight=1"],
-            ["ast.max_score_age=1", "ast.max_score_age=1000000000"],
+            ["ast.max_score_age=1", "ast.max_score_age=4000000000"],
             ["ast.annealing_share=0", "ast.annealing_share=0.999999"],
         ];
         for policy in AstPolicy::ALL {

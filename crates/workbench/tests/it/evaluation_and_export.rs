@@ -101,7 +101,7 @@ async fn a_command_of_the_users_scores_both_models() {
     let request = EvaluateModel { custom_metric: metric(script), ..evaluation(&run) };
     let response = sandbox.workbench.evaluate_model(request).await.unwrap();
     let metrics = &response.evaluation_results.custom_metrics;
-    assert_eq!([metrics["custom"], metrics["base_custom"]], [1.0, 0.0]);
+    assert!(metrics["custom"] > 0.999 && metrics["base_custom"] < 0.001, "{metrics:?}");
 
     let request = EvaluateModel { custom_metric: metric("exit 3"), ..evaluation(&run) };
     let refused = problem(sandbox.workbench.evaluate_model(request).await.unwrap_err());

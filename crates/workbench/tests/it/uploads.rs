@@ -177,7 +177,7 @@ async fn a_project_makes_nothing_public_where_an_assistant_acts() {
     let public = text.replace(r#""private_repos": true"#, r#""private_repos": false"#);
     assert_ne!(public, text);
     fs::write(&manifest, public).unwrap();
-    author.config.allowed_roots = Some(vec![author.sandbox.root().to_owned()]);
+    author.config.allowed_roots = Some(vec![author.sandbox.root()]);
     author.workbench().export_model(author.export()).await.unwrap();
     assert!(author.repository().is_private);
     author.config.allowed_roots = None;

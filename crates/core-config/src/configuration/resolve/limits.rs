@@ -4,7 +4,10 @@ use std::ops::Bound::{self, Excluded, Included, Unbounded};
 
 use serde_json::Value;
 
-use super::key::{KeyDoc, KeyType};
+use super::{
+    key::{KeyDoc, KeyType},
+    registry::registry,
+};
 use crate::{
     choice, country,
     ids::nearest,
@@ -57,10 +60,12 @@ const LIMITS: &[(&str, Limit)] = &[
     ("training.weight_decay", NOT_NEGATIVE),
     ("training.stage1.iterations", STEPS),
     ("training.stage1.learning_rate", POSITIVE_SHARE),
+    ("training.stage1.warmup_steps", NOT_NEGATIVE),
     ("training.stage1.batch_size", BATCH),
     ("training.stage1.gradient_accumulation", BATCH),
     ("training.stage2.iterations", STEPS),
     ("training.stage2.learning_rate", POSITIVE_SHARE),
+    ("training.stage2.warmup_steps", NOT_NEGATIVE),
     ("training.stage2.batch_size", BATCH),
     ("training.stage2.gradient_accumulation", BATCH),
     ("training.stage2.replay_ratio", SHARE_BELOW_1),
@@ -91,7 +96,7 @@ const LIMITS: &[(&str, Limit)] = &[
     ("ast.target_activation_rate", POSITIVE_SHARE),
     ("ast.entropy_weight", SHARE),
     ("ast.warmup_epochs", NOT_NEGATIVE),
-    ("ast.max_score_age", AT_LEAST_1),
+    ("ast.max_score_age", Range(Included(1.0), Unbounded)),
     ("ast.annealing_share", SHARE_BELOW_1),
     ("carbon.country_iso_code", CountryCode),
     ("carbon.measure_interval_seconds", Range(Included(0.1), Included(60.0))),
@@ -105,6 +110,7 @@ const LIMITS: &[(&str, Limit)] = &[
     ("carbon.alerts.high_emissions_per_hour_kg", NOT_NEGATIVE),
     ("mlflow.tracking_uri", NotEmpty),
     ("evaluation.metrics", SomeOf(METRICS)),
+    ("evaluation.generate_records", NOT_NEGATIVE),
     ("evaluation.stage1_threshold", SHARE),
     ("evaluation.stage2_threshold", SHARE),
     ("evaluation.sequential_threshold", SHARE),
@@ -141,8 +147,13 @@ impl Fault {
 /// in a file of their own, such as a run's record, are held to the limits too: counts are multiplied all over.
 pub fn beyond_limits(settings: &Settings) -> Option<String> {
     let settings = serde_json::to_value(settings).unwrap_or_default();
+    let value_of = |key: &str| key.split('.').fold(&settings, |section, name| &section[name]);
+    let beyond_toml = registry().iter().find(|doc| !is_toml(value_of(&doc.key)));
+    if let Some(KeyDoc { key, .. }) = beyond_toml {
+        return Some(format!("{key} is {}; allowed: an integer of at most {}", value_of(key), i64::MAX));
+    }
     LIMITS.iter().find_map(|(key, limit)| {
-        let value = key.split('.').fold(&settings, |section, name| &section[name]);
+        let value = value_of(key);
         let allowed = match limit {
             Range(low, high) if !within(low, high, value.as_f64()?) => {
                 format!("a number {}", range(low, high))
@@ -155,6 +166,11 @@ pub fn beyond_limits(settings: &Settings) -> Option<String> {
         };
         Some(format!("{key} is {value}; allowed: {allowed}"))
     })
+}
+
+/// Whether a configuration file can hold `value`: TOML has integers below 2^63.
+fn is_toml(value: &Value) -> bool {
+    !value.is_u64() || value.is_i64()
 }
 
 fn within(low: &Bound<f64>, high: &Bound<f64>, number: f64) -> bool {
@@ -259,6 +275,9 @@ fn allows(doc: &KeyDoc, value: &Value) -> bool {
     if let KeyType::Word(words) = &doc.kind {
         return words.iter().any(|word| value == word);
     }
+    if !is_toml(value) {
+        return false;
+    }
     match limit(&doc.key) {
         Some(Range(low, high)) => value.as_f64().is_some_and(|number| within(low, high, number)),
         Some(NotEmpty) => value.as_str().is_some_and(|text| !text.trim().is_empty()),
@@ -302,7 +321,7 @@ fn or(words: &[impl AsRef<str>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resolve::registry::{find, registry};
+    use crate::resolve::registry::find;
 
     #[test]
     fn every_limit_is_that_of_a_setting() {
@@ -320,6 +339,15 @@ mod tests {
             beyond_limits(&settings).unwrap(),
             "training.stage1.batch_size is 1099511627776; allowed: a number from 1 to 100000"
         );
+        // The model card writes settings as TOML.
+        settings = Settings::default();
+        settings.training.seed = 1 << 63;
+        assert!(
+            beyond_limits(&settings).unwrap().starts_with("training.seed is 9223372036854775808; allowed")
+        );
+        let seed = find("training.seed").unwrap();
+        assert_eq!(check(seed, Value::from(1_u64 << 63)), Err(Fault::OutOfRange));
+        assert!(check(seed, Value::from(i64::MAX)).is_ok());
     }
 
     #[test]
