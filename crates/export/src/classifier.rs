@@ -118,6 +118,13 @@ impl Timm {
     fn of(classifier: &Classifier) -> Result<Self, ExportError> {
         let architecture = classifier.architecture.as_str();
         let fixed_size = architecture.starts_with("vit_");
+        if fixed_size {
+            return Err(not_representable(
+                ExportFormat::Huggingface,
+                &format!("timm predicted otherwise than greentune from the weights of {architecture}"),
+                ExportFormat::Safetensors.as_str(),
+            ));
+        }
         let last = |width| match architecture {
             "vit_tiny" | "vit_small" => ("head", width),
             name if name.starts_with("efficientnet") => ("classifier", width),
