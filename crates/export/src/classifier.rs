@@ -64,8 +64,6 @@ struct Timm {
     first: &'static str,
     /// The last layer, and how many values it takes.
     last: (&'static str, u64),
-    /// Whether it takes images of one size alone.
-    fixed_size: bool,
 }
 
 /// Writes and proves an image classifier beside its destination.
@@ -117,8 +115,7 @@ fn not_representable(format: ExportFormat, reason: &str, others: &str) -> Export
 impl Timm {
     fn of(classifier: &Classifier) -> Result<Self, ExportError> {
         let architecture = classifier.architecture.as_str();
-        let fixed_size = architecture.starts_with("vit_");
-        if fixed_size {
+        if architecture.starts_with("vit_") {
             return Err(not_representable(
                 ExportFormat::Huggingface,
                 &format!("timm predicted otherwise than greentune from the weights of {architecture}"),
@@ -126,7 +123,6 @@ impl Timm {
             ));
         }
         let last = |width| match architecture {
-            "vit_tiny" | "vit_small" => ("head", width),
             name if name.starts_with("efficientnet") => ("classifier", width),
             _ => ("fc", width),
         };
@@ -136,8 +132,6 @@ impl Timm {
             "efficientnet_b0" | "efficientnet_b1" => (1280, "conv_stem"),
             "efficientnet_b2" => (1408, "conv_stem"),
             "efficientnet_b3" => (1536, "conv_stem"),
-            "vit_tiny" => (192, "patch_embed.proj"),
-            "vit_small" => (384, "patch_embed.proj"),
             other => {
                 return Err(not_representable(
                     ExportFormat::Huggingface,
@@ -146,8 +140,7 @@ impl Timm {
                 ));
             }
         };
-        let name = if fixed_size { format!("{architecture}_patch16_224") } else { architecture.to_owned() };
-        Ok(Self { name, first, last: last(width), fixed_size })
+        Ok(Self { name: architecture.to_owned(), first, last: last(width) })
     }
 
     /// `config.json` as timm's `save_for_hf` writes it.
@@ -156,11 +149,6 @@ impl Timm {
         let mut arguments = Map::new();
         if *channels != 3 {
             arguments.insert("in_chans".into(), (*channels).into());
-        }
-        if self.fixed_size {
-            arguments.insert("img_size".into(), (*height).into());
-            // The trainer cuts small images into smaller patches.
-            arguments.insert("patch_size".into(), if *height < 128 { 8 } else { 16 }.into());
         }
         let classes = classifier.classes.len();
         json!({
@@ -172,7 +160,7 @@ impl Timm {
             "pretrained_cfg": {
                 "custom_load": false,
                 "input_size": [channels, height, width],
-                "fixed_input_size": self.fixed_size,
+                "fixed_input_size": false,
                 "interpolation": "bilinear",
                 "crop_pct": crop_fraction,
                 "crop_mode": "center",

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tera::{Context, Kwargs, State, Tera};
 
 use crate::{ScaffoldError, markdown, yaml::front_matter};
@@ -84,7 +84,7 @@ pub fn render_card(
     Ok(format!("---\n{}---\n\n{}\n", front_matter(metadata), without_gaps(body.trim())))
 }
 
-/// `settings`, an object of sections, as TOML; nulls, which TOML does not have, are left out.
+/// `settings`, an object of sections, as TOML; nulls, which TOML does not have, and empty sections are left out.
 ///
 /// Errors: something that TOML cannot say, which is a defect of greentune.
 pub fn settings_as_toml(settings: &Value) -> Result<String, ScaffoldError> {
@@ -113,8 +113,10 @@ fn without_gaps(text: &str) -> String {
 fn without_nulls(value: &Value) -> Value {
     match value {
         Value::Object(entries) => {
-            let kept = entries.iter().filter(|(_, value)| !value.is_null());
-            kept.map(|(key, value)| (key.clone(), without_nulls(value))).collect()
+            let kept = entries.iter().map(|(key, value)| (key.clone(), without_nulls(value)));
+            let says_nothing =
+                |value: &Value| value.is_null() || value.as_object().is_some_and(Map::is_empty);
+            kept.filter(|(_, value)| !says_nothing(value)).collect()
         }
         Value::Array(items) => items.iter().filter(|item| !item.is_null()).map(without_nulls).collect(),
         plain => plain.clone(),

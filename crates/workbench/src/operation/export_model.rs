@@ -49,9 +49,9 @@ pub struct ExportModel {
     pub merge_adapters: Option<bool>,
     /// Type of merged weights; when absent the base model's, in gguf f16.
     pub quantization: Option<Quantization>,
-    /// Size of a merged file at most, such as 5GB.
+    /// Of a merged file, such as 5GB.
     pub max_shard_size: Option<ShardSize>,
-    /// Compare its answers with the trained model's (default true).
+    /// Compare it with the trained model (default true).
     pub compare: Option<bool>,
     /// Upload it too.
     pub upload_to_huggingface: Option<bool>,
