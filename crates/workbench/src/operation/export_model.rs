@@ -49,15 +49,15 @@ pub struct ExportModel {
     pub merge_adapters: Option<bool>,
     /// Type of merged weights; when absent the base model's, in gguf f16.
     pub quantization: Option<Quantization>,
-    /// Of a merged file, such as 5GB.
+    /// Such as 5GB.
     pub max_shard_size: Option<ShardSize>,
-    /// Compare it with the trained model (default true).
+    /// Compare with the trained model (default true).
     pub compare: Option<bool>,
     /// Upload it too.
     pub upload_to_huggingface: Option<bool>,
     /// Where to: owner/name.
     pub hf_repo_id: Option<String>,
-    /// Let everybody see it.
+    /// For everybody to see.
     pub hf_public: Option<bool>,
 }
 

@@ -24,7 +24,7 @@ pub struct SyncModel {
     pub model_path: PathBuf,
     /// owner/name; made when not there.
     pub hf_repo: String,
-    /// Let everybody see it.
+    /// For everybody to see.
     pub hf_public: Option<bool>,
 }
 
