@@ -117,7 +117,7 @@ fn page(response: &ExportModelResponse) -> String {
 
 fn agreement(found: &Agreement) -> String {
     format!(
-        "answers as the trained model does: {} of {} texts the same, {} of the likeliest tokens, logits within {}, divergence {} nats",
+        "compared with the trained model: {} of {} texts the same, {} of the likeliest tokens, logits within {}, divergence {} nats",
         found.same_texts,
         found.prompts,
         percent(found.top1_agreement),
