@@ -18,17 +18,6 @@ const FIGURES: &str = ".eval_results";
 /// Most files of a model.
 const MOST_FILES: usize = 10_000;
 
-/// What is uploaded, and where to.
-pub(crate) struct Upload<'a> {
-    pub(crate) folder: &'a Path,
-    pub(crate) files: &'a [String],
-    /// Owner and name.
-    pub(crate) repository: &'a str,
-    pub(crate) visibility: Visibility,
-    /// Title of the commit.
-    pub(crate) title: &'a str,
-}
-
 impl Workbench {
     /// Errors: it is no repository, there is no token, or the network must not be used.
     pub(crate) fn check_upload(&self, repository: &str) -> Result<()> {
@@ -45,12 +34,11 @@ impl Workbench {
     /// Uploads files in one commit.
     ///
     /// Errors: what the Hub and the network say; the hint says how to go on.
-    pub(crate) fn upload(&self, upload: &Upload, cancelled: &AtomicBool) -> Result<Published> {
-        let Upload { folder, files, repository, visibility, title } = *upload;
+    pub(crate) fn upload(&self, publication: Publication, cancelled: &AtomicBool) -> Result<Published> {
+        let Publication { repository, visibility, .. } = publication;
         let watch = TransferControl { what: repository, reporter: self.transfers(), cancelled };
-        let publication = Publication { repository, folder, files, visibility, title };
         let published = hub::publish(&self.config().hub, publication, &watch);
-        let published = published.map_err(|error| not_uploaded(&error, upload))?;
+        let published = published.map_err(|error| not_uploaded(&error, publication))?;
         if published.visibility != visibility {
             self.observer().remark(&format!(
                 "{repository} was private before and stays so: its owner can open it in its settings on the Hub"
@@ -61,15 +49,15 @@ impl Workbench {
 }
 
 /// The problem of an upload that failed, with what to do about it: the files are still there.
-fn not_uploaded(error: &HubError, upload: &Upload) -> Problem {
-    let folder = upload.folder.display().to_string();
+fn not_uploaded(error: &HubError, publication: Publication) -> Problem {
+    let folder = publication.folder.display().to_string();
     let mut problem = error.problem();
     problem.message = format!("{}; the model is complete in {folder}", problem.message);
     let mut again = Suggestion::new("upload it", "sync_model")
         .with("model_path", folder)
         .with("to", "huggingface")
-        .with("hf_repo", upload.repository);
-    if upload.visibility == Visibility::Public {
+        .with("hf_repo", publication.repository);
+    if publication.visibility == Visibility::Public {
         again = again.with("hf_public", true);
     }
     problem.suggestions.push(again);

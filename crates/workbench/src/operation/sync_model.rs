@@ -2,16 +2,11 @@
 
 use std::path::PathBuf;
 
-use greentune_platforms_kaggle_hf::hub::Visibility;
+use greentune_platforms_kaggle_hf::hub::{Publication, Visibility};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    Result, Workbench, WorkbenchError,
-    hub::CancelOnDrop,
-    reach::Access,
-    upload::{Upload, model_files},
-};
+use crate::{Result, Workbench, WorkbenchError, hub::CancelOnDrop, reach::Access, upload::model_files};
 
 /// Bring a model elsewhere.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -84,14 +79,14 @@ impl Workbench {
             }
             let settings = workbench.resolve_settings(None, None)?.settings;
             let visibility = workbench.visibility(request.hf_public, &settings);
-            let upload = Upload {
+            let publication = Publication {
+                repository: &request.hf_repo,
                 folder: &folder,
                 files: &files,
-                repository: &request.hf_repo,
                 visibility,
                 title: "Model uploaded with greentune",
             };
-            let published = workbench.upload(&upload, &cancelled)?;
+            let published = workbench.upload(publication, &cancelled)?;
             let visibility = published.visibility;
             let file = |was_there| move |name| SyncedFile { name, was_there };
             let files = published.sent.into_iter().map(file(false));
