@@ -15,7 +15,7 @@ use super::super::error::{HubError, Result};
 /// How much of its beginning the Hub is shown, to tell text from other content, in bytes.
 const SAMPLE: u64 = 512;
 /// Longest file that is sent within the commit, in bytes. The Hub asks for larger ones to be stored apart.
-const LONGEST_REGULAR: u64 = 32 << 20;
+pub(super) const LONGEST_REGULAR: u64 = 32 << 20;
 
 /// A file that is to be published.
 #[derive(Debug)]
@@ -63,15 +63,7 @@ impl LocalFile {
     }
 
     /// Its content.
-    ///
-    /// Errors: it cannot be read, or is no file to send within a commit.
     pub(super) fn content(&self) -> Result<Vec<u8>> {
-        if self.bytes > LONGEST_REGULAR {
-            return Err(HubError::BadAnswer {
-                url: self.name.clone(),
-                reason: format!("it wants {} bytes within the commit", self.bytes),
-            });
-        }
         std::fs::read(&self.path).map_err(HubError::file("read", &self.path))
     }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     Visibility,
-    files::{LocalFile, Plan, UploadMode},
+    files::{LONGEST_REGULAR, LocalFile, Plan, UploadMode},
 };
 use crate::hub::{
     client::{self, REPETITIONS},
@@ -141,6 +141,10 @@ impl<'a> Repository<'a> {
             let mode = match about.upload_mode.as_str() {
                 // A store of objects takes no empty ones.
                 _ if file.bytes == 0 => UploadMode::Regular,
+                "regular" if file.bytes > LONGEST_REGULAR => {
+                    let why = format!("it wants the {} bytes of {} within the commit", file.bytes, file.name);
+                    return Err(bad_answer(&url, why));
+                }
                 "regular" => UploadMode::Regular,
                 "lfs" => UploadMode::Lfs,
                 mode => return Err(bad_answer(&url, format!("it knows the way {mode:?}"))),
