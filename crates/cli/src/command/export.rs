@@ -69,8 +69,13 @@ impl Export {
             hf_repo_id: self.repo,
             hf_public: self.public.then_some(true),
         };
-        let (transfers, workbench) = Transfers::of(&session.workbench()?, session.output);
-        let response = transfers.during(workbench.export_model(request)).await?;
+        let workbench = session.workbench()?;
+        let response = if self.upload {
+            let (transfers, workbench) = Transfers::of(&workbench, session.output);
+            transfers.during(workbench.export_model(request)).await?
+        } else {
+            workbench.export_model(request).await?
+        };
         session.output.answer(&response, |_| page(&response))
     }
 }
