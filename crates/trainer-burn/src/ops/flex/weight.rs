@@ -85,7 +85,7 @@ impl Rows {
     /// `x · weightᵀ`.
     pub fn apply(&self, x: Matrix) -> Vec<f32> {
         match self {
-            Self::Full(buffer) if x.rows > FEW_ROWS => matmul(x, buffer.matrix().transposed()),
+            Self::Full(buffer) if x.rows != 1 => matmul(x, buffer.matrix().transposed()),
             Self::Packed(packed) if x.rows >= MANY_ROWS => {
                 let mut y = vec![0.0; x.rows * packed.rows];
                 packed.panels(|first, panel| {
