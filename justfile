@@ -2,6 +2,8 @@
 
 peers := env("PEERS_ROOT", home_directory() / ".cache/greentune-peers")
 worker_allocator := "env MIMALLOC_PURGE_DELAY=-1 MIMALLOC_ALLOW_LARGE_OS_PAGES=1 MIMALLOC_ARENA_RESERVE=4GiB"
+# In the source package llama-cpp-python 0.3.36: `pip download --no-deps --no-binary :all: llama-cpp-python==0.3.36`.
+converter := peers / "work/lcpp/llama_cpp_python-0.3.36/vendor/llama.cpp/convert_hf_to_gguf.py"
 target := env("CARGO_TARGET_DIR", justfile_directory() / "target")
 
 default:
@@ -85,7 +87,8 @@ interop-exports:
     $torch fixtures/interop/peer_families.py fixtures/reference/families "$work/families"
     $llama fixtures/interop/gguf_computes.py $exporter "$work/families" "$work/gguf"
     $mlx fixtures/interop/mlx_computes.py $exporter "$work/families" "$work/mlx"
-    # One run on a real chat model.
+    # A real chat model, as it is, then fine-tuned in one run.
+    $torch fixtures/interop/gguf_converter.py {{converter}} $exporter {{peers}}/work/models/smollm2 "$work/converted"
     $torch fixtures/interop/chat_exports.py $greentune {{peers}}/work/models/smollm2 "$work/chat"
     $llama fixtures/interop/gguf_chat.py $greentune $exporter {{peers}}/work/models/smollm2 "$work/chat"
     $mlx fixtures/interop/mlx_chat.py $greentune {{peers}}/work/models/smollm2 "$work/chat"
@@ -117,9 +120,9 @@ bench-defaults-text python=(peers / "venvs/torch/bin/python"):
     python3 fixtures/bench/defaults_text.py --binary {{target}}/release/greentune --python {{python}} --model {{peers}}/work/models/smollm2 --train {{target}}/extraction/train.jsonl --validation {{target}}/extraction/validation.jsonl --test {{target}}/extraction/test.jsonl
 
 # Exports beside transformers, PEFT and llama.cpp's converter; greedy generation beside transformers and llama.cpp (about 15 minutes on 2 cores)
-bench-export python=(peers / "venvs/torch/bin/python") llama=(peers / "venvs/lcpp/bin/python") converter=(peers / "work/lcpp/llama_cpp_python-0.3.36/vendor/llama.cpp/convert_hf_to_gguf.py"):
+bench-export python=(peers / "venvs/torch/bin/python") llama=(peers / "venvs/lcpp/bin/python"):
     cargo build --release --workspace --bins --examples
-    {{python}} fixtures/bench/export.py --python {{python}} --exporter {{target}}/release/examples/export_model --model {{peers}}/work/models/smollm2 {{ if path_exists(converter) == "true" { "--converter " + converter } else { "" } }}
+    {{python}} fixtures/bench/export.py --python {{python}} --exporter {{target}}/release/examples/export_model --model {{peers}}/work/models/smollm2 --converter {{converter}}
     {{python}} fixtures/bench/generation.py --python {{python}} --llama {{llama}} --greentune {{target}}/release/greentune --exporter {{target}}/release/examples/export_model --model {{peers}}/work/models/smollm2
 
 # Looking at a run of a million steps, listing 10 000 runs (about a minute)
