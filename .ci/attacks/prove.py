@@ -70,12 +70,14 @@ def with_switches():
             continue
         path = TREE / guard["file"]
         text = texts.get(path) or path.read_text()
-        if text.count(guard["find"]) != 1:
-            sys.exit(f"{guard['file']} has not once: {guard['find']}")
         off = f"greentune_guards::off({guard['number']})"
         following = f"greentune_guards::off({guard['number'] + 1})"
         put = re.sub(r"\bOFF_NEXT\b", following, guard["put"])
-        texts[path] = text.replace(guard["find"], re.sub(r"\bOFF\b", off, put))
+        for find, put in [[guard["find"], put], *guard.get("more", [])]:
+            if text.count(find) != 1:
+                sys.exit(f"{guard['file']} has not once: {find}")
+            text = text.replace(find, re.sub(r"\bOFF\b", off, put))
+        texts[path] = text
     for path, text in texts.items():
         path.write_text(text)
     for crate in sorted(crates):
