@@ -469,8 +469,12 @@ async fn files_without_end_are_refused_and_not_read_to_it() {
             project_path: Some(guarded.project()),
             ..GetEmissionsSummary::default()
         };
-        let answered = guarded.workbench.get_emissions_summary(request);
-        let answered = tokio::time::timeout(PATIENCE, answered).await.expect("an answer");
+        let show = ShowConfig { project_path: Some(guarded.project()), override_params: None };
+        let asked = async {
+            guarded.workbench.show_config(show).await.map(drop)?;
+            guarded.workbench.get_emissions_summary(request).await.map(drop)
+        };
+        let answered = tokio::time::timeout(PATIENCE, asked).await.expect("an answer");
         let refused = problem(answered.unwrap_err());
         assert!(refused.message.contains("it is larger than"), "{}: {refused}", place.display());
         fs::remove_file(&place).unwrap();
