@@ -12,6 +12,7 @@ mod modelfile;
 mod reader;
 mod tokenizer;
 mod weights;
+mod written;
 
 use std::path::Path;
 
@@ -28,6 +29,7 @@ use super::{Format, Source, folder};
 use crate::{
     content::{self, PlannedFile, existing_copies},
     error::ExportError,
+    peft::WrittenAdapters,
     quantization::Quantization,
     request::{ExportFormat, ExportRequest},
     rows::{Origin, Weight},
@@ -83,6 +85,14 @@ impl Format for Gguf {
 
     fn adapter_type(&self) -> Option<Quantization> {
         Some(Quantization::F32)
+    }
+
+    fn written_adapters(
+        &self,
+        folder: &Path,
+        base: &ModelConfig,
+    ) -> Result<Option<Box<dyn WrittenAdapters>>, ExportError> {
+        Ok(Some(Box::new(written::Written::open(&folder.join(ADAPTER_FILE), base)?)))
     }
 
     fn usage(&self, request: &ExportRequest, destination: &Path) -> String {
