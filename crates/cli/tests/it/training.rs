@@ -188,6 +188,13 @@ fn a_run_is_trained_evaluated_and_exported() {
     let adapters = ["export", run_id, "--stage", "1", "--format", "safetensors", "--to", "adapters"];
     let agreement = fixture.json(&adapters)["agreement"].clone();
     assert_eq!((&agreement["largest_difference"], &agreement["same_prompts"]), (&json!(0.0), &json!(3)));
+    // In other layouts they are read back from what was written.
+    for format in ["mlx", "gguf"] {
+        let adapters = ["export", run_id, "--stage", "2", "--format", format, "--to", format];
+        let agreement = fixture.json(&adapters)["agreement"].clone();
+        assert_eq!((&agreement["same_texts"], &agreement["same_prompts"]), (&json!(3), &json!(3)));
+        assert!(agreement["largest_difference"].as_f64().unwrap() < 1e-4, "{format}: {agreement}");
+    }
     let again = ran(&mut fixture.command(&export));
     assert_eq!((again.code, again.stdout.as_str()), (1, ""), "{again:?}");
 
