@@ -311,6 +311,7 @@ fn report(task: &EvaluateTask, model: EvaluatedModel, token_accuracy: f64) -> Ev
         bleu: None,
         generated_records: task.generate_records as u64,
         samples: Vec::new(),
+        choice_form: None,
         figures: Vec::new(),
     }
 }
