@@ -2,6 +2,8 @@
 
 peers := env("PEERS_ROOT", home_directory() / ".cache/greentune-peers")
 worker_allocator := "env MIMALLOC_PURGE_DELAY=-1 MIMALLOC_ALLOW_LARGE_OS_PAGES=1 MIMALLOC_ARENA_RESERVE=4GiB"
+# In the source package llama-cpp-python 0.3.36: `pip download --no-deps --no-binary :all: llama-cpp-python==0.3.36`.
+converter := peers / "work/lcpp/llama_cpp_python-0.3.36/vendor/llama.cpp/convert_hf_to_gguf.py"
 target := env("CARGO_TARGET_DIR", justfile_directory() / "target")
 
 default:
@@ -40,6 +42,11 @@ fuzz-calls calls="10000" seed="1":
     GREENTUNE_FUZZ_CALLS={{calls}} GREENTUNE_FUZZ_SEED={{seed}} cargo test --release -p greentune-mcp-server --test it -- tool_calls --nocapture
     GREENTUNE_FUZZ_SERVER={{target}}/release/greentune GREENTUNE_FUZZ_CALLS={{calls}} GREENTUNE_FUZZ_SEED={{seed}} cargo test --release -p greentune-mcp-server --test it -- tool_calls --nocapture
 
+# Take each guard against attacks away in turn and see a test fail (docs/attacks.md)
+prove-attacks:
+    python3 .ci/attacks/prove.py run
+    python3 .ci/attacks/prove.py table
+
 # Train the bundled base model anew (about 10 minutes on 2 cores)
 base-model steps="1200":
     python3 fixtures/corpus/generate.py --pretrain {{target}}/pretrain.jsonl
@@ -69,14 +76,28 @@ interop:
     python3 fixtures/interop/kill_and_resume.py {{target}}/release/greentune
     bash fixtures/interop/exports.sh {{target}}/release/greentune {{peers}}/venvs/torch/bin/python
     cargo build --release --workspace --examples
-    {{peers}}/venvs/lcpp/bin/python fixtures/interop/gguf_computes.py {{target}}/release/examples/export_model fixtures/reference/families $(mktemp -d)
-    {{peers}}/venvs/torch/bin/python fixtures/interop/gguf_chat.py reference {{peers}}/work/models/smollm2 {{target}}/gguf-chat.json
-    {{peers}}/venvs/lcpp/bin/python fixtures/interop/gguf_chat.py compare {{target}}/release/examples/export_model {{peers}}/work/models/smollm2 {{target}}/gguf-chat.json $(mktemp -d)
-    {{peers}}/venvs/mlx/bin/python fixtures/interop/mlx_computes.py {{target}}/release/examples/export_model fixtures/reference/families $(mktemp -d)
-    {{peers}}/venvs/mlx/bin/python fixtures/interop/mlx_chat.py {{target}}/release/greentune {{peers}}/work/models/smollm2
-    {{peers}}/venvs/torch/bin/python fixtures/interop/timm_loads.py {{target}}/release/greentune
+    just interop-exports
     {{peers}}/venvs/torch/bin/python fixtures/interop/chat_model.py {{target}}/release/greentune {{peers}}/work/models/smollm2
     just tracking
+
+# What exports compute and say in transformers, PEFT, llama.cpp (`pip install xllamacpp numpy tokenizers`), mlx-lm, timm, torchvision
+interop-exports:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    cargo build --release --workspace --bins --examples
+    work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
+    greentune={{target}}/release/greentune exporter={{target}}/release/examples/export_model
+    torch={{peers}}/venvs/torch/bin/python llama={{peers}}/venvs/lcpp/bin/python mlx={{peers}}/venvs/mlx/bin/python
+    # Tiny models of every architecture.
+    $torch fixtures/interop/peer_families.py fixtures/reference/families "$work/families"
+    $llama fixtures/interop/gguf_computes.py $exporter "$work/families" "$work/gguf"
+    $mlx fixtures/interop/mlx_computes.py $exporter "$work/families" "$work/mlx"
+    # A real chat model, as it is, then fine-tuned in one run.
+    $torch fixtures/interop/gguf_converter.py {{converter}} $exporter {{peers}}/work/models/smollm2 "$work/converted"
+    $torch fixtures/interop/chat_exports.py $greentune {{peers}}/work/models/smollm2 "$work/chat"
+    $llama fixtures/interop/gguf_chat.py $greentune $exporter {{peers}}/work/models/smollm2 "$work/chat"
+    $mlx fixtures/interop/mlx_chat.py $greentune {{peers}}/work/models/smollm2 "$work/chat"
+    $torch fixtures/interop/timm_loads.py $greentune
 
 # Tracking against a real MLflow server and the real wandb client (virtual environments with mlflow and with wandb)
 tracking:
@@ -103,10 +124,11 @@ bench-defaults-text python=(peers / "venvs/torch/bin/python"):
     python3 fixtures/bench/extraction.py {{target}}/extraction
     python3 fixtures/bench/defaults_text.py --binary {{target}}/release/greentune --python {{python}} --model {{peers}}/work/models/smollm2 --train {{target}}/extraction/train.jsonl --validation {{target}}/extraction/validation.jsonl --test {{target}}/extraction/test.jsonl
 
-# Time and memory of exports in every format, beside transformers and PEFT (about 5 minutes on 2 cores)
-bench-export python=(peers / "venvs/torch/bin/python"):
-    cargo build --release --workspace --examples
-    {{python}} fixtures/bench/export.py --python {{python}} --exporter {{target}}/release/examples/export_model --model {{peers}}/work/models/smollm2
+# Exports beside transformers, PEFT and llama.cpp's converter; greedy generation beside transformers and llama.cpp (about 15 minutes on 2 cores)
+bench-export python=(peers / "venvs/torch/bin/python") llama=(peers / "venvs/lcpp/bin/python"):
+    cargo build --release --workspace --bins --examples
+    {{python}} fixtures/bench/export.py --python {{python}} --exporter {{target}}/release/examples/export_model --model {{peers}}/work/models/smollm2 --converter {{converter}}
+    {{python}} fixtures/bench/generation.py --python {{python}} --llama {{llama}} --greentune {{target}}/release/greentune --exporter {{target}}/release/examples/export_model --model {{peers}}/work/models/smollm2
 
 # Looking at a run of a million steps, listing 10 000 runs (about a minute)
 bench-runs:

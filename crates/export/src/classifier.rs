@@ -16,6 +16,8 @@ use crate::{
 };
 
 const CONFIG_FILE: &str = "config.json";
+/// The layer of a vision transformer that reads patches.
+const PATCHES: &str = "patch_embed.proj";
 
 /// What classifier to export, and where to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +66,8 @@ struct Timm {
     first: &'static str,
     /// The last layer, and how many values it takes.
     last: (&'static str, u64),
+    /// Side of a patch of a vision transformer, in pixels. It takes images of one size.
+    patch: Option<usize>,
 }
 
 /// Writes and proves an image classifier beside its destination.
@@ -77,7 +81,7 @@ pub fn stage_classifier(request: &ClassifierRequest) -> Result<StagedExport, Exp
     let mut tensors = Vec::new();
     let config = match request.format {
         ExportFormat::Huggingface => {
-            let timm = Timm::of(&classifier)?;
+            let timm = Timm::of(&classifier, &weights)?;
             for name in weights.names() {
                 let renamed = efficientnet_name_in_timm(name).unwrap_or_else(|| name.to_owned());
                 tensors.push(StoredTensor::named(renamed, weights.tensor(name)?, Storage::Kept));
@@ -113,16 +117,10 @@ fn not_representable(format: ExportFormat, reason: &str, others: &str) -> Export
 }
 
 impl Timm {
-    fn of(classifier: &Classifier) -> Result<Self, ExportError> {
+    fn of(classifier: &Classifier, weights: &ModelWeights) -> Result<Self, ExportError> {
         let architecture = classifier.architecture.as_str();
-        if architecture.starts_with("vit_") {
-            return Err(not_representable(
-                ExportFormat::Huggingface,
-                &format!("timm predicted otherwise than greentune from the weights of {architecture}"),
-                ExportFormat::Safetensors.as_str(),
-            ));
-        }
         let last = |width| match architecture {
+            "vit_tiny" | "vit_small" => ("head", width),
             name if name.starts_with("efficientnet") => ("classifier", width),
             _ => ("fc", width),
         };
@@ -132,6 +130,8 @@ impl Timm {
             "efficientnet_b0" | "efficientnet_b1" => (1280, "conv_stem"),
             "efficientnet_b2" => (1408, "conv_stem"),
             "efficientnet_b3" => (1536, "conv_stem"),
+            "vit_tiny" => (192, PATCHES),
+            "vit_small" => (384, PATCHES),
             other => {
                 return Err(not_representable(
                     ExportFormat::Huggingface,
@@ -140,7 +140,11 @@ impl Timm {
                 ));
             }
         };
-        Ok(Self { name: architecture.to_owned(), first, last: last(width) })
+        if first == PATCHES {
+            let patch = Some(patch_side(weights)?);
+            return Ok(Self { name: format!("{architecture}_patch16_224"), first, last: last(width), patch });
+        }
+        Ok(Self { name: architecture.to_owned(), first, last: last(width), patch: None })
     }
 
     /// `config.json` as timm's `save_for_hf` writes it.
@@ -149,6 +153,11 @@ impl Timm {
         let mut arguments = Map::new();
         if *channels != 3 {
             arguments.insert("in_chans".into(), (*channels).into());
+        }
+        if let Some(patch) = self.patch {
+            // Of another size timm would resample patches and positions, and say nothing.
+            arguments.insert("img_size".into(), (*height).into());
+            arguments.insert("patch_size".into(), patch.into());
         }
         let classes = classifier.classes.len();
         json!({
@@ -160,7 +169,7 @@ impl Timm {
             "pretrained_cfg": {
                 "custom_load": false,
                 "input_size": [channels, height, width],
-                "fixed_input_size": false,
+                "fixed_input_size": self.patch.is_some(),
                 "interpolation": "bilinear",
                 "crop_pct": crop_fraction,
                 "crop_mode": "center",
@@ -172,6 +181,20 @@ impl Timm {
                 "classifier": self.last.0,
             },
         })
+    }
+}
+
+/// Side of a patch, by the kernels that read patches: `[width, channels, side, side]`.
+fn patch_side(weights: &ModelWeights) -> Result<usize, ExportError> {
+    let kernels = weights.tensor(&format!("{PATCHES}.weight"))?;
+    match kernels.shape() {
+        [_, _, height, width] if height == width => Ok(*width),
+        shape => Err(ExportError::Broken {
+            path: kernels.path().to_owned(),
+            reason: format!(
+                "{PATCHES}.weight has the shape {shape:?} and should have four sizes, the last two equal"
+            ),
+        }),
     }
 }
 

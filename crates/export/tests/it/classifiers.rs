@@ -10,6 +10,9 @@ use tempfile::TempDir;
 
 use crate::fixture::{encode, json_of, names_in, tensors_in, write_safetensors};
 
+/// Side of a vision transformer's patches, in pixels.
+const PATCH: usize = 4;
+
 /// A classifier of a few of its tensors.
 fn classifier(architecture: &str, side: u64, channels: usize) -> (TempDir, ClassifierRequest) {
     let dir = tempfile::tempdir().unwrap();
@@ -24,8 +27,12 @@ fn classifier(architecture: &str, side: u64, channels: usize) -> (TempDir, Class
     fs::write(folder.join("config.json"), config.to_string()).unwrap();
     let names =
         ["features.0.0.weight", "features.2.0.block.1.1.running_var", "classifier.1.bias", "fc.weight"];
-    let tensors: Vec<_> =
+    let mut tensors: Vec<_> =
         names.iter().map(|name| ((*name).to_owned(), vec![2], encode(Dtype::F32, &[1.0, 2.0]))).collect();
+    if architecture.starts_with("vit_") {
+        let kernels = encode(Dtype::F32, &vec![0.5; channels * PATCH * PATCH]);
+        tensors = vec![("patch_embed.proj.weight".to_owned(), vec![1, channels, PATCH, PATCH], kernels)];
+    }
     write_safetensors(&folder.join("model.safetensors"), Dtype::F32, &tensors);
     let request = ClassifierRequest {
         classifier: folder,
@@ -63,7 +70,15 @@ fn timm_gets_its_names_and_its_configuration() {
 }
 
 #[test]
-fn channels_are_an_argument() {
+fn sizes_of_patches_and_channels_are_arguments() {
+    // timm resamples the weights, and says nothing, for a patch of another size than they have.
+    let vit = config_of("vit_tiny", 32, 3);
+    assert_eq!(vit["architecture"], "vit_tiny_patch16_224");
+    assert_eq!(vit["model_args"], json!({"img_size": 32, "patch_size": PATCH}));
+    assert_eq!((&vit["num_features"], &vit["pretrained_cfg"]["classifier"]), (&json!(192), &json!("head")));
+    assert_eq!(vit["pretrained_cfg"]["fixed_input_size"], true);
+    let small = config_of("vit_small", 36, 1);
+    assert_eq!(small["model_args"], json!({"in_chans": 1, "img_size": 36, "patch_size": PATCH}));
     let grey = config_of("resnet18", 28, 1);
     assert_eq!(grey["model_args"], json!({"in_chans": 1}));
     assert_eq!((&grey["num_features"], &grey["pretrained_cfg"]["classifier"]), (&json!(512), &json!("fc")));
@@ -82,7 +97,6 @@ fn torchvision_gets_what_the_trainer_left() {
 fn what_a_format_does_not_have_is_refused() {
     for (architecture, format, said) in [
         ("simplecnn", ExportFormat::Huggingface, "timm has no simplecnn; formats that work: safetensors"),
-        ("vit_tiny", ExportFormat::Huggingface, "timm predicted otherwise than greentune"),
         ("resnet18", ExportFormat::Gguf, "it is for language models"),
         ("resnet18", ExportFormat::Mlx, "formats that work: huggingface (timm), safetensors (torchvision)"),
     ] {
