@@ -157,12 +157,12 @@ fn what_is_not_asked_for_is_f16() {
 
 #[test]
 fn a_chat_template_that_llama_cpp_cannot_render_is_warned_of() {
-    let (report, _) = Model::bundled().export(Some(Quantization::F16), true);
+    let (report, _) = exported(&bundled(), Some(Quantization::F16), true);
     assert!(!report.usage_instructions.contains("Warning"), "{}", report.usage_instructions);
-    let model = Model::bundled();
+    let model = bundled();
     let template = "{% for m in messages | groupby('role') %}{{ m }}{% endfor %}";
     fs::write(model.base().join("chat_template.jinja"), template).unwrap();
-    let (report, _) = model.export(Some(Quantization::F16), true);
+    let (report, _) = exported(&model, Some(Quantization::F16), true);
     let warned = "what llama.cpp's template engine does not know: the filter `groupby`";
     assert!(report.usage_instructions.contains(warned), "{}", report.usage_instructions);
 }
