@@ -33,11 +33,11 @@ pub struct EvaluateModel {
     pub run_id: String,
     /// Records or images to evaluate on, relative to the project or absolute.
     pub test_dataset: PathBuf,
-    /// Stage whose model is evaluated: 1 or 2, of an image classifier its last.
+    /// 1 or 2, of an image classifier its last.
     pub stage: u8,
-    /// Records for which a response is generated.
+    /// Responses to write.
     pub generate_records: Option<u64>,
-    /// Choices in the chat template.
+    /// Ask choices in it.
     pub chat_template: Option<bool>,
     /// A command of the user's that scores what was generated. It is no argument of a call: only the program that holds
     /// this crate can set it, as the command line does with what the user typed.
