@@ -13,6 +13,7 @@ mod reader;
 mod template;
 mod tokenizer;
 mod weights;
+mod written;
 
 use std::path::Path;
 
@@ -29,6 +30,7 @@ use super::{Format, Source, folder};
 use crate::{
     content::{self, PlannedFile, existing_copies},
     error::ExportError,
+    peft::WrittenAdapters,
     quantization::Quantization,
     request::{ExportFormat, ExportRequest},
     rows::{Origin, Weight},
@@ -84,6 +86,14 @@ impl Format for Gguf {
 
     fn adapter_type(&self) -> Option<Quantization> {
         Some(Quantization::F32)
+    }
+
+    fn written_adapters(
+        &self,
+        folder: &Path,
+        base: &ModelConfig,
+    ) -> Result<Option<Box<dyn WrittenAdapters>>, ExportError> {
+        Ok(Some(Box::new(written::Written::open(&folder.join(ADAPTER_FILE), base)?)))
     }
 
     fn usage(&self, request: &ExportRequest, destination: &Path) -> String {
