@@ -24,7 +24,8 @@ fn base_with_context(sandbox: &Sandbox, context: u64) {
 fn a_model_whose_context_is_too_small_for_the_prompts_is_exported_all_the_same() {
     let sandbox = Sandbox::new();
     base_with_context(&sandbox, 16);
-    let made = sandbox.run(["new", "p", "--base-model", "base"]);
+    let base = sandbox.path("base");
+    let made = sandbox.run(["new", "p", "--base-model", base.to_str().unwrap()]);
     assert_eq!(made.code, 0, "{made:?}");
     let records: String =
         (0..12).map(|number| format!("{}\n", json!({ "text": format!("n {number}") }))).collect();
