@@ -42,6 +42,11 @@ fuzz-calls calls="10000" seed="1":
     GREENTUNE_FUZZ_CALLS={{calls}} GREENTUNE_FUZZ_SEED={{seed}} cargo test --release -p greentune-mcp-server --test it -- tool_calls --nocapture
     GREENTUNE_FUZZ_SERVER={{target}}/release/greentune GREENTUNE_FUZZ_CALLS={{calls}} GREENTUNE_FUZZ_SEED={{seed}} cargo test --release -p greentune-mcp-server --test it -- tool_calls --nocapture
 
+# Take each guard against attacks away in turn and see a test fail (docs/attacks.md)
+prove-attacks:
+    python3 .ci/attacks/prove.py run
+    python3 .ci/attacks/prove.py table
+
 # Train the bundled base model anew (about 10 minutes on 2 cores)
 base-model steps="1200":
     python3 fixtures/corpus/generate.py --pretrain {{target}}/pretrain.jsonl

@@ -48,9 +48,10 @@ impl Default for Scratch {
     }
 }
 
-/// A file or folder of the repository's `fixtures`.
+/// A file or folder of the repository's `fixtures`, or of their copy that `GREENTUNE_FIXTURES` names.
 pub fn fixture(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures").join(path)
+    let own = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures");
+    env::var_os("GREENTUNE_FIXTURES").map_or_else(own, PathBuf::from).join(path)
 }
 
 /// Lets panics that the product catches pass: decoders of other authors run behind `catch_unwind`. A panic that nobody

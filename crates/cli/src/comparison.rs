@@ -137,6 +137,7 @@ mod tests {
             bleu: None,
             generated_records: 16,
             samples: Vec::new(),
+            choice_form: None,
             figures: Vec::new(),
         }
     }

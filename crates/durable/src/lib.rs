@@ -1,9 +1,12 @@
 //! Files that are there whole or not at all: one ([`write_atomically`]), several that belong together ([`FileSet`]), and
-//! folders that are made before they get their names ([`Staging`]).
+//! folders that are made before they get their names ([`Staging`]). And files that are read no further than allowed
+//! ([`read_at_most`]).
 
+mod limited;
 mod staging;
 mod together;
 
+pub use limited::{read_at_most, read_text_at_most};
 pub use staging::{Staging, abandoned, bytes_under, exchange, publish, remove_own_staging, sweep_abandoned};
 pub use together::{FileSet, LockedSet};
 

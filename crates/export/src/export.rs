@@ -107,8 +107,12 @@ pub fn stage(request: &ExportRequest) -> Result<StagedExport, ExportError> {
     let mut staged = stage_files(&plan, &request.destination, request.replace, move |destination| {
         format.usage(&of_request, destination)
     })?;
-    if request.readable_copy && request.merge {
-        staged.readable = readable::copy(&plan, source, &staged.staging)?;
+    if request.readable_copy {
+        staged.readable = if request.merge {
+            readable::copy(&plan, source, &staged.staging)?
+        } else {
+            readable::copy_of_adapters(format, &request.base_model, &staged.staging)?
+        };
     }
     Ok(staged)
 }

@@ -1,18 +1,20 @@
 //! LoRA adapters in PEFT's layout: `adapter_config.json` and `adapter_model.safetensors`.
 
+mod write;
+
 use std::{
     collections::BTreeSet,
-    fs,
-    io::Write,
     path::{Path, PathBuf},
 };
 
-use safetensors::Dtype;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use crate::error::ExportError;
-use greentune_model_folder::{FloatType, WeightsFile, encode_header, read_json};
+use greentune_model_folder::{WeightsFile, read_json};
+
+pub use write::write;
+pub(crate) use write::{PairShape, WrittenAdapters, write_copy};
 
 /// File of the configuration.
 pub const CONFIG_FILE: &str = "adapter_config.json";
@@ -296,6 +298,12 @@ impl Adapters {
     }
 }
 
+/// The names of the projections `modules` within their layers, as PEFT's configuration lists them.
+pub(crate) fn target_modules<'a>(modules: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let names: BTreeSet<&str> = modules.map(|module| module.rsplit('.').next().unwrap_or(module)).collect();
+    names.into_iter().map(str::to_owned).collect()
+}
+
 fn module_of(key: &str) -> Option<&str> {
     let key = key.strip_prefix(KEY_PREFIX)?;
     [A_SUFFIX, B_SUFFIX, MAGNITUDE_SUFFIX].into_iter().find_map(|suffix| key.strip_suffix(suffix))
@@ -311,67 +319,4 @@ fn b_key(module: &str) -> String {
 
 fn magnitude_key(module: &str) -> String {
     format!("{KEY_PREFIX}{module}{MAGNITUDE_SUFFIX}")
-}
-
-/// Writes `pairs` as PEFT does: F32, metadata `format=pt`. The folder is created when missing; each file appears
-/// whole or not at all, the configuration last.
-pub fn write(folder: &Path, config: &AdapterConfig, pairs: &[LoraPair]) -> Result<(), ExportError> {
-    fs::create_dir_all(folder).map_err(ExportError::io("create", folder))?;
-    let tensors: Vec<(String, Vec<usize>, &[f32])> = pairs
-        .iter()
-        .flat_map(|pair| {
-            let magnitude = pair.magnitude.as_deref();
-            [
-                (a_key(&pair.module), vec![pair.rank, pair.in_features], pair.a.as_slice()),
-                (b_key(&pair.module), vec![pair.out_features, pair.rank], pair.b.as_slice()),
-            ]
-            .into_iter()
-            .chain(magnitude.map(|values| (magnitude_key(&pair.module), vec![pair.out_features], values)))
-        })
-        .collect();
-    let path = folder.join(WEIGHTS_FILE);
-    let broken = |path: &Path, reason| ExportError::Broken { path: path.into(), reason };
-    if let Some((name, shape, _)) =
-        tensors.iter().find(|(_, shape, values)| shape.iter().product::<usize>() != values.len())
-    {
-        return Err(broken(
-            &path,
-            format!("\"{name}\" does not have the {shape:?} values that it should have"),
-        ));
-    }
-    let header =
-        encode_header(tensors.iter().map(|(name, shape, _)| (name.as_str(), Dtype::F32, &shape[..])), "pt")
-            .map_err(|reason| broken(&path, reason))?;
-    write_atomically(&path, |file| {
-        file.write_all(&header)?;
-        tensors.iter().try_for_each(|(_, _, values)| {
-            let mut bytes = vec![0; values.len() * FloatType::F32.size()];
-            FloatType::F32.encode(values, &mut bytes);
-            file.write_all(&bytes)
-        })
-    })?;
-    let path = folder.join(CONFIG_FILE);
-    let json = serde_json::to_vec_pretty(config).map_err(|error| broken(&path, error.to_string()))?;
-    write_atomically(&path, |file| file.write_all(&json))
-}
-
-fn write_atomically(
-    path: &Path,
-    write: impl FnOnce(&mut fs::File) -> std::io::Result<()>,
-) -> Result<(), ExportError> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".tmp");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        // Temporary files are private by default; the umask decides about these.
-        builder.permissions(fs::Permissions::from_mode(0o666));
-    }
-    let mut file = builder.tempfile_in(folder).map_err(ExportError::io("write", path))?;
-    write(file.as_file_mut())
-        .and_then(|()| file.as_file().sync_all())
-        .map_err(ExportError::io("write", path))?;
-    file.persist(path).map_err(|error| ExportError::io("write", path)(error.error))?;
-    Ok(())
 }

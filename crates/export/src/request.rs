@@ -29,8 +29,8 @@ pub struct ExportRequest {
     pub quantization: Option<Quantization>,
     /// How large a file of a merged model's weights may get.
     pub max_shard_size: Option<ShardSize>,
-    /// Whether a copy of a whole model is made that greentune reads, with the values that a reader of the format has. It is
-    /// for comparisons: it lies beside the unpublished export and vanishes with it.
+    /// Whether a copy is made that greentune reads, with the values that a reader of the format has: of a whole model, or of
+    /// adapters that are not in PEFT's layout. It is for comparisons: it lies beside the unpublished export and vanishes with it.
     pub readable_copy: bool,
     /// Markdown for `README.md`, which complete folders have.
     pub model_card: Option<String>,

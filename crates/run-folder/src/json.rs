@@ -1,10 +1,13 @@
 //! JSON files that are there whole or not at all.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{Result, RunFolderError};
+
+/// Bytes of a file at most. The largest are manifests, with a line per epoch.
+const MOST_BYTES: u64 = 256 << 20;
 
 /// Writes `value` as indented JSON to `path`, whole or not at all.
 ///
@@ -20,11 +23,15 @@ pub fn write<T: Serialize>(path: &Path, value: &T) -> Result<()> {
 ///
 /// Errors: the file cannot be read ([`RunFolderError::File`]) or understood ([`RunFolderError::Damaged`]).
 pub fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    let bytes = fs::read(path).map_err(RunFolderError::file("read", path))?;
-    parse(path, &bytes)
+    parse(path, &read_bytes(path)?)
 }
 
 /// `bytes` of the file at `path`, understood.
+/// The bytes of such a file, which somebody else may have written.
+pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>> {
+    greentune_durable::read_at_most(path, MOST_BYTES).map_err(RunFolderError::file("read", path))
+}
+
 pub(crate) fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T> {
     serde_json::from_slice(bytes)
         .map_err(|error| RunFolderError::Damaged { path: path.to_owned(), reason: error.to_string() })

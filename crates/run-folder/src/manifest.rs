@@ -1,6 +1,6 @@
 //! `run-manifest.json`: read by its format's version, written with paths that travel.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use greentune_core_config::{
     event::{EmissionsSoFar, EventKind, HIGHEST_FIGURE, is_possible},
@@ -26,8 +26,7 @@ struct Header {
 /// Errors: it cannot be read or understood; a newer version of greentune wrote it ([`RunFolderError::NewerFormat`]).
 pub fn read(layout: &RunLayout) -> Result<RunManifest> {
     let path = layout.manifest();
-    let bytes = fs::read(&path).map_err(RunFolderError::file("read", &path))?;
-    parse(layout, &path, &bytes)
+    parse(layout, &path, &json::read_bytes(&path)?)
 }
 
 pub(crate) fn parse(layout: &RunLayout, path: &Path, bytes: &[u8]) -> Result<RunManifest> {

@@ -146,7 +146,8 @@ fn do_task(mode: &str, task: &Path, answer: &Path) {
             outputs: written(&task),
         },
         WorkerTask::Generate(task) => WorkerAnswer::Generated { texts: generated(&task) },
-        WorkerTask::Agree(_) => WorkerAnswer::Agreed(AgreementFindings::Compared(agreement(mode))),
+        WorkerTask::Agree(_) if mode == "dies-comparing" => process::abort(),
+        WorkerTask::Agree(_) => WorkerAnswer::Agreed(compared(mode)),
         WorkerTask::Prepare(task) => WorkerAnswer::Prepared(Box::new(prepared(*task))),
         WorkerTask::Inspect(task) => WorkerAnswer::Inspected(DatasetInspection {
             dataset: task.dataset,
@@ -197,18 +198,33 @@ fn generated(task: &GenerateTask) -> Vec<Vec<GeneratedText>> {
         .collect()
 }
 
-/// A perfect export, or one that is another model.
-fn agreement(mode: &str) -> Agreement {
-    let kl_nats = if mode == "exports-another-model" { 3.0 } else { 0.0 };
-    Agreement {
+/// A perfect export, or one that is another model, does not stop (by far, or by rounding), or cannot be read or compared.
+fn compared(mode: &str) -> AgreementFindings {
+    let perfect = Agreement {
         prompts: 3,
         same_prompts: 3,
         positions: 9,
         top1_agreement: 1.0,
         same_texts: 3,
-        kl_nats,
+        largest_difference: 0.125,
+        ended: 2,
+        ended_too: 2,
         ..Agreement::default()
-    }
+    };
+    let runs_on = Agreement { same_texts: 2, ended_too: 1, runs_on: 1, ..perfect };
+    AgreementFindings::Compared(match mode {
+        "cannot-compare" => {
+            return AgreementFindings::NotComparable { why: String::from("the trained model is too small") };
+        }
+        "cannot-read-export" => {
+            let problem = Problem::new(ProblemKind::InvalidInput, "model.broken", "the header is broken");
+            return AgreementFindings::Unreadable { problem };
+        }
+        "exports-another-model" => Agreement { kl_nats: 3.0, ..perfect },
+        "export-runs-on" => Agreement { stop_lead: 4.0, ..runs_on },
+        "export-runs-on-by-rounding" => Agreement { stop_lead: 0.25, ..runs_on },
+        _ => perfect,
+    })
 }
 
 /// Two stages, of which the second has a larger batch.
@@ -295,6 +311,7 @@ fn report(task: &EvaluateTask, model: EvaluatedModel, token_accuracy: f64) -> Ev
         bleu: None,
         generated_records: task.generate_records as u64,
         samples: Vec::new(),
+        choice_form: None,
         figures: Vec::new(),
     }
 }

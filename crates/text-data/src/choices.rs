@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use greentune_core_config::{
-    settings::{DatasetFormat, Settings},
+    settings::{DatasetFormat, DatasetSchema, Settings},
     task::DatasetCounts,
 };
 use serde_json::Value;
@@ -21,8 +21,27 @@ const PROMPT_FIELDS: [&str; 2] = ["question", "prompt"];
 const CHOICES_FIELD: &str = "choices";
 /// Fields that say which choice is right, the first that is there.
 const ANSWER_FIELDS: [&str; 3] = ["answer", "answerKey", "label"];
-/// What stands between a prompt and a choice, as in most tasks of lm-evaluation-harness.
+/// What stands between a question and a choice, as in most tasks of lm-evaluation-harness.
 const BETWEEN: &str = " ";
+
+/// How a choice stands behind its question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChoiceForm {
+    /// After one space.
+    Plain,
+    /// As the assistant's answer to the question, in the model's chat template.
+    Chat,
+}
+
+impl ChoiceForm {
+    /// Its name in a report.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Chat => "chat template",
+        }
+    }
+}
 
 /// A question of multiple choice.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,30 +176,58 @@ fn fault(message: impl Into<String>) -> Fault {
 }
 
 impl Encoder {
-    /// `prompt` with a choice behind it, whose tokens are labelled: the sum of their losses is the negated
-    /// log-likelihood of the choice. `None` where the choice has no token of its own, or too many for the model.
-    ///
-    /// Tokens are those of lm-evaluation-harness 0.4.13 (`TemplateLM._encode_pair`): no template; white space at the end of
-    /// the prompt goes to the choice; both are tokenised together, and the choice's tokens are those behind as many as the
-    /// prompt has alone; they follow the prompt's own tokens. Of what is longer than the model's context the beginning is left out.
+    /// The form of choices: what is `wanted`, else the chat template where records of `schema` are written in it. A model
+    /// that was trained on chats expects one.
     ///
     /// # Errors
-    /// As [`Tokenizer::encode`](super::Tokenizer::encode).
-    pub fn choice(&self, prompt: &str, choice: &str) -> Result<Option<Example>, DataError> {
+    /// [`DataError::NoChatTemplate`] where it is wanted and records have another form.
+    pub fn choice_form(&self, wanted: Option<bool>, schema: DatasetSchema) -> Result<ChoiceForm, DataError> {
+        let has_one = self.has_chat_template();
+        if wanted == Some(true) && !has_one {
+            return Err(DataError::NoChatTemplate);
+        }
+        let is_chat = wanted.unwrap_or(has_one && schema != DatasetSchema::Completion);
+        Ok(if is_chat { ChoiceForm::Chat } else { ChoiceForm::Plain })
+    }
+
+    /// The question with each of its choices behind it, whose tokens are labelled: the sum of their losses is the negated
+    /// log-likelihood of the choice. `None` where a choice has no token of its own, or too many for the model.
+    ///
+    /// Texts are those of lm-evaluation-harness 0.4.13: plain, or with `--apply_chat_template`, where the question is what the
+    /// user says and the choice follows the header of the assistant's turn directly (`ConfigurableTask.construct_requests`).
+    ///
+    /// # Errors
+    /// As [`choice_form`](Self::choice_form) and [`Tokenizer::encode`](super::Tokenizer::encode); [`DataError::Template`] for a
+    /// chat template that refuses the question.
+    pub fn choices(&self, question: &Question, form: ChoiceForm) -> Result<Option<Vec<Example>>, DataError> {
+        let (context, between) = match form {
+            ChoiceForm::Plain => (question.prompt.clone(), BETWEEN),
+            ChoiceForm::Chat => (self.chat_prompt(&question.prompt)?.ok_or(DataError::NoChatTemplate)?, ""),
+        };
+        let continued = |choice: &String| self.continued(&context, &format!("{between}{choice}"));
+        question.choices.iter().map(continued).collect()
+    }
+
+    /// `context` with a labelled continuation.
+    ///
+    /// Tokens are those of the harness (`TemplateLM._encode_pair`): white space at the end of the context goes to the
+    /// continuation; both are tokenised together, and the continuation's tokens are those behind as many as the context has
+    /// alone; they follow the context's own tokens. Of what is longer than the model's context the beginning is left out.
+    fn continued(&self, context: &str, continuation: &str) -> Result<Option<Example>, DataError> {
         let tokenizer = self.tokenizer();
         let is_space = |c: char| c.is_whitespace() || matches!(c, '\x1c'..='\x1f');
         let encode = |text: &str| -> Result<Vec<u32>, DataError> {
             let ids = tokenizer.encode(text)?;
             Ok([tokenizer.prefix_of(&ids), &ids].concat())
         };
-        let mut tokens = encode(prompt.trim_end_matches(is_space))?;
-        let whole = encode(&format!("{prompt}{BETWEEN}{choice}"))?;
+        let mut tokens = encode(context.trim_end_matches(is_space))?;
+        let whole = encode(&format!("{context}{continuation}"))?;
         let mut start = tokens.len();
-        // Where the choice changes how the prompt's end is tokenised, the prompt keeps the tokens that it has alone.
+        // Where the continuation changes how the context's end is tokenised, the context keeps the tokens that it has alone.
         tokens.extend(whole.get(start..).unwrap_or_default());
         let longest = tokenizer.context_length().map_or(usize::MAX, |length| length.saturating_add(1));
         let beyond = tokens.len().saturating_sub(longest);
-        // The first token has nothing to be predicted from.
+        // The continuation's first token is predicted from the one before it, which must be left.
         if start == tokens.len() || start <= beyond {
             return Ok(None);
         }
@@ -199,6 +246,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
+    use crate::test_model::{CHAT_TEMPLATE, TestModel};
 
     fn load(text: &str) -> Result<Option<Questions>, DataError> {
         let folder = tempfile::tempdir().unwrap();
@@ -259,20 +307,47 @@ mod tests {
             serde_json::from_str(&fs::read_to_string(fixtures.join("reference/choices.json")).unwrap())
                 .unwrap();
         let ids = |value: &Value| -> Vec<u32> { serde_json::from_value(value.clone()).unwrap() };
-        let pairs = reference["pairs"].as_array().unwrap();
-        assert!(pairs.len() > 100);
-        for pair in pairs {
-            let text = |key: &str| pair[key].as_str().unwrap();
-            let encoder =
-                Encoder::new(&fixtures.join(text("model")), &Settings::default(), Timestamp::UNIX_EPOCH)
-                    .unwrap();
-            let example = encoder.choice(text("prompt"), text("choice")).unwrap().unwrap();
-            let (context, continuation) = (ids(&pair["context"]), ids(&pair["continuation"]));
-            let mut whole = [&context[..], &continuation].concat();
-            let longest = encoder.tokenizer().context_length().map_or(usize::MAX, |length| length + 1);
-            whole.drain(..whole.len().saturating_sub(longest));
-            assert_eq!(example.tokens, whole, "{pair}");
-            assert_eq!(example.labelled_tokens(), continuation.len(), "{pair}");
+        for (form, pairs) in
+            [(ChoiceForm::Plain, &reference["pairs"]), (ChoiceForm::Chat, &reference["in_chat"]["pairs"])]
+        {
+            let pairs = pairs.as_array().unwrap();
+            assert!(pairs.len() > 100);
+            for pair in pairs {
+                let text = |key: &str| pair[key].as_str().unwrap();
+                let settings = Settings::default();
+                let encoder =
+                    Encoder::new(&fixtures.join(text("model")), &settings, Timestamp::UNIX_EPOCH).unwrap();
+                let choices = vec![text("choice").to_owned()];
+                let question = Question { line: 1, prompt: text("prompt").to_owned(), choices, answer: 0 };
+                let example = encoder.choices(&question, form).unwrap().unwrap().remove(0);
+                let (context, continuation) = (ids(&pair["context"]), ids(&pair["continuation"]));
+                let mut whole = [&context[..], &continuation].concat();
+                let longest = encoder.tokenizer().context_length().map_or(usize::MAX, |length| length + 1);
+                whole.drain(..whole.len().saturating_sub(longest));
+                assert_eq!(example.tokens, whole, "{form:?} {pair}");
+                assert_eq!(example.labelled_tokens(), continuation.len(), "{form:?} {pair}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_form_is_that_of_the_records_unless_another_is_wanted() {
+        let encoder = |model: &TestModel, settings: &Settings| {
+            Encoder::new(model.path(), settings, Timestamp::UNIX_EPOCH).unwrap()
+        };
+        let (auto, completion) = (DatasetSchema::Auto, DatasetSchema::Completion);
+        let chat = encoder(&TestModel::with_chat_template(CHAT_TEMPLATE), &Settings::default());
+        assert_eq!(chat.choice_form(None, auto).unwrap(), ChoiceForm::Chat);
+        assert_eq!(chat.choice_form(None, completion).unwrap(), ChoiceForm::Plain);
+        assert_eq!(chat.choice_form(Some(true), completion).unwrap(), ChoiceForm::Chat);
+        assert_eq!(chat.choice_form(Some(false), auto).unwrap(), ChoiceForm::Plain);
+        let mut own = Settings::default();
+        own.dataset.prompt_template = Some(String::from("{{ instruction }} {{ input }} "));
+        let own = encoder(&TestModel::with_chat_template(CHAT_TEMPLATE), &own);
+        for other in [own, encoder(&TestModel::new(), &Settings::default())] {
+            assert_eq!(other.choice_form(None, auto).unwrap(), ChoiceForm::Plain);
+            let problem = other.choice_form(Some(true), auto).unwrap_err().problem();
+            assert_eq!(problem.code, "template.no_chat");
         }
     }
 }

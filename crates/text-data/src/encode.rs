@@ -78,6 +78,16 @@ impl Encoder {
         }
     }
 
+    /// Whether records, but for plain text, are written in the model's chat template.
+    pub(super) fn has_chat_template(&self) -> bool {
+        self.template.is_chat()
+    }
+
+    /// What the chat template writes for one request, where records are written in it.
+    pub(super) fn chat_prompt(&self, request: &str) -> Result<Option<String>, DataError> {
+        self.template.chat_prompt(request)
+    }
+
     /// Tokens per record at most: `training.max_seq_length`, or what the model can attend to if that is less.
     pub fn context_length(&self) -> usize {
         self.context_length

@@ -197,6 +197,17 @@ pub enum DataError {
         /// Bytes that are tokenised at most.
         most: usize,
     },
+    /// A chat template that is wanted where records are written otherwise.
+    #[error(
+        "the chat template is asked for, and the run's records are not written in one: the model has none, or dataset.prompt_template takes its place"
+    )]
+    NoChatTemplate,
+    /// A data set that is no multiple choice, whose form alone is asked for.
+    #[error("{} is no multiple choice, and the form of choices is asked for", path.display())]
+    NoChoices {
+        /// The data set.
+        path: PathBuf,
+    },
     /// A prompt that leaves no room for an answer.
     #[error("the prompt fills the context of {context} tokens and leaves no room for an answer")]
     PromptFillsContext {
@@ -273,6 +284,8 @@ impl DataError {
             Self::TooSlow { .. } => TOO_SLOW,
             Self::TextTooLong { .. } | Self::PromptFillsContext { .. } => TEXT_TOO_LONG,
             Self::Template { .. } => "template.broken",
+            Self::NoChatTemplate => "template.no_chat",
+            Self::NoChoices { .. } => "data.no_choices",
             Self::TemplateWithoutFields { .. } => "template.without_fields",
             Self::TemplateNotPrefix { .. } => "template.not_a_prefix",
             Self::Weight { .. } => "data.weight",
@@ -337,6 +350,10 @@ impl DataError {
                  tokenizer"
             }
             Self::PromptFillsContext { .. } => "shorten the prompt",
+            Self::NoChoices { .. } => {
+                "leave chat_template out: other records have the form that they are trained in"
+            }
+            Self::NoChatTemplate => "leave it out: choices then stand behind their question after a space",
             Self::Weight { .. } => "set training.quality_weight_multiplier to a value in that range",
         }
     }

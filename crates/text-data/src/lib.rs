@@ -41,7 +41,7 @@ mod tokenizer;
 mod watch;
 
 pub use check::check;
-pub use choices::{Question, Questions};
+pub use choices::{ChoiceForm, Question, Questions};
 pub use dataset::{Dataset, overlap};
 pub use encode::{Encoder, Prompt};
 pub use error::DataError;

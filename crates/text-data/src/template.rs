@@ -16,6 +16,7 @@ use std::{error::Error as _, ops::Range};
 use greentune_core_config::Location;
 use jiff::Timestamp;
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, context, syntax::SyntaxConfig};
+use serde_json::json;
 
 use self::{
     chat::{Chat, Raised},
@@ -138,6 +139,23 @@ impl PromptTemplate {
             Form::Chat(_) => "chat template of the model",
             Form::InstructionResponse => "instruction/response",
         }
+    }
+
+    /// Whether it is the model's chat template.
+    pub(super) fn is_chat(&self) -> bool {
+        matches!(self.form, Form::Chat(_))
+    }
+
+    /// What the model's chat template writes for one request, the header of the assistant's turn included; nothing where
+    /// prompts have another form. Control tokens that `request` spells out become control tokens.
+    ///
+    /// # Errors
+    /// [`DataError::Template`] for a template that refuses it.
+    pub(super) fn chat_prompt(&self, request: &str) -> Result<Option<String>, DataError> {
+        let Form::Chat(chat) = &self.form else { return Ok(None) };
+        let message = chat::template_value(&json!({ "role": "user", "content": request }));
+        let rendered = chat.render(&[message], &minijinja::Value::from(()), true);
+        Ok(Some(rendered.map_err(|error| self.error(&error))?.0))
     }
 
     /// The text of a record. `kept` says up to which position of a text the context keeps it; answers behind it need

@@ -136,8 +136,11 @@ pub fn generate(
 }
 
 /// Says how far an exported model agrees with the trained one, on the device that the trained one's settings ask for.
-pub fn agree(task: &AgreementTask) -> Result<AgreementFindings, TrainError> {
-    let chosen = choose(&task.trained.settings)?;
+pub fn agree(task: &AgreementTask) -> AgreementFindings {
+    let chosen = match choose(&task.trained.settings) {
+        Ok(chosen) => chosen,
+        Err(error) => return AgreementFindings::NotComparable { why: error.to_string() },
+    };
     on!(chosen, |B, device| evaluate::agreement::of_task::<B>(task, &device, chosen == Chosen::Cpu))
 }
 

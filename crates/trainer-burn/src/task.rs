@@ -32,10 +32,7 @@ pub fn answer(
             Ok(texts) => WorkerAnswer::Generated { texts },
             Err(error) => failed(error.problem()),
         },
-        WorkerTask::Agree(task) => match backend::agree(task) {
-            Ok(findings) => WorkerAnswer::Agreed(findings),
-            Err(error) => failed(error.problem()),
-        },
+        WorkerTask::Agree(task) => WorkerAnswer::Agreed(backend::agree(task)),
         WorkerTask::Inspect(task) => match greentune_text_data::inspect(task) {
             Ok(inspection) => WorkerAnswer::Inspected(inspection),
             Err(error) => failed(error.problem()),

@@ -14,6 +14,9 @@ use greentune_run_folder::json;
 
 use crate::{Result, WorkbenchError};
 
+/// Bytes of a `config.json` at most, as where models are read.
+pub(crate) const MODEL_CONFIG_BYTES: u64 = 64 << 20;
+
 /// Sizes of `config.json` that are worth showing.
 const SIZES: &[&str] = &[
     "hidden_size",
@@ -125,7 +128,8 @@ impl BaseModel {
 /// Refuses the `config.json` at `path` when its architecture cannot be trained. Nothing is known of the tensors yet, so
 /// that an architecture has to be named.
 pub(crate) fn check_config(path: &Path) -> Result<()> {
-    let text = fs::read_to_string(path).map_err(WorkbenchError::file("read", path))?;
+    let text = greentune_durable::read_text_at_most(path, MODEL_CONFIG_BYTES)
+        .map_err(WorkbenchError::file("read", path))?;
     let parsed = ModelConfig::parse(&text, None);
     parsed.map(|_| ()).map_err(|error| WorkbenchError::BaseModelConfig { path: path.to_owned(), error })
 }

@@ -178,6 +178,7 @@ const COMMANDS: &[Command] = {
                 ("test_dataset", Flag("--test")),
                 ("stage", Flag("--stage")),
                 ("generate_records", Flag("--generate")),
+                ("chat_template", Flag("--chat-template")),
             ],
         ),
         command_of(

@@ -2,21 +2,28 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
+
+use greentune_durable::read_text_at_most;
+
+/// Bytes of a file with one name in it at most.
+const LINE_BYTES: u64 = 64 << 10;
+/// Bytes of the list of all branches and tags at most.
+const PACKED_BYTES: u64 = 256 << 20;
 
 /// The commit that is checked out around `folder`; `None` when there is none or it cannot be read.
 pub(crate) fn revision(folder: &Path) -> Option<String> {
     let git = folder.ancestors().map(|ancestor| ancestor.join(".git")).find(|git| git.exists())?;
     let git = if git.is_file() { linked_folder(&git)? } else { git };
-    let head = fs::read_to_string(git.join("HEAD")).ok()?;
+    let head = text_in(&git, "HEAD", LINE_BYTES)?;
     match head.trim().strip_prefix("ref: ") {
         None => commit(head.trim()),
         Some(name) => {
             let common = common_folder(&git);
             [&git, &common]
                 .into_iter()
-                .find_map(|root| commit(fs::read_to_string(root.join(name)).ok()?.trim()))
+                .find_map(|root| commit(text_in(root, branch(name)?, LINE_BYTES)?.trim()))
                 .or_else(|| packed(&common, name))
         }
     }
@@ -24,22 +31,34 @@ pub(crate) fn revision(folder: &Path) -> Option<String> {
 
 /// The folder that a `.git` file of a worktree or submodule points to.
 fn linked_folder(git: &Path) -> Option<PathBuf> {
-    let text = fs::read_to_string(git).ok()?;
+    let text = read_text_at_most(git, LINE_BYTES).ok()?;
     Some(git.parent()?.join(text.trim().strip_prefix("gitdir: ")?))
 }
 
 fn common_folder(git: &Path) -> PathBuf {
-    fs::read_to_string(git.join("commondir"))
-        .map_or_else(|_| git.to_owned(), |common| git.join(common.trim()))
+    text_in(git, "commondir", LINE_BYTES).map_or_else(|| git.to_owned(), |common| git.join(common.trim()))
 }
 
 fn packed(git: &Path, name: &str) -> Option<String> {
-    let refs = fs::read_to_string(git.join("packed-refs")).ok()?;
+    let refs = text_in(git, "packed-refs", PACKED_BYTES)?;
     refs.lines().find_map(|line| line.strip_suffix(name)?.strip_suffix(' ').and_then(commit))
 }
 
+/// The name of a branch or a tag: a project from elsewhere could name any file.
+fn branch(name: &str) -> Option<&str> {
+    let is_plain = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
+    (is_plain && name.starts_with("refs/")).then_some(name)
+}
+
+/// The file `name` of the folder `git`, where no link leads out of it.
+fn text_in(git: &Path, name: &str, most: u64) -> Option<String> {
+    let (root, path) = (fs::canonicalize(git).ok()?, fs::canonicalize(git.join(name)).ok()?);
+    if path.starts_with(root) { read_text_at_most(&path, most).ok() } else { None }
+}
+
 fn commit(text: &str) -> Option<String> {
-    (text.len() >= 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| text.to_owned())
+    (matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit()))
+        .then(|| text.to_owned())
 }
 
 #[cfg(test)]
@@ -65,5 +84,39 @@ mod tests {
         assert_eq!(revision(&inside), Some(loose));
         fs::write(git.join("HEAD"), COMMIT).unwrap();
         assert_eq!(revision(&inside).as_deref(), Some(COMMIT));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_a_project_calls_git_lends_no_file_from_elsewhere_and_is_not_waited_for() {
+        use std::os::unix::fs::symlink;
+        let folder = tempfile::tempdir().unwrap();
+        let (git, key) = (folder.path().join("project/.git"), folder.path().join("key"));
+        fs::create_dir_all(git.join("refs/heads")).unwrap();
+        // A key may look like a commit.
+        fs::write(&key, COMMIT).unwrap();
+        let read = |head: &str| {
+            fs::write(git.join("HEAD"), head).unwrap();
+            revision(&folder.path().join("project"))
+        };
+        symlink(&key, git.join("refs/heads/link")).unwrap();
+        symlink(folder.path(), git.join("refs/outside")).unwrap();
+        let absolute = format!("ref: {}", key.display());
+        for head in [
+            &absolute,
+            "ref: ../../key",
+            "ref: refs/../../../key",
+            "ref: refs/heads/link",
+            "ref: refs/outside/key",
+        ] {
+            assert_eq!(read(head), None, "{head}");
+        }
+        fs::remove_file(git.join("HEAD")).unwrap();
+        symlink(&key, git.join("HEAD")).unwrap();
+        assert_eq!(revision(&folder.path().join("project")), None);
+        fs::remove_file(git.join("HEAD")).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(git.join("HEAD")).status();
+        assert!(made.unwrap().success());
+        assert_eq!(revision(&folder.path().join("project")), None);
     }
 }

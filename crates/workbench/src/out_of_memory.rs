@@ -1,6 +1,6 @@
 //! Memory that is too small: refused before a worker starts where that is certain, explained where one was killed.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use greentune_carbon::{Host, memory};
 use greentune_core_config::{
@@ -11,10 +11,11 @@ use greentune_core_config::{
     plan::AvailableMemory,
     settings::{Device, Settings},
 };
+use greentune_durable::read_text_at_most;
 use greentune_run_folder::{MemoryBeat, last_memory};
 use jiff::Timestamp;
 
-use crate::{Result, plan::kept_plan, platform::local::last_words};
+use crate::{Result, base_model::MODEL_CONFIG_BYTES, plan::kept_plan, platform::local::last_words};
 
 /// Share of the memory within reach below which a worker counts as having been near the limit.
 const NEAR_LIMIT: f64 = 0.05;
@@ -113,7 +114,7 @@ fn too_large(shape: &ModelShape, settings: &Settings, available: &AvailableMemor
 
 /// The sizes in a model's `config.json`; `None` when they cannot be read. Loading the model then reports the reason.
 pub(crate) fn shape_of(folder: &Path) -> Option<ModelShape> {
-    let text = fs::read_to_string(folder.join("config.json")).ok()?;
+    let text = read_text_at_most(&folder.join("config.json"), MODEL_CONFIG_BYTES).ok()?;
     ModelShape::from_config(&text)
 }
 
@@ -121,6 +122,8 @@ pub(crate) fn shape_of(folder: &Path) -> Option<ModelShape> {
 mod tests {
     use greentune_core_config::layout::ProjectLayout;
     use serde_json::json;
+
+    use std::fs;
 
     use super::*;
 

@@ -19,6 +19,7 @@ use greentune_core_config::{
     resolve::{ConfigText, Layers, Resolved, resolve},
     settings::{CarbonSettings, Settings},
 };
+use greentune_durable::read_text_at_most;
 use greentune_platforms_kaggle_hf::hub::Parts;
 use greentune_tracking::{Tracker, check_address};
 use serde_json::{Map, Value};
@@ -26,6 +27,9 @@ use serde_json::{Map, Value};
 use crate::{
     Result, Workbench, WorkbenchError, base_model::BaseModel, leftovers::settle_splits, reach::Access,
 };
+
+/// Bytes of a configuration file at most; a person writes it.
+pub(crate) const CONFIG_BYTES: u64 = 4 << 20;
 
 /// Settings of a request: dotted keys or nested objects.
 pub(crate) type Overrides = Map<String, Value>;
@@ -230,7 +234,7 @@ fn missing(key: &str, path: PathBuf, given: &Path) -> WorkbenchError {
 }
 
 fn config_text(path: &Path) -> Result<ConfigText> {
-    let text = fs::read_to_string(path).map_err(WorkbenchError::file("read", path))?;
+    let text = read_text_at_most(path, CONFIG_BYTES).map_err(WorkbenchError::file("read", path))?;
     Ok(ConfigText { path: path.to_owned(), text })
 }
 

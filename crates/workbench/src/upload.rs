@@ -19,9 +19,24 @@ const FIGURES: &str = ".eval_results";
 const MOST_FILES: usize = 10_000;
 
 impl Workbench {
+    /// What is known without the network.
+    ///
     /// Errors: it is no repository, there is no token, or the network must not be used.
     pub(crate) fn check_upload(&self, repository: &str) -> Result<()> {
         Ok(hub::check_publication(&self.config().hub, repository)?)
+    }
+
+    /// What the Hub says before anything is made for it.
+    ///
+    /// Errors: the token is unknown or may not write there; everybody sees the repository; the Hub cannot be reached.
+    pub(crate) fn check_permission(
+        &self,
+        repository: &str,
+        visibility: Visibility,
+        cancelled: &AtomicBool,
+    ) -> Result<()> {
+        let watch = TransferControl { what: repository, reporter: self.transfers(), cancelled };
+        Ok(hub::check_permission(&self.config().hub, repository, visibility, &watch)?)
     }
 
     /// Who may see what is uploaded: what was asked for, else what the settings say. A project that somebody else may have

@@ -1,9 +1,6 @@
 //! `{run_id}_stage{N}_provenance.json`: what CodeCarbon's format cannot say.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use greentune_core_config::{
     emissions::EmissionsProvenance,
@@ -14,6 +11,9 @@ use crate::{CarbonError, files::durable};
 
 /// Version of the sidecar that this crate writes; version 1, without intervals, is read as well.
 pub const FORMAT_VERSION: u32 = 2;
+
+/// Bytes of a sidecar at most.
+const MOST_BYTES: u64 = 64 << 20;
 
 /// Where the sidecar of the run `run_id` lies whose row is in `csv`.
 pub fn beside(csv: &Path, run_id: &str) -> PathBuf {
@@ -37,7 +37,7 @@ pub fn write(path: &Path, provenance: &EmissionsProvenance) -> Result<(), Carbon
 
 /// Reads a sidecar; `None` when there is no such file.
 pub fn read(path: &Path) -> Result<Option<EmissionsProvenance>, CarbonError> {
-    let json = match fs::read(path) {
+    let json = match greentune_durable::read_at_most(path, MOST_BYTES) {
         Ok(json) => json,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(CarbonError::file("read", path)(error)),

@@ -1,10 +1,6 @@
 //! Files that settings name: regular ones, of a size that a person writes.
 
-use std::{
-    fs::{self, File},
-    io::{self, Read as _},
-    path::Path,
-};
+use std::{io, path::Path};
 
 /// The largest such file.
 const LARGEST: u64 = 4 << 20;
@@ -13,20 +9,13 @@ const LARGEST: u64 = 4 << 20;
 ///
 /// Errors: it cannot be read, is a device, a pipe or a folder, or is larger than 4 MiB.
 pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
-    // Asked before it is opened: opening a pipe waits for a writer.
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
-    }
-    let mut bytes = Vec::new();
-    File::open(path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > LARGEST {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is larger than 4 MiB"));
-    }
-    Ok(bytes)
+    greentune_durable::read_at_most(path, LARGEST)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, File};
+
     use super::*;
 
     #[test]

@@ -22,6 +22,9 @@ pub struct Evaluate {
     /// Records for which a response is generated [default: evaluation.generate_records]
     #[arg(long, value_name = "N")]
     generate: Option<u64>,
+    /// Whether choices are asked in the chat template, if there are any [default: as the run's records are written]
+    #[arg(long, value_name = "BOOL")]
+    chat_template: Option<bool>,
     /// Seconds that the scoring command may take for one model
     #[arg(long, value_name = "SECONDS", default_value_t = 600, requires = "metric_command")]
     metric_time_limit: u64,
@@ -43,6 +46,7 @@ impl Evaluate {
             test_dataset: session.input(&self.test)?,
             stage: self.stage,
             generate_records: self.generate,
+            chat_template: self.chat_template,
             custom_metric,
         };
         let response = session.workbench()?.evaluate_model(request).await?;

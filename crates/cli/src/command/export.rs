@@ -115,6 +115,7 @@ fn page(response: &ExportModelResponse) -> String {
     lines.extend(
         response.not_compared.iter().map(|why| format!("not compared with the trained model: {why}")),
     );
+    lines.extend(response.warnings.iter().map(|warning| format!("warning: {warning}")));
     lines.extend(response.huggingface_url.iter().map(|url| format!("uploaded to {url}")));
     lines.push(response.usage_instructions.clone());
     lines.join("\n")

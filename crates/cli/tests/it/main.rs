@@ -8,6 +8,7 @@ mod crash;
 #[cfg(unix)]
 mod elsewhere;
 mod emissions;
+mod exports;
 mod help;
 mod hub;
 mod image_runs;

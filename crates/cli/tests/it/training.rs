@@ -188,15 +188,42 @@ fn a_run_is_trained_evaluated_and_exported() {
     let adapters = ["export", run_id, "--stage", "1", "--format", "safetensors", "--to", "adapters"];
     let agreement = fixture.json(&adapters)["agreement"].clone();
     assert_eq!((&agreement["largest_difference"], &agreement["same_prompts"]), (&json!(0.0), &json!(3)));
+    // In other layouts they are read back from what was written.
+    for format in ["mlx", "gguf"] {
+        let adapters = ["export", run_id, "--stage", "2", "--format", format, "--to", format];
+        let agreement = fixture.json(&adapters)["agreement"].clone();
+        assert_eq!((&agreement["same_texts"], &agreement["same_prompts"]), (&json!(3), &json!(3)));
+        assert!(agreement["largest_difference"].as_f64().unwrap() < 1e-4, "{format}: {agreement}");
+    }
     let again = ran(&mut fixture.command(&export));
     assert_eq!((again.code, again.stdout.as_str()), (1, ""), "{again:?}");
 
     answers_as_it_was_evaluated(&fixture, &evaluated["reports"]);
 
+    chooses_in_either_form(&fixture);
+
     let used = fixture.json(&["emissions", "summary"]);
     assert_eq!((&used["run_id"], &used["summary"]["num_stages"]), (&json!(run_id), &json!(2)));
     let used = ran(&mut fixture.command(&["emissions", "summary", run_id]));
     assert!(used.stdout.contains("g CO2e"), "{used:?}");
+}
+
+/// Multiple choice is asked in the form of the records, unless the other one is wanted.
+fn chooses_in_either_form(fixture: &Fixture) {
+    let question =
+        json!({ "question": "Repeat the number 3.", "choices": ["number 3", "number 4"], "answer": 0 });
+    std::fs::write(fixture.project.join("choices.jsonl"), question.to_string()).unwrap();
+    let evaluate = ["evaluate", fixture.run_id.as_str(), "--stage", "2", "--json", "--test"];
+    let ask = |file: &str, further: &[&str]| ran(fixture.command(&evaluate).arg(file).args(further));
+    let reports = ask("choices.jsonl", &[]).json()["reports"].clone();
+    assert!(
+        reports.as_array().unwrap().iter().all(|report| report["choice_form"] == "chat template"),
+        "{reports}"
+    );
+    let other = ask("choices.jsonl", &["--chat-template", "false"]).json()["reports"].clone();
+    assert_eq!(other[0]["choice_form"], "plain");
+    let refused = ask("test.jsonl", &["--chat-template", "false"]).problem();
+    assert_eq!(refused["code"], "data.no_choices");
 }
 
 /// `generate` writes what the evaluation wrote for the same request, and the merged export what its stage writes.

@@ -60,6 +60,9 @@ pub struct EvaluationReport {
     /// A few generations beside what was expected.
     #[serde(default)]
     pub samples: Vec<GenerationSample>,
+    /// How choices stood behind their questions: `plain` or `chat template`; of multiple choice alone.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub choice_form: Option<String>,
 }
 
 impl EvaluationReport {

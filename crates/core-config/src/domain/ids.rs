@@ -119,10 +119,16 @@ pub fn nearest<'a>(names: impl IntoIterator<Item = &'a str>, wanted: &str) -> Ve
     const WITHIN: f64 = 0.05;
     const MOST: usize = 3;
     let wanted = wanted.to_lowercase();
+    let length = wanted.chars().count();
     let similarity = |name: &str| {
         let name = name.to_lowercase();
-        let contains = wanted.chars().count() > 2 && name.contains(&wanted);
-        if contains { 1.0 } else { strsim::normalized_damerau_levenshtein(&name, &wanted) }
+        if length > 2 && name.contains(&wanted) {
+            return 1.0;
+        }
+        // Texts of such different lengths cannot be alike enough; a long one would take long to be compared.
+        let its = name.chars().count();
+        let most_alike = its.min(length) as f64 / its.max(length).max(1) as f64;
+        if most_alike < LEAST { 0.0 } else { strsim::normalized_damerau_levenshtein(&name, &wanted) }
     };
     let mut near: Vec<_> = names.into_iter().map(|name| (similarity(name), name)).collect();
     near.sort_by(|(a, _), (b, _)| b.total_cmp(a));

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::generation::GeneratingModel;
+use crate::{generation::GeneratingModel, problem::Problem};
 
 /// Have a trained model and its export read the same prompts. Nothing is written.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,12 +31,22 @@ pub enum AgreementFindings {
         /// Bytes that are free.
         free_bytes: u64,
     },
+    /// The trained model or the machine is the reason why nobody knows; nothing is said of the export.
+    NotComparable {
+        /// What the reason is.
+        why: String,
+    },
+    /// The trained model was read, and its export cannot be.
+    Unreadable {
+        /// What is wrong with the export.
+        problem: Problem,
+    },
 }
 
 /// How far an export agrees with the trained model on fixed prompts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Agreement {
-    /// Prompts that both read.
+    /// Prompts that both read: those that fit into the model's context.
     pub prompts: u64,
     /// Prompts whose text, in the form of the records or the chat template, and whose tokens are the same.
     pub same_prompts: u64,
@@ -56,4 +66,10 @@ pub struct Agreement {
     pub ended: u64,
     /// Those of them whose text the export ends too.
     pub ended_too: u64,
+    /// Those of them behind whose whole text, which it writes too, the export goes on.
+    #[serde(default)]
+    pub runs_on: u64,
+    /// The largest lead, where the export goes on, of the stop token's logit over all other tokens' in the trained model.
+    #[serde(default)]
+    pub stop_lead: f64,
 }

@@ -103,6 +103,9 @@ pub struct EvaluateTask {
     pub generate_records: usize,
     /// Whether the base model is evaluated beside it.
     pub with_base: bool,
+    /// Whether choices are asked in the chat template; as the run's records are written when absent.
+    #[serde(default)]
+    pub chat_template: Option<bool>,
 }
 
 /// Find out what training the run in `run_folder` will need. Nothing is written.

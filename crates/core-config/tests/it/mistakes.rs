@@ -1,6 +1,9 @@
 //! What is refused, where it is said to be, and that all of it is said at once.
 
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use greentune_core_config::{
     Problem, ProblemKind,
@@ -280,4 +283,19 @@ fn odd_keys_are_unknown_keys() {
 fn lines_count_the_same_behind_a_byte_order_mark_and_with_windows_line_ends() {
     let problem = resolve(&project("\u{feff}# é\r\n[lora]\r\nrank = 0\r\n")).unwrap_err();
     assert_eq!(problem.problems[0].location.as_ref().and_then(|at| at.line), Some(3));
+}
+
+#[test]
+fn mistakes_without_end_are_counted_and_cost_no_more_time_than_their_text() {
+    let many: String = (0..50_000).map(|number| format!("learning_rate{number} = 1\n")).collect();
+    let begun = Instant::now();
+    let problem = resolve(&project(&many)).unwrap_err();
+    assert_eq!(problem.message, "the configuration has 50000 problems");
+    assert_eq!(problem.problems.len(), 101);
+    assert_eq!(problem.problems[99].location.as_ref().and_then(|at| at.line), Some(100));
+    assert_eq!(problem.problems[100].message, "and 49900 more");
+    // A name that is like none costs no comparison.
+    let long = resolve(&project(&format!("{} = 1\n", "learning_rate".repeat(50_000)))).unwrap_err();
+    assert!(long.problems[0].message.contains("unknown key"), "{}", long.problems[0].message);
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
 }

@@ -5,11 +5,11 @@ use std::{fmt, path::Path, str::FromStr};
 use crate::{
     content::PlannedFile,
     error::ExportError,
-    peft::Adapters,
+    peft::{Adapters, WrittenAdapters},
     quantization::Quantization,
     request::{ExportFormat, ExportRequest},
 };
-use greentune_core_config::choice;
+use greentune_core_config::{choice, model::ModelConfig};
 use greentune_model_folder::ModelWeights;
 
 mod folder;
@@ -39,6 +39,16 @@ pub(crate) trait Format: Sync {
     /// Whether the weights of a merged model can be several files.
     fn has_shards(&self) -> bool {
         false
+    }
+
+    /// Adapters alone that were written into `folder` for a base model of this configuration, as a reader of the format has
+    /// them; nothing where they are in PEFT's own layout.
+    fn written_adapters(
+        &self,
+        _folder: &Path,
+        _base: &ModelConfig,
+    ) -> Result<Option<Box<dyn WrittenAdapters>>, ExportError> {
+        Ok(None)
     }
 
     /// How to load the export at `destination`, in Markdown.

@@ -1,150 +1,27 @@
 //! Whole exports as GGUF: the bundled base model and a model of every architecture.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::fs;
 
-use greentune_core_config::{Diagnostic, Problem, ProblemKind};
-use greentune_export::{
-    ExportFormat, ExportReport, ExportRequest, Quantization, export,
-    peft::{self, AdapterConfig, LoraPair},
-    stage,
-};
+use greentune_core_config::{Diagnostic, ProblemKind};
+use greentune_export::{ExportFormat, ExportReport, ExportRequest, Quantization, export, stage};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use crate::{
-    fixture::{decode, json_of, names_in, random, tensors_in},
+    fixture::{decode, json_of, names_in, tensors_in},
     gguf_reader::{Seen, read},
+    model::Model,
 };
 
-const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures");
-
-/// A copy of a model, whose files can be changed.
-struct Model {
-    dir: TempDir,
-    adapters: PathBuf,
-}
-
-impl Model {
-    /// A model of `fixtures/reference/families` with its adapters and a tokenizer of its size.
-    fn family(name: &str) -> Self {
-        let folder = Path::new(FIXTURES).join("reference/families").join(name);
-        let model = Self { dir: tempfile::tempdir().unwrap(), adapters: folder.join("adapter") };
-        fs::create_dir(model.base()).unwrap();
-        for file in ["config.json", "model.safetensors"] {
-            fs::copy(folder.join(file), model.base().join(file)).unwrap();
-        }
-        model.change("config.json", |config| {
-            config["eos_token_id"] = json!(60);
-            (config["bos_token_id"], config["pad_token_id"]) = (Value::Null, Value::Null);
-        });
-        model.write("tokenizer.json", &tokenizer());
-        model.write("tokenizer_config.json", &json!({"eos_token": "<end>", "chat_template": "{{ x }}"}));
-        model
-    }
-
-    /// The base model that is bundled, with random adapters of all projections of its first two layers.
-    fn bundled() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let adapters = dir.path().join("adapters");
-        let model = Self { dir, adapters };
-        fs::create_dir(model.base()).unwrap();
-        for entry in fs::read_dir(Path::new(FIXTURES).join("base-model")).unwrap() {
-            let path = entry.unwrap().path();
-            fs::copy(&path, model.base().join(path.file_name().unwrap())).unwrap();
-        }
-        let projections = [
-            ("self_attn.q_proj", [192, 192]),
-            ("self_attn.v_proj", [192, 192]),
-            ("mlp.up_proj", [512, 192]),
-            ("mlp.down_proj", [192, 512]),
-        ];
-        let pairs: Vec<LoraPair> = (0..2u64)
-            .flat_map(|layer| projections.map(|(name, shape)| (layer, name, shape)))
-            .map(|(layer, name, [rows, columns])| LoraPair {
-                module: format!("model.layers.{layer}.{name}"),
-                rank: 2,
-                in_features: columns,
-                out_features: rows,
-                a: random(2 * columns, layer, 0.1),
-                b: random(2 * rows, 7 + layer, 0.1),
-                magnitude: None,
-            })
-            .collect();
-        let config = AdapterConfig::lora(2, 4.0, 0.0, projections.map(|(name, _)| name.into()).to_vec());
-        peft::write(&model.adapters, &config, &pairs).unwrap();
-        model
-    }
-
-    fn base(&self) -> PathBuf {
-        self.dir.path().join("base")
-    }
-
-    fn write(&self, name: &str, value: &Value) {
-        fs::write(self.base().join(name), value.to_string()).unwrap();
-    }
-
-    /// Changes a JSON file of the model.
-    fn change(&self, name: &str, change: impl FnOnce(&mut Value)) {
-        let mut value = json_of(&self.base().join(name));
-        change(&mut value);
-        self.write(name, &value);
-    }
-
-    fn request(&self, quantization: Option<Quantization>, merge: bool) -> ExportRequest {
-        ExportRequest {
-            base_model: self.base(),
-            base_model_name: Some("somebody/model".into()),
-            adapters: self.adapters.clone(),
-            format: ExportFormat::Gguf,
-            destination: self.dir.path().join(format!("export-{merge}-{quantization:?}")),
-            replace: false,
-            merge,
-            quantization,
-            max_shard_size: None,
-            readable_copy: false,
-            model_card: None,
-        }
-    }
-
-    fn export(&self, quantization: Option<Quantization>, merge: bool) -> (ExportReport, Seen) {
-        let request = self.request(quantization, merge);
-        let report = export(&request).unwrap();
-        let seen = read(&request.destination.join(if merge { "model.gguf" } else { "adapter.gguf" }));
-        (report, seen)
-    }
-
-    /// The merged values of a tensor, as the format `safetensors` has them.
-    fn merged(&self, name: &str) -> Vec<f32> {
-        let destination = self.dir.path().join("merged");
-        if !destination.exists() {
-            let request = self.request(None, true);
-            let format = ExportFormat::Safetensors;
-            export(&ExportRequest { format, destination: destination.clone(), ..request }).unwrap();
-        }
-        let (dtype, _, bytes) = &tensors_in(&destination)[name];
-        decode(*dtype, bytes)
-    }
-
-    fn refused(&self) -> Problem {
-        let request = self.request(None, true);
-        let problem = export(&request).unwrap_err().problem();
-        assert!(!request.destination.exists());
-        problem
-    }
-
-    fn assert_not_representable(&self, parts: &[&str]) {
-        let problem = self.refused();
-        assert_eq!(
-            (problem.code.as_str(), problem.kind),
-            ("export.not_representable", ProblemKind::Unsupported)
-        );
-        for part in parts.iter().chain(&["gguf", "formats that work: safetensors, huggingface"]) {
-            assert!(problem.message.contains(part), "{part:?} is not in {:?}", problem.message);
-        }
-    }
+/// A model of `fixtures/reference/families` with a tokenizer of its size.
+pub fn of_family(name: &str) -> Model {
+    let model = Model::family(name, ExportFormat::Gguf);
+    model.change("config.json", |config| {
+        config["eos_token_id"] = json!(60);
+        (config["bos_token_id"], config["pad_token_id"]) = (Value::Null, Value::Null);
+    });
+    model.write("tokenizer.json", &tokenizer());
+    model.write("tokenizer_config.json", &json!({"eos_token": "<end>", "chat_template": "{{ x }}"}));
+    model
 }
 
 /// Byte-level BPE of 63 tokens, for a model of 64.
@@ -167,12 +44,51 @@ fn tokenizer() -> Value {
     })
 }
 
+/// The base model that is bundled, with random adapters of four projections of its first two layers.
+pub fn bundled() -> Model {
+    let files = [
+        "config.json",
+        "generation_config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ];
+    let projections = [
+        ("self_attn.q_proj", [192, 192]),
+        ("self_attn.v_proj", [192, 192]),
+        ("mlp.up_proj", [512, 192]),
+        ("mlp.down_proj", [192, 512]),
+    ];
+    Model::bundled(ExportFormat::Gguf, &files, 2, &projections)
+}
+
+/// Its export, and what another reader sees in the file.
+pub fn exported(model: &Model, quantization: Option<Quantization>, merge: bool) -> (ExportReport, Seen) {
+    let report = model.export(quantization, merge);
+    let seen = read(&report.destination.join(if merge { "model.gguf" } else { "adapter.gguf" }));
+    (report, seen)
+}
+
+/// The merged values of a tensor, as the format `safetensors` has them.
+fn merged(model: &Model, name: &str) -> Vec<f32> {
+    let (dtype, _, bytes) = &tensors_in(&model.merged(None))[name];
+    decode(*dtype, bytes)
+}
+
+pub fn assert_not_representable(model: &Model, parts: &[&str]) {
+    let problem = model.refused(true);
+    assert_eq!((problem.code.as_str(), problem.kind), ("export.not_representable", ProblemKind::Unsupported));
+    for part in parts.iter().chain(&["gguf", "formats that work: safetensors, huggingface"]) {
+        assert!(problem.message.contains(part), "{part:?} is not in {:?}", problem.message);
+    }
+}
+
 #[test]
 fn a_copy_that_greentune_reads_has_the_values_of_the_file() {
     for (model, quantization, off) in [
-        (Model::bundled(), Quantization::F32, 0.0),
-        (Model::family("llama"), Quantization::F32, 0.0),
-        (Model::bundled(), Quantization::Q8_0, 0.02),
+        (bundled(), Quantization::F32, 0.0),
+        (of_family("llama"), Quantization::F32, 0.0),
+        (bundled(), Quantization::Q8_0, 0.02),
     ] {
         let request = ExportRequest { readable_copy: true, ..model.request(Some(quantization), true) };
         let staged = stage(&request).unwrap();
@@ -200,7 +116,7 @@ fn a_copy_that_greentune_reads_has_the_values_of_the_file() {
 
 #[test]
 fn bundled_model_in_every_type() {
-    let model = Model::bundled();
+    let model = bundled();
     for (quantization, types, file_type, most) in [
         (Quantization::F32, json!({"F32": 47}), 0, 1e-9),
         (Quantization::F16, json!({"F32": 17, "F16": 30}), 1, 3e-4),
@@ -212,7 +128,7 @@ fn bundled_model_in_every_type() {
         (Quantization::Q4KM, json!({"F32": 17, "Q4_K": 2, "Q5_0": 23, "Q6_K": 2, "Q8_0": 3}), 15, 6e-2),
         (Quantization::Q4_0, json!({"F32": 17, "Q4_0": 29, "Q8_0": 1}), 2, 1.2e-1),
     ] {
-        let (report, seen) = model.export(Some(quantization), true);
+        let (report, seen) = exported(&model, Some(quantization), true);
         let proven = report.verification;
         assert_eq!(json!(proven.tensor_types), types, "{quantization}");
         assert_eq!((proven.merged_tensors, proven.untouched_tensors), (8, 39));
@@ -231,7 +147,7 @@ fn bundled_model_in_every_type() {
 
 #[test]
 fn what_is_not_asked_for_is_f16() {
-    let (report, _) = Model::bundled().export(None, true);
+    let (report, _) = exported(&bundled(), None, true);
     assert_eq!(json!(report.verification.tensor_types), json!({"F32": 17, "F16": 30}));
     assert!(
         report.usage_instructions.contains("llama-cli")
@@ -240,9 +156,21 @@ fn what_is_not_asked_for_is_f16() {
 }
 
 #[test]
+fn a_chat_template_that_llama_cpp_cannot_render_is_warned_of() {
+    let (report, _) = exported(&bundled(), Some(Quantization::F16), true);
+    assert!(!report.usage_instructions.contains("Warning"), "{}", report.usage_instructions);
+    let model = bundled();
+    let template = "{% for m in messages | groupby('role') %}{{ m }}{% endfor %}";
+    fs::write(model.base().join("chat_template.jinja"), template).unwrap();
+    let (report, _) = exported(&model, Some(Quantization::F16), true);
+    let warned = "what llama.cpp's template engine does not know: the filter `groupby`";
+    assert!(report.usage_instructions.contains(warned), "{}", report.usage_instructions);
+}
+
+#[test]
 fn metadata_of_the_bundled_model() {
-    let model = Model::bundled();
-    let (report, seen) = model.export(Some(Quantization::F32), true);
+    let model = bundled();
+    let (report, seen) = exported(&model, Some(Quantization::F32), true);
     let short: serde_json::Map<String, Value> = seen
         .metadata
         .iter()
@@ -321,12 +249,12 @@ fn rows_of_queries_and_keys_are_reordered_where_neighbours_are_rotated() {
     for (family, interleaved) in
         [("llama", true), ("llama-linear", true), ("olmo", true), ("qwen3", false), ("olmo2-dora", false)]
     {
-        let model = Model::family(family);
-        let (_, seen) = model.export(Some(Quantization::F32), true);
+        let model = of_family(family);
+        let (_, seen) = exported(&model, Some(Quantization::F32), true);
         for (source, name, heads) in
             [("q_proj", "attn_q", Some(4)), ("k_proj", "attn_k", Some(2)), ("v_proj", "attn_v", None)]
         {
-            let merged = model.merged(&format!("model.layers.1.self_attn.{source}.weight"));
+            let merged = merged(&model, &format!("model.layers.1.self_attn.{source}.weight"));
             let expected = match heads {
                 Some(heads) if interleaved => reordered(&merged, heads, 32),
                 _ => merged,
@@ -335,14 +263,14 @@ fn rows_of_queries_and_keys_are_reordered_where_neighbours_are_rotated() {
             assert_close(&seen.f32(&format!("blk.1.{name}.weight")), &expected, &what);
         }
         for (source, name) in [("mlp.down_proj", "ffn_down"), ("self_attn.o_proj", "attn_output")] {
-            let merged = model.merged(&format!("model.layers.0.{source}.weight"));
+            let merged = merged(&model, &format!("model.layers.0.{source}.weight"));
             assert_close(&seen.f32(&format!("blk.0.{name}.weight")), &merged, name);
         }
     }
     // Biases rotate with their rows.
-    let model = Model::family("llama");
-    let (_, seen) = model.export(Some(Quantization::F32), true);
-    let bias = model.merged("model.layers.0.self_attn.q_proj.bias");
+    let model = of_family("llama");
+    let (_, seen) = exported(&model, Some(Quantization::F32), true);
+    let bias = merged(&model, "model.layers.0.self_attn.q_proj.bias");
     assert_close(&seen.f32("blk.0.attn_q.bias"), &reordered(&bias, 4, 1), "bias");
 }
 
@@ -370,7 +298,7 @@ fn every_architecture_has_the_tensors_that_llama_cpp_loads() {
             vec!["output", "output_norm", "token_embd"],
         ),
     ] {
-        let (_, seen) = Model::family(family).export(None, true);
+        let (_, seen) = exported(&of_family(family), None, true);
         assert_eq!(seen.metadata["general.architecture"], architecture);
         let mut expected: Vec<String> = norms.iter().map(|norm| format!("{norm}.weight")).collect();
         expected.extend(projections.clone());
@@ -384,7 +312,7 @@ fn every_architecture_has_the_tensors_that_llama_cpp_loads() {
 
 #[test]
 fn scaled_rotary_positions_are_said_as_llama_cpp_reads_them() {
-    let (_, seen) = Model::family("llama").export(None, true);
+    let (_, seen) = exported(&of_family("llama"), None, true);
     // Factors of the kind llama3 are a tensor: head_dim 12, theta 3000, factor 8 over a context of 32.
     let factors = seen.f32("rope_freqs.weight");
     assert_eq!(factors.len(), 6);
@@ -393,16 +321,16 @@ fn scaled_rotary_positions_are_said_as_llama_cpp_reads_them() {
     assert!(!seen.tensors.contains_key("output.weight"), "the head is the embedding");
     assert!(!seen.metadata.contains_key("llama.rope.scaling.type"));
 
-    let (_, seen) = Model::family("llama-linear").export(None, true);
+    let (_, seen) = exported(&of_family("llama-linear"), None, true);
     assert_eq!(seen.metadata["llama.rope.scaling.type"], "linear");
     assert_eq!(seen.metadata["llama.rope.scaling.factor"], 3.0);
 
-    let olmo3 = Model::family("olmo3");
-    olmo3.assert_not_representable(&["yarn", "beta_fast"]);
+    let olmo3 = of_family("olmo3");
+    assert_not_representable(&olmo3, &["yarn", "beta_fast"]);
     olmo3.change("config.json", |config| {
         config["rope_parameters"]["full_attention"]["beta_fast"] = json!(32.0);
     });
-    let (_, seen) = olmo3.export(None, true);
+    let (_, seen) = exported(&olmo3, None, true);
     assert_eq!(seen.metadata["olmo2.rope.scaling.type"], "yarn");
     assert_eq!(seen.metadata["olmo2.rope.scaling.original_context_length"], 16);
     assert_eq!(seen.metadata["olmo2.rope.scaling.attn_factor"], 1.0);
@@ -413,14 +341,14 @@ fn scaled_rotary_positions_are_said_as_llama_cpp_reads_them() {
 #[test]
 fn windows_that_llama_cpp_lacks_are_refused() {
     for family in ["mistral", "qwen2"] {
-        let model = Model::family(family);
-        model.assert_not_representable(&["sliding window", "of 64 positions"]);
+        let model = of_family(family);
+        assert_not_representable(&model, &["sliding window", "of 64 positions"]);
         model.change("config.json", |config| config["sliding_window"] = Value::Null);
         model.change("config.json", |config| config["use_sliding_window"] = json!(false));
         model.change("config.json", |config| {
             config.as_object_mut().unwrap().remove("layer_types");
         });
-        let (_, seen) = model.export(None, true);
+        let (_, seen) = exported(&model, None, true);
         let architecture = if family == "mistral" { "llama" } else { "qwen2" };
         assert_eq!(seen.metadata["general.architecture"], architecture);
         assert_eq!(seen.tensors.contains_key("blk.0.attn_q.bias"), family == "qwen2");
@@ -429,8 +357,8 @@ fn windows_that_llama_cpp_lacks_are_refused() {
 
 #[test]
 fn adapters_alone_become_a_file_for_the_base_model() {
-    let model = Model::family("llama-linear");
-    let (report, seen) = model.export(None, false);
+    let model = of_family("llama-linear");
+    let (report, seen) = exported(&model, None, false);
     assert_eq!(
         Value::Object(seen.metadata.clone().into_iter().collect()),
         json!({
@@ -461,170 +389,27 @@ fn adapters_alone_become_a_file_for_the_base_model() {
 
     let error = export(&model.request(Some(Quantization::Q8_0), false)).unwrap_err().problem();
     assert!(error.message.contains("f32, not in q8_0"), "{error}");
-    let error = export(&Model::family("olmo2-dora").request(None, false)).unwrap_err().problem();
+    let error = export(&of_family("olmo2-dora").request(None, false)).unwrap_err().problem();
     assert_eq!(error.code, "export.unsupported_adapter");
     assert!(error.message.contains("DoRA"), "{error}");
 }
 
 #[test]
 fn scale_of_rank_stabilised_adapters_is_kept() {
-    let model = Model::bundled();
+    let model = bundled();
     let path = model.adapters.join("adapter_config.json");
     let mut config = json_of(&path);
     config["use_rslora"] = json!(true);
     fs::write(path, config.to_string()).unwrap();
-    let (_, seen) = model.export(None, false);
+    let (_, seen) = exported(&model, None, false);
     // llama.cpp computes alpha / rank; trained with 4 / √2.
     let alpha = seen.metadata["adapter.lora.alpha"].as_f64().unwrap();
     assert!((alpha / 2.0 - 4.0 / 2f64.sqrt()).abs() < 1e-6, "{alpha}");
 }
 
 #[test]
-fn tokens_have_types_and_places_without_a_token_are_filled() {
-    let model = Model::family("llama-linear");
-    model.write("generation_config.json", &json!({"eos_token_id": [60, 62]}));
-    let (report, seen) = model.export(None, true);
-    let metadata = |key: &str| seen.metadata[&format!("tokenizer.ggml.{key}")].clone();
-    assert_eq!(metadata("pre"), "gpt-2");
-    assert_eq!(
-        metadata("tokens").as_array().unwrap()[58..],
-        ["ab", "abc", "<end>", "<think>", "<start>", "[PAD63]"]
-    );
-    assert_eq!(metadata("token_type").as_array().unwrap()[58..], [1, 1, 3, 4, 3, 5]);
-    assert_eq!(metadata("merges"), json!(["a b", "ab c"]));
-    assert_eq!((metadata("eos_token_id"), metadata("eot_token_id")), (json!(60), json!(62)));
-    let modelfile = fs::read_to_string(report.destination.join("Modelfile")).unwrap();
-    assert!(modelfile.contains("PARAMETER stop \"<end>\"\nPARAMETER stop \"<start>\"\n"), "{modelfile}");
-}
-
-#[test]
-fn pre_tokenizers_are_known_by_what_they_do() {
-    let one_digit = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-    let three_digits = one_digit.replace(r"|\p{N}|", r"|\p{N}{1,3}|");
-    let splits = |expression: &str| {
-        json!({"type": "Sequence", "pretokenizers": [
-            {"type": "Split", "pattern": {"Regex": expression}, "behavior": "Isolated", "invert": false},
-            {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false},
-        ]})
-    };
-    let model = Model::family("llama-linear");
-    for (pre_tokenizer, ignores_merges, expected) in [
-        (splits(&three_digits), true, "llama-bpe"),
-        (splits(&three_digits), false, "dbrx"),
-        (splits(one_digit), false, "qwen2"),
-    ] {
-        model.change("tokenizer.json", |file| {
-            file["pre_tokenizer"] = pre_tokenizer;
-            file["model"]["ignore_merges"] = json!(ignores_merges);
-        });
-        let (_, seen) = model.export(None, true);
-        assert_eq!(seen.metadata["tokenizer.ggml.pre"], expected);
-        fs::remove_dir_all(model.request(None, true).destination).unwrap();
-    }
-    for (pre_tokenizer, named) in [
-        (splits(r"\w+"), "Split + ByteLevel"),
-        (json!({"type": "ByteLevel"}), "(ByteLevel)"),
-        (json!({"type": "Whitespace"}), "Whitespace"),
-        (Value::Null, "none"),
-    ] {
-        model.change("tokenizer.json", |file| {
-            file["pre_tokenizer"] = pre_tokenizer;
-            file["model"]["ignore_merges"] = json!(false);
-        });
-        model.assert_not_representable(&["splits text", named, "gpt-2, smollm, llama-bpe"]);
-    }
-}
-
-/// Makes the tokenizer one of the SentencePiece kind.
-fn sentencepiece(file: &mut Value) {
-    file["model"]["byte_fallback"] = json!(true);
-    file["model"]["unk_token"] = json!("0");
-    for (token, id) in [("▁", 1), ("<0x0A>", 2), ("▁a", 3)] {
-        let vocab = file["model"]["vocab"].as_object_mut().unwrap();
-        vocab.retain(|_, known| *known != json!(id));
-        vocab.insert(token.into(), json!(id));
-    }
-    file["model"]["vocab"]["b"] = json!(63);
-    file["model"]["vocab"]["c"] = json!(4);
-    file["model"]["vocab"].as_object_mut().unwrap().remove("e");
-    file["model"]["merges"] = json!([["▁", "a"], ["a", "b"], ["ab", "c"]]);
-    file["pre_tokenizer"] = Value::Null;
-    file["normalizer"] = json!({"type": "Sequence", "normalizers": [
-        {"type": "Prepend", "prepend": "▁"},
-        {"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
-    ]});
-    file["post_processor"] = json!({"type": "TemplateProcessing", "single": [
-        {"SpecialToken": {"id": "<start>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}},
-    ]});
-}
-
-#[test]
-fn sentencepiece_merges_become_scores() {
-    let model = Model::family("llama-linear");
-    model.change("tokenizer.json", sentencepiece);
-    model.write("tokenizer_config.json", &json!({"eos_token": "<end>", "bos_token": {"content": "<start>"}}));
-    let (_, seen) = model.export(None, true);
-    let metadata = |key: &str| seen.metadata[&format!("tokenizer.ggml.{key}")].clone();
-    assert_eq!((metadata("model"), metadata("pre")), (json!("llama"), json!("default")));
-    assert_eq!((metadata("add_space_prefix"), metadata("add_bos_token")), (json!(true), json!(true)));
-    let (scores, kinds) = (metadata("scores"), metadata("token_type"));
-    // ▁a, ab and abc in the order of their merges, all others behind.
-    assert_eq!(
-        [&scores[3], &scores[58], &scores[59], &scores[1]],
-        [&json!(0.0), &json!(-1.0), &json!(-2.0), &json!(-3.0)]
-    );
-    assert_eq!((&kinds[2], &kinds[52]), (&json!(6), &json!(2)));
-
-    fs::remove_dir_all(model.request(None, true).destination).unwrap();
-    let metaspace = |scheme: &str| json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": scheme, "split": false});
-    for (scheme, adds) in [("always", true), ("never", false)] {
-        model.change("tokenizer.json", |file| {
-            (file["normalizer"], file["pre_tokenizer"]) = (Value::Null, metaspace(scheme));
-        });
-        let (_, seen) = model.export(None, true);
-        assert_eq!(seen.metadata["tokenizer.ggml.add_space_prefix"], adds);
-        fs::remove_dir_all(model.request(None, true).destination).unwrap();
-    }
-    model.change("tokenizer.json", |file| file["pre_tokenizer"] = metaspace("first"));
-    model.assert_not_representable(&["space before the beginning of a text alone"]);
-}
-
-#[test]
-fn tokenizers_that_llama_cpp_lacks_are_refused() {
-    type Change = fn(&mut Value);
-    let cases: [(Change, &str); 9] = [
-        (|file| file["model"]["type"] = json!("Unigram"), "kind Unigram"),
-        (
-            |file| file["normalizer"] = json!({"type": "Lowercase"}),
-            "changes text before it splits it (Lowercase)",
-        ),
-        (|file| file["added_tokens"][1]["lstrip"] = json!(true), "\"<think>\" takes the space"),
-        (|file| file["added_tokens"][1]["id"] = json!(64), "\"<think>\" with the id 64"),
-        (|file| file["added_tokens"][1]["id"] = json!(58), "have the same id 58"),
-        (|file| file["model"]["end_of_word_suffix"] = json!("</w>"), "prefix or suffix"),
-        (|file| file["post_processor"] = json!({"type": "RobertaProcessing"}), "adds tokens around a text"),
-        (|file| file["model"]["merges"] = json!(["ab"]), "merge of its tokenizer"),
-        (
-            |file| file["added_tokens"][0]["content"] = json!("<eos>"),
-            "lacks the token \"<end>\", its eos_token",
-        ),
-    ];
-    for (change, part) in cases {
-        let model = Model::family("llama-linear");
-        model.change("tokenizer.json", change);
-        model.assert_not_representable(&[part]);
-    }
-    let model = Model::family("llama-linear");
-    model.write("tokenizer_config.json", &json!({}));
-    model.change("config.json", |config| config["eos_token_id"] = Value::Null);
-    model.assert_not_representable(&["no end-of-sequence token"]);
-    fs::remove_file(model.base().join("tokenizer.json")).unwrap();
-    model.assert_not_representable(&["no tokenizer.json"]);
-}
-
-#[test]
 fn a_quantization_belongs_to_gguf() {
-    let model = Model::bundled();
+    let model = bundled();
     let request =
         ExportRequest { format: ExportFormat::Safetensors, ..model.request(Some(Quantization::Q8_0), true) };
     let problem = export(&request).unwrap_err().problem();

@@ -1,122 +1,40 @@
 //! Exports for mlx-lm: names, keys, groups and adapters of models of every architecture that it has.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::fs;
 
-use greentune_core_config::{Diagnostic, Problem, ProblemKind};
+use greentune_core_config::{Diagnostic, ProblemKind};
 use greentune_export::{
-    ExportFormat, ExportReport, ExportRequest, Quantization, export,
+    ExportFormat, ExportRequest, Quantization, export,
     peft::{self, AdapterConfig, LoraPair},
     stage,
 };
 use safetensors::Dtype;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-use crate::fixture::{decode, encode, json_of, names_in, random, tensors_in};
+use crate::{
+    fixture::{decode, encode, json_of, names_in, tensors_in},
+    model::Model,
+};
 
-const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures");
-
-/// A copy of a model, whose files can be changed.
-struct Model {
-    dir: TempDir,
-    adapters: PathBuf,
+/// A model of `fixtures/reference/families`.
+fn of_family(name: &str) -> Model {
+    Model::family(name, ExportFormat::Mlx)
 }
 
-impl Model {
-    /// A model of `fixtures/reference/families` with its adapters.
-    fn family(name: &str) -> Self {
-        let folder = Path::new(FIXTURES).join("reference/families").join(name);
-        let model = Self::copy_of(&folder, &["config.json", "model.safetensors"]);
-        Self { adapters: folder.join("adapter"), ..model }
-    }
+/// The bundled base model, whose rows are whole groups, with an adapter of one projection.
+fn bundled() -> Model {
+    let files = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"];
+    Model::bundled(ExportFormat::Mlx, &files, 1, &[("self_attn.q_proj", [192, 192])])
+}
 
-    /// The bundled base model, whose rows are whole groups, with an adapter of one projection.
-    fn bundled() -> Self {
-        let folder = Path::new(FIXTURES).join("base-model");
-        let files = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"];
-        let model = Self::copy_of(&folder, &files);
-        let pair = LoraPair {
-            module: "model.layers.0.self_attn.q_proj".into(),
-            rank: 2,
-            in_features: 192,
-            out_features: 192,
-            a: random(2 * 192, 1, 0.1),
-            b: random(2 * 192, 2, 0.1),
-            magnitude: None,
-        };
-        let config = AdapterConfig::lora(2, 4.0, 0.0, vec!["q_proj".into()]);
-        peft::write(&model.adapters, &config, &[pair]).unwrap();
-        model
-    }
-
-    fn copy_of(folder: &Path, files: &[&str]) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let model = Self { adapters: dir.path().join("adapters"), dir };
-        fs::create_dir(model.base()).unwrap();
-        for file in files {
-            fs::copy(folder.join(file), model.base().join(file)).unwrap();
-        }
-        model
-    }
-
-    fn base(&self) -> PathBuf {
-        self.dir.path().join("base")
-    }
-
-    fn change_config(&self, change: impl FnOnce(&mut Value)) {
-        let path = self.base().join("config.json");
-        let mut config = json_of(&path);
-        change(&mut config);
-        fs::write(path, config.to_string()).unwrap();
-    }
-
-    fn request(&self, quantization: Option<Quantization>, merge: bool) -> ExportRequest {
-        ExportRequest {
-            base_model: self.base(),
-            base_model_name: Some("somebody/model".into()),
-            adapters: self.adapters.clone(),
-            format: ExportFormat::Mlx,
-            destination: self.dir.path().join(format!("export-{merge}-{quantization:?}")),
-            replace: false,
-            merge,
-            quantization,
-            max_shard_size: None,
-            readable_copy: false,
-            model_card: None,
-        }
-    }
-
-    fn export(&self, quantization: Option<Quantization>, merge: bool) -> ExportReport {
-        export(&self.request(quantization, merge)).unwrap()
-    }
-
-    fn config(&self) -> Value {
-        json_of(&self.export(None, true).destination.join("config.json"))
-    }
-
-    fn refused(&self, merge: bool) -> Problem {
-        let request = self.request(None, merge);
-        let problem = export(&request).unwrap_err().problem();
-        assert!(!request.destination.exists());
-        problem
-    }
-
-    /// The merged model in f32, as the format `safetensors` has it.
-    fn merged(&self) -> PathBuf {
-        let destination = self.dir.path().join("merged");
-        let request = self.request(Some(Quantization::F32), true);
-        export(&ExportRequest { format: ExportFormat::Safetensors, destination, ..request })
-            .unwrap()
-            .destination
-    }
+/// The configuration of the merged export.
+fn config_of(model: &Model) -> Value {
+    json_of(&model.export(None, true).destination.join("config.json"))
 }
 
 #[test]
 fn a_merged_model_has_the_names_and_the_index_of_mlx_lm() {
-    let model = Model::bundled();
+    let model = bundled();
     let report = model.export(None, true);
     let expected = [
         "config.json",
@@ -143,8 +61,8 @@ fn a_merged_model_has_the_names_and_the_index_of_mlx_lm() {
 
 #[test]
 fn floats_of_another_type_are_rounded_once() {
-    let model = Model::bundled();
-    let exact = tensors_in(&model.merged());
+    let model = bundled();
+    let exact = tensors_in(&model.merged(Some(Quantization::F32)));
     for (quantization, dtype, word) in [
         (Quantization::F32, Dtype::F32, "float32"),
         (Quantization::F16, Dtype::F16, "float16"),
@@ -164,8 +82,8 @@ fn floats_of_another_type_are_rounded_once() {
 /// What `affine.rs` proves of a group is proven of whole tensors here: every matrix in groups, near its source.
 #[test]
 fn matrices_are_packed_in_groups_of_64() {
-    let model = Model::bundled();
-    let exact = tensors_in(&model.merged());
+    let model = bundled();
+    let exact = tensors_in(&model.merged(Some(Quantization::F32)));
     for (quantization, bits, most) in [(Quantization::Bits8, 8, 0.01), (Quantization::Bits4, 4, 0.12)] {
         let report = model.export(Some(quantization), true);
         let config = json_of(&report.destination.join("config.json"));
@@ -207,8 +125,8 @@ fn matrices_are_packed_in_groups_of_64() {
 /// As mlx-lm leaves them: rows of 32 are no whole groups.
 #[test]
 fn a_copy_that_greentune_reads_has_the_values_of_the_groups() {
-    let model = Model::bundled();
-    let merged = tensors_in(&model.merged());
+    let model = bundled();
+    let merged = tensors_in(&model.merged(Some(Quantization::F32)));
     for (quantization, off) in [(Quantization::Bits8, 0.01), (Quantization::Bits4, 0.15)] {
         let request = ExportRequest {
             readable_copy: true,
@@ -231,7 +149,7 @@ fn a_copy_that_greentune_reads_has_the_values_of_the_groups() {
 
 #[test]
 fn rows_that_are_no_whole_groups_stay_floats() {
-    let model = Model::family("llama-linear");
+    let model = of_family("llama-linear");
     let report = model.export(Some(Quantization::Bits4), true);
     let base = tensors_in(&model.base());
     let types: Vec<&str> = report.verification.tensor_types.keys().map(String::as_str).collect();
@@ -243,7 +161,7 @@ fn rows_that_are_no_whole_groups_stay_floats() {
 
 #[test]
 fn every_key_that_mlx_lm_reads_is_written() {
-    let config = Model::family("llama-linear").config();
+    let config = config_of(&of_family("llama-linear"));
     let rope = json!({"rope_type": "linear", "factor": 3.0, "rope_theta": 3000.0});
     assert_eq!((&config["rope_theta"], &config["rope_scaling"]), (&json!(3000.0), &rope));
     assert_eq!(config["rope_parameters"], rope);
@@ -253,14 +171,14 @@ fn every_key_that_mlx_lm_reads_is_written() {
         assert!(!config[key].is_null(), "{key}");
     }
 
-    let config = Model::family("llama").config();
+    let config = config_of(&of_family("llama"));
     assert_eq!(config["rope_scaling"]["original_max_position_embeddings"], 32);
     assert_eq!((&config["attention_bias"], &config["tie_word_embeddings"]), (&json!(true), &json!(true)));
 
-    let config = Model::family("qwen3").config();
+    let config = config_of(&of_family("qwen3"));
     assert_eq!((&config["rope_scaling"], &config["rope_theta"]), (&Value::Null, &json!(3000.0)));
 
-    let config = Model::family("olmo3").config();
+    let config = config_of(&of_family("olmo3"));
     let yarn = &config["rope_scaling"];
     assert_eq!((&yarn["rope_type"], &yarn["beta_fast"]), (&json!("yarn"), &json!(4.0)));
     assert_eq!(config["rope_parameters"]["full_attention"], *yarn);
@@ -271,8 +189,8 @@ fn every_key_that_mlx_lm_reads_is_written() {
 /// transformers does not look at them there; mlx-lm would compute another model.
 #[test]
 fn keys_of_mlx_lm_that_transformers_does_not_read_are_made_harmless() {
-    let model = Model::family("llama-linear");
-    model.change_config(|config| {
+    let model = of_family("llama-linear");
+    model.change("config.json", |config| {
         config["rope_traditional"] = json!(true);
         config["model_file"] = json!("code.py");
         config["quantize_activations"] = json!(true);
@@ -280,7 +198,7 @@ fn keys_of_mlx_lm_that_transformers_does_not_read_are_made_harmless() {
         config["sliding_window"] = json!(4);
         config["attention_bias"] = json!(false);
     });
-    let config = model.config();
+    let config = config_of(&model);
     for key in ["rope_traditional", "model_file", "quantize_activations"] {
         assert!(config.get(key).is_none(), "{key}");
     }
@@ -289,12 +207,12 @@ fn keys_of_mlx_lm_that_transformers_does_not_read_are_made_harmless() {
 
 #[test]
 fn yarn_says_its_attention_factor_as_mlx_lm_computes_it() {
-    let model = Model::family("llama-linear");
-    model.change_config(|config| {
+    let model = of_family("llama-linear");
+    model.change("config.json", |config| {
         config["rope_parameters"] = json!({"rope_type": "yarn", "factor": 4.0, "rope_theta": 1e4,
             "original_max_position_embeddings": 16, "attention_factor": 1.3});
     });
-    let scaling = &model.config()["rope_scaling"];
+    let scaling = &config_of(&model)["rope_scaling"];
     let mscale = scaling["mscale"].as_f64().unwrap();
     assert!((0.1 * mscale * 4f64.ln() + 1.0 - 1.3).abs() < 1e-9, "{scaling}");
     assert_eq!(scaling["attention_factor"], 1.3);
@@ -313,26 +231,27 @@ fn what_mlx_lm_cannot_compute_is_refused_by_name() {
         }
         assert!(problem.message.contains("formats that work: safetensors, huggingface, gguf"), "{problem}");
     };
-    says(&Model::family("olmo"), &["ai2-olmo"]);
-    says(&Model::family("mistral"), &["llama has no sliding window", "5 of"]);
-    says(&Model::family("qwen2"), &["qwen2 has no sliding window"]);
+    says(&of_family("olmo"), &["ai2-olmo"]);
+    says(&of_family("mistral"), &["llama has no sliding window", "5 of"]);
+    says(&of_family("qwen2"), &["qwen2 has no sliding window"]);
     let scaled = |change: Value| {
-        let model = Model::family("llama-linear");
-        model.change_config(|config| config["rope_parameters"] = change);
+        let model = of_family("llama-linear");
+        model.change("config.json", |config| config["rope_parameters"] = change);
         model
     };
     says(
         &scaled(json!({"rope_type": "yarn", "factor": 4.0, "rope_theta": 1e4, "truncate": false})),
         &["truncate = true"],
     );
-    let windows = Model::family("olmo3");
-    windows.change_config(|config| config["layer_types"] = ["full_attention"; 4].as_slice().into());
+    let windows = of_family("olmo3");
+    windows.change("config.json", |config| config["layer_types"] = ["full_attention"; 4].as_slice().into());
     says(&windows, &["needs layers with a sliding window"]);
-    let windows = Model::family("olmo3");
-    windows.change_config(|config| config["layer_types"] = ["sliding_attention"; 4].as_slice().into());
+    let windows = of_family("olmo3");
+    windows
+        .change("config.json", |config| config["layer_types"] = ["sliding_attention"; 4].as_slice().into());
     says(&windows, &["needs layers without a sliding window"]);
-    let rotated = Model::family("olmo3");
-    rotated.change_config(|config| {
+    let rotated = of_family("olmo3");
+    rotated.change("config.json", |config| {
         config["rope_parameters"]["sliding_attention"]["rope_theta"] = json!(1e4);
     });
     says(&rotated, &["by the base of the others"]);
@@ -341,15 +260,17 @@ fn what_mlx_lm_cannot_compute_is_refused_by_name() {
 #[test]
 fn a_window_as_wide_as_the_context_is_none() {
     for family in ["mistral", "qwen2"] {
-        let model = Model::family(family);
-        model.change_config(|config| config["sliding_window"] = config["max_position_embeddings"].clone());
+        let model = of_family(family);
+        model.change("config.json", |config| {
+            config["sliding_window"] = config["max_position_embeddings"].clone();
+        });
         assert!(model.export(None, true).verification.merged_tensors > 0, "{family}");
     }
 }
 
 #[test]
 fn adapters_are_transposed_and_keep_their_scale() {
-    let model = Model::family("qwen3");
+    let model = of_family("qwen3");
     let report = model.export(None, false);
     let trained = tensors_in(&model.adapters);
     let written = tensors_in(&report.destination);
@@ -382,11 +303,11 @@ fn adapters_are_transposed_and_keep_their_scale() {
 
 #[test]
 fn modules_that_some_layers_adapt_are_named_in_full() {
-    let model = Model::bundled();
+    let model = bundled();
     let report = model.export(None, false);
     let config = json_of(&report.destination.join("adapter_config.json"));
     assert_eq!(config["lora_parameters"]["keys"], json!(["model.layers.0.self_attn.q_proj"]));
-    let all = Model::family("olmo2-dora");
+    let all = of_family("olmo2-dora");
     let config = json_of(&all.export(None, false).destination.join("adapter_config.json"));
     let keys = config["lora_parameters"]["keys"].as_array().unwrap().clone();
     assert!(keys.iter().all(|key| !key.as_str().unwrap().starts_with("model.")), "{keys:?}");
@@ -401,14 +322,14 @@ fn modules_that_some_layers_adapt_are_named_in_full() {
 /// mlx-lm reads `rope_theta` beside the other keys, and takes 10000 where it stands in `rope_parameters` alone.
 #[test]
 fn a_base_that_mlx_lm_would_misread_gets_its_configuration_beside_the_adapters() {
-    let model = Model::family("llama-linear");
+    let model = of_family("llama-linear");
     let report = model.export(None, false);
     assert_eq!(names_in(&report.destination), ["adapter_config.json", "adapters.safetensors", "config.json"]);
     assert_eq!(json_of(&report.destination.join("config.json"))["rope_theta"], 3000.0);
     assert!(report.usage_instructions.contains("would read another model"), "{}", report.usage_instructions);
 
     fs::remove_dir_all(&report.destination).unwrap();
-    model.change_config(|config| {
+    model.change("config.json", |config| {
         config["rope_theta"] = json!(3000.0);
         config["rope_scaling"] = json!({"type": "linear", "factor": 3.0});
         config["tie_word_embeddings"] = json!(false);
@@ -420,7 +341,7 @@ fn a_base_that_mlx_lm_would_misread_gets_its_configuration_beside_the_adapters()
 
 #[test]
 fn an_adapted_head_that_is_the_embedding_is_refused() {
-    let model = Model::family("llama");
+    let model = of_family("llama");
     let pair = LoraPair {
         module: "lm_head".into(),
         rank: 1,
@@ -439,7 +360,7 @@ fn an_adapted_head_that_is_the_embedding_is_refused() {
 
 #[test]
 fn words_of_other_formats_and_shards_of_adapters_are_refused() {
-    let model = Model::bundled();
+    let model = bundled();
     let problem = export(&model.request(Some(Quantization::Q4_0), true)).unwrap_err().problem();
     assert_eq!(problem.code, "export.quantization_not_of_format");
     assert!(problem.message.contains("gguf has it; mlx has f32, f16, bf16, 8bit, 4bit"), "{problem}");
@@ -455,7 +376,7 @@ fn words_of_other_formats_and_shards_of_adapters_are_refused() {
 
 #[test]
 fn weights_above_a_size_are_several_files() {
-    let model = Model::bundled();
+    let model = bundled();
     let sharded = ExportRequest {
         max_shard_size: Some("500KB".parse().unwrap()),
         destination: model.dir.path().join("shards"),

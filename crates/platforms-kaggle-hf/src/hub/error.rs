@@ -267,6 +267,11 @@ impl HubError {
         move |source| Self::File { action, path, source }
     }
 
+    /// The error, when it was met on the way of an upload.
+    pub(super) fn while_uploading(self) -> Self {
+        if self.is_passing() { Self::NotUploaded(Box::new(self)) } else { self }
+    }
+
     /// Whether the same request may succeed a little later.
     pub(super) fn is_passing(&self) -> bool {
         matches!(

@@ -18,7 +18,7 @@ pub use self::{
     error::{HubError, Result},
     files::Parts,
     model::{FetchModel, Snapshot, cached, fetch_model},
-    publish::{Publication, Published, Visibility, check_publication, publish},
+    publish::{Publication, Published, Visibility, check_permission, check_publication, publish},
     settings::{DEFAULT_ENDPOINT, HubSettings, Token},
     watch::TransferControl,
 };

@@ -64,6 +64,17 @@ impl Refusal {
 }
 
 impl Refusal {
+    /// What the refusal means for somebody who asks whose token they send; nothing where the Hub does not say, or not now.
+    pub(super) fn of_asking_who(self, settings: &HubSettings) -> Option<HubError> {
+        match (self.status, settings.token.as_ref()) {
+            (401, Some(token)) => Some(HubError::TokenRefused {
+                source_name: token.source().to_owned(),
+                endpoint: settings.endpoint.clone(),
+            }),
+            _ => None,
+        }
+    }
+
     /// What the refusal means for somebody who is about to write to the repository `id`, and looks whether it is there.
     pub(super) fn of_looking(self, settings: &HubSettings, id: &str) -> HubError {
         let is_unknown = self.status == 404 || self.code == "RepoNotFound";

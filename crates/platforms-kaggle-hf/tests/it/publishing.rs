@@ -4,9 +4,11 @@ use std::{fs, path::PathBuf};
 
 use greentune_core_config::{Diagnostic, ProblemKind};
 use greentune_platforms_kaggle_hf::hub::{
-    HubError, Publication, Published, Token, TransferControl, Visibility, publish,
+    HubError, Publication, Published, Token, TransferControl, Visibility, check_permission, publish,
 };
-use greentune_test_support::fake_hub::{Behaviour, READ_TOKEN, Request, WRITE_TOKEN};
+use greentune_test_support::fake_hub::{
+    Behaviour, FINE_GRAINED_REPOSITORY, FINE_GRAINED_TOKEN, READ_TOKEN, Request, WRITE_TOKEN,
+};
 
 use crate::place::{Ear, Place};
 
@@ -49,6 +51,15 @@ impl Author {
         let publication = Publication { repository, folder, files, visibility, title: "Trained" };
         let watch = TransferControl { what: repository, reporter: ear, cancelled: &ear.stopped };
         publish(&place.settings, publication, &watch)
+    }
+
+    /// The code of what forbids an upload beforehand; nothing is made.
+    fn forbidden(&self, repository: &str, visibility: Visibility) -> Option<String> {
+        let Self { place, ear, .. } = self;
+        let watch = TransferControl { what: repository, reporter: ear, cancelled: &ear.stopped };
+        let checked = check_permission(&place.settings, repository, visibility, &watch);
+        assert!(place.hub.requests().iter().all(|request| request.method == "GET"));
+        checked.err().map(|error| error.problem().code)
     }
 
     fn puts(&self) -> Vec<Request> {
@@ -174,4 +185,59 @@ fn refusals_to_write_say_what_to_do() {
     assert!(refusals.iter().all(|refusal| !refusal.contains("hf_")), "{refusals:?}");
     assert_eq!(author.puts().len(), 2);
     insta::assert_snapshot!(refusals.join("\n"));
+}
+
+#[test]
+fn what_forbids_an_upload_is_known_before_it() {
+    let mut author = Author::new();
+    for (repository, code) in [
+        (REPOSITORY, None),
+        ("makers/m", None),
+        ("readers/m", Some("hub.write_forbidden")),
+        ("bob/m", Some("hub.write_forbidden")),
+        // Its one model is public and somebody else's.
+        (crate::place::ID, Some("hub.write_forbidden")),
+    ] {
+        assert_eq!(author.forbidden(repository, Visibility::Private).as_deref(), code, "{repository}");
+    }
+    for (token, repository, code) in [
+        (READ_TOKEN, REPOSITORY, Some("hub.write_forbidden")),
+        (FINE_GRAINED_TOKEN, REPOSITORY, Some("hub.write_forbidden")),
+        (FINE_GRAINED_TOKEN, FINE_GRAINED_REPOSITORY, None),
+        ("hf_nobody", REPOSITORY, Some("hub.token_refused")),
+    ] {
+        author.place.settings.token = Token::new(token, "HF_TOKEN");
+        assert_eq!(
+            author.forbidden(repository, Visibility::Private).as_deref(),
+            code,
+            "{token} {repository}"
+        );
+    }
+}
+
+#[test]
+fn a_repository_that_everybody_sees_is_known_before_a_private_upload() {
+    let author = Author::new();
+    author.publish(Visibility::Public).unwrap();
+    let Author { place, ear, .. } = &author;
+    let watch = TransferControl { what: REPOSITORY, reporter: ear, cancelled: &ear.stopped };
+    let check = |visibility| check_permission(&place.settings, REPOSITORY, visibility, &watch);
+    assert!(matches!(check(Visibility::Private), Err(HubError::IsPublic { .. })));
+    check(Visibility::Public).unwrap();
+}
+
+#[test]
+fn a_hub_that_does_not_say_whose_a_token_is_forbids_nothing() {
+    let author = Author::new();
+    for (behaviour, code) in [
+        (Behaviour::Fails(503), Some("hub.failed")),
+        (Behaviour::LoginPage, Some("hub.bad_answer")),
+        (Behaviour::RateLimited { times: 1, retry_after: 600 }, None),
+    ] {
+        author.place.hub.behave(behaviour.clone());
+        assert_eq!(author.forbidden(REPOSITORY, Visibility::Private).as_deref(), code, "{behaviour:?}");
+    }
+    let mut nowhere = Author::new();
+    nowhere.place.settings.endpoint = String::from("http://127.0.0.1:1");
+    assert_eq!(nowhere.forbidden(REPOSITORY, Visibility::Private).as_deref(), Some("hub.unreachable"));
 }

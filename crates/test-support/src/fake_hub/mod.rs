@@ -19,7 +19,9 @@ use http::Answer;
 pub use http::Request;
 use model::{Model, ServedFile};
 use repositories::Repositories;
-pub use repositories::{READ_TOKEN, Repository, WRITE_TOKEN, WRITER};
+pub use repositories::{
+    FINE_GRAINED_REPOSITORY, FINE_GRAINED_TOKEN, MAKERS, READ_TOKEN, READERS, Repository, WRITE_TOKEN, WRITER,
+};
 use serde_json::json;
 
 /// How the Hub behaves.

@@ -12,12 +12,20 @@ use sha2::{Digest, Sha256};
 
 use super::http::{Answer, Request};
 
-/// The account whose token may write.
+/// The account whose tokens are known.
 pub const WRITER: &str = "ada";
+/// An organisation in which that account may write.
+pub const MAKERS: &str = "makers";
+/// An organisation in which it may read alone.
+pub const READERS: &str = "readers";
 /// That token.
 pub const WRITE_TOKEN: &str = "hf_write";
 /// A token that may read alone.
 pub const READ_TOKEN: &str = "hf_read";
+/// A fine-grained token, which may write to one repository alone.
+pub const FINE_GRAINED_TOKEN: &str = "hf_fine";
+/// That repository.
+pub const FINE_GRAINED_REPOSITORY: &str = "ada/own";
 
 /// Larger files are stored apart, and so are those whose endings the Hub knows.
 const LARGEST_REGULAR: u64 = 10 << 20;
@@ -56,18 +64,17 @@ impl Repositories {
             return Some(self.store(rest, request));
         }
         let answer = match (request.method.as_str(), path) {
-            ("GET", "/api/whoami-v2") => may_write(request).unwrap_or_else(|| {
-                found(&json!({ "name": WRITER, "type": "user", "orgs": [], "auth": { "type": "access_token" } }))
-            }),
+            ("GET", "/api/whoami-v2") => who(request),
             ("POST", "/api/validate-yaml") => found(&json!({ "errors": [], "warnings": [] })),
             ("POST", "/api/repos/create") => {
-                may_write(request).unwrap_or_else(|| self.create(&body(request), endpoint))
+                let wanted = body(request);
+                may_write(request, &wanted_id(&wanted)).unwrap_or_else(|| self.create(&wanted, endpoint))
             }
             ("POST", _) => {
                 let rest = path.trim_start_matches('/');
                 let rest = rest.strip_prefix("api/models/").unwrap_or(rest);
                 let (id, call) = split_call(rest)?;
-                may_write(request).unwrap_or_else(|| self.write(id, call, request, endpoint, storage))
+                may_write(request, id).unwrap_or_else(|| self.write(id, call, request, endpoint, storage))
             }
             ("GET" | "HEAD", _) => return self.read(path, request),
             _ => return None,
@@ -76,9 +83,8 @@ impl Repositories {
     }
 
     fn create(&mut self, wanted: &Value, endpoint: &str) -> Answer {
-        let owner = wanted["organization"].as_str().unwrap_or(WRITER);
-        let id = format!("{owner}/{}", wanted["name"].as_str().unwrap_or_default());
-        if owner != WRITER {
+        let (owner, id) = (owner_of(wanted), wanted_id(wanted));
+        if owner != WRITER && owner != MAKERS {
             let message = format!("You don't have the rights to create a model under the namespace {owner}");
             return Answer::refusal(403, "", &message);
         }
@@ -217,7 +223,7 @@ impl Repositories {
         let rest = about.unwrap_or(path).trim_start_matches('/');
         let (id, repository) =
             self.all.iter().find(|(id, _)| rest.strip_prefix(id.as_str()).is_some_and(is_end))?;
-        if repository.is_private && request.authorization.as_deref() != Some(&bearer(WRITE_TOKEN)) {
+        if repository.is_private && !may_read(request) {
             let status = if request.authorization.is_some() { 404 } else { 401 };
             return Some(Answer::refusal(status, "RepoNotFound", "Repository not found"));
         }
@@ -294,15 +300,63 @@ fn split_call(rest: &str) -> Option<(&str, &str)> {
     Some((&rest[..slash], &rest[slash + 1..]))
 }
 
-/// Why the request may not write.
-fn may_write(request: &Request) -> Option<Answer> {
+/// Whose the token is, and what it may do.
+fn who(request: &Request) -> Answer {
+    let tokens = [
+        (WRITE_TOKEN, json!({ "displayName": "w", "role": "write" })),
+        (READ_TOKEN, json!({ "displayName": "r", "role": "read" })),
+        (
+            FINE_GRAINED_TOKEN,
+            json!({ "displayName": "f", "role": "fineGrained", "fineGrained": { "scoped": [
+            { "entity": { "_id": "1", "type": "user", "name": WRITER }, "permissions": ["repo.content.read"] },
+            {
+                "entity": { "_id": "2", "type": "model", "name": FINE_GRAINED_REPOSITORY },
+                "permissions": ["repo.content.read", "repo.write"],
+            },
+        ] } }),
+        ),
+    ];
+    let sent = request.authorization.as_deref();
+    let Some((_, token)) = tokens.into_iter().find(|(token, _)| sent == Some(&bearer(token))) else {
+        return unknown_token();
+    };
+    let org = |name: &str, role: &str| json!({ "type": "org", "id": name, "name": name, "roleInOrg": role });
+    found(&json!({
+        "type": "user", "id": "0", "name": WRITER, "fullname": WRITER,
+        "orgs": [org(MAKERS, "write"), org(READERS, "read")],
+        "auth": { "type": "access_token", "accessToken": token },
+    }))
+}
+
+/// Why the request may not write to the repository `id`.
+fn may_write(request: &Request, id: &str) -> Option<Answer> {
     match request.authorization.as_deref() {
         Some(sent) if sent == bearer(WRITE_TOKEN) => None,
-        Some(sent) if sent == bearer(READ_TOKEN) => {
+        Some(sent) if sent == bearer(FINE_GRAINED_TOKEN) && id == FINE_GRAINED_REPOSITORY => None,
+        Some(sent) if sent == bearer(READ_TOKEN) || sent == bearer(FINE_GRAINED_TOKEN) => {
             Some(Answer::refusal(403, "", "this token has no write permission"))
         }
-        _ => Some(Answer::refusal(401, "", "Invalid username or password.")),
+        _ => Some(unknown_token()),
     }
+}
+
+fn unknown_token() -> Answer {
+    Answer::refusal(401, "", "Invalid username or password.")
+}
+
+/// Who is to own the repository that is to be made.
+fn owner_of(wanted: &Value) -> &str {
+    wanted["organization"].as_str().unwrap_or(WRITER)
+}
+
+fn wanted_id(wanted: &Value) -> String {
+    format!("{}/{}", owner_of(wanted), wanted["name"].as_str().unwrap_or_default())
+}
+
+/// Whether a private repository is shown: fine-grained tokens read all of the account here.
+fn may_read(request: &Request) -> bool {
+    let sent = request.authorization.as_deref();
+    [WRITE_TOKEN, FINE_GRAINED_TOKEN].iter().any(|token| sent == Some(&bearer(token)))
 }
 
 fn bearer(token: &str) -> String {

@@ -2,7 +2,7 @@
 
 use greentune_core_config::evaluation::{EvaluatedModel, EvaluationReport, metric};
 use greentune_metrics::{Choices, Scored};
-use greentune_text_data::{DataError, Encoder, Example, Question, Questions};
+use greentune_text_data::{ChoiceForm, DataError, Encoder, Example, Question, Questions};
 
 use super::{RecordScore, Scores, figures, score_records};
 use crate::{
@@ -22,13 +22,13 @@ pub(super) fn report<B: Ops>(
     encoder: &Encoder,
     decoder: &Decoder<B>,
     adapters: Option<&Adapters<B>>,
-    asked: &Questions,
+    (asked, form): (&Questions, ChoiceForm),
     model: EvaluatedModel,
     role: &str,
 ) -> Result<EvaluationReport, TrainError> {
     let mut tally = Tally::default();
     for questions in asked.questions.chunks(QUESTIONS_AT_ONCE) {
-        for (question, scores) in scored(encoder, decoder, adapters, questions)? {
+        for (question, scores) in scored(encoder, decoder, adapters, (questions, form))? {
             tally.add(question, &scores);
         }
     }
@@ -59,6 +59,7 @@ pub(super) fn report<B: Ops>(
         bleu: None,
         generated_records: 0,
         samples: Vec::new(),
+        choice_form: Some(form.as_str().to_owned()),
         figures,
     })
 }
@@ -91,13 +92,11 @@ fn scored<'a, B: Ops>(
     encoder: &Encoder,
     decoder: &Decoder<B>,
     adapters: Option<&Adapters<B>>,
-    questions: &'a [Question],
+    (questions, form): (&'a [Question], ChoiceForm),
 ) -> Result<Vec<(&'a Question, Vec<RecordScore>)>, TrainError> {
     let (mut usable, mut examples): (Vec<&Question>, Vec<Example>) = (Vec::new(), Vec::new());
     for question in questions {
-        let encoded = question.choices.iter().map(|choice| encoder.choice(&question.prompt, choice));
-        let encoded: Option<Vec<Example>> = encoded.collect::<Result<_, _>>()?;
-        if let Some(encoded) = encoded {
+        if let Some(encoded) = encoder.choices(question, form)? {
             usable.push(question);
             examples.extend(encoded);
         }
@@ -125,19 +124,25 @@ mod tests {
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures");
         let text = fs::read_to_string(fixtures.join("reference/choices.json")).unwrap();
         let reference: Value = serde_json::from_str(&text).unwrap();
+        let model = fixtures.join("base-model");
+        let encoder = Encoder::new(&model, &Settings::default(), Timestamp::UNIX_EPOCH).unwrap();
+        let config = config::read(&model).unwrap();
+        let weights = weights::load::<Flex>(&model, &config, None, &FlexDevice).unwrap();
+        let decoder = Decoder::new(config, weights);
+        for (form, reference) in [(ChoiceForm::Plain, &reference), (ChoiceForm::Chat, &reference["in_chat"])]
+        {
+            agrees(&encoder, &decoder, form, reference);
+        }
+    }
+
+    fn agrees(encoder: &Encoder, decoder: &Decoder<Flex>, form: ChoiceForm, reference: &Value) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("test.jsonl");
         let wanted = reference["questions"].as_array().unwrap();
         let lines: Vec<String> = wanted.iter().map(Value::to_string).collect();
         fs::write(&path, lines.join("\n")).unwrap();
-        let model = fixtures.join("base-model");
         let asked = Questions::load(&path, &Settings::default()).unwrap().unwrap();
-        let encoder = Encoder::new(&model, &Settings::default(), Timestamp::UNIX_EPOCH).unwrap();
-        let config = config::read(&model).unwrap();
-        let weights = weights::load::<Flex>(&model, &config, None, &FlexDevice).unwrap();
-        let decoder = Decoder::new(config, weights);
-
-        let found = scored(&encoder, &decoder, None, &asked.questions).unwrap();
+        let found = scored(encoder, decoder, None, (&asked.questions, form)).unwrap();
         assert_eq!(found.len(), wanted.len());
         for ((question, scores), wanted) in found.iter().zip(wanted) {
             let likelihoods: Vec<f64> = serde_json::from_value(wanted["log_likelihoods"].clone()).unwrap();
@@ -145,22 +150,21 @@ mod tests {
                 let difference = (score.loss + wanted).abs();
                 assert!(
                     difference < 1e-3 + 1e-5 * wanted.abs(),
-                    "{question:?}: {} is not {wanted}",
+                    "{form:?} {question:?}: {} is not {wanted}",
                     -score.loss
                 );
             }
         }
-        let report = report(&encoder, &decoder, None, &asked, EvaluatedModel::Base, "test").unwrap();
+        let report = report(encoder, decoder, None, (&asked, form), EvaluatedModel::Base, "test").unwrap();
+        assert_eq!(report.choice_form.as_deref(), Some(form.as_str()));
         for (name, harness) in [
             (metric::CHOICE_ACCURACY, "acc"),
             (metric::CHOICE_ACCURACY_NORM, "acc_norm"),
             (metric::CHOICE_ACCURACY_BYTES, "acc_bytes"),
         ] {
             let figure = report.figure(name).unwrap();
-            assert!(
-                (figure.value - reference["figures"][harness].as_f64().unwrap()).abs() < 1e-12,
-                "{figure:?}"
-            );
+            let wanted_figure = reference["figures"][harness].as_f64().unwrap();
+            assert!((figure.value - wanted_figure).abs() < 1e-12, "{form:?} {figure:?}");
             assert!(figure.interval.is_some() && figure.records == wanted.len() as u64);
         }
     }

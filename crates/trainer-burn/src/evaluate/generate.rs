@@ -61,9 +61,11 @@ pub(super) fn continuation<B: Ops, E>(
             let ended_by = if limit <= room { GenerationEnd::MaxTokens } else { GenerationEnd::Context };
             return Ok(Continuation { tokens, ended_by });
         }
-        let hidden = decoder.extend(&unread, &mut cache, adapters);
-        let logits = decoder.logits(hidden.narrow(0, unread.len() - 1, 1));
-        let likeliest = logits.argmax(1).into_data().iter::<i64>().next();
+        let likeliest = on_pool(|| {
+            let hidden = decoder.extend(&unread, &mut cache, adapters);
+            let logits = decoder.logits(hidden.narrow(0, unread.len() - 1, 1));
+            logits.argmax(1).into_data().iter::<i64>().next()
+        });
         match likeliest.map(|token| token as u32).filter(|token| !stop_ids.contains(token)) {
             None => return Ok(Continuation { tokens, ended_by: GenerationEnd::StopToken }),
             Some(token) => tokens.push(token),
@@ -71,6 +73,12 @@ pub(super) fn continuation<B: Ops, E>(
         each(&tokens)?;
         unread = tokens[tokens.len() - 1..].to_vec();
     }
+}
+
+/// Takes a step on one of the threads that the processor's products run on: a step is hundreds of them, and each one that
+/// another thread begins is handed over.
+pub(super) fn on_pool<R: Send>(step: impl FnOnce() -> R + Send) -> R {
+    rayon::scope(|_| step())
 }
 
 /// What the models of `task` answer, for each prompt in turn.
@@ -113,7 +121,7 @@ impl<A: AutodiffBackend<InnerBackend: Ops>> Opened<A> {
         // Training cuts records; an answer may use all that the model can attend to.
         let mut settings = model.settings.clone();
         settings.training.max_seq_length = u64::MAX;
-        let (encoder, decoder) = training::open::<A>(&model.folder, &settings, model.at, device)?;
+        let (encoder, decoder) = training::open_to_write::<A>(&model.folder, &settings, model.at, device)?;
         let load = |folder: &PathBuf| Adapters::<A::InnerBackend>::load(folder, &decoder, device);
         let variants = model
             .variants

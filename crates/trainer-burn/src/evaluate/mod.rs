@@ -211,6 +211,7 @@ impl Plan<'_> {
             bleu: value(metric::BLEU),
             generated_records: generated.len() as u64,
             samples: generated.iter().take(SAMPLES).cloned().collect(),
+            choice_form: None,
             figures,
         };
         Ok(Evaluated { report, generated })

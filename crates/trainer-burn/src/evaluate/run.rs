@@ -7,7 +7,7 @@ use greentune_core_config::{
     manifest::RunManifest,
     task::EvaluateTask,
 };
-use greentune_text_data::{Dataset, Questions};
+use greentune_text_data::{DataError, Dataset, Questions};
 
 use super::{Plan, choices};
 use crate::{error::TrainError, model::Adapters, ops::Ops, training};
@@ -29,9 +29,14 @@ where
     let stage = (EvaluatedModel::Stage(task.stage), Some(&adapters));
     let models = [stage].into_iter().chain(task.with_base.then_some((EvaluatedModel::Base, None)));
     if let Some(questions) = Questions::load(&task.dataset, settings)? {
-        let report =
-            |(model, adapters)| choices::report(&encoder, &decoder, adapters, &questions, model, "test");
+        let form = encoder.choice_form(task.chat_template, settings.dataset.schema)?;
+        let report = |(model, adapters)| {
+            choices::report(&encoder, &decoder, adapters, (&questions, form), model, "test")
+        };
         return Ok((models.map(report).collect::<Result<_, _>>()?, Vec::new()));
+    }
+    if task.chat_template.is_some() {
+        return Err(DataError::NoChoices { path: task.dataset.clone() }.into());
     }
     let dataset = Dataset::load(
         &task.dataset,

@@ -33,6 +33,33 @@ pub fn load<B: Backend>(
     packing: Option<Packing>,
     device: &B::Device,
 ) -> Result<Weights<B>, TrainError> {
+    load_packed(folder, config, |_| packing, device)
+}
+
+/// The same; matrices that the files hold in 16 bits stay as they are, which loses nothing.
+pub fn load_as_stored<B: Backend>(
+    folder: &Path,
+    config: &ModelConfig,
+    device: &B::Device,
+) -> Result<Weights<B>, TrainError> {
+    load_packed(folder, config, packing_of, device)
+}
+
+/// The packing that keeps values of this type as they are.
+fn packing_of(dtype: Dtype) -> Option<Packing> {
+    match dtype {
+        Dtype::F16 => Some(Packing::F16),
+        Dtype::BF16 => Some(Packing::Bf16),
+        _ => None,
+    }
+}
+
+fn load_packed<B: Backend>(
+    folder: &Path,
+    config: &ModelConfig,
+    packing: impl Fn(Dtype) -> Option<Packing>,
+    device: &B::Device,
+) -> Result<Weights<B>, TrainError> {
     let stored = ModelWeights::open(folder)?;
     let mut files: BTreeMap<PathBuf, WeightFile> = BTreeMap::new();
     let mut weights = Weights::from(Parameters::default());
@@ -43,7 +70,7 @@ pub fn load<B: Backend>(
             Entry::Occupied(open) => open.into_mut(),
             Entry::Vacant(closed) => closed.insert(WeightFile::open(tensor.path())?),
         };
-        match packing {
+        match packing(file.dtype(&tensor.name)?) {
             Some(format) if shape.len() == 2 => {
                 weights.packed.insert(name.clone(), file.packed(&tensor.name, format, device)?);
             }
@@ -123,6 +150,10 @@ impl WeightFile {
         let [rows, columns] = *view.shape() else {
             return Err(self.broken(format!("tensor `{name}` is no matrix")));
         };
+        if packing_of(view.dtype()) == Some(format) && columns.is_multiple_of(2) {
+            let words = self.words(&view);
+            return Ok(Packed::new(format, [rows, columns], words, Vec::new(), device));
+        }
         let mut words = Vec::with_capacity(rows * format.words(columns));
         let mut scales = Vec::with_capacity(rows * format.scales(columns));
         self.decode(&view, name, columns, |values| {
@@ -140,6 +171,17 @@ impl WeightFile {
             }
         })?;
         Ok(Packed::new(format, [rows, columns], words, scales, device))
+    }
+
+    /// The bytes of a tensor as 32-bit words. What was read does not stay in memory.
+    fn words(&self, view: &TensorView) -> Vec<i32> {
+        let mut words = Vec::with_capacity(view.data().len() / 4);
+        for bytes in view.data().chunks(BYTES_AT_ONCE) {
+            words.extend(bytes.as_chunks().0.iter().map(|word| i32::from_le_bytes(*word)));
+            #[cfg(unix)]
+            self.forget(bytes);
+        }
+        words
     }
 
     /// Hands the values of a tensor to `each`, whole rows at a time. What was read does not stay in memory.
@@ -180,6 +222,10 @@ impl WeightFile {
     /// The shape of the tensor `name`.
     pub fn dimensions(&self, name: &str) -> Result<Vec<usize>, TrainError> {
         Ok(self.view(&self.tensors()?, name)?.shape().to_vec())
+    }
+
+    fn dtype(&self, name: &str) -> Result<Dtype, TrainError> {
+        Ok(self.view(&self.tensors()?, name)?.dtype())
     }
 
     fn tensors(&self) -> Result<SafeTensors<'_>, TrainError> {
@@ -233,4 +279,42 @@ pub fn write_safetensors<'a>(
         source: std::io::Error::other(error.to_string()),
     })?;
     durable::write(path, &file)
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::backend::{Flex, flex::FlexDevice};
+
+    use super::*;
+    use crate::ops::Weight;
+
+    #[test]
+    fn what_is_stored_in_16_bits_stays_so_and_loses_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        let halves = |bits: fn(f32) -> u16| -> Vec<u8> {
+            (0..12).flat_map(|i| bits(i as f32 * 0.37 - 2.0).to_le_bytes()).collect()
+        };
+        let [f16s, bf16s] = [halves(|v| f16::from_f32(v).to_bits()), halves(|v| bf16::from_f32(v).to_bits())];
+        let singles: Vec<u8> = (0..12).flat_map(|i| (i as f32 * 0.37).to_le_bytes()).collect();
+        let tensors = [
+            ("odd", Dtype::BF16, vec![4, 3], &bf16s),
+            ("f16", Dtype::F16, vec![3, 4], &f16s),
+            ("bf16", Dtype::BF16, vec![3, 4], &bf16s),
+            ("f32", Dtype::F32, vec![3, 4], &singles),
+        ];
+        let views =
+            tensors.map(|(name, dtype, shape, bytes)| (name, TensorView::new(dtype, shape, bytes).unwrap()));
+        std::fs::write(&path, safetensors::serialize(views, None).unwrap()).unwrap();
+        let file = WeightFile::open(&path).unwrap();
+        for name in ["odd", "f16", "bf16"] {
+            let format = packing_of(file.dtype(name).unwrap()).unwrap();
+            let packed = Weight::Packed(file.packed::<Flex>(name, format, &FlexDevice).unwrap());
+            let stored = file.matrix(name).unwrap();
+            assert_eq!(packed.full().dims(), stored.shape);
+            let values: Vec<f32> = packed.full().into_data().iter::<f32>().collect();
+            assert_eq!(values, stored.values, "{name}");
+        }
+        assert_eq!(packing_of(file.dtype("f32").unwrap()), None);
+    }
 }

@@ -1,5 +1,7 @@
 //! Each operation as one node of burn's graph, with the backward pass of whatever backend is inside.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use burn::tensor::{Tensor, TensorPrimitive, backend::Backend};
 use burn_autodiff::{
     Autodiff,
@@ -11,6 +13,17 @@ use burn_autodiff::{
 use super::{AttentionSpec, Labels, LoraSpec, Ops, Weight};
 
 pub(super) type Primitive<B> = <B as burn::tensor::backend::BackendTypes>::FloatTensorPrimitive;
+
+/// Waits until no other thread of this process has a graph, and keeps them waiting.
+///
+/// All graphs are in one table of the process. A backward pass of burn 0.21 ends with a search for what no tensor refers to any
+/// more (`cleanup_orphaned_entries` in `burn-autodiff/src/runtime/graph.rs`), in the graphs of other threads too. It takes
+/// parts of those that are just being built, and their gradients are then wrong without a word. Whoever builds a graph holds
+/// this from its first operation to the end of its backward pass.
+pub fn only_graph() -> MutexGuard<'static, ()> {
+    static GRAPH: Mutex<()> = Mutex::new(());
+    GRAPH.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 pub(super) fn unwrap<B: Backend>(tensor: Tensor<B, 2>) -> Primitive<B> {
     tensor.into_primitive().tensor()

@@ -25,6 +25,9 @@ pub use weight::{Packed, Packing, Weight};
 
 /// Operations of a decoder; see the module's documentation.
 pub trait Ops: Backend {
+    /// Whether products read weights of 16 bits as they lie, at least as fast as full ones.
+    const READS_HALVES: bool = false;
+
     /// `x · weightᵀ`: `x [n, in]`, `weight [out, in]`, result `[n, out]`.
     fn project(x: Tensor<Self, 2>, weight: &Weight<Self>) -> Tensor<Self, 2> {
         plain::linear(x, weight.full())

@@ -70,9 +70,32 @@ where
 {
     let config = config::read(folder)?;
     let encoder = Encoder::new(folder, settings, at)?;
-    let packing = Packing::of(settings.base_model.quantization, settings.training.precision);
-    let weights = weights::load(folder, &config, packing, device)?;
+    let weights = weights::load(folder, &config, packing(settings), device)?;
     Ok((encoder, Decoder::new(config, weights)))
+}
+
+/// The same for a model that writes text and learns nothing: weights that its files hold in 16 bits stay so where the
+/// device reads them, which is faster, because each token reads all of them.
+pub fn open_to_write<A>(
+    folder: &Path,
+    settings: &Settings,
+    at: jiff::Timestamp,
+    device: &A::Device,
+) -> Result<(Encoder, Decoder<A::InnerBackend>), TrainError>
+where
+    A: AutodiffBackend<InnerBackend: Ops>,
+{
+    if packing(settings).is_some() || !A::InnerBackend::READS_HALVES {
+        return open::<A>(folder, settings, at, device);
+    }
+    let config = config::read(folder)?;
+    let encoder = Encoder::new(folder, settings, at)?;
+    let weights = weights::load_as_stored(folder, &config, device)?;
+    Ok((encoder, Decoder::new(config, weights)))
+}
+
+fn packing(settings: &Settings) -> Option<Packing> {
+    Packing::of(settings.base_model.quantization, settings.training.precision)
 }
 
 impl<A: AutodiffBackend<InnerBackend: Ops>> Run<'_, A> {

@@ -11,7 +11,7 @@ use greentune_text_data::Example;
 
 use crate::{
     model::{Adapters, Batch, Decoder, Parameters},
-    ops::{Labels, Ops},
+    ops::{Labels, Ops, autodiff::only_graph},
 };
 
 /// An example and the factors of its losses.
@@ -105,6 +105,7 @@ pub fn gradients<A>(
 where
     A: Ops + AutodiffBackend<InnerBackend: Ops>,
 {
+    let _only = only_graph();
     let labelled: usize = micro_batches.iter().flatten().map(|one| one.example.labelled_tokens()).sum();
     let mut total =
         StepGradients { loss: 0.0, scores: Vec::new(), gradients: Parameters::default(), tokens: 0 };

@@ -11,7 +11,10 @@ use super::{
     mixing::Mixing,
     model::{Mode, Network},
 };
-use crate::{model::Parameters, ops::image::ImageOps};
+use crate::{
+    model::Parameters,
+    ops::{autodiff::only_graph, image::ImageOps},
+};
 
 /// Images with what they show.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -62,6 +65,7 @@ pub fn gradients<A>(
 where
     A: ImageOps + AutodiffBackend<InnerBackend: ImageOps>,
 {
+    let _only = only_graph();
     let tracked = network.lift::<A>();
     let (shape, images) = (network.shape, batch.labels.len());
     let targets = targets(&batch, mixing, smoothing, shape.classes);

@@ -8,7 +8,8 @@ use burn::{
 };
 use greentune_core_config::model::{RopeScaling, Rotary};
 use greentune_trainer_burn::ops::{
-    AttentionSpec, Dropout, Labels, LoraSpec, Ops, Packed, Packing, Rope, Segment, Weight, plain,
+    AttentionSpec, Dropout, Labels, LoraSpec, Ops, Packed, Packing, Rope, Segment, Weight,
+    autodiff::only_graph, plain,
 };
 
 pub type Tracked = Autodiff<Flex>;
@@ -31,6 +32,7 @@ pub fn compare<const N: usize>(
     operation: impl Fn(Inputs<N>) -> Tensor<Tracked, 2>,
     oracle: impl Fn(Inputs<N>) -> Tensor<Tracked, 2>,
 ) {
+    let _only = only_graph();
     let run = |f: &dyn Fn(Inputs<N>) -> Tensor<Tracked, 2>| {
         let mut seed = 0;
         let inputs = shapes.map(|[rows, columns]| {

@@ -50,6 +50,9 @@ pub fn expected_in(file: &Path) -> Expected {
         .collect()
 }
 
+/// Enough for gradients to be wrong every time when graphs are built at once.
+const STEPS_AT_ONCE: usize = 200;
+
 fn numbers() -> serde_json::Value {
     serde_json::from_slice(&std::fs::read(fixtures().join("expected.json")).unwrap()).unwrap()
 }
@@ -101,6 +104,24 @@ pub fn worst_logits(logits: &[f32], (shape, values): &(Vec<usize>, Vec<f64>), ex
         start += length;
     }
     largest
+}
+
+#[test]
+fn threads_that_train_at_once_get_the_gradients_that_each_gets_alone() {
+    let (decoder, examples) = (decoder(), examples());
+    let trained = Trained::Adapters(adapters(&decoder));
+    let batch = [Weighted::whole(&examples)];
+    let step = || step::gradients::<Autodiff<Flex>>(&decoder, &trained, &batch, Activations::Kept, 0);
+    let alone = step().gradients.to_host();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..STEPS_AT_ONCE {
+                    assert!(step().gradients.to_host() == alone);
+                }
+            });
+        }
+    });
 }
 
 #[test]

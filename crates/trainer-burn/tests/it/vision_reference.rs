@@ -123,6 +123,9 @@ fn network(shape: Shape, name: &str) -> (Network<Flex>, String) {
     (network, sha256(&bytes))
 }
 
+/// Steps of each thread.
+const STEPS_AT_ONCE: usize = 50;
+
 fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
@@ -360,6 +363,28 @@ fn training_takes_the_steps_of_pytorch() {
     trajectory("simplecnn");
     trajectory(FIRST_SIMPLE_CNN);
     trajectory("resnet18");
+}
+
+#[test]
+fn threads_that_train_at_once_get_the_gradients_that_each_gets_alone() {
+    let shape = Shape { architecture: architecture("simplecnn"), classes: 4, channels: 1, image_size: 16 };
+    let (network, _) = network(shape, "simplecnn");
+    let batch =
+        Batch { pixels: images("input", 4, 1, 16, 16), weights: vec![1.0; 4], labels: vec![0, 1, 2, 3] };
+    let step = || {
+        let out = step::gradients::<Tracked>(&network, batch.clone(), None, 0.0, None, &FlexDevice);
+        (out.loss, out.gradients.to_host())
+    };
+    let alone = step();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..STEPS_AT_ONCE {
+                    assert!(step() == alone);
+                }
+            });
+        }
+    });
 }
 
 /// What is written can be read, and lies in the file as torchvision has it.

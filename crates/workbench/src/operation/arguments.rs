@@ -9,6 +9,10 @@ use super::{meant, schema::NOT_AVAILABLE_YET};
 
 const CODE: &str = "arguments.invalid";
 const HINT: &str = "correct the arguments and call it again";
+/// Faults that are told one by one; the rest is counted.
+const MOST_TOLD: usize = 100;
+/// Characters of a value that a problem quotes.
+const LONGEST_QUOTE: usize = 200;
 
 /// Reads a request from `arguments`, each taken for what it means; those that are unknown, missing or of a wrong type are found by its `schema`.
 pub(super) fn read<T: DeserializeOwned>(
@@ -16,38 +20,48 @@ pub(super) fn read<T: DeserializeOwned>(
     schema: &Map<String, Value>,
 ) -> Result<T, Problem> {
     let arguments = meant::arguments(arguments, schema, schema);
-    let mut check = Check { root: schema, problems: Vec::new() };
+    let mut check = Check { root: schema, problems: Vec::new(), untold: 0 };
     check.object(&arguments, schema, "");
-    let mut problems = check.problems;
+    let Check { mut problems, untold, .. } = check;
     if problems.is_empty() {
         match serde_path_to_error::deserialize(Value::Object(arguments)) {
             Ok(request) => return Ok(request),
             Err(error) => problems.push(wrong(&error.path().to_string(), error.inner().to_string())),
         }
     }
-    Err(together(problems).with_hint(HINT))
+    Err(together(problems, untold).with_hint(HINT))
 }
 
 /// Finds what `root` does not allow.
 struct Check<'s> {
     root: &'s Map<String, Value>,
+    /// Up to [`MOST_TOLD`].
     problems: Vec<Problem>,
+    untold: usize,
 }
 
 impl<'s> Check<'s> {
+    fn add(&mut self, path: &str, message: impl FnOnce() -> String) {
+        if self.problems.len() < MOST_TOLD {
+            self.problems.push(wrong(path, message()));
+        } else {
+            self.untold += 1;
+        }
+    }
+
     fn object(&mut self, given: &Map<String, Value>, schema: &'s Map<String, Value>, path: &str) {
         let Some(Value::Object(properties)) = schema.get("properties") else { return };
         for (name, value) in given {
             let path = join(path, name);
             match properties.get(name) {
-                None => self.problems.push(wrong(&path, unknown(name, properties))),
+                None => self.add(&path, || unknown(name, properties)),
                 Some(schema) => self.value(value, schema, &path),
             }
         }
         for name in schema.get("required").and_then(Value::as_array).into_iter().flatten() {
             let name = name.as_str().unwrap_or_default();
             if !given.contains_key(name) {
-                self.problems.push(wrong(&join(path, name), String::from("missing, and required")));
+                self.add(&join(path, name), || String::from("missing, and required"));
             }
         }
     }
@@ -59,7 +73,7 @@ impl<'s> Check<'s> {
             return;
         }
         if let Some(allowed) = allowed(value, schema) {
-            self.problems.push(wrong(path, format!("found {value}, allowed: {allowed}")));
+            self.add(path, || format!("found {}, allowed: {allowed}", quoted(value)));
             return;
         }
         match value {
@@ -138,11 +152,23 @@ fn wrong(path: &str, message: String) -> Problem {
     Problem::new(ProblemKind::InvalidInput, CODE, message).at_key(path)
 }
 
-fn together(mut problems: Vec<Problem>) -> Problem {
+/// `value` as far as a problem quotes it.
+fn quoted(value: &Value) -> String {
+    let whole = value.to_string();
+    match whole.char_indices().nth(LONGEST_QUOTE) {
+        Some((end, _)) => format!("{}…", &whole[..end]),
+        None => whole,
+    }
+}
+
+fn together(mut problems: Vec<Problem>, untold: usize) -> Problem {
     if problems.len() == 1 {
         return problems.remove(0);
     }
-    let message = format!("{} arguments are wrong", problems.len());
+    let message = format!("{} arguments are wrong", problems.len() + untold);
+    if untold > 0 {
+        problems.push(Problem::new(ProblemKind::InvalidInput, CODE, format!("and {untold} more")));
+    }
     Problem { problems, ..Problem::new(ProblemKind::InvalidInput, CODE, message) }
 }
 
@@ -192,5 +218,15 @@ mod tests {
             ]
         );
         assert_eq!(problems(json!({ "name": 7 })), ["name: found 7, allowed: a text"]);
+    }
+
+    #[test]
+    fn faults_without_end_are_counted_and_long_values_cut() {
+        let many: Map<String, Value> = (0..5000).map(|number| (format!("a{number}"), json!(1))).collect();
+        let told = problems(Value::Object(many));
+        // The required one that is missing comes last.
+        assert_eq!((told.len(), told[100].as_str()), (101, "and 4901 more"));
+        let long = problems(json!({ "name": ["x".repeat(100_000)] }));
+        assert!(long[0].ends_with("x…, allowed: a text") && long[0].len() < 300, "{}", long[0]);
     }
 }

@@ -33,10 +33,12 @@ pub struct EvaluateModel {
     pub run_id: String,
     /// Records or images to evaluate on, relative to the project or absolute.
     pub test_dataset: PathBuf,
-    /// Stage whose model is evaluated: 1 or 2, of an image classifier its last.
+    /// 1 or 2, of an image classifier its last.
     pub stage: u8,
-    /// Records for which a response is generated.
+    /// Responses to write.
     pub generate_records: Option<u64>,
+    /// Ask choices in it.
+    pub chat_template: Option<bool>,
     /// A command of the user's that scores what was generated. It is no argument of a call: only the program that holds
     /// this crate can set it, as the command line does with what the user typed.
     #[serde(skip)]
@@ -135,6 +137,13 @@ impl Workbench {
         if !is_classifier {
             check_base_is_unchanged(&run.manifest)?;
         }
+        if let Some(wanted) = request.chat_template.filter(|_| is_classifier) {
+            return Err(WorkbenchError::InvalidValue {
+                key: "chat_template",
+                found: wanted.to_string(),
+                allowed: String::from("nothing: images are no questions"),
+            });
+        }
         if let Some(metric) = request.custom_metric.as_ref().filter(|_| is_classifier) {
             return Err(metric.failed("images have no texts that it could score"));
         }
@@ -152,6 +161,7 @@ impl Workbench {
             dataset,
             generate_records: usize::try_from(generate_records).unwrap_or(usize::MAX),
             with_base: true,
+            chat_template: request.chat_template,
         };
         Ok((run, task))
     }

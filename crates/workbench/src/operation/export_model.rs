@@ -78,6 +78,9 @@ pub struct ExportModelResponse {
     /// Why that was not found out.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub not_compared: Option<String>,
+    /// What to know before it is used.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub warnings: Vec<String>,
     /// Address on the Hugging Face Hub, when uploaded.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub huggingface_url: Option<String>,
@@ -96,19 +99,21 @@ impl Workbench {
     /// answers of a language model's export with those of the trained model. The export is uploaded when asked to.
     ///
     /// Errors: the stage is not trained; the base model to merge into is not what it was trained on; the format is unknown
-    /// or cannot hold the model; the folder is not empty; the export is another model; the upload cannot be made, whose export
-    /// stays.
+    /// or cannot hold the model; the folder is not empty; the export is another model; the token may not write to the
+    /// repository; the upload is cut, whose export stays.
     pub async fn export_model(&self, request: ExportModel) -> Result<ExportModelResponse> {
         let guard = CancelOnDrop::default();
         let cancelled = guard.flag();
-        let asked = request.clone();
-        let unpublished = self.blocking(move |workbench| workbench.export_unpublished(&asked)).await?;
+        let (asked, stopped) = (request.clone(), guard.flag());
+        let unpublished =
+            self.blocking(move |workbench| workbench.export_unpublished(&asked, &stopped)).await?;
         let comparison = self.compare(&request, &unpublished).await?;
         self.blocking(move |workbench| workbench.publish(&request, unpublished, comparison, &cancelled)).await
     }
 
-    fn export_unpublished(&self, request: &ExportModel) -> Result<Unpublished> {
-        if let Some(repository) = wanted_repository(request)? {
+    fn export_unpublished(&self, request: &ExportModel, cancelled: &AtomicBool) -> Result<Unpublished> {
+        let repository = wanted_repository(request)?;
+        if let Some(repository) = repository {
             self.check_upload(repository)?;
         }
         let run = self.read_run_with_files(request.project_path.as_deref(), &request.run_id)?;
@@ -133,6 +138,10 @@ impl Workbench {
         let replace = request.force.unwrap_or(false) && destination.is_dir();
         if replace {
             self.check_own_folder(&destination)?;
+        }
+        if let Some(repository) = repository {
+            let visibility = self.visibility(request.hf_public, &run.manifest.settings);
+            self.check_permission(repository, visibility, cancelled)?;
         }
         self.sweep_leftovers();
         self.note_export_in(existing_ancestor(&destination));
@@ -167,6 +176,7 @@ impl Workbench {
     ) -> Result<ExportModelResponse> {
         let Unpublished { run, export } = unpublished;
         let report = export.publish().map_err(WorkbenchError::reported)?;
+        let warnings = comparison.warnings();
         let (agreement, not_compared) = match comparison {
             Comparison::Compared(agreement) => (Some(agreement), None),
             Comparison::NotCompared(why) => (None, Some(why)),
@@ -194,6 +204,7 @@ impl Workbench {
             verification: report.verification,
             agreement,
             not_compared,
+            warnings,
             huggingface_url,
             usage_instructions: report.usage_instructions,
         })

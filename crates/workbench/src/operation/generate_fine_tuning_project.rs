@@ -15,6 +15,7 @@ use greentune_core_config::{
     resolve::{Layers, resolve},
     settings::{BaseModelSettings, Settings},
 };
+use greentune_durable::read_text_at_most;
 use greentune_scaffold::{GeneratedProject, ProjectSpec, generate_project};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -25,7 +26,7 @@ use super::section::{
 };
 use crate::{
     Result, Workbench, WorkbenchError,
-    base_model::check_folder,
+    base_model::{MODEL_CONFIG_BYTES, check_folder},
     command_line::command,
     project::{check_addresses, without_links},
     reach::Access,
@@ -197,7 +198,7 @@ struct Choice {
 /// those of contracts; they hold where training settings are given and name none.
 fn choices_that_learn(settings: &Settings, folder: &Path) -> Vec<Choice> {
     let local = settings.base_model.local_path.as_ref().map(|path| folder.join(path).join("config.json"));
-    let config = local.and_then(|path| std::fs::read_to_string(path).ok());
+    let config = local.and_then(|path| read_text_at_most(&path, MODEL_CONFIG_BYTES).ok());
     let width = config.and_then(|text| ModelShape::from_config(&text)).map(|shape| shape.hidden_size);
     let model = width.map_or_else(
         || String::from("a large base model, because the size of this one is not known yet"),

@@ -15,7 +15,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{Result, Workbench, WorkbenchError, engine::wrong_answer, hub::CancelOnDrop, reach::Access};
+use crate::{
+    Result, Workbench, WorkbenchError, engine::wrong_answer, hub::CancelOnDrop, project::CONFIG_BYTES,
+    reach::Access,
+};
 
 /// Prepare a data set.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -163,7 +166,8 @@ fn note_columns(config: &Path, columns: &[(&'static str, String)]) -> Result<()>
     if columns.is_empty() {
         return Ok(());
     }
-    let text = std::fs::read_to_string(config).map_err(WorkbenchError::file("read", config))?;
+    let text = greentune_durable::read_text_at_most(config, CONFIG_BYTES)
+        .map_err(WorkbenchError::file("read", config))?;
     let changed = greentune_scaffold::with_settings(&text, columns).map_err(WorkbenchError::reported)?;
     greentune_durable::write_atomically(config, changed.as_bytes())
         .map_err(WorkbenchError::file("write", config))

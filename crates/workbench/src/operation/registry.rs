@@ -78,7 +78,7 @@ operations! {
     MonitorTraining => MonitorTrainingResponse: monitor_training, Reads, Local, words: in_words::monitor_training,
         "Monitor a job", "How far a job is: epoch, accuracy, loss, share of samples trained on, arithmetic saved, minutes to go.";
     EvaluateModel => EvaluateModelResponse: evaluate_model, Adds, Local, words: in_words::evaluate_model,
-        "Evaluate a model", "Evaluates a trained stage of a run on a data set, the base model beside it: token accuracy, perplexity, exact match.";
+        "Evaluate a model", "Evaluates a trained stage on a data set, the base model beside it: token accuracy, perplexity, exact match.";
     GenerateText => GenerateTextResponse: generate_text, Reads, Local, words: in_words::generate_text,
         "Generate text", "What the base model and the trained stages of a run answer, side by side, or a model in a folder. Greedy.";
     ExportModel => ExportModelResponse: export_model, Adds, Network, words: in_words::export_model,

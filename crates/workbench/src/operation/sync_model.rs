@@ -79,6 +79,7 @@ impl Workbench {
             }
             let settings = workbench.resolve_settings(None, None)?.settings;
             let visibility = workbench.visibility(request.hf_public, &settings);
+            workbench.check_permission(&request.hf_repo, visibility, &cancelled)?;
             let publication = Publication {
                 repository: &request.hf_repo,
                 folder: &folder,

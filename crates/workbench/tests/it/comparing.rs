@@ -508,6 +508,7 @@ async fn language_models_are_compared_by_their_last_stage() {
                     bleu: None,
                     generated_records: 0,
                     samples: Vec::new(),
+                    choice_form: None,
                     figures: Vec::new(),
                 }];
             }

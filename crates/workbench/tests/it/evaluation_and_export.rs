@@ -347,6 +347,55 @@ async fn an_export_that_is_another_model_gets_no_name() {
 }
 
 #[tokio::test]
+async fn what_forbids_a_comparison_does_not_forbid_the_export() {
+    let (sandbox, run) = trained().await;
+    for (mode, reason) in [
+        ("cannot-compare", "the trained model is too small"),
+        ("dies-comparing", "the worker that was to read both models ended (signal: 6"),
+        ("fails", "the worker that was to read both models failed: no records"),
+    ] {
+        let request = ExportModel {
+            project_path: Some(sandbox.project.root().to_owned()),
+            export_path: mode.into(),
+            ..to_huggingface(&run)
+        };
+        let exported = sandbox.with_mode(mode).export_model(request).await.unwrap();
+        let why = exported.not_compared.unwrap();
+        assert!(why.starts_with(reason), "{why}");
+        assert_eq!((exported.agreement, exported.export_path.is_dir()), (None, true));
+    }
+}
+
+#[tokio::test]
+async fn an_export_that_cannot_be_read_or_does_not_stop_gets_no_name() {
+    let (sandbox, run) = trained().await;
+    let export = async |mode: &str, export_format, quantization| {
+        let request = ExportModel {
+            project_path: Some(sandbox.project.root().to_owned()),
+            merge_adapters: Some(true),
+            export_path: format!("{mode}-{export_format}").into(),
+            export_format,
+            quantization,
+            ..to_huggingface(&run)
+        };
+        sandbox.with_mode(mode).export_model(request).await
+    };
+    let hub = ExportFormat::Huggingface;
+    for (mode, code, words) in [
+        ("cannot-read-export", "export.unreadable", "the header is broken"),
+        ("export-runs-on", "export.another_model", "does not stop behind 1 of 2 texts"),
+    ] {
+        let problem = problem(export(mode, hub, Some(Quantization::Bf16)).await.unwrap_err());
+        assert_eq!((problem.kind, problem.code.as_str()), (ProblemKind::Internal, code));
+        assert!(problem.message.contains(words), "{}", problem.message);
+        assert!(!sandbox.project.root().join(format!("{mode}-huggingface")).exists());
+    }
+    // Two logits that are as near as rounding moves them say nothing.
+    let near = export("export-runs-on-by-rounding", hub, None).await.unwrap();
+    assert_eq!(near.agreement.unwrap().runs_on, 1);
+}
+
+#[tokio::test]
 async fn emissions_are_summed_over_the_stages() {
     let (sandbox, run) = trained().await;
     for stage in [1, 2] {

@@ -297,6 +297,7 @@ fn language_run(sandbox: &Sandbox) -> Written {
         bleu: Some(0.25),
         generated_records: 16,
         samples: Vec::new(),
+        choice_form: None,
         figures: Vec::new(),
     };
     let mut reports =

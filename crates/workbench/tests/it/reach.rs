@@ -454,6 +454,32 @@ async fn a_named_pipe_is_refused_and_not_waited_for() {
     assert_eq!(problem(configured.unwrap_err()).code, "path.no_file");
 }
 
+#[tokio::test]
+async fn files_without_end_are_refused_and_not_read_to_it() {
+    let guarded = Guarded::new().await;
+    let project = &guarded.sandbox.project;
+    let emissions = project.emissions().join(format!("{}_stage1_emissions.csv", guarded.run.run_id()));
+    fs::create_dir_all(project.emissions()).unwrap();
+    for place in [project.config(), guarded.run.manifest(), emissions] {
+        let before = fs::read(&place).ok();
+        // It takes no room on the disk, and would fill any memory.
+        fs::File::create(&place).unwrap().set_len(1 << 40).unwrap();
+        let request = GetEmissionsSummary {
+            run_id: guarded.run.run_id(),
+            project_path: Some(guarded.project()),
+            ..GetEmissionsSummary::default()
+        };
+        let answered = guarded.workbench.get_emissions_summary(request);
+        let answered = tokio::time::timeout(PATIENCE, answered).await.expect("an answer");
+        let refused = problem(answered.unwrap_err());
+        assert!(refused.message.contains("it is larger than"), "{}: {refused}", place.display());
+        fs::remove_file(&place).unwrap();
+        if let Some(before) = before {
+            fs::write(&place, before).unwrap();
+        }
+    }
+}
+
 /// Longer than any answer takes.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
 

@@ -3,7 +3,9 @@
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use greentune_core_config::{ProblemKind, layout::RunLayout};
-use greentune_test_support::fake_hub::{Behaviour, FakeHub, Repository, WRITE_TOKEN};
+use greentune_test_support::fake_hub::{
+    Behaviour, FINE_GRAINED_TOKEN, FakeHub, READ_TOKEN, Repository, WRITE_TOKEN,
+};
 use greentune_workbench::{
     ExportFormat, Token, Workbench, WorkbenchConfig,
     operation::{ExportModel, ModelPlace, SyncModel},
@@ -131,6 +133,51 @@ async fn an_upload_that_cannot_be_is_refused_before_the_export() {
     author.config.hub.offline = true;
     assert_eq!(refused(&author, author.export()).await, "hub.offline");
     assert!(author.hub.requests().is_empty());
+}
+
+/// The Hub says whose the token is; nothing is exported for somebody who may not write there, and nothing is made.
+#[tokio::test]
+async fn an_upload_to_where_the_token_may_not_write_is_refused_before_the_export() {
+    let mut author = Author::new().await;
+    let refused = async |author: &Author, repository: &str| {
+        let request = ExportModel { hf_repo_id: Some(repository.into()), ..author.export() };
+        let problem = problem(author.workbench().export_model(request).await.unwrap_err());
+        assert!(!author.folder().exists(), "{problem}");
+        assert!(author.hub.requests().iter().all(|request| request.method == "GET"));
+        (problem.kind, problem.code, problem.message)
+    };
+    let forbidden = |(kind, code, message): (ProblemKind, String, String), part: &str| {
+        assert_eq!((kind, code.as_str()), (ProblemKind::Credentials, "hub.write_forbidden"));
+        assert!(message.contains(part), "{message}");
+    };
+    forbidden(refused(&author, "bob/story-teller").await, "belongs to ada, and bob is somebody else");
+    forbidden(
+        refused(&author, "readers/story-teller").await,
+        "ada may only read in the organisation readers",
+    );
+    for (token, part) in [(READ_TOKEN, "a token for reading"), (FINE_GRAINED_TOKEN, "fine-grained")] {
+        author.config.hub.token = Token::new(token, "HF_TOKEN");
+        forbidden(refused(&author, REPOSITORY).await, part);
+    }
+    author.config.hub.token = Token::new("hf_unknown", "HF_TOKEN");
+    assert_eq!(refused(&author, REPOSITORY).await.1, "hub.token_refused");
+    author.config.hub.endpoint = String::from("http://127.0.0.1:1");
+    author.config.hub.retry_delay = std::time::Duration::from_millis(1);
+    assert_eq!(refused(&author, REPOSITORY).await.1, "hub.unreachable");
+}
+
+#[tokio::test]
+async fn a_folder_is_not_sent_to_where_the_token_may_not_write() {
+    let author = Author::new().await;
+    let local = ExportModel { upload_to_huggingface: None, hf_repo_id: None, ..author.export() };
+    author.workbench().export_model(local).await.unwrap();
+    let request = SyncModel { hf_repo: "bob/story-teller".into(), ..author.sync() };
+    let problem = problem(author.workbench().sync_model(request).await.unwrap_err());
+    assert_eq!(problem.code, "hub.write_forbidden");
+    assert!(author.hub.requests().iter().all(|request| request.method == "GET"));
+    let of_makers = SyncModel { hf_repo: "makers/story-teller".into(), ..author.sync() };
+    author.workbench().sync_model(of_makers).await.unwrap();
+    assert!(author.hub.repository("makers/story-teller").is_some());
 }
 
 #[tokio::test]

@@ -11,6 +11,8 @@ use crate::CarbonError;
 
 /// What is read of the end of a long file to find its last row.
 pub(super) const END_BYTES: u64 = 1024 * 1024;
+/// Bytes of a file, or of its end, that are read at once: some million rows.
+const MOST_BYTES: u64 = 1 << 30;
 /// A first line that is longer is no header.
 const HEADER_BYTES: u64 = 64 * 1024;
 
@@ -64,7 +66,11 @@ fn read(mut file: File, end_bytes: u64) -> io::Result<Option<Contents>> {
         header = first_line(&start).unwrap_or(&start).to_vec();
         file.seek(SeekFrom::Start(length - end_bytes))?;
     }
-    file.read_to_end(&mut text)?;
+    if length.min(end_bytes) > MOST_BYTES {
+        let message = format!("it is larger than {} MiB", MOST_BYTES >> 20);
+        return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+    }
+    file.take(MOST_BYTES).read_to_end(&mut text)?;
     if text.is_empty() && header.is_empty() {
         return Ok(None);
     }

@@ -16,6 +16,9 @@ use super::{
 };
 use crate::{Location, Problem, ProblemKind};
 
+/// Problems that are told one by one; the rest is counted. Each costs a search for the names that were meant.
+const MOST_TOLD: usize = 100;
+
 /// What has been read so far.
 #[derive(Debug, Default)]
 pub(super) struct Reading {
@@ -23,15 +26,17 @@ pub(super) struct Reading {
     pub(super) values: BTreeMap<String, (Value, Source)>,
     /// Keys whose last value was refused.
     pub(super) rejected: BTreeSet<String>,
-    /// Everything that was wrong.
+    /// What was wrong, up to [`MOST_TOLD`].
     pub(super) problems: Vec<Problem>,
+    /// What else was wrong.
+    untold: usize,
 }
 
 impl Reading {
     /// Reads a TOML file; `source` makes the source of a line.
     pub(super) fn file(&mut self, path: &Path, text: &str, source: impl Fn(u64) -> Source) {
-        let line_of =
-            |offset: usize| 1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count() as u64;
+        let ends: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
+        let line_of = |offset: usize| 1 + ends.partition_point(|end| *end < offset) as u64;
         let document = match Document::parse(text) {
             Ok(document) => document,
             Err(error) => {
@@ -109,6 +114,8 @@ impl Reading {
                     Fault::WrongType.code(),
                     format!("found {found}{at}; allowed: settings inside it, it is a section"),
                 )
+            } else if self.is_full() {
+                ("config.unknown_key", String::new())
             } else {
                 ("config.unknown_key", format!("unknown key{at}; {}", suggest(key)))
             };
@@ -130,20 +137,32 @@ impl Reading {
         }
     }
 
+    fn is_full(&self) -> bool {
+        self.problems.len() >= MOST_TOLD
+    }
+
     fn refuse(&mut self, code: &str, key: &str, source: &Source, message: String) {
+        if self.is_full() {
+            self.untold += 1;
+            return;
+        }
         let problem = Problem::new(ProblemKind::InvalidInput, code, message);
         self.problems.push(problem.at(source.location(key)));
     }
 
     /// The sources of what was read, or everything that was wrong as one problem.
-    pub(super) fn into_result(self) -> Result<BTreeMap<String, Source>, Problem> {
-        let message = match self.problems.len() {
+    pub(super) fn into_result(mut self) -> Result<BTreeMap<String, Source>, Problem> {
+        let message = match self.problems.len() + self.untold {
             0 => return Ok(self.values.into_iter().map(|(key, (_, source))| (key, source)).collect()),
             1 => String::from("the configuration has 1 problem"),
             many => format!("the configuration has {many} problems"),
         };
         let mut problem = Problem::new(ProblemKind::InvalidInput, "config.invalid", message)
             .with_hint("correct the settings named below; nothing has been started");
+        if self.untold > 0 {
+            let message = format!("and {} more", self.untold);
+            self.problems.push(Problem::new(ProblemKind::InvalidInput, "config.more_problems", message));
+        }
         problem.problems = self.problems;
         Err(problem)
     }

@@ -10,8 +10,10 @@ mod header;
 mod mixture;
 mod modelfile;
 mod reader;
+mod template;
 mod tokenizer;
 mod weights;
+mod written;
 
 use std::path::Path;
 
@@ -28,6 +30,7 @@ use super::{Format, Source, folder};
 use crate::{
     content::{self, PlannedFile, existing_copies},
     error::ExportError,
+    peft::WrittenAdapters,
     quantization::Quantization,
     request::{ExportFormat, ExportRequest},
     rows::{Origin, Weight},
@@ -85,13 +88,23 @@ impl Format for Gguf {
         Some(Quantization::F32)
     }
 
+    fn written_adapters(
+        &self,
+        folder: &Path,
+        base: &ModelConfig,
+    ) -> Result<Option<Box<dyn WrittenAdapters>>, ExportError> {
+        Ok(Some(Box::new(written::Written::open(&folder.join(ADAPTER_FILE), base)?)))
+    }
+
     fn usage(&self, request: &ExportRequest, destination: &Path) -> String {
         let folder = destination.display();
         if request.merge {
             format!(
                 "Run the merged model with llama.cpp:\n\n```sh\nllama-cli -m \"{folder}/{MODEL_FILE}\"\n```\n\n\
                  Or with Ollama:\n\n```sh\nollama create my-model -f \"{folder}/{MODELFILE}\"\nollama run \
-                 my-model\n```\n"
+                 my-model\n```\n\nOllama chooses a template of its own that is like the model's: see `ollama show \
+                 --template my-model`.\n{}",
+                templates_that_fail(&request.base_model)
             )
         } else {
             format!(
@@ -100,6 +113,23 @@ impl Format for Gguf {
             )
         }
     }
+}
+
+/// A warning where llama.cpp cannot render the chat template of `base_model`.
+fn templates_that_fail(base_model: &Path) -> String {
+    // That the templates can be read was found out while the file was made.
+    let templates = tokenizer::chat_templates(base_model).unwrap_or_default();
+    let default = templates.iter().find(|(name, _)| name == "default");
+    let unknown = default.map(|(_, text)| template::unknown_to_llama_cpp(text)).unwrap_or_default();
+    if unknown.is_empty() {
+        return String::new();
+    }
+    let unknown: Vec<String> = unknown.into_iter().collect();
+    format!(
+        "\nWarning: the chat template has what llama.cpp's template engine does not know: {}. Conversations may be \
+         refused there. Give llama.cpp another template (`--chat-template-file`).\n",
+        unknown.join(", ")
+    )
 }
 
 /// That the format cannot hold the model, and why.

@@ -2,11 +2,14 @@
 
 /// A Modelfile for the file `weights` of a model that stops at `stops`.
 ///
-/// It has no `TEMPLATE`: that is written in another language than chat templates, and Ollama reads the one in the GGUF
-/// file. It has no temperature either: that is the caller's.
+/// It has no `TEMPLATE`: that is written in another language than chat templates. Ollama takes the one of its own templates
+/// whose text is nearest to the chat template in the GGUF file (`template.Named` of Ollama, Levenshtein distance), and says
+/// nothing where that is another form (ollama/ollama#18153), so that the file does. It has no temperature either: that is
+/// the caller's.
 pub(super) fn modelfile(weights: &str, stops: &[String], has_chat_template: bool) -> String {
     let template = if has_chat_template {
-        "# The chat template is the one in the GGUF file."
+        "# Ollama takes the one of its own templates that is most like the chat template in the GGUF file.\n\
+         # Look which: ollama show --template my-model. Where it is another form, add TEMPLATE here."
     } else {
         "# The model has no chat template: prompts are passed on as they are."
     };
@@ -37,7 +40,8 @@ mod tests {
         let stops = ["<|im_end|>".to_owned(), "say \"x\"".to_owned()];
         assert_eq!(
             modelfile("model.gguf", &stops, true),
-            "FROM ./model.gguf\n# The chat template is the one in the GGUF file.\n\
+            "FROM ./model.gguf\n# Ollama takes the one of its own templates that is most like the chat template in the GGUF file.\n\
+             # Look which: ollama show --template my-model. Where it is another form, add TEMPLATE here.\n\
              PARAMETER stop \"<|im_end|>\"\nPARAMETER stop \"\"\"say \"x\"\"\"\"\n"
         );
         assert!(modelfile("model.gguf", &[], false).contains("TEMPLATE \"{{ .Prompt }}\"\n"));

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use self::special::Special;
+pub(super) use self::special::chat_templates;
 use super::{
     header::{Metadata, Value},
     refused,
@@ -137,7 +138,7 @@ pub(super) fn describe(
     let (adds_beginning, adds_end) = special.added_around(&file.post_processor, &ids)?;
     metadata.put("tokenizer.ggml.add_bos_token", Value::Bool(adds_beginning));
     metadata.put("tokenizer.ggml.add_eos_token", Value::Bool(adds_end));
-    let templates = special::chat_templates(folder)?;
+    let templates = chat_templates(folder)?;
     for (name, template) in &templates {
         let key = if name == "default" { String::new() } else { format!(".{name}") };
         metadata.put_text(format!("tokenizer.chat_template{key}"), template);

@@ -23,7 +23,8 @@ use crate::{
     verify::{Verification, ensure},
 };
 
-const WEIGHTS_FILE: &str = "adapters.safetensors";
+/// The matrices.
+pub(super) const WEIGHTS_FILE: &str = "adapters.safetensors";
 
 /// The adapters, and the base model's configuration where mlx-lm would misread its own.
 pub(super) fn files<'a>(
@@ -119,7 +120,7 @@ fn tensors(pair: &LoraPair) -> Vec<(&'static str, Vec<f32>)> {
 }
 
 /// The transpose of a matrix that has rows of `columns` values.
-fn transposed(values: &[f32], columns: usize) -> Vec<f32> {
+pub(super) fn transposed(values: &[f32], columns: usize) -> Vec<f32> {
     let column = |column| values.iter().skip(column).step_by(columns);
     (0..columns).flat_map(column).copied().collect()
 }

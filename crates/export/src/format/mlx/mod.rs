@@ -6,6 +6,7 @@
 mod adapters;
 mod architecture;
 mod config;
+mod written;
 
 use std::path::Path;
 
@@ -17,6 +18,7 @@ use crate::{
     affine::{Affine, GROUP},
     content::{PlannedFile, existing_copies},
     error::ExportError,
+    peft::WrittenAdapters,
     quantization::Quantization,
     request::{ExportFormat, ExportRequest},
     shard_size::ShardSize,
@@ -60,6 +62,14 @@ impl Format for Mlx {
 
     fn has_shards(&self) -> bool {
         true
+    }
+
+    fn written_adapters(
+        &self,
+        folder: &Path,
+        base: &ModelConfig,
+    ) -> Result<Option<Box<dyn WrittenAdapters>>, ExportError> {
+        Ok(Some(Box::new(written::Written::open(folder, base)?)))
     }
 
     fn usage(&self, request: &ExportRequest, destination: &Path) -> String {

@@ -19,7 +19,7 @@ pub struct Wire {
     from: Lines<BufReader<Pin<Box<dyn AsyncRead + Send>>>>,
     last_id: u64,
     /// Ends with the wire.
-    _child: Option<Child>,
+    child: Option<Child>,
 }
 
 impl Wire {
@@ -66,7 +66,12 @@ impl Wire {
         to: Pin<Box<dyn AsyncWrite + Send>>,
         child: Option<Child>,
     ) -> Self {
-        Self { to, from: BufReader::new(from).lines(), last_id: 0, _child: child }
+        Self { to, from: BufReader::new(from).lines(), last_id: 0, child }
+    }
+
+    /// The process of a server that is a program.
+    pub fn server_process(&self) -> Option<u32> {
+        self.child.as_ref()?.id()
     }
 
     /// Sends a line, whatever it is.

@@ -6,6 +6,7 @@
 
 mod content;
 mod files;
+mod permission;
 mod repository;
 
 use std::path::Path;
@@ -21,6 +22,8 @@ use super::{
     settings::HubSettings,
     watch::{ProgressSum, TransferControl},
 };
+
+pub use permission::check_permission;
 
 /// What is published.
 #[derive(Clone, Copy, Debug)]
@@ -91,10 +94,7 @@ pub fn publish(
     publication: Publication,
     watch: &TransferControl,
 ) -> Result<Published> {
-    attempt(settings, publication, watch).map_err(|error| {
-        let is_passing = error.is_passing();
-        if is_passing { HubError::NotUploaded(Box::new(error)) } else { error }
-    })
+    attempt(settings, publication, watch).map_err(HubError::while_uploading)
 }
 
 fn attempt(settings: &HubSettings, publication: Publication, watch: &TransferControl) -> Result<Published> {

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{
     Visibility,
     files::{LONGEST_REGULAR, LocalFile, Plan, UploadMode},
+    permission::Holder,
 };
 use crate::hub::{
     client::{self, REPETITIONS},
@@ -86,14 +87,39 @@ impl<'a> Repository<'a> {
             }
             about => about?,
         };
-        if visibility == Visibility::Private && !about.private {
-            return Err(HubError::IsPublic {
-                id: self.id.to_owned(),
-                endpoint: self.settings.endpoint.clone(),
-            });
-        }
+        self.check_is_private(visibility, &about)?;
         let visibility = if about.private { Visibility::Private } else { Visibility::Public };
         Ok(Found { commit: about.sha, visibility })
+    }
+
+    /// Errors: the repository is there, and everybody sees it though `visibility` is private; it may not be looked at.
+    pub(super) fn check_visibility(&self, visibility: Visibility) -> Result<()> {
+        match self.about() {
+            Err(HubError::RepoNotFound { .. }) => Ok(()),
+            about => self.check_is_private(visibility, &about?),
+        }
+    }
+
+    fn check_is_private(&self, visibility: Visibility, about: &About) -> Result<()> {
+        if visibility == Visibility::Public || about.private {
+            return Ok(());
+        }
+        let (id, endpoint) = (self.id.to_owned(), self.settings.endpoint.clone());
+        Err(HubError::IsPublic { id, endpoint })
+    }
+
+    /// Who the token belongs to; nothing where the Hub does not say. It lets that be asked seldom.
+    ///
+    /// Errors: it does not know the token, or cannot be reached.
+    pub(super) fn holder(&self) -> Result<Option<Holder>> {
+        let url = self.api("whoami-v2");
+        self.patiently(|| {
+            let answer = self.send(self.http.get(self.address(&url)?))?;
+            if answer.is_success() {
+                return self.read(&url, answer).map(Some);
+            }
+            Refusal::read(answer).of_asking_who(self.settings).map_or(Ok(None), Err)
+        })
     }
 
     fn about(&self) -> Result<About> {

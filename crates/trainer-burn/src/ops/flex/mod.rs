@@ -35,6 +35,8 @@ pub fn packed_bytes() -> u64 {
 }
 
 impl Ops for Flex {
+    const READS_HALVES: bool = true;
+
     fn project(x: Tensor<Self, 2>, weight: &Weight<Self>) -> Tensor<Self, 2> {
         let (x, weight) = (Buffer::from(x), Rows::from(weight));
         tensor(weight.apply(x.matrix()), [x.rows, weight.rows()])

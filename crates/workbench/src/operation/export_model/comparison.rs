@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use greentune_core_config::{
-    Problem, ProblemKind,
+    Diagnostic as _, Problem, ProblemKind,
     agreement::{Agreement, AgreementFindings, AgreementTask},
     generation::{GeneratingModel, ModelVariant},
     quantities::number,
@@ -13,7 +13,7 @@ use greentune_core_config::{
 use greentune_export::{ExportFormat, Quantization};
 
 use super::{ExportModel, Unpublished, is_classifier};
-use crate::{Result, Workbench, engine::wrong_answer};
+use crate::{Result, Workbench, WorkbenchError, engine::wrong_answer};
 
 /// What both models are asked before an export gets its name.
 const PROMPTS: [&str; 3] = [
@@ -38,10 +38,24 @@ pub(super) enum Comparison {
     NotCompared(String),
 }
 
+impl Comparison {
+    /// What the person who asked should know of it.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        match self {
+            Self::Compared(agreement) if agreement.runs_on > 0 => vec![format!(
+                "rounding its weights changed where it stops: behind {} of {} texts that the trained model ends, it goes on",
+                agreement.runs_on, agreement.ended
+            )],
+            _ => Vec::new(),
+        }
+    }
+}
+
 impl Workbench {
-    /// Has a worker read fixed prompts with the trained model and with its export.
+    /// Has a worker read fixed prompts with the trained model and with its export. Where the machine or the trained model
+    /// forbids it, the export is none the worse.
     ///
-    /// Errors: the export reads other tokens, or is another model; the worker's.
+    /// Errors: the export cannot be read, reads other tokens, does not stop, or is another model.
     pub(super) async fn compare(
         &self,
         request: &ExportModel,
@@ -55,20 +69,21 @@ impl Workbench {
             return Ok(Comparison::NotCompared(String::from(why)));
         }
         let Some(task) = agreement_task(request, unpublished) else {
-            let format = request.export_format;
-            let why = if request.merge_adapters == Some(true) {
-                String::from("the disk has no room for a copy of the weights in F32")
-            } else {
-                format!("greentune does not load adapters of the format {format}")
-            };
-            return Ok(Comparison::NotCompared(why));
+            let why = "the disk has no room for a copy of the weights in F32";
+            return Ok(Comparison::NotCompared(String::from(why)));
         };
-        match self.ask_worker(&WorkerTask::Agree(Box::new(task))).await? {
-            WorkerAnswer::Agreed(AgreementFindings::Compared(agreement)) => {
+        let answer = match self.ask_worker(&WorkerTask::Agree(Box::new(task))).await {
+            Ok(answer) => answer,
+            // What is wrong with the export itself is a finding.
+            Err(error) => return Ok(Comparison::NotCompared(without_answer(&error))),
+        };
+        let WorkerAnswer::Agreed(findings) = answer else { return Err(wrong_answer("agree")) };
+        match findings {
+            AgreementFindings::Compared(agreement) => {
                 check_agreement(&agreement, is_packed(request.quantization))?;
                 Ok(Comparison::Compared(agreement))
             }
-            WorkerAnswer::Agreed(AgreementFindings::TooLarge { needed_bytes, free_bytes }) => {
+            AgreementFindings::TooLarge { needed_bytes, free_bytes } => {
                 let gigabytes = |bytes: u64| number(bytes as f64 / 1e9);
                 Ok(Comparison::NotCompared(format!(
                     "it takes about {} GB of memory, and {} GB are free",
@@ -76,12 +91,25 @@ impl Workbench {
                     gigabytes(free_bytes)
                 )))
             }
-            _ => Err(wrong_answer("agree")),
+            AgreementFindings::NotComparable { why } => Ok(Comparison::NotCompared(why)),
+            AgreementFindings::Unreadable { problem } => Err(unreadable(&problem)),
         }
     }
 }
 
-/// What a worker is to compare; nothing for a format that the engine does not load.
+/// Why a worker gave no answer.
+fn without_answer(error: &WorkbenchError) -> String {
+    match error {
+        // The end of its log is no part of a sentence.
+        WorkbenchError::WorkerDied { status, .. } => {
+            let killed = if status.starts_with("signal: 9 ") { ", as for lack of memory" } else { "" };
+            format!("the worker that was to read both models ended ({status}){killed}")
+        }
+        error => format!("the worker that was to read both models failed: {}", error.problem().message),
+    }
+}
+
+/// What a worker is to compare; nothing where the copy that it would read could not be made.
 fn agreement_task(request: &ExportModel, unpublished: &Unpublished) -> Option<AgreementTask> {
     let Unpublished { run, export } = unpublished;
     let staged = export.folder().to_owned();
@@ -100,7 +128,10 @@ fn agreement_task(request: &ExportModel, unpublished: &Unpublished) -> Option<Ag
         (ExportFormat::Huggingface | ExportFormat::Safetensors, true) => model(staged, None),
         (ExportFormat::Huggingface | ExportFormat::Safetensors, false) => model(base(), Some(staged)),
         (ExportFormat::Mlx, true) if !is_packed(request.quantization) => model(staged, None),
-        (ExportFormat::Gguf | ExportFormat::Mlx, _) => model(export.readable_copy()?.to_owned(), None),
+        (ExportFormat::Gguf | ExportFormat::Mlx, true) => model(export.readable_copy()?.to_owned(), None),
+        (ExportFormat::Gguf | ExportFormat::Mlx, false) => {
+            model(base(), Some(export.readable_copy()?.to_owned()))
+        }
     };
     Some(AgreementTask {
         trained: model(base(), Some(run.layout.adapters(request.stage))),
@@ -114,7 +145,7 @@ fn agreement_task(request: &ExportModel, unpublished: &Unpublished) -> Option<Ag
 pub(super) fn needs_copy(request: &ExportModel) -> bool {
     match request.export_format {
         ExportFormat::Gguf => true,
-        ExportFormat::Mlx => is_packed(request.quantization),
+        ExportFormat::Mlx => is_packed(request.quantization) || request.merge_adapters != Some(true),
         ExportFormat::Huggingface | ExportFormat::Safetensors => false,
     }
 }
@@ -123,20 +154,32 @@ fn is_packed(quantization: Option<Quantization>) -> bool {
     quantization.is_some_and(|asked| !asked.is_float())
 }
 
-/// Errors: the export reads other tokens than the trained model, or is another model.
+/// Errors: the export reads other tokens than the trained model, is another model, or does not stop where that does.
 fn check_agreement(agreement: &Agreement, is_packed: bool) -> Result<()> {
-    let Agreement { prompts, same_prompts, kl_nats, .. } = *agreement;
+    let Agreement { prompts, same_prompts, kl_nats, runs_on, .. } = *agreement;
+    // Two logits may have moved towards each other, each by as much.
+    let by_rounding = agreement.stop_lead <= 2.0 * agreement.largest_difference;
     let why = if same_prompts < prompts {
         format!("it reads {} of {prompts} prompts as other tokens", prompts - same_prompts)
     } else if kl_nats > if is_packed { NO_MODEL } else { ANOTHER_MODEL } {
         format!("its next-token distributions are {} nats from the trained model's", number(kl_nats))
+    } else if runs_on > 0 && !is_packed && !by_rounding {
+        format!("it does not stop behind {runs_on} of {} texts that the trained model ends", agreement.ended)
     } else {
         return Ok(());
     };
     let message = format!("the export does not answer as the trained model does: {why}");
-    Err(Problem::new(ProblemKind::Internal, "export.another_model", message)
-        .with_hint(
-            "nothing was written; this is a defect of greentune: please report it with the base model's id",
-        )
-        .into())
+    Err(defect("export.another_model", message))
+}
+
+/// The error for an export that greentune itself cannot read.
+fn unreadable(problem: &Problem) -> WorkbenchError {
+    let message = format!("what was exported cannot be read: {}", problem.message);
+    defect("export.unreadable", message)
+}
+
+fn defect(code: &str, message: String) -> WorkbenchError {
+    let hint =
+        "nothing was written; this is a defect of greentune: please report it with the base model's id";
+    Problem::new(ProblemKind::Internal, code, message).with_hint(hint).into()
 }

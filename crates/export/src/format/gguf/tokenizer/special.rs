@@ -108,7 +108,7 @@ impl Special {
 }
 
 /// Chat templates by name; the one that is used is `default`. A file of its own goes before `tokenizer_config.json`.
-pub(super) fn chat_templates(folder: &Path) -> Result<Vec<(String, String)>, ExportError> {
+pub(in super::super) fn chat_templates(folder: &Path) -> Result<Vec<(String, String)>, ExportError> {
     let path = folder.join("chat_template.jinja");
     match fs::read_to_string(&path) {
         Ok(template) => return Ok(vec![("default".into(), template)]),
