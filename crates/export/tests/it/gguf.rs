@@ -220,7 +220,10 @@ fn metadata_of_the_bundled_model() {
     let modelfile = fs::read_to_string(report.destination.join("Modelfile")).unwrap();
     assert_eq!(
         modelfile,
-        "FROM ./model.gguf\n# The chat template is the one in the GGUF file.\nPARAMETER stop \"<|endoftext|>\"\n"
+        "FROM ./model.gguf\n\
+         # Ollama takes the one of its own templates that is most like the chat template in the GGUF file.\n\
+         # Look which: ollama show --template my-model. Where it is another form, add TEMPLATE here.\n\
+         PARAMETER stop \"<|endoftext|>\"\n"
     );
 }
 
