@@ -27,8 +27,9 @@ fn a_model_whose_context_is_too_small_for_the_prompts_is_exported_all_the_same()
     let base = sandbox.path("base");
     let made = sandbox.run(["new", "p", "--base-model", base.to_str().unwrap()]);
     assert_eq!(made.code, 0, "{made:?}");
-    let records: String =
-        (0..12).map(|number| format!("{}\n", json!({ "text": format!("n {number}") }))).collect();
+    let records: Vec<String> =
+        (0..12).map(|number| json!({ "text": format!("n {number}") }).to_string()).collect();
+    let records = records.join("\n");
     for name in ["train", "validation"] {
         sandbox.write(&format!("p/{name}.jsonl"), &records);
     }

@@ -175,7 +175,9 @@ pub(super) fn export_model(response: &ExportModelResponse) -> String {
         (None, Some(why)) => format!(" It was not compared with the trained model: {why}."),
         (None, None) => String::new(),
     };
-    let warned = response.warnings.iter().map(|warning| format!(" Warning: {warning}.")).collect::<String>();
+    let warned: Vec<String> =
+        response.warnings.iter().map(|warning| format!(" Warning: {warning}.")).collect();
+    let warned = warned.concat();
     format!(
         "Wrote {} MB in the format {} to {}.{compared}{warned}{uploaded}\n{}",
         plain(response.model_size_mb),

@@ -464,11 +464,8 @@ async fn files_without_end_are_refused_and_not_read_to_it() {
         let before = fs::read(&place).ok();
         // It takes no room on the disk, and would fill any memory.
         fs::File::create(&place).unwrap().set_len(1 << 40).unwrap();
-        let request = GetEmissionsSummary {
-            run_id: guarded.run.run_id(),
-            project_path: Some(guarded.project()),
-            ..GetEmissionsSummary::default()
-        };
+        let request =
+            GetEmissionsSummary { run_id: guarded.run.run_id(), project_path: Some(guarded.project()) };
         let show = ShowConfig { project_path: Some(guarded.project()), override_params: None };
         let asked = async {
             guarded.workbench.show_config(show).await.map(drop)?;
