@@ -64,18 +64,18 @@ pub fn sum(length: usize, term: impl Fn(usize) -> f32) -> f32 {
     lanes.iter().sum::<f32>() + rest
 }
 
-/// Sum of `a[i] · b[i]`, in partial sums of a fixed order: enough of them that additions do not wait for each other.
+/// Sum of `a[i] · value(b[i])`, in partial sums of a fixed order: enough of them that additions do not wait for each other.
 #[inline(always)]
-pub fn dot(a: &[f32], b: &[f32]) -> f32 {
+pub fn dot<T: Copy>(a: &[f32], b: &[T], value: impl Fn(T) -> f32) -> f32 {
     const WIDE: usize = 4 * LANES;
     let mut lanes = [0.0f32; WIDE];
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<WIDE>(), b.as_chunks::<WIDE>());
     for (a, b) in a.iter().zip(b) {
         for lane in 0..WIDE {
-            lanes[lane] += a[lane] * b[lane];
+            lanes[lane] += a[lane] * value(b[lane]);
         }
     }
-    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
+    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * value(*b)).sum();
     let mut sums = [0.0f32; LANES];
     for part in lanes.as_chunks::<LANES>().0 {
         for lane in 0..LANES {
@@ -160,7 +160,10 @@ mod tests {
         for length in 0..70 {
             let values: Vec<f32> = (0..length).map(|i| ((i * 37) % 11) as f32).collect();
             assert!((sum(length, |i| values[i]) - values.iter().sum::<f32>()).abs() < 1e-3);
-            assert!((dot(&values, &values) - values.iter().map(|v| v * v).sum::<f32>()).abs() < 1e-2);
+            assert!(
+                (dot(&values, &values, |value| value) - values.iter().map(|v| v * v).sum::<f32>()).abs()
+                    < 1e-2
+            );
             let largest = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             assert_eq!(max(&values).to_bits(), largest.to_bits());
         }

@@ -104,6 +104,12 @@ impl Rows {
         let mut products = vec![0.0; self.rows() * x.rows];
         products.par_chunks_mut((rows_per_task * x.rows).max(1)).enumerate().for_each(|(task, products)| {
             let (first, rows) = (task * rows_per_task, products.len() / x.rows);
+            if let Self::Packed(packed) = self
+                && few
+                && packed.format == Packing::Bf16
+            {
+                return packed.dots_of_bf16(products, first, x);
+            }
             self.with_rows(first, rows, |weight| {
                 if few {
                     dots(products, weight, x);
@@ -155,6 +161,25 @@ impl PackedRows {
         });
     }
 
+    /// [`dots`] of the rows from `first` on, which are read as they lie.
+    fn dots_of_bf16(&self, products: &mut [f32], first: usize, x: Matrix) {
+        let codes: &[i32] = self.codes.as_slice().unwrap_or_default();
+        let words = self.format.words(self.columns);
+        vectorised(
+            #[inline(always)]
+            || {
+                for (row, products) in products.chunks_exact_mut(x.rows).enumerate() {
+                    let at = (first + row) * words;
+                    let halves: &[u16] = bytemuck::cast_slice(&codes[at..at + words]);
+                    let halves = &halves[..self.columns];
+                    for (index, product) in products.iter_mut().enumerate() {
+                        *product = dot(x.row(index), halves, |bits| f32::from_bits(u32::from(bits) << 16));
+                    }
+                }
+            },
+        );
+    }
+
     /// Unpacks the rows from `first` on, on all threads.
     fn unpack(&self, first: usize, values: &mut [f32]) {
         let rows_per_task = (TASK / self.columns.max(1)).max(1);
@@ -189,7 +214,7 @@ fn dots(products: &mut [f32], weight: Matrix, x: Matrix) {
         || {
             for (row, products) in products.chunks_exact_mut(x.rows).enumerate() {
                 for (index, product) in products.iter_mut().enumerate() {
-                    *product = dot(weight.row(row), x.row(index));
+                    *product = dot(weight.row(row), x.row(index), |value| value);
                 }
             }
         },
