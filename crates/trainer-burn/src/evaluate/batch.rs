@@ -2,7 +2,6 @@
 
 use burn::tensor::{Int, Tensor, TensorData};
 
-use super::generate::on_pool;
 use crate::{
     model::{Adapters, Decoder},
     ops::Ops,
@@ -34,10 +33,8 @@ pub fn generate_all<B: Ops>(
     let mut cache = decoder.cache();
     while !active.is_empty() {
         let sequences: Vec<&[u32]> = unread.iter().map(Vec::as_slice).collect();
-        let likeliest = on_pool(|| {
-            let hidden = decoder.extend_all(&sequences, &mut cache, adapters);
-            likeliest(decoder, hidden, &sequences)
-        });
+        let hidden = decoder.extend_all(&sequences, &mut cache, adapters);
+        let likeliest = likeliest(decoder, hidden, &sequences);
         let goes_on = |(&index, token): (&usize, u32)| {
             if stop_ids.contains(&token) {
                 return false;

@@ -76,8 +76,8 @@ pub(super) fn continuation<B: Ops, E>(
 }
 
 /// Takes a step on one of the threads that the processor's products run on: a step is hundreds of them, and each one that
-/// another thread begins is handed over.
-pub(super) fn on_pool<R: Send>(step: impl FnOnce() -> R + Send) -> R {
+/// another thread begins is handed over. Not for a process that trains: the pool's threads would keep memory of their own.
+fn on_pool<R: Send>(step: impl FnOnce() -> R + Send) -> R {
     rayon::scope(|_| step())
 }
 
