@@ -28,6 +28,8 @@ const PAUSES: Backoff = Backoff { first: Duration::from_secs(1), longest: Durati
 const LONGEST_PATIENCE: Duration = Duration::from_mins(5);
 /// Longest pause while the end of the run waits.
 const LONGEST_PAUSE_AT_END: Duration = Duration::from_secs(1);
+/// How long [`sync`] waits for the worker of a run that has just ended.
+const WORKER_ENDS: Duration = Duration::from_secs(5);
 /// Attempts in a row before [`sync`] gives up.
 const SYNC_ATTEMPTS: u32 = 4;
 
@@ -279,7 +281,7 @@ pub fn sync(
     if sinks.is_empty() {
         return Err(TrackingError::NothingConfigured);
     }
-    let _lock = state::lock(layout)?;
+    let _lock = state::lock_within(layout, WORKER_ENDS)?;
     Ok(SyncReport { trackers: sinks.into_iter().map(|sink| sync_one(Delivery::new(sink, layout))).collect() })
 }
 

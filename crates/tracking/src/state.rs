@@ -4,12 +4,17 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use greentune_core_config::layout::RunLayout;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::TrackingError;
+
+/// How long to wait for a lock before it is tried again.
+const BETWEEN_TRIES: Duration = Duration::from_millis(100);
 
 /// `runs/{run_id}/tracking/`.
 pub(crate) fn folder(layout: &RunLayout) -> PathBuf {
@@ -26,6 +31,17 @@ pub(crate) fn lock(layout: &RunLayout) -> Result<File, TrackingError> {
         Ok(()) => Ok(file),
         Err(fs::TryLockError::WouldBlock) => Err(TrackingError::Busy(layout.run_id())),
         Err(fs::TryLockError::Error(source)) => Err(TrackingError::file("lock", &path)(source)),
+    }
+}
+
+/// The same, when another process gives it back within `patience`: a worker sends the rest of a run that has just ended.
+pub(crate) fn lock_within(layout: &RunLayout, patience: Duration) -> Result<File, TrackingError> {
+    let begin = Instant::now();
+    loop {
+        match lock(layout) {
+            Err(TrackingError::Busy(_)) if begin.elapsed() < patience => thread::sleep(BETWEEN_TRIES),
+            locked_or_not => return locked_or_not,
+        }
     }
 }
 
