@@ -120,10 +120,10 @@ pub(crate) fn shape_of(folder: &Path) -> Option<ModelShape> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use greentune_core_config::layout::ProjectLayout;
     use serde_json::json;
-
-    use std::fs;
 
     use super::*;
 

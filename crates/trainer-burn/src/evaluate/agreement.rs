@@ -362,7 +362,7 @@ mod tests {
         let goes_on = |written: &[u32]| Reading { ended_by: GenerationEnd::MaxTokens, ..ends(written) };
         let found = compare(&[ends(&[5, 6])], &[goes_on(&[5, 6, 7, 8])]);
         assert_eq!((found.ended, found.ended_too, found.runs_on, found.stop_lead), (1, 0, 1, 1.5));
-        // Whoever wrote something else before may end elsewhere.
+        // An export that wrote other tokens before may end elsewhere.
         let found = compare(&[ends(&[5, 6])], &[goes_on(&[5, 7, 7, 8])]);
         assert_eq!((found.ended, found.ended_too, found.runs_on, found.stop_lead), (1, 0, 0, 0.0));
         assert_eq!(compare(&[ends(&[5])], &[ends(&[5])]).runs_on, 0);

@@ -16,10 +16,10 @@ pub(super) type Primitive<B> = <B as burn::tensor::backend::BackendTypes>::Float
 
 /// Waits until no other thread of this process has a graph, and keeps them waiting.
 ///
-/// All graphs are in one table of the process. A backward pass of burn 0.21 ends with a search for what no tensor refers to any
-/// more (`cleanup_orphaned_entries` in `burn-autodiff/src/runtime/graph.rs`), in the graphs of other threads too. It takes
-/// parts of those that are just being built, and their gradients are then wrong without a word. Whoever builds a graph holds
-/// this from its first operation to the end of its backward pass.
+/// burn 0.21 keeps all graphs of a process in one table. Each backward pass ends by removing what no tensor refers to any more
+/// (`cleanup_orphaned_entries` in `burn-autodiff/src/runtime/graph.rs`), in the graphs of other threads too. A graph that is
+/// being built may lose parts, and its gradients are then wrong without an error. Hold this from a graph's first operation to
+/// the end of its backward pass.
 pub fn only_graph() -> MutexGuard<'static, ()> {
     static GRAPH: Mutex<()> = Mutex::new(());
     GRAPH.lock().unwrap_or_else(PoisonError::into_inner)

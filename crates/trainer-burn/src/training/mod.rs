@@ -15,13 +15,13 @@ use std::path::Path;
 use burn::tensor::backend::AutodiffBackend;
 use greentune_carbon::MeterEnvironment;
 use greentune_core_config::{
-    layout::RunLayout, manifest::RunManifest, port::RunReporter, settings::Settings,
+    layout::RunLayout, manifest::RunManifest, model::ModelConfig, port::RunReporter, settings::Settings,
 };
 use greentune_text_data::Encoder;
 
 use crate::{
     error::TrainError,
-    model::{Adapters, Decoder, LoraSettings, config, weights},
+    model::{Adapters, Decoder, LoraSettings, Weights, config, weights},
     ops::{Ops, Packing},
     stage::{Outcome, in_turn, report_start},
 };
@@ -68,10 +68,7 @@ pub fn open<A>(
 where
     A: AutodiffBackend<InnerBackend: Ops>,
 {
-    let config = config::read(folder)?;
-    let encoder = Encoder::new(folder, settings, at)?;
-    let weights = weights::load(folder, &config, packing(settings), device)?;
-    Ok((encoder, Decoder::new(config, weights)))
+    opened(folder, settings, at, |config| weights::load(folder, config, packing(settings), device))
 }
 
 /// The same for a model that writes text and learns nothing: weights that its files hold in 16 bits stay so where the
@@ -88,9 +85,18 @@ where
     if packing(settings).is_some() || !A::InnerBackend::READS_HALVES {
         return open::<A>(folder, settings, at, device);
     }
+    opened(folder, settings, at, |config| weights::load_as_stored(folder, config, device))
+}
+
+fn opened<B: Ops>(
+    folder: &Path,
+    settings: &Settings,
+    at: jiff::Timestamp,
+    load: impl FnOnce(&ModelConfig) -> Result<Weights<B>, TrainError>,
+) -> Result<(Encoder, Decoder<B>), TrainError> {
     let config = config::read(folder)?;
     let encoder = Encoder::new(folder, settings, at)?;
-    let weights = weights::load_as_stored(folder, &config, device)?;
+    let weights = load(&config)?;
     Ok((encoder, Decoder::new(config, weights)))
 }
 

@@ -230,7 +230,7 @@ fn transposed(values: Vec<f32>, columns: usize) -> Vec<f32> {
 }
 
 /// Calls `fill` with `length` values that this thread keeps, because fresh memory has to be cleared by the system first.
-/// What they are is not said.
+/// Their contents are whatever the last call left.
 fn with_scratch(length: usize, fill: impl FnOnce(&mut [f32])) {
     thread_local!(static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) });
     // Taken, not borrowed: a thread that waits within `fill` may begin another product.
