@@ -26,7 +26,7 @@ pub async fn until_asked_to_end(service: impl Future<Output = Result<(), Failure
 
 /// Waits for Ctrl-C, a hang-up or a request to end.
 #[cfg(unix)]
-async fn asked_to_end() {
+pub async fn asked_to_end() {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut interrupt), Ok(mut hangup), Ok(mut terminate)) =
         (signal(SignalKind::interrupt()), signal(SignalKind::hangup()), signal(SignalKind::terminate()))
@@ -42,7 +42,7 @@ async fn asked_to_end() {
 }
 
 #[cfg(not(unix))]
-async fn asked_to_end() {
+pub async fn asked_to_end() {
     if tokio::signal::ctrl_c().await.is_err() {
         std::future::pending().await
     }

@@ -2,20 +2,26 @@
 //!
 //! A tool is one operation of the workbench's registry: its input and output schemas are those of the operation's
 //! request and response. This crate says which operations are tools, calls one and says what came of it, as structured
-//! content and as a sentence or two. Clients of the protocol's versions 2024-11-05 to 2026-07-28 are served.
+//! content and as a sentence or two. Resources, prompts and completions stand beside the tools. Clients of the protocol's versions 2024-11-05 to 2026-07-28 are served.
 
 mod answer;
 mod client_roots;
+mod completions;
+mod consent;
 mod error;
+mod flags;
 mod progress;
+mod prompts;
+mod resources;
 mod server;
+mod tasks;
 mod tools;
 
 use rmcp::{ServiceExt, service::ServerInitializeError};
 
 pub use error::ServeError;
 pub use server::Server;
-pub use tools::NOT_OFFERED;
+pub use tools::{NOT_OFFERED, Preset};
 
 /// Serves one client of `server` over standard input and output until it closes the connection.
 ///

@@ -8,7 +8,9 @@ use greentune_workbench::{
     operation::{Effect, Entry, OPERATIONS, Reach},
 };
 use rmcp::model::{Tool, ToolAnnotations};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
+
+use crate::flags;
 
 /// Operations that are no tools, and why.
 pub const NOT_OFFERED: &[(&str, &str)] = &[
@@ -30,8 +32,106 @@ pub const NOT_OFFERED: &[(&str, &str)] = &[
     ("diagnose", "for the person who installs greentune"),
 ];
 
+/// Tools for a language model, from its data to its export.
+const CORE: &[&str] = &[
+    "generate_fine_tuning_project",
+    "configure_training_run",
+    "start_training",
+    "monitor_training_progress",
+    "evaluate_model",
+    "export_model",
+    "cancel_training",
+    "list_runs",
+    "inspect_dataset",
+    "prepare_dataset",
+    "plan_training",
+    "get_task",
+];
+
+/// Arguments that [`CORE`] does not list: those of image classifiers, uploads and trackers. They are accepted all the same.
+const NOT_IN_CORE: &[(&str, &[&str])] = &[
+    ("generate_fine_tuning_project", &["carbon_config", "integrations"]),
+    (
+        "start_training",
+        &[
+            "platform",
+            "dataset",
+            "model",
+            "ast_config",
+            "baseline",
+            "epochs",
+            "batch_size",
+            "learning_rate",
+            "seed",
+            "auto_upload_hf",
+            "idempotency_key",
+        ],
+    ),
+    ("export_model", &["max_shard_size", "upload_to_huggingface", "hf_repo_id", "hf_public", "confirm"]),
+];
+
+/// Tools for image classifiers, their comparison, and for what is published.
+const HUB: &[&str] = &[
+    "start_training",
+    "monitor_training_progress",
+    "monitor_training",
+    "evaluate_model",
+    "generate_text",
+    "export_model",
+    "sync_model",
+    "compare_runs",
+    "create_model_card",
+    "cancel_training",
+    "resume_training",
+    "list_runs",
+    "get_emissions_summary",
+    "get_aggregate_emissions",
+    "get_task",
+];
+
+/// Which tools a server has: what is listed takes room in every conversation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Preset {
+    /// Those of a fine-tuning, from the data to the export.
+    Core,
+    /// Those of adaptive sparse training, comparisons and uploads.
+    Hub,
+    /// All.
+    #[default]
+    All,
+}
+
+impl Preset {
+    /// Whether the tool `name` is one of them.
+    fn has(self, name: &str) -> bool {
+        match self {
+            Self::Core => CORE.contains(&name),
+            Self::Hub => HUB.contains(&name),
+            Self::All => true,
+        }
+    }
+
+    /// Its tools, in the order of the registry.
+    pub(crate) fn tools(self) -> Vec<Tool> {
+        let mut tools: Vec<_> = ALL.iter().filter(|tool| self.has(&tool.name)).cloned().collect();
+        for tool in tools.iter_mut().filter(|_| self == Self::Core) {
+            let left_out =
+                NOT_IN_CORE.iter().filter(|(name, _)| *name == tool.name).flat_map(|(_, names)| *names);
+            if let Some(Value::Object(listed)) = Arc::make_mut(&mut tool.input_schema).get_mut("properties") {
+                left_out.for_each(|name| drop(listed.remove(*name)));
+            }
+        }
+        tools
+    }
+
+    /// The operation that the tool `name` performs.
+    pub(crate) fn operation(self, name: &str) -> Option<&'static Entry> {
+        offered().find(|operation| operation.name == name && self.has(name))
+    }
+}
+
 /// The tools, in the order of the registry.
-pub(crate) static ALL: LazyLock<Vec<Tool>> = LazyLock::new(|| offered().map(tool).collect());
+static ALL: LazyLock<Vec<Tool>> = LazyLock::new(|| offered().map(tool).collect());
 
 /// The operations that are tools.
 pub(crate) fn offered() -> impl Iterator<Item = &'static Entry> {
@@ -56,9 +156,11 @@ fn is_offered(name: &str) -> bool {
 }
 
 fn tool(operation: &Entry) -> Tool {
-    Tool::new(operation.name, operation.description, operation.brief_request_schema())
+    let mut arguments = operation.brief_request_schema();
+    flags::add(operation.name, &mut arguments);
+    Tool::new(operation.name, operation.description, arguments)
         .with_title(operation.title)
-        .with_raw_output_schema(Arc::new(or_problem(operation.response_schema())))
+        .with_raw_output_schema(Arc::new(fields_of_response(operation)))
         .with_annotations(annotations(operation.effect, operation.reach))
 }
 
@@ -70,17 +172,13 @@ fn annotations(effect: Effect, reach: Reach) -> ToolAnnotations {
         .open_world(reach == Reach::Network)
 }
 
-/// The schema of structured content: the response's, or a problem's when the call failed.
+/// The schema of structured content: the response's fields, of which none is required.
 ///
-/// A failed call's content is a problem. Version 1 of the TypeScript client validates that against the output schema
-/// too, so the schema must admit both.
-fn or_problem(mut response: Map<String, Value>) -> Map<String, Value> {
-    let required = response.remove("required").unwrap_or_else(|| json!([]));
-    let choices = json!([
-        { "title": "Response", "required": required },
-        { "title": "Problem", "required": ["kind", "code", "message", "retryable"] },
-    ]);
-    response.insert(String::from("anyOf"), choices);
+/// A failed call's content is a problem, and that of a call in the background a task. Version 1 of the TypeScript client
+/// validates them against the output schema too, so the schema must admit all of them.
+fn fields_of_response(operation: &Entry) -> Map<String, Value> {
+    let mut response = operation.response_schema();
+    response.remove("required");
     response
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A test crate has a module `fake_worker` with one ignored test `act` that calls [`act`]; [`command`] is the worker
 //! command that executes it. Modes: `trains` (a step takes 5 ms), `slow` (100 ms), `fails` (at step 2, and at every
-//! task), `dies-in-the-middle` (at step 3), `dies-at-once`, `refuses-data` (when a run is configured).
+//! task), `dies-in-the-middle` (at step 3), `dies-at-once`, `refuses-data` (when a run is configured), `never-evaluates`.
 
 use std::{env, ffi::OsString, io, path::Path, process, thread, time::Duration};
 
@@ -23,7 +23,11 @@ use greentune_core_config::{
     tuning::{StageTuning, Trial, TuneFindings},
 };
 use greentune_export::peft::{self, AdapterConfig, LoraPair};
-use greentune_workbench::worker::{Outcome, WorkerSession, read_task, write_answer};
+use greentune_workbench::{
+    WorkbenchConfig,
+    background::perform_task,
+    worker::{Outcome, WorkerSession, read_task, write_answer},
+};
 
 const MODE: &str = "FAKE_WORKER_MODE";
 const ARGUMENTS: &str = "FAKE_WORKER_ARGUMENTS";
@@ -50,9 +54,17 @@ pub fn act() {
         ["--task", task, "--answer", answer, "--attached"] => {
             do_task(&mode, Path::new(task), Path::new(answer));
         }
+        ["--perform", folder] => perform(&mode, Path::new(folder)),
         [run] => train(&mode, Path::new(run)),
         _ => panic!("unknown arguments {arguments:?}"),
     }
+}
+
+fn perform(mode: &str, folder: &Path) {
+    let home = folder.parent().and_then(Path::parent).unwrap();
+    let config = WorkbenchConfig::new(home, command(mode).unwrap());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(perform_task(folder, config, std::future::pending())).unwrap();
 }
 
 fn train(mode: &str, run: &Path) {
@@ -138,6 +150,11 @@ fn do_task(mode: &str, task: &Path, answer: &Path) {
         _ if mode == "fails" => WorkerAnswer::Failed {
             problem: Problem::new(ProblemKind::InvalidInput, "data.empty", "no records"),
         },
+        // Until who asked is gone.
+        WorkerTask::Evaluate(_) if mode == "never-evaluates" => {
+            io::copy(&mut io::stdin(), &mut io::sink()).unwrap();
+            process::exit(0);
+        }
         WorkerTask::Evaluate(task) => WorkerAnswer::Evaluated {
             reports: vec![
                 report(&task, EvaluatedModel::Stage(task.stage), 0.8),

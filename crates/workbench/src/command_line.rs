@@ -222,8 +222,11 @@ const COMMANDS: &[Command] = {
                 ("to", Flag("--to")),
                 ("hf_repo", Flag("--repo")),
                 ("hf_public", Switch(true, "--public")),
+                ("dry_run", Switch(true, "--dry-run")),
             ],
         ),
+        command_of("get_task", "tasks show", &[("task_id", Word), ("wait_seconds", Flag("--wait"))]),
+        command_of("cancel_task", "tasks cancel", &[("task_id", Word)]),
         command_of(
             "compare_runs",
             "compare",

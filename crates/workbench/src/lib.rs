@@ -4,6 +4,7 @@
 //! process: a run folder is trained by a worker process, and everything anybody wants to know about a run is
 //! read from the files that the worker left there.
 
+pub mod background;
 mod base_model;
 mod carbon_watch;
 pub mod command_line;

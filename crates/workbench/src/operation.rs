@@ -5,6 +5,7 @@
 //! `registry`.
 
 mod arguments;
+mod consents;
 mod definition;
 mod in_words;
 mod meant;
@@ -13,6 +14,7 @@ mod schema;
 pub mod section;
 
 pub mod calibrate_meter;
+mod cancel_task;
 pub mod cancel_training;
 pub mod compare_emissions;
 pub mod compare_runs;
@@ -28,6 +30,7 @@ pub mod generate_fine_tuning_project;
 pub mod generate_text;
 pub mod get_aggregate_emissions;
 pub mod get_emissions_summary;
+mod get_task;
 pub mod inspect_dataset;
 pub mod list_runs;
 pub mod monitor_training;
@@ -46,6 +49,7 @@ pub mod track_emissions;
 pub mod tune_training;
 
 pub use calibrate_meter::{CalibrateMeter, CalibrateMeterResponse};
+pub use cancel_task::{CancelTask, CancelTaskResponse};
 pub use cancel_training::{CancelTraining, CancelTrainingResponse};
 pub use compare_emissions::CompareEmissions;
 pub use compare_runs::{CompareRuns, CompareRunsResponse, ComparisonFormat};
@@ -54,7 +58,7 @@ pub use configure_training_run::{
     ConfigurationSummary, ConfigureTrainingRun, ConfigureTrainingRunResponse, StageSummary, TrainingData,
 };
 pub use create_model_card::{CreateModelCard, CreateModelCardResponse};
-pub use definition::{Advice, Answer, Effect, Entry, Operation, Performing, Reach};
+pub use definition::{Advice, Answer, Consent, Effect, Entry, Operation, Performing, Reach};
 pub use diagnose::{Check, CheckStatus, Diagnose, DiagnoseResponse};
 pub use evaluate_model::{CustomMetric, EvaluateModel, EvaluateModelResponse, EvaluationResults};
 pub use export_model::{ExportModel, ExportModelResponse};
@@ -67,6 +71,7 @@ pub use generate_fine_tuning_project::{
 pub use generate_text::{GenerateText, GenerateTextResponse, Generation};
 pub use get_aggregate_emissions::GetAggregateEmissions;
 pub use get_emissions_summary::{GetCurrentEmissions, GetEmissionsSummary};
+pub use get_task::{GetTask, GetTaskResponse};
 pub use inspect_dataset::InspectDataset;
 pub use list_runs::{ListRuns, ListRunsResponse};
 pub use monitor_training::{MonitorTraining, MonitorTrainingResponse};
@@ -74,7 +79,7 @@ pub use monitor_training_progress::{
     MonitorTrainingProgress, MonitorTrainingProgressResponse, TrainingMetrics,
 };
 pub use plan_training::{PlanTraining, PlanTrainingResponse};
-pub use plot_emissions::{PlotEmissions, PlotEmissionsResponse};
+pub use plot_emissions::{PlotEmissions, PlotEmissionsResponse, RUN_CHARTS};
 pub use plot_runs::{PlotRuns, PlotRunsResponse};
 pub use prepare_dataset::PrepareDataset;
 pub use registry::{OPERATIONS, find};

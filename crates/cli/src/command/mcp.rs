@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use greentune_mcp_server::{Server, serve_stdio};
+use greentune_mcp_server::{Preset, Server, serve_stdio};
 
 use greentune_core_config::ProblemKind;
 
@@ -20,7 +20,13 @@ pub struct Mcp {
     /// times
     #[arg(long, value_name = "DIR", conflicts_with = "allow_dir")]
     root: Vec<PathBuf>,
+    /// Which tools are listed: what is listed takes room in every conversation
+    #[arg(long, value_name = "PRESET", default_value = "all", value_parser = PRESETS)]
+    tools: String,
 }
+
+/// The words for sets of tools.
+const PRESETS: [&str; 3] = ["core", "hub", "all"];
 
 impl Mcp {
     pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
@@ -33,12 +39,17 @@ impl Mcp {
             .with_writer(log)
             .with_max_level(session.log_level())
             .init();
+        let preset = match self.tools.as_str() {
+            "core" => Preset::Core,
+            "hub" => Preset::Hub,
+            _ => Preset::All,
+        };
         let server = if self.root.is_empty() {
             let workbench = session.workbench_within(&session.usual_roots(&self.allow_dir))?;
             Server::new(&workbench).with_client_roots()
         } else {
             Server::new(&session.workbench_within(&self.root)?)
         };
-        Ok(serve_stdio(server).await?)
+        Ok(serve_stdio(server.with_tools(preset)).await?)
     }
 }

@@ -18,6 +18,7 @@ mod new;
 mod resume;
 mod runs;
 mod sync;
+mod tasks;
 mod train;
 mod worker;
 
@@ -68,6 +69,9 @@ pub enum Command {
     /// Energy and emissions
     #[command(subcommand)]
     Emissions(emissions::Emissions),
+    /// Work that goes on in the background
+    #[command(subcommand)]
+    Tasks(tasks::Tasks),
     /// Check what this installation can do here
     Doctor(doctor::Doctor),
     /// Settings and where they come from
@@ -99,6 +103,7 @@ impl Command {
             Self::Compare(_) => "compare_runs",
             Self::Card(_) => "create_model_card",
             Self::Emissions(emissions) => emissions.operation(),
+            Self::Tasks(tasks) => return tasks.operation(),
             Self::Config(_) => "show_config",
             Self::Demo(_) | Self::Doctor(_) | Self::Completions(_) | Self::Mcp(_) | Self::Worker(_) => {
                 return None;
@@ -142,11 +147,12 @@ impl Command {
             Self::Compare(compare) => compare.run(session).await,
             Self::Card(card) => card.run(session).await,
             Self::Emissions(emissions) => emissions.run(session).await,
+            Self::Tasks(tasks) => tasks.run(session).await,
             Self::Doctor(doctor) => doctor.run(session).await,
             Self::Config(config) => config.run(session).await,
             Self::Completions(completions) => completions.run(session, command_line),
             Self::Mcp(mcp) => mcp.run(session).await,
-            Self::Worker(worker) => worker.run(session),
+            Self::Worker(worker) => worker.run(session).await,
         }
     }
 }

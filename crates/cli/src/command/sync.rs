@@ -29,6 +29,9 @@ pub struct Sync {
     /// Let everybody see the repository [default: private]
     #[arg(long)]
     public: bool,
+    /// Say what would be uploaded, and upload nothing
+    #[arg(long)]
+    dry_run: bool,
 }
 
 impl Sync {
@@ -39,6 +42,7 @@ impl Sync {
             model_path: session.here(&self.model),
             hf_repo: self.repo,
             hf_public: self.public.then_some(true),
+            dry_run: self.dry_run.then_some(true),
         };
         let (transfers, workbench) = Transfers::of(&session.workbench()?, session.output);
         let response = transfers.during(workbench.sync_model(request)).await?;
@@ -51,13 +55,14 @@ fn place(word: &str) -> ModelPlace {
 }
 
 fn page(response: &SyncModelResponse) -> String {
-    let SyncModelResponse { url, files, revision, is_public, sent_bytes, .. } = response;
+    let SyncModelResponse { url, files, revision, is_public, sent_bytes, dry_run, .. } = response;
     let file = |was_there: bool| files.iter().filter(move |file| file.was_there == was_there);
     let mut lines: Vec<String> = file(false).map(|file| format!("  {}", file.name)).collect();
     lines.insert(
         0,
         format!(
-            "uploaded {} ({} MB of weights) to {url}, {}",
+            "{} {} ({} MB) to {url}, {}",
+            if *dry_run { "would upload" } else { "uploaded" },
             counted(lines.len() as u64, "file"),
             number(*sent_bytes as f64 / 1e6),
             if *is_public { "which everybody may see" } else { "a private repository" },
@@ -67,6 +72,6 @@ fn page(response: &SyncModelResponse) -> String {
     if present > 0 {
         lines.push(format!("{} with the same content there already", counted(present, "file")));
     }
-    lines.push(format!("commit {revision}"));
+    lines.extend(revision.as_ref().map(|commit| format!("commit {commit}")));
     lines.join("\n")
 }

@@ -16,21 +16,22 @@ use clap::Args;
 use greentune_core_config::{Diagnostic, Problem, ProblemKind, task::WorkerAnswer};
 use greentune_trainer_burn as trainer;
 use greentune_workbench::{
+    background::perform_task,
     remove_own_staging,
     worker::{Outcome, WorkerSession, read_run, read_task, write_answer},
 };
 
 use serde::Serialize;
 
-use crate::{exit_code::exit_code, failure::Failure, session::Session};
+use crate::{exit_code::exit_code, failure::Failure, session::Session, signals::asked_to_end};
 
 /// Time that trackers get for what they have not sent when a run ends; `greentune runs sync` sends the rest.
 const TRACKING_GRACE: Duration = Duration::from_secs(10);
 
-/// Arguments of `worker`: a run's folder, or a task.
+/// Arguments of `worker`: a run's folder, a task, or the folder of work in the background.
 #[derive(Args, Debug)]
 pub struct Worker {
-    #[arg(required_unless_present = "task")]
+    #[arg(required_unless_present_any = ["task", "perform"])]
     run_folder: Option<PathBuf>,
     #[arg(long, requires = "answer", conflicts_with = "run_folder")]
     task: Option<PathBuf>,
@@ -39,11 +40,19 @@ pub struct Worker {
     /// Whether it ends when its standard input does, which the process that asked holds open.
     #[arg(long, requires = "task")]
     attached: bool,
+    /// The folder of work in the background
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["run_folder", "task"])]
+    perform: Option<PathBuf>,
 }
 
 impl Worker {
-    pub(super) fn run(self, session: &Session) -> Result<(), Failure> {
+    pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
         match self {
+            Self { perform: Some(folder), .. } => {
+                leave_terminal();
+                let config = session.environment().workbench_config()?;
+                Ok(perform_task(&folder, config, asked_to_end()).await?)
+            }
             Self { run_folder: Some(run_folder), .. } => {
                 leave_terminal();
                 train(&run_folder, session)

@@ -3,11 +3,14 @@
 #![allow(clippy::disallowed_methods, reason = "tests start programs and read what they were told")]
 
 mod arguments;
+mod consent;
 mod downloads;
 mod listing;
 mod refusals;
+mod resources;
 mod roots;
 mod session;
+mod tasks;
 mod tool_calls;
 mod whole_run;
 

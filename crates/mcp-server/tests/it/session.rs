@@ -8,13 +8,14 @@ use std::{
     time::Duration,
 };
 
-use greentune_mcp_server::Server;
+use greentune_mcp_server::{Preset, Server};
 use greentune_test_support::{fake_hub::FakeHub, fake_worker};
 use greentune_workbench::{Workbench, WorkbenchConfig};
 use rmcp::{
     ClientHandler, ClientLifecycleMode, ClientServiceExt, ErrorData, RoleClient, ServiceError, ServiceExt,
     model::{
-        CallToolRequestParams, CallToolResult, ClientCapabilities, ClientConfig, ListRootsResult,
+        CallToolRequestParams, CallToolResponse, CallToolResult, ClientCapabilities, ClientConfig,
+        ElicitRequestParams, ElicitResult, ElicitationAction, GetTaskParams, ListRootsResult,
         ProgressNotificationParam, ProtocolVersion, Root,
     },
     service::{NotificationContext, RequestContext, RunningService},
@@ -23,11 +24,16 @@ use serde_json::{Value, json};
 
 const TIME_LIMIT: Duration = Duration::from_mins(1);
 
-/// A client that keeps the progress it is told, and that has roots perhaps.
+/// A client that keeps the progress it is told, and that has roots, tasks and a user perhaps.
 #[derive(Clone, Default)]
 pub struct Listener {
     pub progress: Arc<Mutex<Vec<ProgressNotificationParam>>>,
-    roots: Vec<PathBuf>,
+    pub roots: Vec<PathBuf>,
+    pub has_tasks: bool,
+    /// What its user answers to every question.
+    pub user: Option<ElicitationAction>,
+    /// What its user was asked.
+    pub questions: Arc<Mutex<Vec<String>>>,
 }
 
 impl ClientHandler for Listener {
@@ -41,7 +47,25 @@ impl ClientHandler for Listener {
         if !self.roots.is_empty() {
             info.capabilities = ClientCapabilities::builder().enable_roots().build();
         }
+        if self.has_tasks {
+            info.capabilities.extensions = ClientCapabilities::builder().enable_tasks().build().extensions;
+        }
+        if self.user.is_some() {
+            info.capabilities.elicitation =
+                ClientCapabilities::builder().enable_elicitation().build().elicitation;
+        }
         info
+    }
+
+    async fn create_elicitation(
+        &self,
+        request: ElicitRequestParams,
+        _: RequestContext<RoleClient>,
+    ) -> Result<ElicitResult, ErrorData> {
+        if let ElicitRequestParams::FormElicitationParams { message, .. } = request {
+            self.questions.lock().unwrap().push(message);
+        }
+        Ok(ElicitResult::new(self.user.clone().unwrap_or(ElicitationAction::Decline)))
     }
 
     #[allow(deprecated, reason = "how clients name their folders")]
@@ -73,6 +97,21 @@ impl Session {
         Self::start(ClientLifecycleMode::Initialize, |config| config.hub.endpoint = hub.endpoint()).await
     }
 
+    /// A client like `listener`, of the version 2026-07-28 or of those that begin with `initialize`.
+    pub async fn of(
+        listener: Listener,
+        is_stateless: bool,
+        adjust: impl FnOnce(&mut WorkbenchConfig),
+        preset: Preset,
+    ) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let home = fs::canonicalize(folder.path()).unwrap().join("home");
+        let mut config = WorkbenchConfig::new(home, fake_worker::command("trains").unwrap());
+        adjust(&mut config);
+        let server = Server::new(&Workbench::new(config)).with_tools(preset);
+        Self { client: connected(server, listener, lifecycle(is_stateless)).await, folder }
+    }
+
     /// A client whose server's workers act out `mode`.
     pub async fn with_workers(mode: &str) -> Self {
         let command = fake_worker::command(mode).unwrap();
@@ -91,13 +130,8 @@ impl Session {
         config.allowed_roots = Some(Vec::new());
         config.user_home = Some(root.join("user"));
         let server = Server::new(&Workbench::new(config)).with_client_roots();
-        let lifecycle = if is_stateless {
-            ClientLifecycleMode::Discover { preferred_versions: vec![ProtocolVersion::V_2026_07_28] }
-        } else {
-            ClientLifecycleMode::Initialize
-        };
         let listener = Listener { roots, ..Listener::default() };
-        Self { client: connected(server, listener, lifecycle).await, folder }
+        Self { client: connected(server, listener, lifecycle(is_stateless)).await, folder }
     }
 
     async fn with_lifecycle(lifecycle: ClientLifecycleMode) -> Self {
@@ -122,6 +156,41 @@ impl Session {
         let Value::Object(arguments) = arguments else { panic!("arguments are an object") };
         let request = CallToolRequestParams::new(tool).with_arguments(arguments);
         tokio::time::timeout(TIME_LIMIT, self.client.call_tool(request)).await.expect("an answer in time")
+    }
+
+    /// Calls a tool as [`Session::call`] does, and answers with what the server said first.
+    pub async fn call_once(&self, tool: &'static str, arguments: Value) -> CallToolResponse {
+        let Value::Object(arguments) = arguments else { panic!("arguments are an object") };
+        let request = CallToolRequestParams::new(tool).with_arguments(arguments);
+        tokio::time::timeout(TIME_LIMIT, self.client.call_tool_once(request)).await.unwrap().unwrap()
+    }
+
+    /// A run that is trained.
+    pub async fn trained(&self) -> (Value, Value) {
+        let (project, run) = self.run().await;
+        let request = json!({ "project_path": project, "run_id": run, "async_mode": false });
+        let answer = self.call_once("start_training", request).await;
+        match answer {
+            CallToolResponse::Complete(result) => {
+                assert_eq!(result.is_error, Some(false), "{}", text(&result))
+            }
+            CallToolResponse::Task(task) => {
+                while !self.task(&task.task.task_id).await["status"]
+                    .as_str()
+                    .is_some_and(|status| status == "completed")
+                {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+            _ => panic!("an answer of another kind"),
+        }
+        (project, run)
+    }
+
+    /// What `tasks/get` says of a task.
+    pub async fn task(&self, id: &str) -> Value {
+        let result = self.client.get_task(GetTaskParams::new(id)).await.unwrap();
+        serde_json::to_value(result).unwrap()
     }
 
     /// Calls a tool that must succeed; its structured content must be what its output schema says.
@@ -170,6 +239,14 @@ impl Session {
         let project = self.project().await;
         let run = self.succeed("configure_training_run", run_arguments(&project)).await.0;
         (project, run["run_id"].clone())
+    }
+}
+
+fn lifecycle(is_stateless: bool) -> ClientLifecycleMode {
+    if is_stateless {
+        ClientLifecycleMode::Discover { preferred_versions: vec![ProtocolVersion::V_2026_07_28] }
+    } else {
+        ClientLifecycleMode::Initialize
     }
 }
 

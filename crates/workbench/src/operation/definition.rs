@@ -39,6 +39,28 @@ pub trait Operation: DeserializeOwned + JsonSchema + Send + 'static {
     fn advice(_response: &Self::Response) -> Advice {
         Advice::default()
     }
+
+    /// What of this request its user should agree to when somebody else asks for it.
+    fn consent(&self) -> Option<Consent> {
+        None
+    }
+}
+
+/// Something that cannot be taken back, in words that follow "It would".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Consent {
+    /// Sends something to where others may see it.
+    Publishes(String),
+    /// Replaces files, which the request has asked for in so many words (`force`, `overwrite`).
+    Replaces(String),
+}
+
+impl Consent {
+    /// What would be done.
+    pub fn in_words(&self) -> &str {
+        let (Self::Publishes(words) | Self::Replaces(words)) = self;
+        words
+    }
 }
 
 /// What an operation changes. Caches and the index of runs, which are rebuilt by themselves, do not count.
@@ -101,6 +123,7 @@ pub struct Entry {
     pub reach: Reach,
     request_schema: fn() -> Map<String, Value>,
     response_schema: fn() -> Map<String, Value>,
+    consent: fn(Map<String, Value>) -> Result<Option<Consent>>,
     perform: fn(Workbench, Map<String, Value>) -> Performing,
 }
 
@@ -115,6 +138,7 @@ impl Entry {
             reach: O::REACH,
             request_schema: schema::of_request::<O>,
             response_schema: schema::of_response::<O::Response>,
+            consent: |arguments| Ok(read::<O>(arguments)?.consent()),
             perform: |workbench, arguments| Box::pin(perform::<O>(workbench, arguments)),
         }
     }
@@ -129,9 +153,16 @@ impl Entry {
         schema::brief((self.request_schema)())
     }
 
-    /// JSON Schema of the response, as deep as its records' fields.
+    /// JSON Schema of the response: the types of its fields.
     pub fn response_schema(&self) -> Map<String, Value> {
         (self.response_schema)()
+    }
+
+    /// Reads `arguments` without doing anything, and says what of it its user should agree to.
+    ///
+    /// Errors: arguments that are unknown, missing or of a wrong type, all at once.
+    pub fn consent(&self, arguments: Map<String, Value>) -> Result<Option<Consent>> {
+        (self.consent)(arguments)
     }
 
     /// Performs it with `arguments`.
@@ -142,8 +173,12 @@ impl Entry {
     }
 }
 
+fn read<O: Operation>(arguments: Map<String, Value>) -> Result<O> {
+    Ok(arguments::read(arguments, &schema::of_request::<O>())?)
+}
+
 async fn perform<O: Operation>(workbench: Workbench, arguments: Map<String, Value>) -> Result<Answer> {
-    let request: O = arguments::read(arguments, &schema::of_request::<O>())?;
+    let request: O = read(arguments)?;
     let response = request.perform(&workbench).await?;
     let content = serde_json::to_value(&response)
         .map_err(|error| WorkbenchError::Internal(format!("a response cannot be JSON: {error}")))?;

@@ -73,6 +73,31 @@ impl Workbench {
     }
 }
 
+/// Charts that a run may have, by name.
+pub const RUN_CHARTS: &[&str] = &["energy", "power", "loss"];
+
+impl Workbench {
+    /// A chart of a run as PNG, one of [`RUN_CHARTS`]; nothing is written.
+    ///
+    /// Errors: the run is unknown, or has no figures for the chart.
+    pub async fn chart_of_run(&self, run_id: &str, chart: &str) -> Result<Vec<u8>> {
+        let (run_id, chart) = (run_id.to_owned(), chart.to_owned());
+        self.blocking(move |workbench| {
+            let run = workbench.read_run(None, &run_id)?;
+            let charts = charts_of(&run).map_err(WorkbenchError::reported)?;
+            let name = format!("{}_{chart}", run.layout.run_id());
+            let drawn = charts.into_iter().find(|(known, _)| *known == name);
+            let (_, drawn) = drawn.ok_or_else(|| WorkbenchError::InvalidValue {
+                key: "chart",
+                found: chart,
+                allowed: format!("one of {} that the run has figures for", RUN_CHARTS.join(", ")),
+            })?;
+            drawn.png().map_err(WorkbenchError::reported)
+        })
+        .await
+    }
+}
+
 type Charts = std::result::Result<Vec<(String, Plot)>, CarbonError>;
 
 fn charts_of_files(files: &[PathBuf]) -> Charts {

@@ -9,28 +9,29 @@ use greentune_core_config::{preparation::DatasetPreparation, task::DatasetInspec
 use greentune_tracking::SyncReport;
 
 use super::{
-    CalibrateMeter, CalibrateMeterResponse, CancelTraining, CancelTrainingResponse, CompareEmissions,
-    CompareRuns, CompareRunsResponse, ConfigureImageRun, ConfigureImageRunResponse, ConfigureTrainingRun,
-    ConfigureTrainingRunResponse, CreateModelCard, CreateModelCardResponse, Diagnose, DiagnoseResponse,
-    EvaluateModel, EvaluateModelResponse, ExportModel, ExportModelResponse, FollowEvents,
-    FollowEventsResponse, ForecastCarbonIntensity, ForecastCarbonIntensityResponse,
-    GenerateFineTuningProject, GenerateFineTuningProjectResponse, GenerateText, GenerateTextResponse,
-    GetAggregateEmissions, GetCurrentEmissions, GetEmissionsSummary, InspectDataset, ListRuns,
-    ListRunsResponse, MonitorTraining, MonitorTrainingProgress, MonitorTrainingProgressResponse,
-    MonitorTrainingResponse, PlanTraining, PlanTrainingResponse, PlotEmissions, PlotEmissionsResponse,
-    PlotRuns, PlotRunsResponse, PrepareDataset, ResumeTraining, ShowConfig, ShowConfigResponse, ShowRun,
-    ShowRunResponse, StartTraining, StartTrainingResponse, SyncModel, SyncModelResponse, SyncTracking,
-    TrackEmissions, TrackEmissionsResponse, TuneTraining, TuneTrainingResponse,
-    definition::{Advice, Effect, Entry, Operation, Reach},
+    CalibrateMeter, CalibrateMeterResponse, CancelTask, CancelTaskResponse, CancelTraining,
+    CancelTrainingResponse, CompareEmissions, CompareRuns, CompareRunsResponse, ConfigureImageRun,
+    ConfigureImageRunResponse, ConfigureTrainingRun, ConfigureTrainingRunResponse, CreateModelCard,
+    CreateModelCardResponse, Diagnose, DiagnoseResponse, EvaluateModel, EvaluateModelResponse, ExportModel,
+    ExportModelResponse, FollowEvents, FollowEventsResponse, ForecastCarbonIntensity,
+    ForecastCarbonIntensityResponse, GenerateFineTuningProject, GenerateFineTuningProjectResponse,
+    GenerateText, GenerateTextResponse, GetAggregateEmissions, GetCurrentEmissions, GetEmissionsSummary,
+    GetTask, GetTaskResponse, InspectDataset, ListRuns, ListRunsResponse, MonitorTraining,
+    MonitorTrainingProgress, MonitorTrainingProgressResponse, MonitorTrainingResponse, PlanTraining,
+    PlanTrainingResponse, PlotEmissions, PlotEmissionsResponse, PlotRuns, PlotRunsResponse, PrepareDataset,
+    ResumeTraining, ShowConfig, ShowConfigResponse, ShowRun, ShowRunResponse, StartTraining,
+    StartTrainingResponse, SyncModel, SyncModelResponse, SyncTracking, TrackEmissions,
+    TrackEmissionsResponse, TuneTraining, TuneTrainingResponse, consents,
+    definition::{Advice, Consent, Effect, Entry, Operation, Reach},
     in_words,
 };
 use crate::{Result, Workbench};
 
-/// `Request => Response: method of Workbench, effect, reach, in words, advice, title, description`
+/// `Request => Response: method of Workbench, effect, reach, in words, advice, consent, title, description`
 macro_rules! operations {
     ($(
         $request:ident => $response:ident: $name:ident, $effect:ident, $reach:ident
-        $(, words: $words:path)? $(, advice: $advice:expr)?, $title:literal, $description:literal;
+        $(, words: $words:path)? $(, advice: $advice:expr)? $(, consent: $consent:path)?, $title:literal, $description:literal;
     )*) => {
         $(
             impl Operation for $request {
@@ -58,6 +59,12 @@ macro_rules! operations {
                         advice(response)
                     }
                 )?
+
+                $(
+                    fn consent(&self) -> Option<Consent> {
+                        $consent(self)
+                    }
+                )?
             }
         )*
 
@@ -81,13 +88,13 @@ operations! {
         "Evaluate a model", "Evaluates a trained stage on a data set, the base model beside it: token accuracy, perplexity, exact match.";
     GenerateText => GenerateTextResponse: generate_text, Reads, Local, words: in_words::generate_text,
         "Generate text", "What the base model and the trained stages of a run answer, side by side, or a model in a folder. Greedy.";
-    ExportModel => ExportModelResponse: export_model, Adds, Network, words: in_words::export_model,
+    ExportModel => ExportModelResponse: export_model, Adds, Network, words: in_words::export_model, consent: consents::export_model,
         "Export a model", "Writes a trained stage for other programs, as adapters or merged into the base model; can upload it.";
-    SyncModel => SyncModelResponse: sync_model, Settles, Network, words: in_words::sync_model,
+    SyncModel => SyncModelResponse: sync_model, Settles, Network, words: in_words::sync_model, consent: consents::sync_model,
         "Upload a model", "Uploads an exported folder to the Hugging Face Hub, in one commit. Private unless hf_public.";
     CompareRuns => CompareRunsResponse: compare_runs, Reads, Local, words: in_words::compare_runs,
         "Compare runs", "Compares adaptive sparse with full training: accuracy, energy, time, cost, CO2 with intervals, bases and caveats. Several ids are seeds of a group.";
-    CreateModelCard => CreateModelCardResponse: create_model_card, Replaces, Local, words: in_words::create_model_card,
+    CreateModelCard => CreateModelCardResponse: create_model_card, Replaces, Local, words: in_words::create_model_card, consent: consents::create_model_card,
         "Create a model card", "The model card of a completed run: Hub metadata, results, what training cost, savings against baseline_run_id. Written to output_path when given.";
     CancelTraining => CancelTrainingResponse: cancel_training, Settles, Local, words: in_words::cancel_training, advice: |response| Advice { suggestions: response.suggestions.clone(), hint: None },
         "Cancel training", "Stops a running training at its next step, with a checkpoint; no progress is lost.";
@@ -101,12 +108,16 @@ operations! {
         "Get the emissions of all runs", "Energy and CO2 emissions of all runs of a project together: totals, the runs that emitted most, by country, machine, month and day.";
     InspectDataset => DatasetInspection: inspect_dataset, Reads, Network, words: in_words::inspect_dataset,
         "Inspect a data set", "What the model will see of a data set: prompt form, token counts, what is dropped and why, first records.";
-    PrepareDataset => DatasetPreparation: prepare_dataset, Replaces, Network, words: in_words::prepare_dataset,
+    PrepareDataset => DatasetPreparation: prepare_dataset, Replaces, Network, words: in_words::prepare_dataset, consent: consents::prepare_dataset,
         "Prepare a data set", "Splits JSONL, CSV or Parquet records for training, validation and test, without duplicates; reports on quality and leaks.";
     PlanTraining => PlanTrainingResponse: plan_training, Settles, Local, words: in_words::plan_training,
         "Plan training", "Memory, time, energy, carbon and cost of a configured run before it starts; after it, how far off that was. May try a few steps, up to a minute.";
     TuneTraining => TuneTrainingResponse: tune_training, Adds, Local, words: in_words::tune_training,
         "Tune a run", "Short metered trials choose the learning rates (and batch size) of a configured run before it starts. Minutes on a large model.";
+    GetTask => GetTaskResponse: get_task, Reads, Local, words: in_words::get_task,
+        "Ask about work in the background", "What became of a call with async_mode: its result, or where it stands. Without task_id the newest tasks.";
+    CancelTask => CancelTaskResponse: cancel_task, Settles, Local, words: in_words::cancel_task,
+        "Stop work in the background", "Stops a task; what is half done is dropped, a training keeps a checkpoint.";
     ConfigureImageRun => ConfigureImageRunResponse: configure_image_run, Adds, Local,
         "Configure a run of an image classifier", "Looks at an image data set and makes a run that trains a classifier on it, and its project where there is none.";
     ShowRun => ShowRunResponse: show_run, Reads, Local,

@@ -5,9 +5,6 @@ use serde_json::{Map, Value, json};
 
 use super::section::common_settings;
 
-/// Levels of records whose fields a response's schema names; what lies deeper is an object.
-const OUTLINED_LEVELS: u8 = 2;
-
 /// Values of an `enum` that are refused by this version; they are not named among what is allowed.
 pub(super) const NOT_AVAILABLE_YET: &str = "x-not-available-yet";
 
@@ -68,13 +65,21 @@ pub(super) fn of_request<T: JsonSchema>() -> Map<String, Value> {
 /// say what they are; of a section of settings those that most projects set.
 pub(super) fn brief(mut schema: Map<String, Value>) -> Map<String, Value> {
     if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
-        for (name, property) in properties {
+        for (name, property) in properties.iter_mut() {
             if let (Some(common), Some(settings)) =
                 (common_settings(name), property.get_mut("properties").and_then(Value::as_object_mut))
             {
                 settings.retain(|setting, _| common.contains(&setting.as_str()));
             }
             shorten(name, property);
+        }
+        // It has the fields of stage1 once more.
+        if let Some(stage2) =
+            properties.get_mut("training_config").and_then(|config| config["properties"].get_mut("stage2"))
+        {
+            *stage2 = json!({
+                "type": "object", "description": "As stage1; also replay_ratio, the share drawn from stage 1.",
+            });
         }
     }
     schema
@@ -94,16 +99,49 @@ fn shorten(name: &str, schema: &mut Value) {
     }
 }
 
-/// The schema of a response in outline: its fields and those of its records with their types. Names carry units, and
-/// the documentation says the rest.
+/// The schema of a response in outline: the types of its fields. Some clients put it before the model in every
+/// conversation. Names carry units, and the documentation says the rest.
 pub(super) fn of_response<T: JsonSchema>() -> Map<String, Value> {
     let schema = root::<T>(settings().for_serialize());
     let definitions = schema.get("$defs").cloned().unwrap_or_default();
-    let mut outlined = outline(&schema, &definitions, OUTLINED_LEVELS);
-    if let Some(required) = schema.get("required") {
-        outlined.insert(String::from("required"), required.clone());
+    let fields = schema.get("properties").and_then(Value::as_object).into_iter().flatten();
+    let outlined = fields.map(|(name, field)| {
+        let types = types_of(field, &definitions);
+        let schema = match types.as_slice() {
+            [] => json!({}),
+            [only] => json!({ "type": only }),
+            several => json!({ "type": several }),
+        };
+        (name.clone(), schema)
+    });
+    let mut outline = Map::new();
+    outline.insert(String::from("type"), json!("object"));
+    outline.insert(String::from("properties"), outlined.collect::<Map<_, _>>().into());
+    outline.extend(schema.get("required").map(|required| (String::from("required"), required.clone())));
+    outline
+}
+
+/// The types that `schema` allows; none when it allows any.
+fn types_of(schema: &Value, definitions: &Value) -> Vec<Value> {
+    let target = schema["$ref"].as_str().and_then(|name| name.strip_prefix("#/$defs/"));
+    if let Some(target) = target {
+        return types_of(&definitions[target], definitions);
     }
-    outlined
+    if let Some(choices) = schema["anyOf"].as_array().or_else(|| schema["oneOf"].as_array()) {
+        let each: Vec<_> = choices.iter().map(|choice| types_of(choice, definitions)).collect();
+        let mut all: Vec<Value> = Vec::new();
+        for one in each.iter().flatten().filter(|_| each.iter().all(|types| !types.is_empty())) {
+            if !all.contains(one) {
+                all.push(one.clone());
+            }
+        }
+        return all;
+    }
+    match &schema["type"] {
+        Value::Array(types) => types.clone(),
+        Value::Null => Vec::new(),
+        one => vec![one.clone()],
+    }
 }
 
 /// JSON Schema 2020-12 without naming it: it is the default of MCP and OpenAPI, and some clients' validators know no
@@ -166,57 +204,6 @@ fn refuse_unknown(schema: &mut Schema) {
     }
 }
 
-/// `schema` without words, its records named down to `levels`.
-fn outline(schema: &Map<String, Value>, definitions: &Value, levels: u8) -> Map<String, Value> {
-    let target = schema.get("$ref").and_then(Value::as_str).and_then(|name| name.strip_prefix("#/$defs/"));
-    if let Some(target) = target.and_then(|name| definitions[name].as_object()) {
-        return outline(target, definitions, levels);
-    }
-    if let Some(choices) = schema.get("anyOf").and_then(Value::as_array) {
-        return outline_choice(choices, definitions, levels);
-    }
-    let mut outlined = Map::new();
-    if let Some(names) = schema.get("oneOf").and_then(constants) {
-        return Map::from_iter([(String::from("enum"), names)]);
-    }
-    for key in ["type", "enum", "const"] {
-        outlined.extend(schema.get(key).map(|value| (key.to_owned(), value.clone())));
-    }
-    if let Some(items) = schema.get("items").and_then(Value::as_object) {
-        outlined.insert(String::from("items"), outline(items, definitions, levels).into());
-    }
-    if let Some(values) = schema.get("additionalProperties").and_then(Value::as_object) {
-        outlined.insert(String::from("additionalProperties"), outline(values, definitions, levels).into());
-    }
-    if let Some(properties) = schema.get("properties").and_then(Value::as_object).filter(|_| levels > 0) {
-        let outlined_one = |(name, property): (&String, &Value)| {
-            let property = property.as_object().map(|property| outline(property, definitions, levels - 1));
-            (name.clone(), property.unwrap_or_default().into())
-        };
-        let properties: Map<_, Value> = properties.iter().map(outlined_one).collect();
-        outlined.insert(String::from("properties"), properties.into());
-    }
-    outlined
-}
-
-/// A choice between a type and null is that type or null; any other is left open.
-fn outline_choice(choices: &[Value], definitions: &Value, levels: u8) -> Map<String, Value> {
-    let is_null = |choice: &&Value| choice["type"] == "null";
-    let others: Vec<_> = choices.iter().filter(|choice| !is_null(choice)).collect();
-    let [Value::Object(only)] = others.as_slice() else { return Map::new() };
-    let mut outlined = outline(only, definitions, levels);
-    if choices.iter().any(|choice| is_null(&choice)) {
-        if let Some(Value::String(name)) = outlined.get("type") {
-            let either = json!([name, "null"]);
-            outlined.insert(String::from("type"), either);
-        }
-        if let Some(Value::Array(words)) = outlined.get_mut("enum") {
-            words.push(Value::Null);
-        }
-    }
-    outlined
-}
-
 #[cfg(test)]
 mod tests {
     use schemars::JsonSchema;
@@ -275,17 +262,15 @@ mod tests {
     }
 
     #[test]
-    fn a_response_is_outlined_to_the_fields_of_its_records() {
+    fn a_response_is_outlined_to_its_fields() {
         assert_eq!(
             Value::Object(of_response::<Outer>()),
             json!({
                 "type": "object",
                 "properties": {
-                    "runs": { "type": "array", "items": { "type": "object", "properties": {
-                        "energy_kwh": { "type": "number" }, "deeper": { "type": ["object", "null"] },
-                    } } },
-                    "kind": { "enum": ["measured", "modelled", null] },
-                    "shares": { "type": "array", "items": { "type": "number" } },
+                    "runs": { "type": "array" },
+                    "kind": { "type": ["string", "null"] },
+                    "shares": { "type": "array" },
                 },
                 "required": ["runs", "kind", "shares"],
             })

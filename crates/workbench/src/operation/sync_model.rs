@@ -1,6 +1,6 @@
 //! Brings a model from one place to another: so far from this machine to the Hugging Face Hub.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use greentune_platforms_kaggle_hf::hub::{Publication, Visibility};
 use schemars::JsonSchema;
@@ -21,6 +21,8 @@ pub struct SyncModel {
     pub hf_repo: String,
     /// For everybody to see.
     pub hf_public: Option<bool>,
+    /// Say what would be uploaded, and upload nothing.
+    pub dry_run: Option<bool>,
 }
 
 /// A place for models.
@@ -43,12 +45,16 @@ pub struct SyncModelResponse {
     pub url: String,
     /// Its files.
     pub files: Vec<SyncedFile>,
-    /// The commit that has them.
-    pub revision: String,
+    /// The commit that has them; absent of a dry run.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub revision: Option<String>,
     /// Whether everybody may see it.
     pub is_public: bool,
-    /// Bytes of content that were sent.
+    /// Bytes of content that were sent; of a dry run, those of all files.
     pub sent_bytes: u64,
+    /// Whether this is what would be done, and nothing was.
+    #[serde(default)]
+    pub dry_run: bool,
 }
 
 /// A file of a model that was brought elsewhere.
@@ -80,6 +86,9 @@ impl Workbench {
             let settings = workbench.resolve_settings(None, None)?.settings;
             let visibility = workbench.visibility(request.hf_public, &settings);
             workbench.check_permission(&request.hf_repo, visibility, &cancelled)?;
+            if request.dry_run == Some(true) {
+                return planned(&workbench.config().hub.endpoint, &request, &folder, files, visibility);
+            }
             let publication = Publication {
                 repository: &request.hf_repo,
                 folder: &folder,
@@ -95,13 +104,38 @@ impl Workbench {
                 success: true,
                 url: published.url,
                 files: files.chain(published.present.into_iter().map(file(true))).collect(),
-                revision: published.commit,
+                revision: Some(published.commit),
                 is_public: visibility == Visibility::Public,
                 sent_bytes: published.sent_bytes,
+                dry_run: false,
             })
         })
         .await
     }
+}
+
+/// What would be uploaded. The Hub was asked whether it may be, and sent nothing.
+fn planned(
+    hub: &str,
+    request: &SyncModel,
+    folder: &Path,
+    files: Vec<String>,
+    visibility: Visibility,
+) -> Result<SyncModelResponse> {
+    let size = |name: &String| {
+        let path = folder.join(name);
+        std::fs::metadata(&path).map(|file| file.len()).map_err(WorkbenchError::file("read", path))
+    };
+    let sent_bytes = files.iter().map(size).sum::<Result<u64>>()?;
+    Ok(SyncModelResponse {
+        success: true,
+        url: format!("{hub}/{}", request.hf_repo),
+        files: files.into_iter().map(|name| SyncedFile { name, was_there: false }).collect(),
+        revision: None,
+        is_public: visibility == Visibility::Public,
+        sent_bytes,
+        dry_run: true,
+    })
 }
 
 /// Errors: anything but from this machine to the Hub.

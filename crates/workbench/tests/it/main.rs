@@ -2,6 +2,7 @@
 #![cfg(unix)]
 #![allow(clippy::disallowed_methods, reason = "tests start programs and read what they were told")]
 
+mod background;
 mod changed_inputs;
 mod comparing;
 mod evaluation_and_export;

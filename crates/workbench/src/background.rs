@@ -1,0 +1,338 @@
+//! Work in the background: operations that go on when whoever asked for them is gone, and that everybody who may use this
+//! home can ask about.
+//!
+//! Each is a task, a folder in greentune's home, and where it stands follows from its files alone ([`folder`]). A process
+//! of its own performs the operation (`greentune worker --perform FOLDER`, [`perform_task`]). Training has a worker already,
+//! so its task holds only which run it is.
+
+mod folder;
+mod performer;
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use greentune_core_config::{Problem, ProblemKind, manifest::RunStatus};
+use jiff::{SignedDuration, Timestamp};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use self::folder::{Outcome, State, TaskCall, TaskFolder};
+use crate::{
+    Result, Workbench, WorkbenchError,
+    operation::{
+        Answer, CancelTraining, Entry, MonitorTrainingProgress, MonitorTrainingProgressResponse,
+        Operation as _, StartTraining, StartTrainingResponse,
+    },
+    platform::local::start_failed,
+};
+
+pub use self::performer::perform_task;
+
+/// Operations that may take long and that can be done in the background.
+pub const LONG_WORK: &[&str] =
+    &["start_training", "evaluate_model", "export_model", "prepare_dataset", "tune_training", "sync_model"];
+
+/// Tasks that may be at work at once: each holds a model in memory, perhaps.
+const MOST_AT_WORK: usize = 4;
+/// Tasks that have ended and are kept.
+const MOST_KEPT: usize = 200;
+/// How long a task is kept after it was begun.
+pub const KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// Time between two looks at a task.
+const POLL: Duration = Duration::from_millis(100);
+/// Seconds between two questions about a task whose length is unknown.
+const POLL_SECONDS: f64 = 2.0;
+/// Seconds between two questions at most.
+const LONGEST_POLL_SECONDS: f64 = 60.0;
+
+/// Where a task stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskStatus {
+    /// Being done.
+    Working,
+    /// Done; its result is there.
+    Completed,
+    /// Not done; its problem says why.
+    Failed,
+    /// Stopped on request.
+    Cancelled,
+}
+
+/// What is known of a task.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Task {
+    /// Its id.
+    pub task_id: String,
+    /// The operation.
+    pub operation: String,
+    /// Where it stands.
+    pub status: TaskStatus,
+    /// When it was begun.
+    #[schemars(with = "String")]
+    pub created_at: Timestamp,
+    /// When it ended.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schemars(with = "Option<String>")]
+    pub finished_at: Option<Timestamp>,
+    /// When this was found out.
+    #[schemars(with = "String")]
+    pub looked_at: Timestamp,
+    /// Where it stands, or what came of it, in words.
+    pub message: String,
+    /// The run that it trains.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub run_id: Option<String>,
+    /// What the operation answered.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub result: Option<Value>,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub problem: Option<Problem>,
+    /// Seconds after which asking again is worth it, while it is at work.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub poll_seconds: Option<f64>,
+}
+
+impl Workbench {
+    /// Begins `operation` with `arguments` in the background. What is wrong with the arguments is said at once.
+    ///
+    /// Errors: too much is at work; the process or the run cannot be started.
+    pub async fn begin(&self, operation: &'static Entry, arguments: Map<String, Value>) -> Result<Task> {
+        operation.consent(arguments.clone())?;
+        self.blocking(Self::room_for_a_task).await?;
+        let call = TaskCall {
+            operation: operation.name.to_owned(),
+            arguments,
+            allowed_roots: self.config().allowed_roots.clone(),
+            created_at: Timestamp::now(),
+            run: None,
+        };
+        if operation.name == "start_training" {
+            return self.begin_training(operation, call).await;
+        }
+        let folder = self.blocking(move |workbench| TaskFolder::make(workbench.config(), &call)).await?;
+        self.spawn_performer(&folder)?;
+        self.task(folder.id()).await
+    }
+
+    /// Starts a run; the task says which.
+    async fn begin_training(&self, operation: &'static Entry, mut call: TaskCall) -> Result<Task> {
+        call.arguments.insert(String::from("async_mode"), true.into());
+        let Answer { content, .. } = operation.perform(self, call.arguments.clone()).await?;
+        let started = serde_json::from_value(content);
+        call.run = Some(started.map_err(|error| WorkbenchError::Internal(error.to_string()))?);
+        let folder = self.blocking(move |workbench| TaskFolder::make(workbench.config(), &call)).await?;
+        self.task(folder.id()).await
+    }
+
+    /// A process that performs what `folder` says and that outlives this one.
+    fn spawn_performer(&self, folder: &TaskFolder) -> Result<()> {
+        let config = self.config();
+        let (program, arguments) = config
+            .worker_command
+            .split_first()
+            .ok_or_else(|| WorkbenchError::Internal(String::from("no worker command was configured")))?;
+        let mut command = tokio::process::Command::new(program);
+        // It is a front end: it needs the environment that this process has.
+        command.args(arguments).arg("--perform").arg(folder.path());
+        command.current_dir(folder.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(folder.log()?);
+        // The runtime waits for it in the background, so that it leaves no zombie.
+        command.spawn().map(drop).map_err(start_failed(config))
+    }
+
+    /// Makes room: removes tasks that ended long ago.
+    ///
+    /// Errors: [`MOST_AT_WORK`] are at work.
+    fn room_for_a_task(&self) -> Result<()> {
+        let mut ended = Vec::new();
+        let mut at_work = 0;
+        for (folder, call) in TaskFolder::all(self.config()) {
+            match folder.state(&call) {
+                State::Working if call.run.is_none() => at_work += 1,
+                _ => ended.push((call.created_at, folder)),
+            }
+        }
+        if at_work >= MOST_AT_WORK {
+            let message = format!("{at_work} tasks are at work, and no more are begun");
+            let problem = Problem::new(ProblemKind::Conflict, "task.too_many", message);
+            return Err(problem.with_hint("wait for one to end, or cancel one (cancel_task)").into());
+        }
+        ended.sort_by_key(|(created_at, _)| std::cmp::Reverse(*created_at));
+        let now = Timestamp::now();
+        for (position, (created_at, folder)) in ended.iter().enumerate() {
+            if position >= MOST_KEPT || now.duration_since(*created_at) > KEPT {
+                folder.remove();
+            }
+        }
+        Ok(())
+    }
+
+    /// What is known of the task `id`.
+    ///
+    /// Errors: no task is called so.
+    pub async fn task(&self, id: &str) -> Result<Task> {
+        let id = id.to_owned();
+        let (folder, call) =
+            self.blocking(move |workbench| TaskFolder::find(workbench.config(), &id)).await?;
+        self.report(&folder, call).await
+    }
+
+    /// The same, once it has ended or `seconds` have passed.
+    ///
+    /// Errors: no task is called so.
+    pub async fn awaited_task(&self, id: &str, seconds: f64) -> Result<Task> {
+        let deadline = Instant::now() + Duration::try_from_secs_f64(seconds).unwrap_or_default();
+        loop {
+            let task = self.task(id).await?;
+            if task.status != TaskStatus::Working || Instant::now() >= deadline {
+                return Ok(task);
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// All tasks that are kept, the newest first.
+    pub(crate) async fn tasks(&self) -> Result<Vec<Task>> {
+        let folders = self.blocking(|workbench| Ok(TaskFolder::all(workbench.config()))).await?;
+        let mut tasks = BTreeMap::new();
+        for (folder, call) in folders {
+            let created_at = call.created_at;
+            let task = self.report(&folder, call).await?;
+            tasks.insert((std::cmp::Reverse(created_at), task.task_id.clone()), task);
+        }
+        Ok(tasks.into_values().collect())
+    }
+
+    /// Asks the task `id` to stop: what it has half done is gone then, and a run stops with a checkpoint.
+    ///
+    /// Errors: no task is called so.
+    pub(crate) async fn stop_task(&self, id: &str, wait_seconds: f64) -> Result<Task> {
+        let task = self.task(id).await?;
+        if task.status != TaskStatus::Working {
+            return Ok(task);
+        }
+        let named = id.to_owned();
+        let (folder, call) =
+            self.blocking(move |workbench| TaskFolder::find(workbench.config(), &named)).await?;
+        match task.run_id {
+            Some(run_id) => {
+                let (project_path, wait_seconds) = (call.project_path(), Some(wait_seconds));
+                self.cancel_training(CancelTraining { project_path, run_id, wait_seconds }).await?;
+            }
+            None => self.blocking(move |_| folder.ask_to_stop()).await?,
+        }
+        self.awaited_task(id, wait_seconds).await
+    }
+
+    async fn report(&self, folder: &TaskFolder, call: TaskCall) -> Result<Task> {
+        // What the task may use, whatever the client that asks says of its roots.
+        let mut config = self.config().clone();
+        config.allowed_roots.clone_from(&call.allowed_roots);
+        let allowed = self.with_config(config);
+        let task = Task {
+            task_id: folder.id().to_owned(),
+            operation: call.operation.clone(),
+            status: TaskStatus::Working,
+            created_at: call.created_at,
+            finished_at: None,
+            looked_at: Timestamp::now(),
+            message: format!("{} is at work", call.operation),
+            run_id: None,
+            result: None,
+            problem: None,
+            poll_seconds: Some(POLL_SECONDS),
+        };
+        if let Some(started) = call.run.clone() {
+            return Ok(allowed.report_of_run(task, call.project_path(), started).await);
+        }
+        let (folder, looked_at) = (folder.clone(), call.clone());
+        let state = self.blocking(move |_| Ok(folder.state(&looked_at))).await?;
+        Ok(match state {
+            State::Working => task,
+            State::Ended(outcome) => task.ended(*outcome),
+        })
+    }
+
+    async fn report_of_run(
+        &self,
+        mut task: Task,
+        project_path: Option<PathBuf>,
+        started: StartTrainingResponse,
+    ) -> Task {
+        let run_id = started.run_id.clone();
+        task.run_id = Some(run_id.clone());
+        let request = MonitorTrainingProgress { project_path, run_id, include_emissions: None };
+        match self.monitor_training_progress(request).await {
+            Ok(progress) => task.of_run(progress, started),
+            Err(error) => task.failed(greentune_core_config::Diagnostic::problem(&error)),
+        }
+    }
+}
+
+impl Task {
+    fn failed(mut self, problem: Problem) -> Self {
+        (self.status, self.poll_seconds) = (TaskStatus::Failed, None);
+        self.message = problem.to_string();
+        self.problem = Some(problem);
+        self
+    }
+
+    fn ended(mut self, outcome: Outcome) -> Self {
+        self.finished_at = outcome.finished_at;
+        match outcome.answered {
+            Ok((content, text)) => {
+                (self.status, self.poll_seconds) = (TaskStatus::Completed, None);
+                (self.message, self.result) = (text, Some(content));
+                self
+            }
+            Err(problem) if problem.kind == ProblemKind::Cancelled => {
+                let stopped = self.failed(problem);
+                Self { status: TaskStatus::Cancelled, problem: None, ..stopped }
+            }
+            Err(problem) => self.failed(problem),
+        }
+    }
+
+    /// The task of a run that stands at `progress`.
+    fn of_run(mut self, progress: MonitorTrainingProgressResponse, started: StartTrainingResponse) -> Self {
+        self.message = MonitorTrainingProgress::in_words(&progress);
+        match progress.status {
+            status if status.is_active() => {
+                let twentieth = progress.remaining_seconds.map(|seconds| seconds / 20.0);
+                let pause = twentieth.unwrap_or(POLL_SECONDS).clamp(POLL_SECONDS, LONGEST_POLL_SECONDS);
+                self.poll_seconds = Some(pause.round());
+            }
+            RunStatus::Cancelled => {
+                (self.status, self.poll_seconds) = (TaskStatus::Cancelled, None);
+            }
+            RunStatus::Failed | RunStatus::Interrupted => {
+                let message = self.message.clone();
+                let interrupted = || {
+                    Problem::new(ProblemKind::Unavailable, "run.interrupted", message)
+                        .with_hint("resume_training goes on from the last checkpoint")
+                };
+                return self.failed(progress.problem.unwrap_or_else(interrupted));
+            }
+            status => {
+                (self.status, self.poll_seconds) = (TaskStatus::Completed, None);
+                let ended = StartTrainingResponse { status, ..started };
+                self.result = serde_json::to_value(ended).ok();
+            }
+        }
+        self
+    }
+}
+
+impl TaskCall {
+    /// The project that the call names.
+    fn project_path(&self) -> Option<PathBuf> {
+        let named: Option<StartTraining> = serde_json::from_value(Value::Object(self.arguments.clone())).ok();
+        named.and_then(|request| request.project_path)
+    }
+}
