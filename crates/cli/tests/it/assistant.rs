@@ -1,9 +1,9 @@
 //! `greentune mcp` through the binary; what the tools do is tested where they are.
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Lines, Write},
     path::Path,
-    process::{Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
 };
 
 use serde_json::{Value, json};
@@ -15,11 +15,15 @@ fn a_client_is_served_over_standard_input_and_output() {
     assert!(listed_tools().iter().any(|tool| tool == "start_training"));
 }
 
-/// What a server that is started by `command` answers to one request; it ends with its client.
-fn answered(mut command: Command, method: &str, params: &Value) -> Value {
+/// A server that is started by `command`, after one request, and its answer.
+fn asked(
+    mut command: Command,
+    method: &str,
+    params: &Value,
+) -> (Child, Lines<BufReader<ChildStdout>>, Value) {
     let mut server =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    let mut to = server.stdin.take().unwrap();
+    let to = server.stdin.as_mut().unwrap();
     let mut from = BufReader::new(server.stdout.take().unwrap()).lines();
     let client = json!({ "name": "test", "version": "1" });
     let opening = json!({ "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client });
@@ -34,10 +38,24 @@ fn answered(mut command: Command, method: &str, params: &Value) -> Value {
     let mut answer = || serde_json::from_str::<Value>(&from.next().unwrap().unwrap()).unwrap();
     assert_eq!(answer()["id"], 1);
     let answer = answer();
-    drop(to);
+    (server, from, answer["result"].clone())
+}
+
+/// What a server that is started by `command` answers to one request; it ends with its client.
+fn answered(command: Command, method: &str, params: &Value) -> Value {
+    let (mut server, mut from, answer) = asked(command, method, params);
+    drop(server.stdin.take());
     assert_eq!(from.next().map(Result::unwrap), None);
     assert_eq!(server.wait().unwrap().code(), Some(0));
-    answer["result"].clone()
+    answer
+}
+
+/// What a tool answers, of a server that is killed then.
+pub fn answered_and_killed(command: Command, tool: &str, with: &Value) -> Value {
+    let (mut server, _, answer) = asked(command, "tools/call", &json!({ "name": tool, "arguments": with }));
+    server.kill().unwrap();
+    server.wait().unwrap();
+    answer
 }
 
 /// What a tool answers, of a server that is started in `folder` as README and `.mcp.json` start it.

@@ -29,6 +29,8 @@ fn help_of_every_command() {
         "export",
         "sync",
         "emissions summary",
+        "tasks show",
+        "tasks cancel",
         "doctor",
         "config show",
         "completions",

@@ -93,3 +93,37 @@ fn trials_choose_the_rates_of_a_run_and_are_charged() {
     let refused = in_project(&sandbox, &project, &["runs", "tune", &run, "--json"]).problem();
     assert_eq!(refused["code"], "run.started", "{refused}");
 }
+
+/// A long call goes on when the server that began it is killed, and the terminal finds its result.
+#[test]
+fn trials_in_the_background_outlive_the_server_that_began_them() {
+    let (sandbox, project) = project();
+    let run = configure(&sandbox, &project, &[]);
+    let with = serde_json::json!({ "run_id": run, "steps": 8, "async_mode": true });
+    let begin = || {
+        let model = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/base-model");
+        let mut server = sandbox.command(["mcp", "--allow-dir", model]);
+        server.current_dir(&project).env("HOME", sandbox.path("user-home"));
+        crate::assistant::answered_and_killed(server, "tune_training", &with)
+    };
+    let begun = begin();
+    let task =
+        begun["structuredContent"]["task_id"].as_str().expect("it takes longer than a second").to_owned();
+    let listed = sandbox.run(["tasks", "show"]);
+    assert!(listed.stdout.contains(&format!("The task {task} is at work")), "{}", listed.stdout);
+    let ended = sandbox.run(["tasks", "show", &task, "--wait", "120", "--json"]).json();
+    let ended = &ended["tasks"][0];
+    assert_eq!(ended["status"], "completed", "{ended}");
+    assert_eq!(ended["result"]["run_id"], run.as_str());
+    let rate = manifest(&project, &run)["settings"]["training"]["stage1"]["learning_rate"].clone();
+    assert_eq!(ended["result"]["stages"][0]["learning_rate"], rate);
+    // Stopped: nothing of a second one is kept.
+    let begun = begin();
+    let task = begun["structuredContent"]["task_id"].as_str().unwrap().to_owned();
+    let stopped = sandbox.run(["tasks", "cancel", &task]);
+    assert_eq!(stopped.code, 0, "{}", stopped.stderr);
+    assert!(stopped.stdout.contains("was cancelled"), "{}", stopped.stdout);
+    let settings = manifest(&project, &run)["settings"]["training"]["stage1"]["learning_rate"].clone();
+    assert_eq!(settings, rate);
+    assert_ne!(sandbox.run(["tasks", "show", "nothing"]).code, 0);
+}
