@@ -58,14 +58,12 @@ pub(crate) async fn of_user(
         return said(consent, asked.ok().and_then(Result::ok).as_ref());
     }
     let key = key(consent);
-    match responses.and_then(|responses| responses.get(&key)) {
-        Some(answer) => said(consent, serde_json::from_value(answer.clone()).ok().as_ref()),
-        None => {
-            let question = InputRequest::Elicitation(ElicitRequest::new(question));
-            let questions = BTreeMap::from([(key, question)]);
-            Said::Ask(Box::new(InputRequiredResult::from_input_requests(questions)))
-        }
+    if let Some(answer) = responses.and_then(|responses| responses.get(&key)) {
+        return said(consent, serde_json::from_value(answer.clone()).ok().as_ref());
     }
+    let question = InputRequest::Elicitation(ElicitRequest::new(question));
+    let questions = BTreeMap::from([(key, question)]);
+    Said::Ask(Box::new(InputRequiredResult::from_input_requests(questions)))
 }
 
 /// The name of the question: an answer to another one is none to this.

@@ -21,12 +21,12 @@ impl Flags {
     ///
     /// Errors: a value that is neither true nor false.
     pub(crate) fn take(operation: &Entry, arguments: &mut JsonObject) -> Result<Self, Problem> {
-        let async_mode = if has_async_mode(operation.name) {
-            take(arguments, "async_mode", "asyncMode")?
-        } else {
-            // That of a training is the operation's own.
-            arguments.get("async_mode").or_else(|| arguments.get("asyncMode")).and_then(read)
-        };
+        let is_long = LONG_WORK.contains(&operation.name);
+        let async_mode = if is_long { take(arguments, "async_mode", "asyncMode")? } else { None };
+        if let Some(wanted) = async_mode.filter(|_| !has_async_mode(operation.name)) {
+            // That of a training is the operation's own too.
+            arguments.insert(String::from("async_mode"), wanted.into());
+        }
         let publishes = PUBLISHING.contains(&operation.name);
         let confirm = publishes && take(arguments, "confirm", "Confirm")? == Some(true);
         Ok(Self { async_mode, confirm })
@@ -66,5 +66,38 @@ pub(crate) fn add(name: &str, schema: &mut Map<String, Value>) {
     if PUBLISHING.contains(&name) {
         let words = "The user agrees to the upload.";
         properties.insert(String::from("confirm"), json!({ "type": "boolean", "description": words }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use greentune_workbench::operation::find;
+
+    use super::*;
+
+    fn taken(operation: &str, given: &Value) -> (Result<Flags, String>, Value) {
+        let mut arguments = given.as_object().cloned().unwrap();
+        let flags =
+            Flags::take(find(operation).unwrap(), &mut arguments).map_err(|problem| problem.to_string());
+        (flags, arguments.into())
+    }
+
+    #[test]
+    fn flags_are_taken_as_clients_write_them() {
+        let flags = |async_mode, confirm| Ok(Flags { async_mode, confirm });
+        let given = json!({ "asyncMode": "True", "confirm": "false", "stage": 1 });
+        assert_eq!(taken("export_model", &given), (flags(Some(true), false), json!({ "stage": 1 })));
+        let given = json!({ "confirm": true, "async_mode": null });
+        assert_eq!(taken("sync_model", &given), (flags(None, true), json!({})));
+        // A training reads its own, and other operations have none.
+        let given = json!({ "asyncMode": false });
+        assert_eq!(
+            taken("start_training", &given),
+            (flags(Some(false), false), json!({ "async_mode": false }))
+        );
+        let given = json!({ "confirm": true });
+        assert_eq!(taken("evaluate_model", &given), (flags(None, false), given));
+        let (refused, _) = taken("export_model", &json!({ "async_mode": 3 }));
+        assert!(refused.unwrap_err().starts_with("async_mode: found another value"));
     }
 }

@@ -154,7 +154,7 @@ mod tests {
 
     use super::*;
 
-    fn text(name: &str, arguments: serde_json::Value) -> Result<String, String> {
+    fn text(name: &str, arguments: &serde_json::Value) -> Result<String, String> {
         let mut request = GetPromptRequestParams::new(name);
         request.arguments = arguments.as_object().cloned();
         let result = get(&request).map_err(|error| error.message.into_owned())?;
@@ -166,32 +166,32 @@ mod tests {
 
     #[test]
     fn arguments_stand_in_the_text_and_defaults_where_none_is_given() {
-        let told = text("fine_tune_a_model", json!({ "dataset": "d.jsonl" })).unwrap();
+        let told = text("fine_tune_a_model", &json!({ "dataset": "d.jsonl" })).unwrap();
         assert!(told.starts_with(
             "Fine-tune a small base model that suits the data (ask me) on d.jsonl with greentune"
         ));
         assert!(!told.contains('{'), "{told}");
         let forged =
-            text("publish_a_model", json!({ "run_id": "{repository}", "repository": "a/b" })).unwrap();
+            text("publish_a_model", &json!({ "run_id": "{repository}", "repository": "a/b" })).unwrap();
         assert!(forged.starts_with("Publish the run repository as a/b."), "{forged}");
     }
 
     #[test]
     fn what_is_wrong_is_named() {
         assert_eq!(
-            text("publish_a_model", json!({ "run_id": "r" })),
+            text("publish_a_model", &json!({ "run_id": "r" })),
             Err("repository is missing: Hugging Face repository, owner/name".into())
         );
         assert_eq!(
-            text("publish_a_model", json!({ "run": "r" })),
+            text("publish_a_model", &json!({ "run": "r" })),
             Err("no argument \"run\"; allowed: run_id, repository".into())
         );
         assert!(
-            text("nothing", json!({}))
+            text("nothing", &json!({}))
                 .unwrap_err()
                 .ends_with("fine_tune_a_model, compare_sparse_training, publish_a_model")
         );
-        assert!(text("fine_tune_a_model", json!({ "dataset": "x".repeat(5000) })).is_err());
+        assert!(text("fine_tune_a_model", &json!({ "dataset": "x".repeat(5000) })).is_err());
     }
 
     #[test]

@@ -60,7 +60,7 @@ pub(crate) async fn list(
     let shown = runs.get(first..).unwrap_or_default().iter().take(PAGE);
     let mut listed = ListResourcesResult::with_all_items(Vec::new());
     listed.next_cursor =
-        shown.clone().last().filter(|_| first + PAGE < runs.len()).map(|run| run.run_id.clone());
+        shown.clone().next_back().filter(|_| first + PAGE < runs.len()).map(|run| run.run_id.clone());
     for run in shown {
         let id = &run.run_id;
         let is_started = run.status != RunStatus::NotStarted;
@@ -199,6 +199,7 @@ fn no_resource(uri: &str) -> ErrorData {
 }
 
 /// The error for an operation that refused.
+#[allow(clippy::needless_pass_by_value, reason = "the shape that `map_err` wants")]
 fn refusal(error: WorkbenchError) -> ErrorData {
     let problem = error.problem().worded(&crate::tools::call_in_words);
     let hint = problem.hint.as_ref().map_or_else(String::new, |hint| format!("\nHint: {hint}"));

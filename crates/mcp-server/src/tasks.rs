@@ -64,7 +64,7 @@ pub(crate) async fn begin(
     };
     match (task.status, mode) {
         (TaskStatus::Working, Mode::ProtocolTask) => Ok(CreateTaskResult::new(protocol_task(&task)).into()),
-        (TaskStatus::Working, _) => Ok(handle(task).into()),
+        (TaskStatus::Working, _) => Ok(handle(&task).into()),
         _ => result_of(task).map(CallToolResponse::from),
     }
 }
@@ -89,6 +89,7 @@ pub(crate) async fn cancel(workbench: &Workbench, id: &str) -> Result<(), ErrorD
     workbench.cancel_task(CancelTask { task_id: id.to_owned() }).await.map(drop).map_err(unknown)
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "the shape that `map_err` wants")]
 fn unknown(error: WorkbenchError) -> ErrorData {
     ErrorData::invalid_params(error.problem().to_string(), None)
 }
@@ -130,7 +131,7 @@ fn result_of(task: Task) -> Result<CallToolResult, ErrorData> {
 }
 
 /// The answer to a call that goes on in the background.
-fn handle(task: Task) -> CallToolResult {
+fn handle(task: &Task) -> CallToolResult {
     let ask = Suggestion::new("ask", GetTask::NAME).with("task_id", task.task_id.as_str());
     let text = format!(
         "{} goes on in the background as the task {}, also without this connection. Ask what became of it with {}.",
@@ -138,6 +139,6 @@ fn handle(task: Task) -> CallToolResult {
         task.task_id,
         tools::call_in_words(&ask)
     );
-    let content = serde_json::to_value(&task).unwrap_or_default();
+    let content = serde_json::to_value(task).unwrap_or_default();
     answer::success(Answer { content, text, advice: greentune_workbench::operation::Advice::default() })
 }

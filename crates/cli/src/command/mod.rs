@@ -103,7 +103,7 @@ impl Command {
             Self::Compare(_) => "compare_runs",
             Self::Card(_) => "create_model_card",
             Self::Emissions(emissions) => emissions.operation(),
-            Self::Tasks(tasks) => return tasks.operation(),
+            Self::Tasks(tasks) => tasks.operation(),
             Self::Config(_) => "show_config",
             Self::Demo(_) | Self::Doctor(_) | Self::Completions(_) | Self::Mcp(_) | Self::Worker(_) => {
                 return None;

@@ -32,11 +32,11 @@ pub struct Cancel {
 }
 
 impl Tasks {
-    pub(super) fn operation(&self) -> Option<&'static str> {
-        Some(match self {
+    pub(super) fn operation(&self) -> &'static str {
+        match self {
             Self::Show(_) => GetTask::NAME,
             Self::Cancel(_) => CancelTask::NAME,
-        })
+        }
     }
 
     pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {

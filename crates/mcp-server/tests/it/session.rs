@@ -172,13 +172,10 @@ impl Session {
         let answer = self.call_once("start_training", request).await;
         match answer {
             CallToolResponse::Complete(result) => {
-                assert_eq!(result.is_error, Some(false), "{}", text(&result))
+                assert_eq!(result.is_error, Some(false), "{}", text(&result));
             }
             CallToolResponse::Task(task) => {
-                while !self.task(&task.task.task_id).await["status"]
-                    .as_str()
-                    .is_some_and(|status| status == "completed")
-                {
+                while self.task(&task.task.task_id).await["status"] != "completed" {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             }

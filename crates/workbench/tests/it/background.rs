@@ -15,12 +15,12 @@ use crate::sandbox::{Sandbox, problem};
 /// Longer than anything here takes.
 const WAIT: f64 = 30.0;
 
-fn arguments(of: Value) -> Map<String, Value> {
+fn arguments(of: &Value) -> Map<String, Value> {
     of.as_object().cloned().unwrap_or_default()
 }
 
 fn evaluation(run: &RunLayout) -> Map<String, Value> {
-    arguments(json!({
+    arguments(&json!({
         "run_id": run.run_id(), "test_dataset": "data/processed/validation.jsonl", "stage": 1,
     }))
 }
@@ -76,7 +76,7 @@ async fn what_fails_is_told_with_its_problem_and_wrong_arguments_at_once() {
     let task = ended(&workbench, &task).await;
     assert_eq!((task.status, task.result), (TaskStatus::Failed, None));
     assert_eq!(task.problem.unwrap().code, "data.empty");
-    let wrong = workbench.begin(find("evaluate_model").unwrap(), arguments(json!({ "run": 1 }))).await;
+    let wrong = workbench.begin(find("evaluate_model").unwrap(), arguments(&json!({ "run": 1 }))).await;
     assert_eq!(problem(wrong.unwrap_err()).code, "arguments.invalid");
     assert_eq!(workbench.get_task(GetTask::default()).await.unwrap().tasks.len(), 1);
 }
@@ -151,7 +151,7 @@ async fn a_training_is_a_task_that_follows_its_run() {
     let sandbox = Sandbox::new("trains").await;
     let run = sandbox.configured().await;
     let task =
-        begin(&sandbox.workbench, "start_training", arguments(json!({ "run_id": run.run_id() }))).await;
+        begin(&sandbox.workbench, "start_training", arguments(&json!({ "run_id": run.run_id() }))).await;
     assert_eq!(task.run_id, Some(run.run_id()));
     let task = ended(&sandbox.workbench, &task).await;
     assert_eq!(task.status, TaskStatus::Completed, "{}", task.message);
@@ -160,7 +160,7 @@ async fn a_training_is_a_task_that_follows_its_run() {
 
     let slow = sandbox.with_mode("slow");
     let run = sandbox.configured_with(json!({ "training.stage1.iterations": 500 })).await;
-    let task = begin(&slow, "start_training", arguments(json!({ "run_id": run.run_id() }))).await;
+    let task = begin(&slow, "start_training", arguments(&json!({ "run_id": run.run_id() }))).await;
     assert_eq!(task.status, TaskStatus::Working);
     assert_eq!(cancelled(&slow, &task).await.status, TaskStatus::Cancelled);
     assert_eq!(crate::sandbox::manifest(&run).status, RunStatus::Cancelled);
@@ -172,7 +172,7 @@ async fn a_training_that_fails_is_a_task_that_failed() {
     let run = sandbox.configured().await;
     let begun = sandbox
         .workbench
-        .begin(find("start_training").unwrap(), arguments(json!({ "run_id": run.run_id() })))
+        .begin(find("start_training").unwrap(), arguments(&json!({ "run_id": run.run_id() })))
         .await;
     // It may fail before it is begun.
     let found = match begun {
