@@ -9,12 +9,14 @@ mod client_roots;
 mod error;
 mod progress;
 mod server;
+mod skill;
 mod tools;
 
 use rmcp::{ServiceExt, service::ServerInitializeError};
 
 pub use error::ServeError;
 pub use server::Server;
+pub use skill::{SKILL, skill_digest};
 pub use tools::NOT_OFFERED;
 
 /// Serves one client of `server` over standard input and output until it closes the connection.

@@ -7,8 +7,9 @@ use greentune_workbench::{Workbench, operation::Entry};
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
-        CallToolRequestParams, CallToolResponse, CallToolResult, Implementation, JsonObject, ListToolsResult,
-        PaginatedRequestParams, ServerCapabilities, ServerConfig,
+        CallToolRequestParams, CallToolResponse, CallToolResult, GetSkillRequestParams, GetSkillResult,
+        Implementation, JsonObject, ListSkillsResult, ListToolsResult, PaginatedRequestParams,
+        ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult, ServerCapabilities, ServerConfig,
     },
     service::{NotificationContext, RequestContext},
 };
@@ -17,7 +18,7 @@ use crate::{
     answer,
     client_roots::ClientRoots,
     progress::{LoggedRemarks, Progress, report_during},
-    tools,
+    skill, tools,
 };
 
 const INSTRUCTIONS: &str = "Fine-tunes language models with LoRA on this machine. Usual order: \
@@ -48,7 +49,7 @@ impl Server {
 
 impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
-        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+        ServerConfig::new(ServerCapabilities::builder().enable_tools().enable_resources().enable_skills().build())
             .with_server_info(Implementation::new("greentune", env!("CARGO_PKG_VERSION")))
             .with_instructions(INSTRUCTIONS)
     }
@@ -65,6 +66,33 @@ impl ServerHandler for Server {
         _context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         Ok(ListToolsResult::with_all_items(tools::ALL.clone()))
+    }
+
+    async fn list_skills(
+        &self,
+        _page: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ListSkillsResult, ErrorData> {
+        Ok(ListSkillsResult::with_all_items(skill::skills()))
+    }
+
+    async fn get_skill(
+        &self,
+        request: GetSkillRequestParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<GetSkillResult, ErrorData> {
+        let unknown = || ErrorData::invalid_params(format!("no skill at {:?}", request.uri), None);
+        skill::find(&request.uri).map(GetSkillResult::new).ok_or_else(unknown)
+    }
+
+    async fn read_resource(
+        &self,
+        request: ReadResourceRequestParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceResponse, ErrorData> {
+        let unknown = || ErrorData::resource_not_found(format!("no resource {:?}", request.uri), None);
+        let contents = skill::read(&request.uri).ok_or_else(unknown)?;
+        Ok(ReadResourceResult::new(vec![contents]).into())
     }
 
     async fn call_tool(

@@ -1,6 +1,6 @@
 //! What the server says of itself before anything is called.
 
-use rmcp::model::ProtocolVersion;
+use rmcp::model::{GetSkillRequestParams, ProtocolVersion, ReadResourceRequestParams};
 
 use crate::session::Session;
 
@@ -49,4 +49,32 @@ async fn the_list_of_tools_leaves_room_for_the_conversation() {
     // 17 tools took 15.9 kB and 22.2 kB when this was measured first.
     assert!(listed < 975 * count, "{listed} bytes of {count} tools");
     assert!(output_schemas < 1_450 * count, "{output_schemas} bytes of output schemas of {count} tools");
+}
+
+#[tokio::test]
+async fn the_skill_is_listed_got_and_read() {
+    for session in [Session::new().await, Session::stateless().await] {
+        let peer = session.client.peer_info().unwrap().clone();
+        assert!(peer.capabilities.supports_skills() && peer.capabilities.resources.is_some());
+        let listed = session.client.list_all_skills().await.unwrap();
+        let [skill] = listed.as_slice() else { panic!("one skill: {listed:?}") };
+        assert_eq!(skill.name(), "greentune");
+        let got = session.client.get_skill(GetSkillRequestParams::new(skill.uri.clone())).await.unwrap();
+        assert_eq!(got.skill, *skill);
+        let read = ReadResourceRequestParams::new(skill.uri.clone());
+        let read = session.client.read_resource(read).await.unwrap();
+        let text = serde_json::to_value(&read.contents[0]).unwrap();
+        assert_eq!(text["text"], greentune_mcp_server::SKILL);
+        assert_eq!(text["mimeType"], "text/markdown");
+    }
+}
+
+#[tokio::test]
+async fn another_address_is_neither_a_skill_nor_a_resource() {
+    let session = Session::new().await;
+    let uri = "skill://other/SKILL.md";
+    let skill = session.client.get_skill(GetSkillRequestParams::new(uri)).await.unwrap_err();
+    assert!(skill.to_string().contains("no skill at"), "{skill}");
+    let resource = session.client.read_resource(ReadResourceRequestParams::new(uri)).await.unwrap_err();
+    assert!(resource.to_string().contains("no resource"), "{resource}");
 }
