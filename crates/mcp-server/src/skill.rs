@@ -2,9 +2,7 @@
 
 use std::sync::LazyLock;
 
-use rmcp::model::{
-    ResourceContents, Skill, SkillFrontmatter, SkillResource, SkillResources, sha256_digest,
-};
+use rmcp::model::{ResourceContents, Skill, SkillFrontmatter, SkillResource, SkillResources, sha256_digest};
 
 /// The text of the skill.
 pub const SKILL: &str = include_str!("../skill/greentune/SKILL.md");
@@ -84,16 +82,27 @@ mod tests {
     #[test]
     fn the_skill_names_the_tools_that_there_are() {
         let words = |text: &'static str| {
-            text.split('`').skip(1).step_by(2).flat_map(|code| code.split(|c: char| !c.is_ascii_lowercase() && c != '_'))
+            text.split('`')
+                .skip(1)
+                .step_by(2)
+                .flat_map(|code| code.split(|c: char| !c.is_ascii_lowercase() && c != '_'))
         };
         let named: Vec<_> = words(SKILL).collect();
         for operation in OPERATIONS {
             let is_tool = tools::offered().any(|offered| offered.name == operation.name);
             assert!(is_tool || !named.contains(&operation.name), "{} is no tool", operation.name);
         }
-        for needed in ["prepare_dataset", "plan_training", "start_training", "resume_training", "evaluate_model",
-            "export_model", "create_model_card", "compare_runs", "sync_model"]
-        {
+        for needed in [
+            "prepare_dataset",
+            "plan_training",
+            "start_training",
+            "resume_training",
+            "evaluate_model",
+            "export_model",
+            "create_model_card",
+            "compare_runs",
+            "sync_model",
+        ] {
             assert!(tools::offered().any(|offered| offered.name == needed), "{needed} is no tool");
             assert!(named.contains(&needed), "{needed} is not explained");
         }

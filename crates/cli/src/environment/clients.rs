@@ -48,7 +48,8 @@ impl Environment {
     /// else where it is.
     pub fn program_for_others(&self) -> PathBuf {
         let name = format!("greentune{}", env::consts::EXE_SUFFIX);
-        let same = |path: &Path| std::fs::canonicalize(path).is_ok_and(|path| path == self.resolved_program());
+        let same =
+            |path: &Path| std::fs::canonicalize(path).is_ok_and(|path| path == self.resolved_program());
         let folders = self.variable("PATH").map(env::split_paths).into_iter().flatten();
         let in_path = folders.filter(|folder| folder.is_absolute()).map(|folder| folder.join(&name));
         in_path.into_iter().find(|path| same(path)).unwrap_or_else(|| self.program.clone())
@@ -80,7 +81,10 @@ mod tests {
             assert_eq!([of("linux"), of("macos"), of("windows")], [linux, mac, windows].map(PathBuf::from));
         }
         assert_eq!(base(&[], Base::Applications, "linux"), Path::new("/home/ada/.config"));
-        assert_eq!(base(&[("XDG_CONFIG_HOME", "x")], Base::DotConfig, "linux"), Path::new("/home/ada/.config"));
+        assert_eq!(
+            base(&[("XDG_CONFIG_HOME", "x")], Base::DotConfig, "linux"),
+            Path::new("/home/ada/.config")
+        );
         assert_eq!(base(&[], Base::Applications, "windows"), Path::new("/home/ada/AppData/Roaming"));
     }
 

@@ -70,7 +70,10 @@ fn every_client_is_set_up_once_and_left_as_it_was() {
         assert_eq!(added["files"][0]["action"], "added", "{added}");
         assert_eq!(added["files"][0]["path"], json!(path), "{client}");
         let text = fs::read_to_string(&path).unwrap();
-        assert!(text.contains(env!("CARGO_BIN_EXE_greentune")) && text.contains("\"mcp\""), "{client}: {text}");
+        assert!(
+            text.contains(env!("CARGO_BIN_EXE_greentune")) && text.contains("\"mcp\""),
+            "{client}: {text}"
+        );
         // Nothing else was made, and nothing is changed by a second time.
         assert_eq!(files_below(&sandbox.path("h")), [path.clone()], "{client}");
         let again = mcp(&sandbox, &format!("install --client {client} --no-input --json")).json();
@@ -87,28 +90,33 @@ fn every_client_is_set_up_once_and_left_as_it_was() {
 /// The table of the documentation is that of the program.
 #[test]
 fn the_documentation_has_every_client_with_its_file() {
-    let documentation = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/mcp.md")).unwrap();
+    let documentation =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/mcp.md")).unwrap();
     let refused = mcp(&Sandbox::new(), "install --client nobody").stderr;
+    let table = documentation.lines().skip_while(|line| !line.starts_with("| client |")).skip(2);
+    let rows: Vec<_> = table.take_while(|line| line.starts_with('|')).collect();
+    assert_eq!(rows.len(), FILES.len(), "docs/mcp.md has other clients: {rows:#?}");
     for (client, file) in FILES {
         assert!(refused.contains(client), "{refused}");
-        let row = documentation.lines().find(|line| line.starts_with(&format!("| `{client}`")));
-        assert!(row.is_some_and(|row| row.contains(file)), "docs/mcp.md has no row of {client} with {file}");
+        let row = rows.iter().find(|row| row.starts_with(&format!("| `{client}`")));
+        assert!(row.is_some_and(|row| row.contains(&format!("`~/{file}`"))), "docs/mcp.md: {client} {file}");
     }
-    let rows = documentation.lines().filter(|line| line.starts_with("| `") && line.contains("~/")).count();
-    assert_eq!(rows, FILES.len(), "docs/mcp.md has a row of another client");
 }
 
 #[test]
 fn the_change_is_shown_and_asked_for() {
     let sandbox = Sandbox::new();
-    let settings = "{\n  \"mcpServers\": {\n    \"other\": { \"env\": { \"TOKEN\": \"canary-77\" } }\n  }\n}\n";
+    let settings =
+        "{\n  \"mcpServers\": {\n    \"other\": { \"env\": { \"TOKEN\": \"canary-77\" } }\n  }\n}\n";
     let path = sandbox.write("h/.cursor/mcp.json", settings);
     let no = answered(&sandbox, "install --client cursor", "n\n");
     assert_eq!(no.code, 130, "{no:?}");
     assert!(no.stderr.contains("Write this? [y/N]") && no.stderr.contains("nothing was written"), "{no:?}");
     assert!(no.stdout.contains("+    \"greentune\": {"), "{no:?}");
     assert!(no.stdout.contains(path.to_str().unwrap()), "{no:?}");
-    for unanswered in ["install --client cursor", "install --client cursor --no-input", "install --client cursor --json"] {
+    for unanswered in
+        ["install --client cursor", "install --client cursor --no-input", "install --client cursor --json"]
+    {
         let refused = mcp(&sandbox, unanswered);
         assert_eq!(refused.code, 2, "{unanswered}: {refused:?}");
         assert!(refused.stderr.contains("--yes"), "{refused:?}");
@@ -131,7 +139,8 @@ fn the_change_is_shown_and_asked_for() {
 #[test]
 fn credentials_beside_the_change_are_not_shown() {
     let sandbox = Sandbox::new();
-    let other = format!("{{ \"command\": \"{}\", \"env\": {{ \"TOKEN\": \"canary-77\" }} }}", "x".repeat(200));
+    let other =
+        format!("{{ \"command\": \"{}\", \"env\": {{ \"TOKEN\": \"canary-77\" }} }}", "x".repeat(200));
     for settings in [
         "{\n  \"mcpServers\": {\n    \"other\": {\n      \"env\": { \"TOKEN\": \"canary-77\" }\n    }\n  }\n}\n".to_owned(),
         format!("{{ \"mcpServers\": {{ \"other\": {other} }} }}"),
@@ -178,7 +187,8 @@ fn a_project_has_settings_of_its_own() {
     assert!(refused.code == 2 && refused.stderr.contains("no settings for one project"), "{refused:?}");
     // The entry that a new project brings names the program without its path.
     let project = sandbox.project();
-    let changed = ran(command(&sandbox, "install --client claude-code --scope project --yes --project").arg(&project));
+    let changed =
+        ran(command(&sandbox, "install --client claude-code --scope project --yes --project").arg(&project));
     assert_eq!(changed.code, 0, "{changed:?}");
     let settings = fs::read_to_string(project.join(".mcp.json")).unwrap();
     assert!(settings.contains(env!("CARGO_BIN_EXE_greentune")), "{settings}");
@@ -298,9 +308,11 @@ mod on_unix {
         let read_only = sandbox.write("h/.kiro/settings/mcp.json", "{}\n");
         fs::set_permissions(&read_only, fs::Permissions::from_mode(0o444)).unwrap();
         fs::create_dir_all(home(&sandbox, ".lmstudio/mcp.json")).unwrap();
-        for (client, why) in
-            [("cursor", "it is a link to"), ("kiro", "it is read-only"), ("lm-studio", "it is no regular file")]
-        {
+        for (client, why) in [
+            ("cursor", "it is a link to"),
+            ("kiro", "it is read-only"),
+            ("lm-studio", "it is no regular file"),
+        ] {
             let refused = mcp(&sandbox, &format!("install --client {client} --yes"));
             assert!(refused.code == 1 && refused.stderr.contains(why), "{refused:?}");
             assert!(refused.stderr.contains("--print"), "{refused:?}");
@@ -318,8 +330,10 @@ mod on_unix {
         for folder in [".vscode", ".github"] {
             symlink(&victim, sandbox.path("work").join(folder)).unwrap();
         }
-        for words in ["install --client vscode --scope project --yes", "install --client copilot-cli --scope project --yes"]
-        {
+        for words in [
+            "install --client vscode --scope project --yes",
+            "install --client copilot-cli --scope project --yes",
+        ] {
             let refused = mcp(&sandbox, words);
             assert!(refused.code == 1 && refused.stderr.contains("leads out of the project"), "{refused:?}");
         }

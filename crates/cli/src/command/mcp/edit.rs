@@ -54,7 +54,10 @@ impl Former {
         };
         if metadata.is_symlink() {
             let target = fs::read_link(&path).unwrap_or_default();
-            return Err(refused(&path, &format!("it is a link to {}, which stays as it is", target.display())));
+            return Err(refused(
+                &path,
+                &format!("it is a link to {}, which stays as it is", target.display()),
+            ));
         }
         if !metadata.is_file() {
             return Err(refused(&path, "it is no regular file"));
@@ -90,7 +93,12 @@ impl Edit {
         let mut lines = Vec::new();
         for group in diff.grouped_ops(0) {
             let Some(first) = group.first() else { continue };
-            lines.push(paint.faint(format!("line {}", first.new_range().start + 1)));
+            let place = if self.former.is_there() {
+                format!("line {}", first.new_range().start + 1)
+            } else {
+                String::from("a new file")
+            };
+            lines.push(paint.faint(place));
             for change in group.iter().flat_map(|operation| diff.iter_changes(operation)) {
                 let line = shortened(change.value().trim_end_matches(['\r', '\n']));
                 lines.push(match change.tag() {
@@ -113,7 +121,10 @@ impl Edit {
         let path = &self.former.path;
         let now = Former::look(path.clone(), root)?;
         if (now.text(), now.is_there()) != (self.former.text(), self.former.is_there()) {
-            let message = format!("{} was changed meanwhile, by the client perhaps; nothing was written", path.display());
+            let message = format!(
+                "{} was changed meanwhile, by the client perhaps; nothing was written",
+                path.display()
+            );
             return Err(Failure::new(ProblemKind::Conflict, "mcp.changed_meanwhile", message)
                 .with_hint("try again, or close the client first"));
         }
@@ -149,7 +160,8 @@ fn backup_of(path: &Path) -> PathBuf {
 /// A project may come from a stranger: a link in it must not lead the change elsewhere.
 fn stays_below(path: &Path, root: &Path) -> Result<(), Failure> {
     let there = path.ancestors().skip(1).find(|folder| folder.exists()).unwrap_or(root);
-    let real = |path: &Path| fs::canonicalize(path).map_err(|error| io_failure(&error, "cannot follow", path));
+    let real =
+        |path: &Path| fs::canonicalize(path).map_err(|error| io_failure(&error, "cannot follow", path));
     if real(there)?.starts_with(real(root)?) {
         return Ok(());
     }

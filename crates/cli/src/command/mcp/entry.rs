@@ -55,7 +55,9 @@ impl Server {
 pub fn starts_greentune(entry: &Value) -> bool {
     let words = match &entry["command"] {
         Value::Array(words) => words.clone(),
-        command => [command].into_iter().chain(entry["args"].as_array().into_iter().flatten()).cloned().collect(),
+        command => {
+            [command].into_iter().chain(entry["args"].as_array().into_iter().flatten()).cloned().collect()
+        }
     };
     let word = |at: usize| words.get(at).and_then(Value::as_str).unwrap_or_default();
     let name = word(0).rsplit(['/', '\\']).next().unwrap_or_default();
@@ -68,7 +70,9 @@ fn passed_on(path: &Path) -> Result<String, Failure> {
         let message = format!("{}: {why}", path.display());
         Failure::new(ProblemKind::InvalidInput, "mcp.path", message).with_hint("use a path without it")
     };
-    let text = path.to_str().ok_or_else(|| refused("a client's settings hold text in UTF-8, which this path is not"))?;
+    let text = path
+        .to_str()
+        .ok_or_else(|| refused("a client's settings hold text in UTF-8, which this path is not"))?;
     if text.contains('$') {
         return Err(refused("clients put something else in the place of a `$`"));
     }
@@ -87,10 +91,22 @@ mod tests {
     #[test]
     fn each_form_starts_the_same_command() {
         for (shape, expected) in [
-            (Shape::Plain, r#"{"command":"/bin/greentune","args":["mcp","--allow-dir","/data","--allow-dir","/my models"]}"#),
-            (Shape::Stdio, r#"{"type":"stdio","command":"/bin/greentune","args":["mcp","--allow-dir","/data","--allow-dir","/my models"]}"#),
-            (Shape::Local, r#"{"type":"local","command":"/bin/greentune","args":["mcp","--allow-dir","/data","--allow-dir","/my models"],"tools":["*"]}"#),
-            (Shape::OneList, r#"{"type":"local","command":["/bin/greentune","mcp","--allow-dir","/data","--allow-dir","/my models"],"enabled":true}"#),
+            (
+                Shape::Plain,
+                r#"{"command":"/bin/greentune","args":["mcp","--allow-dir","/data","--allow-dir","/my models"]}"#,
+            ),
+            (
+                Shape::Stdio,
+                r#"{"type":"stdio","command":"/bin/greentune","args":["mcp","--allow-dir","/data","--allow-dir","/my models"]}"#,
+            ),
+            (
+                Shape::Local,
+                r#"{"type":"local","command":"/bin/greentune","args":["mcp","--allow-dir","/data","--allow-dir","/my models"],"tools":["*"]}"#,
+            ),
+            (
+                Shape::OneList,
+                r#"{"type":"local","command":["/bin/greentune","mcp","--allow-dir","/data","--allow-dir","/my models"],"enabled":true}"#,
+            ),
         ] {
             let entry = Value::Object(server(None).entry(shape));
             assert_eq!(entry.to_string(), expected);

@@ -139,10 +139,11 @@ fn print(
         None => String::from("for most clients; some call the servers or the fields otherwise:"),
     });
     let format = if client.format == Format::Toml { "toml" } else { "json" };
-    session.output.answer(
-        &json!({ "client": client.name, "path": place, "format": format, "snippet": text }),
-        |_| text.clone(),
-    )
+    session
+        .output
+        .answer(&json!({ "client": client.name, "path": place, "format": format, "snippet": text }), |_| {
+            text.clone()
+        })
 }
 
 fn clients(with_other: bool) -> AnyCase<PossibleValuesParser> {

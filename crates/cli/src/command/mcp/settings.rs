@@ -111,7 +111,9 @@ impl Slot<'_> {
             ),
             Unusable::NotKept => (
                 "mcp.settings_not_kept",
-                String::from("what else stands in it would not stay as it is, such as a key that is there twice"),
+                String::from(
+                    "what else stands in it would not stay as it is, such as a key that is there twice",
+                ),
                 "write the entry by hand: `greentune mcp install --print --client C` prints it",
             ),
         };

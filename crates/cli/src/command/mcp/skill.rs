@@ -36,11 +36,13 @@ fn marked() -> String {
 }
 
 fn is_greentunes(text: &str) -> bool {
-    text.split_once(MARK).is_some_and(|(above, rest)| rest.trim_end() == format!("{} -->", skill_digest(above)))
+    text.split_once(MARK)
+        .is_some_and(|(above, rest)| rest.trim_end() == format!("{} -->", skill_digest(above)))
 }
 
 fn not_greentunes(path: &Path) -> Failure {
-    let message = format!("{} is not replaced: greentune did not write it, or it was changed since", path.display());
+    let message =
+        format!("{} is not replaced: greentune did not write it, or it was changed since", path.display());
     Failure::new(ProblemKind::Conflict, "path.not_greentunes", message)
         .with_hint("rename it and try again, or leave `--skill` out")
 }

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use greentune_core_config::ProblemKind;
-use serde_json::Value;
 
 use super::{
     client::Client,
@@ -127,10 +126,17 @@ impl<'a> Target<'a> {
     pub async fn carry_out(&self, parts: Vec<Part>, notes: Vec<String>) -> Result<(), Failure> {
         let At { scope, name, dry_run, yes, .. } = self.at;
         let output = self.session.output;
-        let edits: Vec<_> = parts.iter().filter_map(|part| part.edit.as_ref()).collect();
-        for edit in &edits {
-            let path = edit.former.path.display().to_string();
-            output.say(|paint| format!("{}\n{}", paint.heading(path), edit.shown(paint)))?;
+        let edits: Vec<_> = parts.iter().filter_map(|part| Some((part.what, part.edit.as_ref()?))).collect();
+        for (what, edit) in &edits {
+            let file = format!("{}: {}", self.client.title, edit.former.path.display());
+            output.say(|paint| {
+                let lines = if *what == "skill" && !output.is_verbose() {
+                    paint.faint("the text of the skill; --verbose shows it")
+                } else {
+                    edit.shown(paint)
+                };
+                format!("{}\n{lines}", paint.heading(file))
+            })?;
         }
         if !edits.is_empty() {
             notes.iter().for_each(|note| output.note(&format!("note: {note}")));
@@ -139,13 +145,14 @@ impl<'a> Target<'a> {
             }
         }
         let is_done = !edits.is_empty() && !dry_run;
+        let goes = parts.iter().any(|part| part.action == Action::Removed);
         let mut files = Vec::new();
         for Part { what, action, path, edit } in parts {
             let edit = edit.filter(|_| is_done);
             let backup = edit.map(|edit| edit.apply(self.root.as_deref())).transpose()?.flatten();
             files.push(FileOutcome { what, action, path, backup });
         }
-        let next = is_done.then_some(self.client.next);
+        let next = is_done.then_some(if goes { "restart the client" } else { self.client.next });
         let outcome =
             Outcome { client: self.client.name, scope: *scope, name, dry_run: *dry_run, files, notes, next };
         output.answer(&outcome, |paint| outcome.page(paint))
@@ -153,7 +160,8 @@ impl<'a> Target<'a> {
 
     fn name_taken(&self, path: &std::path::Path) -> Failure {
         let name = &self.at.name;
-        let message = format!("{} has a server {name} that does not start greentune; it stays", path.display());
+        let message =
+            format!("{} has a server {name} that does not start greentune; it stays", path.display());
         Failure::new(ProblemKind::Conflict, "mcp.name_taken", message)
             .with_hint("give greentune's another name with `--name`, or take that one out yourself")
     }

@@ -4,6 +4,7 @@ use jsonc_parser::{
     ParseOptions,
     cst::{CstInputValue, CstObject, CstRootNode},
 };
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
 use super::{Format, Slot, Unusable};
@@ -79,8 +80,16 @@ fn tree(text: &str, format: Format) -> Result<CstRootNode, Unusable> {
         allow_non_finite_numbers: false,
         allow_extended_string_escapes: false,
     };
-    CstRootNode::parse(text.trim_start_matches(BYTE_ORDER_MARK), &options)
-        .map_err(|error| Unusable::Damaged(error.to_string()))
+    let text = text.trim_start_matches(BYTE_ORDER_MARK);
+    let root = CstRootNode::parse(text, &options).map_err(|error| Unusable::Damaged(error.to_string()))?;
+    // The tree takes comments whatever the options say.
+    if !is_commented && !text.trim().is_empty() {
+        serde_json::from_str::<IgnoredAny>(text).map_err(|error| {
+            let (line, column) = (error.line(), error.column());
+            Unusable::Damaged(format!("no plain JSON (a comment?) on line {line} column {column}"))
+        })?;
+    }
+    Ok(root)
 }
 
 fn printed(before: &str, root: &CstRootNode) -> String {

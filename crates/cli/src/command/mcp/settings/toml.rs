@@ -1,7 +1,7 @@
 //! Settings in TOML.
 
 use serde_json::{Map, Value};
-use toml_edit::{Array, DocumentMut, Item, Table, TableLike, value};
+use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, TableLike, value};
 
 use super::{Slot, Unusable};
 
@@ -12,6 +12,7 @@ pub fn parse(text: &str) -> Result<Value, Unusable> {
 pub fn write(text: &str, slot: Slot<'_>, entry: &Map<String, Value>) -> Result<String, Unusable> {
     let mut document = document(text)?;
     let mut servers: &mut dyn TableLike = document.as_table_mut();
+    let mut is_inline = false;
     for (depth, key) in slot.client.keys.iter().enumerate() {
         let implicit = || {
             let mut table = Table::new();
@@ -19,9 +20,11 @@ pub fn write(text: &str, slot: Slot<'_>, entry: &Map<String, Value>) -> Result<S
             Item::Table(table)
         };
         let next = servers.entry(key).or_insert_with(implicit);
+        is_inline = next.is_inline_table();
         servers = next.as_table_like_mut().ok_or_else(|| slot.no_servers(depth))?;
     }
-    let there = servers.entry(slot.name).or_insert_with(|| Item::Table(Table::new()));
+    let empty = || if is_inline { value(InlineTable::new()) } else { Item::Table(Table::new()) };
+    let there = servers.entry(slot.name).or_insert_with(empty);
     let there = there.as_table_like_mut().ok_or(Unusable::NotKept)?;
     for (key, wanted) in entry {
         let item = item(wanted).ok_or(Unusable::NotKept)?;
