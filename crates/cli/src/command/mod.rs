@@ -75,7 +75,7 @@ pub enum Command {
     Config(config::Config),
     /// Print the completion script of a shell
     Completions(completions::Completions),
-    /// Serve the tools to an assistant over MCP (stdio), or set its client up (`mcp install`)
+    /// Serve the tools to an assistant over MCP, or set its client up
     Mcp(mcp::Mcp),
     #[command(hide = true)]
     Worker(worker::Worker),
