@@ -75,7 +75,7 @@ fn every_client_is_set_up_once_and_left_as_it_was() {
             "{client}: {text}"
         );
         // Nothing else was made, and nothing is changed by a second time.
-        assert_eq!(files_below(&sandbox.path("h")), [path.clone()], "{client}");
+        assert_eq!(files_below(&sandbox.path("h")), std::slice::from_ref(&path), "{client}");
         let again = mcp(&sandbox, &format!("install --client {client} --no-input --json")).json();
         assert_eq!(again["files"][0]["action"], "already_there", "{again}");
         assert_eq!(fs::read_to_string(&path).unwrap(), text, "{client}");
@@ -124,7 +124,7 @@ fn the_change_is_shown_and_asked_for() {
     let dry = mcp(&sandbox, "install --client cursor --dry-run");
     assert!(dry.code == 0 && dry.stdout.contains("nothing was written"), "{dry:?}");
     assert_eq!(fs::read_to_string(&path).unwrap(), settings);
-    assert_eq!(files_below(&sandbox.path("h")), [path.clone()]);
+    assert_eq!(files_below(&sandbox.path("h")), std::slice::from_ref(&path));
 
     let yes = answered(&sandbox, "install --client cursor", "y\n");
     assert_eq!(yes.code, 0, "{yes:?}");

@@ -53,9 +53,12 @@ impl Outcome<'_> {
     fn of_file(&self, file: &FileOutcome, paint: Paint) -> Vec<String> {
         let path = file.path.display();
         let what = if file.what == "server" { self.name } else { "the skill" };
-        let done = |done: &str| match self.dry_run {
-            true => format!("{what} would be {done}: {path}"),
-            false => format!("{what} {}: {path}", paint.good(format!("was {done}"))),
+        let done = |done: &str| {
+            if self.dry_run {
+                format!("{what} would be {done}: {path}")
+            } else {
+                format!("{what} {}: {path}", paint.good(format!("was {done}")))
+            }
         };
         let line = match file.action {
             Action::Added => done("added"),

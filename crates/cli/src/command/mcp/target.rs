@@ -139,7 +139,9 @@ impl<'a> Target<'a> {
             })?;
         }
         if !edits.is_empty() {
-            notes.iter().for_each(|note| output.note(&format!("note: {note}")));
+            for note in &notes {
+                output.note(&format!("note: {note}"));
+            }
             if !dry_run && !yes {
                 consent(self.session, "Write this?", "--yes").await?;
             }
