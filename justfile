@@ -21,6 +21,16 @@ deny:
 sbom:
     bash .ci/sbom "{{target}}/sbom"
 
+# The MCP bundle, which hosts such as Claude Desktop install by a click: greentune.mcpb, and server.json for the MCP registry
+mcpb:
+    cargo build --release
+    python3 .ci/mcpb/build.py "{{target}}/release/greentune" "{{target}}/mcpb"
+
+# What real clients see of `greentune mcp install` (`npm install @anthropic-ai/claude-code @openai/codex @google/gemini-cli @github/copilot opencode-ai` in a folder)
+mcp-clients programs=(peers / "clients/node_modules/.bin"):
+    cargo build --release
+    python3 fixtures/interop/mcp_clients.py "{{target}}/release/greentune" "{{programs}}"
+
 # Random inputs for one fuzz target (`ls fuzz/fuzz_targets`) for so many seconds (needs nightly Rust and cargo-fuzz)
 fuzz name seconds="60":
     bash fuzz/run.sh {{name}} {{seconds}}

@@ -59,7 +59,7 @@ LAYERS = {
         "reports",
     ],
     "mcp-server": ["core-config", "workbench"],
-    "cli": ["core-config", "http-client", "carbon", "trainer-burn", "workbench", "mcp-server"],
+    "cli": ["core-config", "durable", "http-client", "carbon", "trainer-burn", "workbench", "mcp-server"],
     # For tests alone; nobody else may depend on it (deny.toml).
     "test-support": ["core-config", "run-folder", "export", "workbench"],
 }

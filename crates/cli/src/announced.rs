@@ -34,11 +34,6 @@ const ANNOUNCED: &[(&str, &str, &str)] = &[
         "set HF_TOKEN, or sign in with the Hugging Face client: greentune reads its token",
     ),
     ("logout", "signing out", "unset HF_TOKEN, or sign out with the Hugging Face client"),
-    (
-        "mcp install",
-        "setting up a client",
-        "add `greentune mcp` to the client's configuration; the README has it for each",
-    ),
 ];
 
 /// The failure of an announced command, when `arguments` (without the program) call one.
@@ -70,7 +65,7 @@ mod tests {
             refused("serve --port 80").as_deref(),
             Some("`greentune serve`: the HTTP server is not available yet")
         );
-        assert!(refused("--json mcp install --client x").is_some());
+        assert!(refused("--json sweep spec.toml").is_some());
         assert_eq!(refused("mcp"), None);
         assert_eq!(refused("runs sync r"), None);
         assert_eq!(refused("servee"), None);

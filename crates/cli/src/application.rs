@@ -20,7 +20,7 @@ pub fn run() -> ExitCode {
     };
     let output = Output::new(&global);
     let run = || {
-        let session = Session::new(output, global.project, Environment::read()?);
+        let session = Session::new(output, global.project, Environment::read()?).asking(!global.no_input);
         // Built after parsing, so that help and version answer at once.
         let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
             Failure::new(ProblemKind::Internal, "runtime.start", format!("cannot start the runtime: {error}"))

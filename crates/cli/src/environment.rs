@@ -1,6 +1,7 @@
 //! What surrounds the process: the one place that reads environment, home and current folder.
 
 mod carbon;
+mod clients;
 mod hub;
 mod proxy;
 mod token_hosts;
@@ -19,6 +20,8 @@ use greentune_workbench::WorkbenchConfig;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::failure::Failure;
+
+pub use clients::Base;
 
 /// Where greentune keeps the index of runs.
 const HOME: &str = "GREENTUNE_HOME";

@@ -13,7 +13,7 @@ pub struct GlobalFlags {
     /// The project's folder [default: the project around the current folder]
     #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
     pub project: Option<PathBuf>,
-    /// Never ask for input; no command of this version does
+    /// Never ask; refuse what would need an answer
     #[arg(long, global = true, help_heading = "Global options")]
     pub no_input: bool,
     /// Show no progress and no notes

@@ -14,6 +14,7 @@ mod arguments;
 mod bundle;
 mod command;
 mod comparison;
+mod consent;
 mod environment;
 mod exit_code;
 mod failure;

@@ -44,12 +44,24 @@ pub struct Session {
     pub output: Output,
     project: Option<PathBuf>,
     environment: Environment,
+    may_ask: bool,
 }
 
 impl Session {
     /// A session with the project that `--project` names.
     pub fn new(output: Output, project: Option<PathBuf>, environment: Environment) -> Self {
-        Self { output, project, environment }
+        Self { output, project, environment, may_ask: false }
+    }
+
+    /// The same, in which a question may be asked.
+    #[must_use]
+    pub fn asking(self, may_ask: bool) -> Self {
+        Self { may_ask, ..self }
+    }
+
+    /// Whether somebody may be asked: never a program that reads JSON.
+    pub fn may_ask(&self) -> bool {
+        self.may_ask && !self.output.is_json()
     }
 
     /// The workbench with the settings of the files and the environment.

@@ -36,11 +36,25 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     if SWEPT.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.to_owned()) {
         sweep(folder);
     }
-    let mut file = new_temporary(folder)?;
+    persist(new_temporary(folder)?, path, bytes)
+}
+
+/// The same for a file of another program, in a folder that is not ours: nothing else is removed there, and the file has
+/// `permissions`, or when there are none those of a new file.
+///
+/// Errors: as [`write_atomically`], and the permissions cannot be given.
+pub fn replace_in_place(path: &Path, bytes: &[u8], permissions: Option<fs::Permissions>) -> io::Result<()> {
+    let file = new_temporary(folder_of(path))?;
+    // Before a byte is written: what the former file kept from others is kept from them all the time.
+    permissions.map_or(Ok(()), |permissions| file.as_file().set_permissions(permissions))?;
+    persist(file, path, bytes)
+}
+
+fn persist(mut file: tempfile::NamedTempFile, path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
-    sync_folder(folder)
+    sync_folder(folder_of(path))
 }
 
 /// Whether a file can be made beside `path`, which is not made.
@@ -177,6 +191,21 @@ mod tests {
         fs::write(folder.path().join(".writing-killed"), "half").unwrap();
         write_atomically(&folder.path().join("file"), b"whole").unwrap();
         assert!(!folder.path().join(".writing-killed").exists());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_of_another_program_keeps_its_permissions_and_its_neighbours() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let (path, neighbour) = (folder.path().join("settings"), folder.path().join(".writing-by-others"));
+        fs::write(&path, "old").unwrap();
+        fs::write(&neighbour, "theirs").unwrap();
+        let private = fs::Permissions::from_mode(0o600);
+        replace_in_place(&path, b"new", Some(private)).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(neighbour.exists());
     }
 
     #[cfg(unix)]

@@ -14,6 +14,7 @@ mod progress;
 mod prompts;
 mod resources;
 mod server;
+mod skill;
 mod tasks;
 mod tools;
 
@@ -21,6 +22,7 @@ use rmcp::{ServiceExt, service::ServerInitializeError};
 
 pub use error::ServeError;
 pub use server::Server;
+pub use skill::{SKILL, skill_digest};
 pub use tools::{NOT_OFFERED, Preset};
 
 /// Serves one client of `server` over standard input and output until it closes the connection.

@@ -8,10 +8,11 @@ use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
         CallToolRequestParams, CallToolResponse, CallToolResult, CancelTaskParams, CompleteRequestParams,
-        CompleteResult, GetPromptRequestParams, GetPromptResponse, GetTaskParams, GetTaskResult,
-        Implementation, InputResponses, JsonObject, ListPromptsResult, ListResourceTemplatesResult,
-        ListResourcesResult, ListToolsResult, PaginatedRequestParams, ReadResourceRequestParams,
-        ReadResourceResponse, ServerCapabilities, ServerConfig, UpdateTaskParams,
+        CompleteResult, GetPromptRequestParams, GetPromptResponse, GetSkillRequestParams, GetSkillResult,
+        GetTaskParams, GetTaskResult, Implementation, InputResponses, JsonObject, ListPromptsResult,
+        ListResourceTemplatesResult, ListResourcesResult, ListSkillsResult, ListToolsResult,
+        PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult,
+        ServerCapabilities, ServerConfig, UpdateTaskParams,
     },
     service::{NotificationContext, RequestContext},
 };
@@ -23,7 +24,7 @@ use crate::{
     consent::{self, Said},
     flags::Flags,
     progress::{LoggedRemarks, Progress, report_during},
-    prompts, resources,
+    prompts, resources, skill,
     tasks::{self, Mode},
     tools::{self, Preset},
 };
@@ -119,6 +120,7 @@ impl ServerHandler for Server {
             .enable_resources()
             .enable_tools()
             .enable_tasks()
+            .enable_skills()
             .build();
         ServerConfig::new(capabilities)
             .with_server_info(
@@ -139,6 +141,23 @@ impl ServerHandler for Server {
         _context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         Ok(ListToolsResult::with_all_items(self.preset.tools()))
+    }
+
+    async fn list_skills(
+        &self,
+        _page: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ListSkillsResult, ErrorData> {
+        Ok(ListSkillsResult::with_all_items(skill::skills()))
+    }
+
+    async fn get_skill(
+        &self,
+        request: GetSkillRequestParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<GetSkillResult, ErrorData> {
+        let unknown = || ErrorData::invalid_params(format!("no skill at {:?}", request.uri), None);
+        skill::find(&request.uri).map(GetSkillResult::new).ok_or_else(unknown)
     }
 
     async fn call_tool(
@@ -216,6 +235,9 @@ impl ServerHandler for Server {
         request: ReadResourceRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
+        if let Some(contents) = skill::read(&request.uri) {
+            return Ok(ReadResourceResult::new(vec![contents]).into());
+        }
         let workbench = self.workbench(request.input_responses.as_ref(), &context).await;
         Ok(resources::read(&workbench, &request.uri).await?.into())
     }

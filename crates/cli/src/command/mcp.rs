@@ -1,8 +1,17 @@
-//! `greentune mcp`: serves the tools to an assistant.
+//! `greentune mcp`: serves the tools to an assistant, and sets its client up.
+
+mod client;
+mod edit;
+mod entry;
+mod install;
+mod outcome;
+mod settings;
+mod skill;
+mod target;
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use greentune_mcp_server::{Preset, Server, serve_stdio};
 
 use greentune_core_config::ProblemKind;
@@ -11,10 +20,13 @@ use crate::{failure::Failure, log_queue::LogQueue, session::Session};
 
 /// Arguments of `mcp`.
 #[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Mcp {
+    #[command(subcommand)]
+    command: Option<McpCommand>,
     /// A folder that the tools may use besides the project of the current folder, the client's roots and greentune's home;
     /// can be given several times
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", num_args = 1..)]
     allow_dir: Vec<PathBuf>,
     /// A folder outside of which nothing is used, whatever the current folder is and the client says; can be given several
     /// times
@@ -28,8 +40,27 @@ pub struct Mcp {
 /// The words for sets of tools.
 const PRESETS: [&str; 3] = ["core", "hub", "all"];
 
+/// What `mcp` does instead of serving.
+#[derive(Debug, Subcommand)]
+enum McpCommand {
+    /// Write greentune's server into the settings of a client
+    Install(install::Install),
+    /// Take greentune's server out of the settings of a client
+    Uninstall(install::Uninstall),
+}
+
 impl Mcp {
+    /// Whether it serves until it is told to end.
+    pub(super) fn serves(&self) -> bool {
+        self.command.is_none()
+    }
+
     pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
+        match self.command {
+            Some(McpCommand::Install(install)) => return install.run(session).await,
+            Some(McpCommand::Uninstall(uninstall)) => return uninstall.run(session).await,
+            None => {}
+        }
         // Standard output belongs to the protocol.
         let log = LogQueue::before(std::io::stderr()).map_err(|error| {
             Failure::new(ProblemKind::Internal, "log.start", format!("no thread for the log: {error}"))

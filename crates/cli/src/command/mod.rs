@@ -79,7 +79,7 @@ pub enum Command {
     Config(config::Config),
     /// Print the completion script of a shell
     Completions(completions::Completions),
-    /// Serve the tools to an assistant over MCP (stdio)
+    /// Serve the tools to an assistant over MCP, or set its client up
     Mcp(mcp::Mcp),
     #[command(hide = true)]
     Worker(worker::Worker),
@@ -115,8 +115,8 @@ impl Command {
     pub async fn run(self, session: &Session, command_line: clap::Command) -> Result<(), Failure> {
         let operation = self.operation();
         let ended = match self {
-            Self::Mcp(mcp) => until_asked_to_end(Box::pin(mcp.run(session))).await,
-            Self::Evaluate(_) | Self::Generate(_) | Self::Export(_) => {
+            Self::Mcp(mcp) if mcp.serves() => until_asked_to_end(Box::pin(mcp.run(session))).await,
+            Self::Mcp(_) | Self::Evaluate(_) | Self::Generate(_) | Self::Export(_) => {
                 unless_asked_to_end(Box::pin(self.perform(session, command_line))).await
             }
             // They listen to signals themselves, or are done at once.

@@ -35,6 +35,8 @@ fn help_of_every_command() {
         "config show",
         "completions",
         "mcp",
+        "mcp install",
+        "mcp uninstall",
     ];
     let own = |command: &str| {
         let help = sandbox.run(command.split(' ').chain(["--help"]));

@@ -3,6 +3,7 @@
 
 mod answers;
 mod assistant;
+mod clients;
 #[cfg(target_os = "linux")]
 mod crash;
 #[cfg(unix)]

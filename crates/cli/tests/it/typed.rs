@@ -139,7 +139,7 @@ fn what_is_announced_and_not_there_is_refused_by_name() {
     for (line, said) in [
         ("serve --port 8787", "`greentune serve`: the HTTP server is not available yet"),
         ("login kaggle", "`greentune login`"),
-        ("mcp install --client claude", "`greentune mcp install`"),
+        ("sweep spec.toml", "`greentune sweep`"),
     ] {
         let refused = run_in(&sandbox, ".", line);
         assert_eq!((refused.code, refused.stdout.as_str()), (69, ""), "{line}: {refused:?}");

@@ -1,7 +1,10 @@
 //! What the server says of itself before anything is called.
 
 use greentune_mcp_server::Preset;
-use rmcp::{ServiceError, model::ProtocolVersion};
+use rmcp::{
+    ServiceError,
+    model::{GetSkillRequestParams, ProtocolVersion, ReadResourceRequestParams},
+};
 use serde_json::json;
 
 use crate::session::{Listener, Session};
@@ -70,4 +73,32 @@ async fn a_smaller_set_has_no_other_tools_and_says_where_they_are() {
     let (problem, _) =
         session.refuse("start_training", json!({ "dataset": "/nothing", "model": "simplecnn" })).await;
     assert_ne!(problem["code"], "arguments.invalid", "{problem}");
+}
+
+#[tokio::test]
+async fn the_skill_is_listed_got_and_read() {
+    for session in [Session::new().await, Session::stateless().await] {
+        let peer = session.client.peer_info().unwrap().clone();
+        assert!(peer.capabilities.supports_skills() && peer.capabilities.resources.is_some());
+        let listed = session.client.list_all_skills().await.unwrap();
+        let [skill] = listed.as_slice() else { panic!("one skill: {listed:?}") };
+        assert_eq!(skill.name(), "greentune");
+        let got = session.client.get_skill(GetSkillRequestParams::new(skill.uri.clone())).await.unwrap();
+        assert_eq!(got.skill, *skill);
+        let read = ReadResourceRequestParams::new(skill.uri.clone());
+        let read = session.client.read_resource(read).await.unwrap();
+        let text = serde_json::to_value(&read.contents[0]).unwrap();
+        assert_eq!(text["text"], greentune_mcp_server::SKILL);
+        assert_eq!(text["mimeType"], "text/markdown");
+    }
+}
+
+#[tokio::test]
+async fn another_address_is_neither_a_skill_nor_a_resource() {
+    let session = Session::new().await;
+    let uri = "skill://other/SKILL.md";
+    let skill = session.client.get_skill(GetSkillRequestParams::new(uri)).await.unwrap_err();
+    assert!(skill.to_string().contains("no skill at"), "{skill}");
+    let resource = session.client.read_resource(ReadResourceRequestParams::new(uri)).await.unwrap_err();
+    assert!(resource.to_string().contains("no resource"), "{resource}");
 }
