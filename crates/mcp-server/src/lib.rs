@@ -5,15 +5,20 @@
 //! content and as a sentence or two. Clients of the protocol's versions 2024-11-05 to 2026-07-28 are served.
 
 mod answer;
+mod audit;
+mod calls;
 mod client_roots;
 mod error;
+mod http;
 mod progress;
 mod server;
 mod tools;
 
 use rmcp::{ServiceExt, service::ServerInitializeError};
 
+pub use audit::AuditLog;
 pub use error::ServeError;
+pub use http::{Account, AccountError, Accounts, HttpServer, HttpSettings, Limits, NewAccount};
 pub use server::Server;
 pub use tools::NOT_OFFERED;
 

@@ -1,6 +1,6 @@
 //! The server as the protocol sees it: who it is, which tools it has, and calling one.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use greentune_core_config::Diagnostic;
 use greentune_workbench::{Workbench, operation::Entry};
@@ -12,9 +12,11 @@ use rmcp::{
     },
     service::{NotificationContext, RequestContext},
 };
+use tokio::sync::Semaphore;
 
 use crate::{
-    answer,
+    Account, Accounts, AuditLog, answer,
+    calls::Calls,
     client_roots::ClientRoots,
     progress::{LoggedRemarks, Progress, report_during},
     tools,
@@ -31,18 +33,49 @@ const INSTRUCTIONS: &str = "Fine-tunes language models with LoRA on this machine
 pub struct Server {
     workbench: Workbench,
     client_roots: Option<ClientRoots>,
+    calls: Calls,
 }
 
 impl Server {
     /// A server whose tools are the operations of `workbench`.
     pub fn new(workbench: &Workbench) -> Self {
-        Self { workbench: workbench.reporting(Arc::new(LoggedRemarks)), client_roots: None }
+        Self { workbench: observed(workbench), client_roots: None, calls: Calls::default() }
     }
 
     /// The same, in which the folders that the client names as its roots may be used too.
     #[must_use]
     pub fn with_client_roots(self) -> Self {
         Self { client_roots: Some(ClientRoots::default()), ..self }
+    }
+
+    /// The same, whose calls are noted in `log`.
+    #[must_use]
+    pub fn noting_calls(self, log: &AuditLog) -> Self {
+        Self { calls: self.calls.noted(log.notes()), ..self }
+    }
+
+    /// The same over HTTP, for all clients of `account`: they share its workbench and `turns`. Folders that they name as
+    /// theirs are on their machines, not on this one.
+    pub(crate) fn over_http(
+        &self,
+        account: Option<&Account>,
+        turns: &Arc<Semaphore>,
+        patience: Duration,
+    ) -> Self {
+        let mut server = self.clone();
+        server.calls = self.calls.over_http(account.map(|account| account.name.as_str()), turns, patience);
+        if let Some(account) = account {
+            let config = self.workbench.config();
+            let home = Accounts::new(&config.home).home(&account.name);
+            server.workbench = observed(&Workbench::new(config.for_account(&home, &account.allowed_dirs)));
+            server.client_roots = None;
+        }
+        server
+    }
+
+    /// The same for one more client, of which nothing is known yet.
+    pub(crate) fn for_new_client(&self) -> Self {
+        Self { client_roots: self.client_roots.as_ref().map(|_| ClientRoots::default()), ..self.clone() }
     }
 }
 
@@ -68,6 +101,16 @@ impl ServerHandler for Server {
     }
 
     async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        self.calls.surround(request, context, |request, context| self.perform(request, context)).await
+    }
+}
+
+impl Server {
+    async fn perform(
         &self,
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
@@ -98,6 +141,11 @@ impl ServerHandler for Server {
             }
         }
     }
+}
+
+/// `workbench` with its remarks in the server's log.
+fn observed(workbench: &Workbench) -> Workbench {
+    workbench.reporting(Arc::new(LoggedRemarks))
 }
 
 async fn call(

@@ -18,6 +18,7 @@ use rmcp::{
         ProgressNotificationParam, ProtocolVersion, Root,
     },
     service::{NotificationContext, RequestContext, RunningService},
+    transport::IntoTransport,
 };
 use serde_json::{Value, json};
 
@@ -52,7 +53,7 @@ impl ClientHandler for Listener {
 }
 
 pub struct Session {
-    folder: tempfile::TempDir,
+    folder: Arc<tempfile::TempDir>,
     pub client: RunningService<RoleClient, Listener>,
 }
 
@@ -64,8 +65,7 @@ impl Session {
 
     /// A client of the version 2026-07-28, which begins without `initialize`.
     pub async fn stateless() -> Self {
-        let preferred_versions = vec![ProtocolVersion::V_2026_07_28];
-        Self::with_lifecycle(ClientLifecycleMode::Discover { preferred_versions }).await
+        Self::with_lifecycle(lifecycle(true)).await
     }
 
     /// A client whose server knows `hub` as the Hugging Face Hub.
@@ -91,13 +91,20 @@ impl Session {
         config.allowed_roots = Some(Vec::new());
         config.user_home = Some(root.join("user"));
         let server = Server::new(&Workbench::new(config)).with_client_roots();
-        let lifecycle = if is_stateless {
-            ClientLifecycleMode::Discover { preferred_versions: vec![ProtocolVersion::V_2026_07_28] }
-        } else {
-            ClientLifecycleMode::Initialize
-        };
         let listener = Listener { roots, ..Listener::default() };
-        Self { client: connected(server, listener, lifecycle).await, folder }
+        Self { client: connected(server, listener, lifecycle(is_stateless)).await, folder: Arc::new(folder) }
+    }
+
+    /// A client whose server is reached over `transport` and keeps everything in `folder`; its roots are `roots`.
+    pub async fn over<E: std::error::Error + Send + Sync + 'static, A>(
+        transport: impl IntoTransport<RoleClient, E, A>,
+        folder: Arc<tempfile::TempDir>,
+        is_stateless: bool,
+        roots: Vec<PathBuf>,
+    ) -> Self {
+        let listener = Listener { roots, ..Listener::default() };
+        let client = listener.serve_with_lifecycle(transport, lifecycle(is_stateless)).await.unwrap();
+        Self { folder, client }
     }
 
     async fn with_lifecycle(lifecycle: ClientLifecycleMode) -> Self {
@@ -110,7 +117,8 @@ impl Session {
             WorkbenchConfig::new(folder.path().join("home"), fake_worker::command("slow").unwrap());
         adjust(&mut config);
         let server = Server::new(&Workbench::new(config));
-        Self { client: connected(server, Listener::default(), lifecycle).await, folder }
+        let client = connected(server, Listener::default(), lifecycle).await;
+        Self { client, folder: Arc::new(folder) }
     }
 
     pub fn root(&self) -> PathBuf {
@@ -170,6 +178,15 @@ impl Session {
         let project = self.project().await;
         let run = self.succeed("configure_training_run", run_arguments(&project)).await.0;
         (project, run["run_id"].clone())
+    }
+}
+
+/// How a client begins.
+fn lifecycle(is_stateless: bool) -> ClientLifecycleMode {
+    if is_stateless {
+        ClientLifecycleMode::Discover { preferred_versions: vec![ProtocolVersion::V_2026_07_28] }
+    } else {
+        ClientLifecycleMode::Initialize
     }
 }
 
