@@ -26,7 +26,7 @@ pub async fn until_asked_to_end(service: impl Future<Output = Result<(), Failure
 
 /// Waits for Ctrl-C, a hang-up or a request to end.
 #[cfg(unix)]
-async fn asked_to_end() {
+pub async fn asked_to_end() {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut interrupt), Ok(mut hangup), Ok(mut terminate)) =
         (signal(SignalKind::interrupt()), signal(SignalKind::hangup()), signal(SignalKind::terminate()))
@@ -41,8 +41,9 @@ async fn asked_to_end() {
     }
 }
 
+/// Waits for Ctrl-C.
 #[cfg(not(unix))]
-async fn asked_to_end() {
+pub async fn asked_to_end() {
     if tokio::signal::ctrl_c().await.is_err() {
         std::future::pending().await
     }

@@ -26,11 +26,7 @@ pub use runs::new_run;
 use clap::Subcommand;
 use greentune_workbench::command_line::in_flags;
 
-use crate::{
-    failure::Failure,
-    session::Session,
-    signals::{unless_asked_to_end, until_asked_to_end},
-};
+use crate::{failure::Failure, session::Session, signals::unless_asked_to_end};
 
 /// A command with its arguments.
 #[derive(Debug, Subcommand)]
@@ -75,7 +71,7 @@ pub enum Command {
     Config(config::Config),
     /// Print the completion script of a shell
     Completions(completions::Completions),
-    /// Serve the tools to an assistant over MCP (stdio)
+    /// Serve the tools to an assistant over MCP
     Mcp(mcp::Mcp),
     #[command(hide = true)]
     Worker(worker::Worker),
@@ -110,7 +106,6 @@ impl Command {
     pub async fn run(self, session: &Session, command_line: clap::Command) -> Result<(), Failure> {
         let operation = self.operation();
         let ended = match self {
-            Self::Mcp(mcp) => until_asked_to_end(Box::pin(mcp.run(session))).await,
             Self::Evaluate(_) | Self::Generate(_) | Self::Export(_) => {
                 unless_asked_to_end(Box::pin(self.perform(session, command_line))).await
             }
