@@ -58,7 +58,7 @@ LAYERS = {
         "export",
         "reports",
     ],
-    "mcp-server": ["core-config", "workbench"],
+    "mcp-server": ["core-config", "durable", "workbench"],
     "cli": ["core-config", "durable", "http-client", "carbon", "trainer-burn", "workbench", "mcp-server"],
     # For tests alone; nobody else may depend on it (deny.toml).
     "test-support": ["core-config", "run-folder", "export", "workbench"],

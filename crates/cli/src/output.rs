@@ -92,6 +92,11 @@ impl Output {
         }
     }
 
+    /// Something that must be known of a service on standard error, however quiet it is.
+    pub fn announce(self, line: &str) {
+        write_err(&self.notes.printable(line));
+    }
+
     /// A remark on standard error.
     pub fn note(self, remark: &str) {
         if self.shows_progress() {

@@ -41,6 +41,7 @@ pub async fn asked_to_end() {
     }
 }
 
+/// Waits for Ctrl-C.
 #[cfg(not(unix))]
 pub async fn asked_to_end() {
     if tokio::signal::ctrl_c().await.is_err() {

@@ -1,6 +1,6 @@
-//! Files that are there whole or not at all: one ([`write_atomically`]), several that belong together ([`FileSet`]), and
-//! folders that are made before they get their names ([`Staging`]). And files that are read no further than allowed
-//! ([`read_at_most`]).
+//! Files that are there whole or not at all: one ([`write_atomically`], [`write_private`]), several that belong together
+//! ([`FileSet`]), and folders that are made before they get their names ([`Staging`]). And files that are read no further
+//! than allowed ([`read_at_most`]).
 
 mod limited;
 mod staging;
@@ -32,11 +32,31 @@ static SWEPT: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 ///
 /// Errors: the file cannot be written or flushed; no temporary file is left behind then.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write(path, bytes, Readers::ByUmask)
+}
+
+/// The same of a file that this user alone may read and write, on Unix.
+///
+/// Errors: as [`write_atomically`].
+pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write(path, bytes, Readers::Owner)
+}
+
+/// Who may read a new file.
+#[derive(Clone, Copy)]
+enum Readers {
+    /// Whom the umask lets.
+    ByUmask,
+    /// Its owner.
+    Owner,
+}
+
+fn write(path: &Path, bytes: &[u8], readers: Readers) -> io::Result<()> {
     let folder = folder_of(path);
     if SWEPT.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.to_owned()) {
         sweep(folder);
     }
-    persist(new_temporary(folder)?, path, bytes)
+    persist(new_temporary(folder, readers)?, path, bytes)
 }
 
 /// The same for a file of another program, in a folder that is not ours: nothing else is removed there, and the file has
@@ -44,7 +64,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
 ///
 /// Errors: as [`write_atomically`], and the permissions cannot be given.
 pub fn replace_in_place(path: &Path, bytes: &[u8], permissions: Option<fs::Permissions>) -> io::Result<()> {
-    let file = new_temporary(folder_of(path))?;
+    let file = new_temporary(folder_of(path), Readers::ByUmask)?;
     // Before a byte is written: what the former file kept from others is kept from them all the time.
     permissions.map_or(Ok(()), |permissions| file.as_file().set_permissions(permissions))?;
     persist(file, path, bytes)
@@ -61,7 +81,7 @@ fn persist(mut file: tempfile::NamedTempFile, path: &Path, bytes: &[u8]) -> io::
 ///
 /// Errors: why not.
 pub fn check_writable(path: &Path) -> io::Result<()> {
-    new_temporary(folder_of(path)).map(drop)
+    new_temporary(folder_of(path), Readers::ByUmask).map(drop)
 }
 
 /// Removes the temporary files that killed processes left in `folder`. Those that are being written stay.
@@ -82,9 +102,9 @@ fn folder_of(path: &Path) -> &Path {
 }
 
 /// A temporary file that no sweeper takes for abandoned.
-fn new_temporary(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
+fn new_temporary(folder: &Path, readers: Readers) -> io::Result<tempfile::NamedTempFile> {
     for _ in 0..ATTEMPTS {
-        let file = temporary(folder)?;
+        let file = temporary(folder, readers)?;
         match file.as_file().try_lock() {
             Err(TryLockError::WouldBlock) => {}
             // A sweeper may have been here before the lock was.
@@ -96,15 +116,17 @@ fn new_temporary(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
     Err(io::ErrorKind::WouldBlock.into())
 }
 
-fn temporary(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
+fn temporary(folder: &Path, readers: Readers) -> io::Result<tempfile::NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(TEMPORARY);
+    // Temporary files are private by default.
     #[cfg(unix)]
-    {
+    if let Readers::ByUmask = readers {
         use std::os::unix::fs::PermissionsExt as _;
-        // Temporary files are private by default; what stays behind should follow the umask.
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
+    #[cfg(not(unix))]
+    let _ = readers;
     builder.tempfile_in(folder)
 }
 
@@ -170,7 +192,7 @@ mod tests {
     #[test]
     fn a_file_that_is_being_written_is_not_swept() {
         let folder = tempfile::tempdir().unwrap();
-        let mut at_work = new_temporary(folder.path()).unwrap();
+        let mut at_work = new_temporary(folder.path(), Readers::ByUmask).unwrap();
         sweep(folder.path());
         at_work.write_all(b"here").unwrap();
         at_work.persist(folder.path().join("file")).unwrap();
@@ -210,13 +232,15 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_file_may_be_read_by_whom_a_plain_one_may() {
+    fn a_file_may_be_read_by_whom_a_plain_one_may_and_a_private_one_by_its_owner() {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().unwrap();
-        let (ours, plain) = (folder.path().join("ours"), folder.path().join("plain"));
+        let [ours, plain, private] = ["ours", "plain", "private"].map(|name| folder.path().join(name));
         write_atomically(&ours, b"").unwrap();
         fs::write(&plain, "").unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
         assert_eq!(mode(&ours), mode(&plain));
+        write_private(&private, b"").unwrap();
+        assert_eq!(mode(&private) & 0o777, 0o600);
     }
 }

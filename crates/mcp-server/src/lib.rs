@@ -5,11 +5,14 @@
 //! content and as a sentence or two. Resources, prompts and completions stand beside the tools. Clients of the protocol's versions 2024-11-05 to 2026-07-28 are served.
 
 mod answer;
+mod audit;
+mod calls;
 mod client_roots;
 mod completions;
 mod consent;
 mod error;
 mod flags;
+mod http;
 mod progress;
 mod prompts;
 mod resources;
@@ -20,7 +23,9 @@ mod tools;
 
 use rmcp::{ServiceExt, service::ServerInitializeError};
 
+pub use audit::AuditLog;
 pub use error::ServeError;
+pub use http::{Account, AccountError, Accounts, HttpServer, HttpSettings, Limits, NewAccount};
 pub use server::Server;
 pub use skill::{SKILL, skill_digest};
 pub use tools::{NOT_OFFERED, Preset};

@@ -1,6 +1,6 @@
 //! The server as the protocol sees it: who it is, which tools it has, and calling one.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use greentune_core_config::{Diagnostic as _, Problem};
 use greentune_workbench::{Workbench, operation::Entry};
@@ -16,9 +16,11 @@ use rmcp::{
     },
     service::{NotificationContext, RequestContext},
 };
+use tokio::sync::Semaphore;
 
 use crate::{
-    answer,
+    Account, Accounts, AuditLog, answer,
+    calls::Calls,
     client_roots::ClientRoots,
     completions,
     consent::{self, Said},
@@ -43,13 +45,18 @@ pub struct Server {
     workbench: Workbench,
     client_roots: Option<ClientRoots>,
     preset: Preset,
+    calls: Calls,
 }
 
 impl Server {
     /// A server whose tools are the operations of `workbench`.
     pub fn new(workbench: &Workbench) -> Self {
-        let workbench = workbench.reporting(Arc::new(LoggedRemarks));
-        Self { workbench, client_roots: None, preset: Preset::All }
+        Self {
+            workbench: observed(workbench),
+            client_roots: None,
+            preset: Preset::All,
+            calls: Calls::default(),
+        }
     }
 
     /// The same, in which the folders that the client names as its roots may be used too.
@@ -73,6 +80,36 @@ impl Server {
         match &self.client_roots {
             Some(roots) => roots.extend(&self.workbench, responses, context).await,
             None => self.workbench.clone(),
+        }
+    }
+
+    /// Calls a tool; a panic or a client that cancels ends the call alone.
+    async fn perform(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let operation = self.preset.operation(&request.name);
+        let operation = operation.ok_or_else(|| self.unknown_tool(&request.name))?;
+        let workbench = self.workbench(request.input_responses.as_ref(), &context).await;
+        let (server, asking) = (self.clone(), context.clone());
+        let mut running =
+            tokio::spawn(async move { server.answer(operation, workbench, request, &asking).await });
+        tokio::select! {
+            ended = &mut running => match ended {
+                // A path is refused before anything is done, so that the same call can be made again.
+                Ok(Ok(CallToolResponse::Complete(result))) => {
+                    let question = self.client_roots.as_ref().and_then(|roots| roots.question(&result, &context));
+                    Ok(question.map_or_else(|| CallToolResponse::from(result), CallToolResponse::from))
+                }
+                Ok(answered) => answered,
+                // A panic must not leave the client waiting for an answer.
+                Err(error) => Err(answer::internal("tool.stopped", &error, None)),
+            },
+            () = context.ct.cancelled() => {
+                running.abort();
+                Err(ErrorData::invalid_request("the client cancelled the call", None))
+            }
         }
     }
 
@@ -109,6 +146,36 @@ impl Server {
             }
             mode => tasks::begin(operation, &workbench, arguments, mode).await,
         }
+    }
+
+    /// The same, whose calls are noted in `log`.
+    #[must_use]
+    pub fn noting_calls(self, log: &AuditLog) -> Self {
+        Self { calls: self.calls.noted(log.notes()), ..self }
+    }
+
+    /// The same over HTTP, for all clients of `account`: they share its workbench and `turns`. Folders that they name as
+    /// theirs are on their machines, not on this one.
+    pub(crate) fn over_http(
+        &self,
+        account: Option<&Account>,
+        turns: &Arc<Semaphore>,
+        patience: Duration,
+    ) -> Self {
+        let mut server = self.clone();
+        server.calls = self.calls.over_http(account.map(|account| account.name.as_str()), turns, patience);
+        if let Some(account) = account {
+            let config = self.workbench.config();
+            let home = Accounts::new(&config.home).home(&account.name);
+            server.workbench = observed(&Workbench::new(config.for_account(&home, &account.allowed_dirs)));
+            server.client_roots = None;
+        }
+        server
+    }
+
+    /// The same for one more client, of which nothing is known yet.
+    pub(crate) fn for_new_client(&self) -> Self {
+        Self { client_roots: self.client_roots.as_ref().map(|_| ClientRoots::default()), ..self.clone() }
     }
 }
 
@@ -165,28 +232,7 @@ impl ServerHandler for Server {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let operation = self.preset.operation(&request.name);
-        let operation = operation.ok_or_else(|| self.unknown_tool(&request.name))?;
-        let workbench = self.workbench(request.input_responses.as_ref(), &context).await;
-        let (server, asking) = (self.clone(), context.clone());
-        let mut running =
-            tokio::spawn(async move { server.answer(operation, workbench, request, &asking).await });
-        tokio::select! {
-            ended = &mut running => match ended {
-                // A path is refused before anything is done, so that the same call can be made again.
-                Ok(Ok(CallToolResponse::Complete(result))) => {
-                    let question = self.client_roots.as_ref().and_then(|roots| roots.question(&result, &context));
-                    Ok(question.map_or_else(|| CallToolResponse::from(result), CallToolResponse::from))
-                }
-                Ok(answered) => answered,
-                // A panic must not leave the client waiting for an answer.
-                Err(error) => Err(answer::internal("tool.stopped", &error, None)),
-            },
-            () = context.ct.cancelled() => {
-                running.abort();
-                Err(ErrorData::invalid_request("the client cancelled the call", None))
-            }
-        }
+        self.calls.surround(request, context, |request, context| self.perform(request, context)).await
     }
 
     async fn get_task(
@@ -265,6 +311,11 @@ impl ServerHandler for Server {
     ) -> Result<CompleteResult, ErrorData> {
         completions::complete(&self.workbench(None, &context).await, request).await
     }
+}
+
+/// `workbench` with its remarks in the server's log.
+fn observed(workbench: &Workbench) -> Workbench {
+    workbench.reporting(Arc::new(LoggedRemarks))
 }
 
 fn refused(problem: Problem) -> Result<CallToolResponse, ErrorData> {

@@ -1,11 +1,15 @@
 //! What a front end (command line, server) passes to the workbench.
 
-use std::{ffi::OsString, fmt, path::PathBuf};
+use std::{
+    ffi::OsString,
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use greentune_carbon::MeterEnvironment;
 use greentune_core_config::resolve::Argument;
 
-use crate::{HubSettings, TrackingConfig};
+use crate::{HubSettings, TrackingConfig, TrackingCredentials};
 
 /// Variables that hold credentials; their values are shown nowhere.
 #[derive(Clone, Default)]
@@ -74,6 +78,28 @@ impl WorkbenchConfig {
             tracking: TrackingConfig::default(),
         }
     }
+
+    /// The configuration for somebody else than the user, whose home is `home` and who may use `allowed` besides: an index of
+    /// runs and a cache of models of their own, the user's settings, and none of the user's credentials.
+    #[must_use]
+    pub fn for_account(&self, home: &Path, allowed: &[PathBuf]) -> Self {
+        let mut account = Self {
+            home: home.to_owned(),
+            state_url: None,
+            worker_secrets: Secrets::default(),
+            allowed_roots: Some(allowed.iter().cloned().chain([home.join("projects")]).collect()),
+            ..self.clone()
+        };
+        account.hub.cache = home.join("huggingface/hub");
+        account.hub.token = None;
+        account.meter.live.token = None;
+        account.tracking.credentials = TrackingCredentials {
+            proxy: self.tracking.credentials.proxy.clone(),
+            wandb_base_url: self.tracking.credentials.wandb_base_url.clone(),
+            ..TrackingCredentials::default()
+        };
+        account
+    }
 }
 
 impl fmt::Debug for WorkbenchConfig {
@@ -126,5 +152,26 @@ mod tests {
         config.worker_secrets = Secrets(variable());
         let shown = format!("{config:?}");
         assert!(shown.contains("Some(\"redis\")") && !shown.contains("secret@"), "{shown}");
+    }
+
+    #[test]
+    fn an_account_shares_neither_index_nor_models_nor_credentials_with_the_user() {
+        let mut user = WorkbenchConfig::new("/home", vec![OsString::from("worker")]);
+        user.state_url = Some(String::from("sqlite:/shared.db"));
+        user.worker_secrets = Secrets(vec![(String::from("WANDB_API_KEY"), String::from("secret"))]);
+        user.hub.token = crate::Token::new("secret", "HF_TOKEN");
+        user.tracking.credentials.mlflow_password = Some(String::from("secret"));
+        user.tracking.credentials.artifact_folders = vec![PathBuf::from("/mlflow")];
+        user.allowed_roots = Some(vec![PathBuf::from("/user")]);
+        user.environment = vec![(String::from("GREENTUNE_LORA__RANK"), String::from("4"))];
+        let account = user.for_account(Path::new("/home/accounts/ada"), &[PathBuf::from("/data")]);
+        let roots = ["/data", "/home/accounts/ada/projects"].map(PathBuf::from);
+        assert_eq!(account.allowed_roots.as_deref(), Some(&roots[..]));
+        assert_eq!(account.hub.cache, Path::new("/home/accounts/ada/huggingface/hub"));
+        assert_eq!((account.state_url, account.hub.token), (None, None));
+        assert!(account.worker_secrets.0.is_empty() && account.meter.live.token.is_none());
+        assert_eq!(account.tracking.credentials.mlflow_password, None);
+        assert!(account.tracking.credentials.artifact_folders.is_empty());
+        assert_eq!((account.environment, account.worker_command), (user.environment, user.worker_command));
     }
 }

@@ -1,15 +1,15 @@
 //! The index of runs: "which run is that id", across projects. SQLite, rebuildable from run folders. Where it cannot be
 //! written, the runs are found in the folders of the known projects.
 
+mod connection;
 mod file;
 mod known_projects;
+mod seen;
 
 use std::{
     collections::HashMap,
-    fs::{self, File},
-    io,
+    fs,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use greentune_core_config::{
@@ -18,39 +18,20 @@ use greentune_core_config::{
     manifest::RunManifest,
     quantities::counted,
 };
-use greentune_run_folder::{RunSummary, manifest};
+use greentune_run_folder::{RunSummary, Stamp, manifest};
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
+pub(crate) use self::seen::SeenIndex;
 use self::{
-    file::{APPLICATION_ID, Found, look, move_aside},
+    connection::{connect, is_damage, is_unwritable, lock_for_repair, may_not, opened},
+    file::{Found, look, move_aside},
     known_projects::KnownProjects,
 };
 use crate::{Result, Workbench, WorkbenchConfig, WorkbenchError};
 
-const SCHEMA: &str = "
-    PRAGMA journal_mode = WAL;
-    CREATE TABLE IF NOT EXISTS runs (
-        run_folder TEXT PRIMARY KEY,
-        run_id     TEXT NOT NULL,
-        project    TEXT NOT NULL,
-        created_at TEXT NOT NULL,
-        platform   TEXT NOT NULL
-    );
-    CREATE INDEX IF NOT EXISTS runs_by_id ON runs (run_id);
-    -- Runs in short, as they were when their files had the stamp beside.
-    CREATE TABLE IF NOT EXISTS summaries (
-        run_folder TEXT PRIMARY KEY,
-        stamp      TEXT NOT NULL,
-        summary    TEXT NOT NULL
-    );
-";
-
 /// `PRAGMA user_version` of an index that has every run of the known projects: one whose making was killed has not.
 const COMPLETE: u32 = 1;
-
-/// How long a statement waits for another process that writes.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The index, open; without a database where it cannot be written.
 #[derive(Debug)]
@@ -64,11 +45,22 @@ pub(crate) struct JobStore {
 impl Workbench {
     /// The index of runs. What the user should know of it is told once.
     pub(crate) fn job_store(&self) -> Result<JobStore> {
-        let store = JobStore::open(self.config())?;
+        let store = JobStore::open(self.config(), self.seen_index())?;
         if let Some(remark) = &store.remark {
             self.remark_once(remark);
         }
         Ok(store)
+    }
+
+    /// Notes a run in the index, where that can be written.
+    pub(crate) fn note_run(&self, run: &RunLayout) {
+        let Ok(path) = database_path(self.config()) else { return };
+        let stamp = || Stamp::of(&path).ok();
+        if !self.seen_index().had(stamp(), run.folder())
+            && self.job_store().and_then(|store| store.note(run)).is_ok()
+        {
+            self.seen_index().has(stamp(), run.folder());
+        }
     }
 }
 
@@ -77,8 +69,28 @@ impl JobStore {
     /// to its end; one that is damaged is moved aside before.
     ///
     /// Errors: what lies there is no index of runs, and is left as it is.
-    fn open(config: &WorkbenchConfig) -> Result<Self> {
+    fn open(config: &WorkbenchConfig, seen: &SeenIndex) -> Result<Self> {
         let path = database_path(config)?;
+        if let Some(store) = Self::seen_before(&path, config, seen) {
+            return Ok(store);
+        }
+        let store = Self::looked_through(path, config)?;
+        // What another process writes meanwhile is looked at the next time.
+        seen.is_whole(store.database.as_ref().and_then(|_| Stamp::of(&store.path).ok()));
+        Ok(store)
+    }
+
+    /// The index at `path`, if it has not changed since it was found to be whole.
+    fn seen_before(path: &Path, config: &WorkbenchConfig, seen: &SeenIndex) -> Option<Self> {
+        if !seen.was_whole(Stamp::of(path).ok()?) {
+            return None;
+        }
+        let known = KnownProjects::new(config);
+        let database = known.is_listed().then(|| opened(path).ok()).flatten()?;
+        Some(Self { path: path.to_owned(), database: Some(database), known, remark: None })
+    }
+
+    fn looked_through(path: PathBuf, config: &WorkbenchConfig) -> Result<Self> {
         let known = KnownProjects::new(config);
         let store = Self { path, database: None, known, remark: None };
         let folder_made = store.path.parent().map_or(Ok(()), fs::create_dir_all);
@@ -239,6 +251,18 @@ impl JobStore {
         self.insert(run, &manifest::read(run)?)
     }
 
+    /// The runs with the id `run_id` whose folders are still there. Other rows of the id are dropped.
+    pub(crate) fn with_id(&self, run_id: &str) -> Result<Vec<RunLayout>> {
+        let Some(database) = &self.database else {
+            return Ok(self.known.runs().into_iter().filter(|run| run.run_id() == run_id).collect());
+        };
+        let read = || {
+            let mut statement = database.prepare("SELECT run_folder FROM runs WHERE run_id = ?1")?;
+            statement.query_map([run_id], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()
+        };
+        self.still_there(read().map_err(self.failed())?)
+    }
+
     /// Every run whose folder is still there, newest first. Other rows are dropped.
     pub(crate) fn all(&self) -> Result<Vec<RunLayout>> {
         if self.database.is_none() {
@@ -249,8 +273,12 @@ impl JobStore {
             runs.sort_by_cached_key(|run| (std::cmp::Reverse(created(run)), run.folder().to_owned()));
             return Ok(runs);
         }
+        self.still_there(self.column("SELECT run_folder FROM runs ORDER BY created_at DESC, run_folder")?)
+    }
+
+    fn still_there(&self, folders: Vec<String>) -> Result<Vec<RunLayout>> {
         let mut runs = Vec::new();
-        for folder in self.column("SELECT run_folder FROM runs ORDER BY created_at DESC, run_folder")? {
+        for folder in folders {
             match RunLayout::at(&folder).filter(|run| run.manifest().is_file()) {
                 Some(run) => runs.push(run),
                 None => self.forget(&folder)?,
@@ -342,57 +370,6 @@ fn database_path(config: &WorkbenchConfig) -> Result<PathBuf> {
     }
 }
 
-/// A connection to the database at `path`, which is made when it is absent.
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = Connection::open(path)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    if connection.is_readonly(rusqlite::MAIN_DB)? {
-        return Err(failure(rusqlite::ffi::SQLITE_READONLY));
-    }
-    connection.execute_batch(SCHEMA)?;
-    let id: u32 = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
-    if id != APPLICATION_ID {
-        connection.pragma_update(None, "application_id", APPLICATION_ID)?;
-    }
-    let integrity: Option<String> =
-        connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).optional()?;
-    match integrity.as_deref() {
-        Some("ok") => Ok(connection),
-        _ => Err(failure(rusqlite::ffi::SQLITE_CORRUPT)),
-    }
-}
-
-fn is_damage(error: &rusqlite::Error) -> bool {
-    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
-    matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
-        // A table of another shape is no index of ours.
-        || matches!(error.sqlite_error_code(), Some(rusqlite::ErrorCode::Unknown))
-}
-
-fn failure(code: i32) -> rusqlite::Error {
-    rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None)
-}
-
-/// Whether this user may not do what failed.
-fn may_not(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
-}
-
-/// Whether the database is there and cannot be written, or cannot be made.
-fn is_unwritable(error: &rusqlite::Error) -> bool {
-    use rusqlite::ErrorCode::{CannotOpen, PermissionDenied, ReadOnly};
-    matches!(error.sqlite_error_code(), Some(CannotOpen | PermissionDenied | ReadOnly))
-}
-
-/// Held by the process that makes a damaged index anew.
-fn lock_for_repair(path: &Path) -> io::Result<File> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    let lock = File::options().create(true).truncate(false).write(true).open(name)?;
-    lock.lock()?;
-    Ok(lock)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -401,7 +378,7 @@ mod tests {
     fn other_stores_are_refused_without_repeating_their_address() {
         let mut config = WorkbenchConfig::new("/nowhere", Vec::new());
         config.state_url = Some("redis://user:secret@host".into());
-        let message = JobStore::open(&config).unwrap_err().to_string();
+        let message = JobStore::open(&config, &SeenIndex::default()).unwrap_err().to_string();
         assert!(message.contains("redis") && !message.contains("secret"), "{message}");
     }
 }

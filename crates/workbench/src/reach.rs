@@ -9,6 +9,7 @@ mod named_files;
 mod written;
 
 use std::{
+    collections::HashMap,
     ffi::OsStr,
     fs,
     path::{Component, Path, PathBuf},
@@ -28,6 +29,9 @@ pub(crate) enum Access {
     Write,
 }
 
+/// Folders of greentune's home that no call may use: other accounts, the log of calls, and what the background works on.
+const KEPT_APART: [&str; 3] = ["accounts", "audit", "tasks"];
+
 /// Folders in which paths may lie, without links; any when there are none.
 pub(crate) struct AllowedRoots(Option<Vec<PathBuf>>);
 
@@ -42,9 +46,35 @@ impl AllowedRoots {
         self.0.is_none() || without_links(folder).is_ok_and(|resolved| self.contain(&resolved))
     }
 
+    /// The same, for many folders that lie beside each other.
+    pub(crate) fn of_siblings(self) -> SiblingRoots {
+        SiblingRoots { roots: self, parents: HashMap::new() }
+    }
+
     /// The roots that contain `resolved`.
     fn around<'a>(&'a self, resolved: &'a Path) -> impl Iterator<Item = &'a Path> {
         self.0.iter().flatten().map(PathBuf::as_path).filter(|root| resolved.starts_with(root))
+    }
+}
+
+/// Allowed roots that remember where the folders around those that were asked for really lie.
+pub(crate) struct SiblingRoots {
+    roots: AllowedRoots,
+    parents: HashMap<PathBuf, Option<PathBuf>>,
+}
+
+impl SiblingRoots {
+    /// As [`AllowedRoots::contain_folder`].
+    pub(crate) fn contain_folder(&mut self, folder: &Path) -> bool {
+        let (Some(parent), Some(name), false) = (folder.parent(), folder.file_name(), folder.is_symlink())
+        else {
+            return self.roots.contain_folder(folder);
+        };
+        if !self.parents.contains_key(parent) {
+            self.parents.insert(parent.to_owned(), without_links(parent).ok());
+        }
+        let parent = self.parents.get(parent).and_then(Option::as_ref);
+        self.roots.0.is_none() || parent.is_some_and(|parent| self.roots.contain(&parent.join(name)))
     }
 }
 
@@ -124,7 +154,17 @@ impl Workbench {
         let roots = self.allowed_roots();
         let mut around = roots.around(path).peekable();
         let is_named = around.peek().is_some() && around.all(|root| is_refused(path, root, access));
-        if is_named { Err(WorkbenchError::RefusedByName { path: given.to_owned() }) } else { Ok(()) }
+        if is_named || self.is_kept_apart(path) {
+            Err(WorkbenchError::RefusedByName { path: given.to_owned() })
+        } else {
+            Ok(())
+        }
+    }
+
+    fn is_kept_apart(&self, path: &Path) -> bool {
+        let apart = |name| without_links(&self.config().home.join(name));
+        self.is_restricted()
+            && KEPT_APART.iter().any(|name| apart(name).is_ok_and(|folder| path.starts_with(folder)))
     }
 
     /// Refuses links below `folder` that lead to what may not be used, and what is neither file, folder nor link, `depth`

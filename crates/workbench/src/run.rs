@@ -40,17 +40,19 @@ impl Workbench {
         };
         self.check_run_links(&run)?;
         // A project that was copied or moved here makes itself known; without an index it is still found by its path.
-        let _ = self.job_store().and_then(|store| store.note(&run));
+        self.note_run(&run);
         Ok(run)
     }
 
     /// Only runs in the allowed roots can be meant by less than their id.
     fn find_in_index(&self, run_id: &str) -> Result<RunLayout> {
         ids::check_run_id(run_id)?;
-        let known = self.job_store()?.all()?;
-        let roots = self.allowed_roots();
-        let may_be_meant = |run: &RunLayout| run.run_id() == run_id || roots.contain_folder(run.folder());
-        let known: Vec<_> = known.into_iter().filter(may_be_meant).collect();
+        let store = self.job_store()?;
+        let mut known = store.with_id(run_id)?;
+        if known.is_empty() {
+            let roots = self.allowed_roots();
+            known = store.all()?.into_iter().filter(|run| roots.contain_folder(run.folder())).collect();
+        }
         let run = named_run(&known, run_id)?;
         self.check_run_links(&run)?;
         Ok(run)

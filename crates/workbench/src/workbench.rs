@@ -7,7 +7,10 @@ use std::{
 
 use greentune_core_config::port::{NoReporter, Platform, TransferReporter};
 
-use crate::{Result, WorkbenchConfig, WorkbenchError, observer::Observer, platform::Platforms, views::Views};
+use crate::{
+    Result, WorkbenchConfig, WorkbenchError, job_store::SeenIndex, observer::Observer, platform::Platforms,
+    views::Views,
+};
 
 /// The service layer: cheap to clone. Besides its configuration it remembers which runs were looked at last, and clones of it
 /// remember the same.
@@ -17,6 +20,7 @@ pub struct Workbench {
     observer: Arc<dyn Observer>,
     platforms: Arc<Platforms>,
     views: Arc<Views>,
+    index: SeenIndex,
     /// What the user was told once.
     remarks: Arc<Mutex<BTreeSet<String>>>,
 }
@@ -30,6 +34,7 @@ impl Workbench {
             config,
             observer: Arc::new(NoReporter),
             views: Arc::default(),
+            index: SeenIndex::default(),
             remarks: Arc::default(),
         }
     }
@@ -73,6 +78,11 @@ impl Workbench {
     /// Where runs can be trained.
     pub(crate) fn platforms(&self) -> &Platforms {
         &self.platforms
+    }
+
+    /// What is known of the index of runs.
+    pub(crate) fn seen_index(&self) -> &SeenIndex {
+        &self.index
     }
 
     /// The runs that were looked at last.

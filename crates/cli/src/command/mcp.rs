@@ -9,14 +9,25 @@ mod settings;
 mod skill;
 mod target;
 
-use std::path::PathBuf;
+mod account;
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
 
 use clap::{Args, Subcommand};
-use greentune_mcp_server::{Preset, Server, serve_stdio};
-
 use greentune_core_config::ProblemKind;
+use greentune_mcp_server::{
+    Accounts, AuditLog, HttpServer, HttpSettings, Limits, Preset, Server, serve_stdio,
+};
 
-use crate::{failure::Failure, log_queue::LogQueue, session::Session};
+use crate::{
+    failure::Failure,
+    log_queue::LogQueue,
+    session::Session,
+    signals::{asked_to_end, unless_asked_to_end, until_asked_to_end},
+};
 
 /// Arguments of `mcp`.
 #[derive(Args, Debug)]
@@ -35,6 +46,16 @@ pub struct Mcp {
     /// Which tools are listed: what is listed takes room in every conversation
     #[arg(long, value_name = "PRESET", default_value = "all", value_parser = PRESETS)]
     tools: String,
+    /// Serve over HTTP at this address, such as 127.0.0.1:8788, instead of standard input and output; beyond this machine
+    /// only where there are accounts
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
+    http: Option<SocketAddr>,
+    /// A name by which clients reach the server, when it is not this machine's; can be given several times
+    #[arg(long, value_name = "NAME", requires = "http")]
+    allowed_host: Vec<String>,
+    /// An origin whose pages may call the server, such as https://page.example; can be given several times
+    #[arg(long, value_name = "ORIGIN", requires = "http")]
+    allowed_origin: Vec<String>,
 }
 
 /// The words for sets of tools.
@@ -47,40 +68,97 @@ enum McpCommand {
     Install(install::Install),
     /// Take greentune's server out of the settings of a client
     Uninstall(install::Uninstall),
+    /// Say who may call over HTTP
+    #[command(subcommand)]
+    Account(account::Account),
 }
 
 impl Mcp {
-    /// Whether it serves until it is told to end.
-    pub(super) fn serves(&self) -> bool {
-        self.command.is_none()
-    }
-
     pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
         match self.command {
-            Some(McpCommand::Install(install)) => return install.run(session).await,
-            Some(McpCommand::Uninstall(uninstall)) => return uninstall.run(session).await,
-            None => {}
+            Some(McpCommand::Install(install)) => unless_asked_to_end(Box::pin(install.run(session))).await,
+            Some(McpCommand::Uninstall(uninstall)) => {
+                unless_asked_to_end(Box::pin(uninstall.run(session))).await
+            }
+            Some(McpCommand::Account(account)) => account.run(session),
+            None => Box::pin(self.serve(session)).await,
         }
-        // Standard output belongs to the protocol.
-        let log = LogQueue::before(std::io::stderr()).map_err(|error| {
+    }
+
+    async fn serve(self, session: &Session) -> Result<(), Failure> {
+        let no_thread = |error| {
             Failure::new(ProblemKind::Internal, "log.start", format!("no thread for the log: {error}"))
-        })?;
+        };
+        // Standard output belongs to the protocol.
+        let log = LogQueue::before(std::io::stderr()).map_err(no_thread)?;
         tracing_subscriber::fmt()
             .with_ansi(false)
             .with_writer(log)
             .with_max_level(session.log_level())
             .init();
-        let preset = match self.tools.as_str() {
-            "core" => Preset::Core,
-            "hub" => Preset::Hub,
-            _ => Preset::All,
-        };
-        let server = if self.root.is_empty() {
-            let workbench = session.workbench_within(&session.usual_roots(&self.allow_dir))?;
-            Server::new(&workbench).with_client_roots()
+        let workbench = if self.root.is_empty() {
+            session.workbench_within(&session.usual_roots(&self.allow_dir))?
         } else {
-            Server::new(&session.workbench_within(&self.root)?)
+            session.workbench_within(&self.root)?
         };
-        Ok(serve_stdio(server.with_tools(preset)).await?)
+        let server = Server::new(&workbench).with_tools(preset(&self.tools));
+        let server = if self.root.is_empty() { server.with_client_roots() } else { server };
+        let home = workbench.config().home.clone();
+        // Dropped last, when every call is noted.
+        let calls = AuditLog::new(&home).map_err(no_thread)?;
+        let server = server.noting_calls(&calls);
+        let Some(address) = self.http else {
+            let serving = Box::pin(async { Ok(serve_stdio(server).await?) });
+            return until_asked_to_end(serving).await;
+        };
+        let Self { allowed_host: allowed_hosts, allowed_origin: allowed_origins, .. } = self;
+        let settings = HttpSettings { address, allowed_hosts, allowed_origins, limits: Limits::default() };
+        let server = HttpServer::bind(&server, Accounts::new(&home), &settings).await?;
+        let who = if server.needs_token() { "accounts with a token" } else { "everybody on this machine" };
+        session.output.announce(&format!("listening on {} for {who}", server.url()));
+        if !address.ip().is_loopback() {
+            session.output.announce("what is sent is not encrypted: put a proxy with TLS in front of it");
+        }
+        server.serve(asked_to_end()).await;
+        Ok(())
+    }
+}
+
+/// The set of tools of one of [`PRESETS`].
+fn preset(word: &str) -> Preset {
+    match word {
+        "core" => Preset::Core,
+        "hub" => Preset::Hub,
+        _ => Preset::All,
+    }
+}
+
+/// An address and a port; `localhost` is this machine.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let local = text.strip_prefix("localhost:").and_then(|port| port.parse().ok());
+    let local = local.map(|port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    local.or_else(|| text.parse().ok()).ok_or_else(|| {
+        String::from(
+            "an address and a port, such as 127.0.0.1:8788 or [::1]:8788; port 0 stands for any free one",
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_a_port() {
+        for (text, expected) in
+            [("127.0.0.1:8788", "127.0.0.1:8788"), ("localhost:0", "127.0.0.1:0"), ("[::1]:1", "[::1]:1")]
+        {
+            assert_eq!(address(text).unwrap().to_string(), expected);
+        }
+        for text in
+            ["8788", ":8788", "localhost", "tune.example:80", "127.0.0.1:99999", "http://127.0.0.1:1", ""]
+        {
+            assert!(address(text).unwrap_err().contains("127.0.0.1:8788"), "{text}");
+        }
     }
 }

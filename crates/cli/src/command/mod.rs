@@ -27,11 +27,7 @@ pub use runs::new_run;
 use clap::Subcommand;
 use greentune_workbench::command_line::in_flags;
 
-use crate::{
-    failure::Failure,
-    session::Session,
-    signals::{unless_asked_to_end, until_asked_to_end},
-};
+use crate::{failure::Failure, session::Session, signals::unless_asked_to_end};
 
 /// A command with its arguments.
 #[derive(Debug, Subcommand)]
@@ -115,8 +111,7 @@ impl Command {
     pub async fn run(self, session: &Session, command_line: clap::Command) -> Result<(), Failure> {
         let operation = self.operation();
         let ended = match self {
-            Self::Mcp(mcp) if mcp.serves() => until_asked_to_end(Box::pin(mcp.run(session))).await,
-            Self::Mcp(_) | Self::Evaluate(_) | Self::Generate(_) | Self::Export(_) => {
+            Self::Evaluate(_) | Self::Generate(_) | Self::Export(_) => {
                 unless_asked_to_end(Box::pin(self.perform(session, command_line))).await
             }
             // They listen to signals themselves, or are done at once.

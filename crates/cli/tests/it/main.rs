@@ -13,6 +13,8 @@ mod exports;
 mod help;
 mod hub;
 mod image_runs;
+#[cfg(unix)]
+mod mcp_http;
 mod parity;
 mod plan;
 mod problems;

@@ -1,10 +1,11 @@
-//! The server as clients meet it, over an in-memory connection; a fake worker stands in for training.
+//! The server as clients meet it, over an in-memory connection and over HTTP; a fake worker stands in for training.
 #![cfg(unix)]
 #![allow(clippy::disallowed_methods, reason = "tests start programs and read what they were told")]
 
 mod arguments;
 mod consent;
 mod downloads;
+mod http;
 mod listing;
 mod refusals;
 mod resources;

@@ -19,6 +19,7 @@ use rmcp::{
         ProgressNotificationParam, ProtocolVersion, Root,
     },
     service::{NotificationContext, RequestContext, RunningService},
+    transport::IntoTransport,
 };
 use serde_json::{Value, json};
 
@@ -76,7 +77,7 @@ impl ClientHandler for Listener {
 }
 
 pub struct Session {
-    folder: tempfile::TempDir,
+    folder: Arc<tempfile::TempDir>,
     pub client: RunningService<RoleClient, Listener>,
 }
 
@@ -88,8 +89,7 @@ impl Session {
 
     /// A client of the version 2026-07-28, which begins without `initialize`.
     pub async fn stateless() -> Self {
-        let preferred_versions = vec![ProtocolVersion::V_2026_07_28];
-        Self::with_lifecycle(ClientLifecycleMode::Discover { preferred_versions }).await
+        Self::with_lifecycle(lifecycle(true)).await
     }
 
     /// A client whose server knows `hub` as the Hugging Face Hub.
@@ -109,7 +109,7 @@ impl Session {
         let mut config = WorkbenchConfig::new(home, fake_worker::command("trains").unwrap());
         adjust(&mut config);
         let server = Server::new(&Workbench::new(config)).with_tools(preset);
-        Self { client: connected(server, listener, lifecycle(is_stateless)).await, folder }
+        Self { client: connected(server, listener, lifecycle(is_stateless)).await, folder: Arc::new(folder) }
     }
 
     /// A client whose server's workers act out `mode`.
@@ -131,7 +131,19 @@ impl Session {
         config.user_home = Some(root.join("user"));
         let server = Server::new(&Workbench::new(config)).with_client_roots();
         let listener = Listener { roots, ..Listener::default() };
-        Self { client: connected(server, listener, lifecycle(is_stateless)).await, folder }
+        Self { client: connected(server, listener, lifecycle(is_stateless)).await, folder: Arc::new(folder) }
+    }
+
+    /// A client whose server is reached over `transport` and keeps everything in `folder`; its roots are `roots`.
+    pub async fn over<E: std::error::Error + Send + Sync + 'static, A>(
+        transport: impl IntoTransport<RoleClient, E, A>,
+        folder: Arc<tempfile::TempDir>,
+        is_stateless: bool,
+        roots: Vec<PathBuf>,
+    ) -> Self {
+        let listener = Listener { roots, ..Listener::default() };
+        let client = listener.serve_with_lifecycle(transport, lifecycle(is_stateless)).await.unwrap();
+        Self { folder, client }
     }
 
     async fn with_lifecycle(lifecycle: ClientLifecycleMode) -> Self {
@@ -144,7 +156,8 @@ impl Session {
             WorkbenchConfig::new(folder.path().join("home"), fake_worker::command("slow").unwrap());
         adjust(&mut config);
         let server = Server::new(&Workbench::new(config));
-        Self { client: connected(server, Listener::default(), lifecycle).await, folder }
+        let client = connected(server, Listener::default(), lifecycle).await;
+        Self { client, folder: Arc::new(folder) }
     }
 
     pub fn root(&self) -> PathBuf {
@@ -239,6 +252,7 @@ impl Session {
     }
 }
 
+/// How a client begins.
 fn lifecycle(is_stateless: bool) -> ClientLifecycleMode {
     if is_stateless {
         ClientLifecycleMode::Discover { preferred_versions: vec![ProtocolVersion::V_2026_07_28] }

@@ -40,7 +40,7 @@ impl Workbench {
             (store.all()?, Some(store))
         };
         let kept = store.as_ref().and_then(|store| store.summaries().ok()).unwrap_or_default();
-        let may_be_read = self.allowed_roots();
+        let mut may_be_read = self.allowed_roots().of_siblings();
         let mut response = ListRunsResponse { runs: Vec::new(), unreadable: Vec::new() };
         let mut new = Vec::new();
         for layout in layouts.into_iter().filter(|layout| may_be_read.contain_folder(layout.folder())) {
