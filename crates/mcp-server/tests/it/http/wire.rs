@@ -77,7 +77,7 @@ pub fn request(address: SocketAddr, method: &str, headers: &[(&str, &str)], body
     ];
     let is_replaced = |name: &str| headers.iter().any(|(given, _)| given.eq_ignore_ascii_case(name));
     let lines = usual.into_iter().filter(|(name, _)| !is_replaced(name)).chain(headers.iter().copied());
-    let head: String = lines.map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let head = lines.map(|(name, value)| format!("{name}: {value}\r\n")).collect::<Vec<_>>().concat();
     format!("{method} HTTP/1.1\r\n{head}\r\n{body}")
 }
 
