@@ -146,6 +146,11 @@ bench-runs:
     {{target}}/release/examples/large_run
     {{target}}/release/examples/many_runs
 
+# Calls a second of `greentune mcp --http`, times of read tools with 1 000 runs (about a minute)
+bench-mcp:
+    cargo build --release
+    python3 fixtures/bench/mcp_http.py --binary {{target}}/release/greentune
+
 # How time and memory grow with records, turns, columns, keys, bytes, emissions, events and tensors (about 3 minutes)
 bench-limits largest="1000000":
     cargo build --release --workspace --example limits

@@ -1,6 +1,6 @@
 //! What the workbench may read and write: any path for a person's own shell, and the allowed roots for everybody else.
 //!
-//! Every path that a request, a project's settings or a run's manifest names comes through [`Workbench::check_reach`]. It
+//! Every path that a request, a project's settings or a run's manifest names comes through [`Workbench::reach`]. It
 //! looks at the path with its links followed, also where the file is not there yet.
 
 mod addresses;
@@ -32,18 +32,22 @@ pub(crate) enum Access {
 /// Folders of greentune's home that no call may use: other accounts, the log of calls, and what the background works on.
 const KEPT_APART: [&str; 3] = ["accounts", "audit", "tasks"];
 
-/// Folders in which paths may lie, without links; any when there are none.
-pub(crate) struct AllowedRoots(Option<Vec<PathBuf>>);
+/// Folders in which paths may lie, and those in them in which none may lie; all without links.
+pub(crate) struct AllowedRoots {
+    /// Any path may be used when there are none.
+    roots: Option<Vec<PathBuf>>,
+    apart: Vec<PathBuf>,
+}
 
 impl AllowedRoots {
     /// Whether `resolved` lies in one of them.
     pub(crate) fn contain(&self, resolved: &Path) -> bool {
-        self.0.as_ref().is_none_or(|roots| roots.iter().any(|root| resolved.starts_with(root)))
+        self.roots.as_ref().is_none_or(|roots| roots.iter().any(|root| resolved.starts_with(root)))
     }
 
     /// Whether the folder of a run lies in one of them once its links are followed.
     pub(crate) fn contain_folder(&self, folder: &Path) -> bool {
-        self.0.is_none() || without_links(folder).is_ok_and(|resolved| self.contain(&resolved))
+        self.roots.is_none() || without_links(folder).is_ok_and(|resolved| self.contain(&resolved))
     }
 
     /// The same, for many folders that lie beside each other.
@@ -51,9 +55,60 @@ impl AllowedRoots {
         SiblingRoots { roots: self, parents: HashMap::new() }
     }
 
-    /// The roots that contain `resolved`.
-    fn around<'a>(&'a self, resolved: &'a Path) -> impl Iterator<Item = &'a Path> {
-        self.0.iter().flatten().map(PathBuf::as_path).filter(|root| resolved.starts_with(root))
+    /// As [`Workbench::reach`].
+    fn reach(&self, path: &Path, given: &Path, access: Access) -> Result<PathBuf> {
+        let resolved = match without_links(path) {
+            Err(_) if !self.contain(path) => return Err(self.outside(given)),
+            resolved => resolved?,
+        };
+        if !self.contain(&resolved) {
+            return Err(self.outside(given));
+        }
+        if self.roots.is_some()
+            && fs::symlink_metadata(&resolved).is_ok_and(|found| is_special(found.file_type()))
+        {
+            return Err(WorkbenchError::SpecialFile { path: given.to_owned() });
+        }
+        self.check_name(&resolved, given, access)?;
+        // A link may have a harmless target name: it is the name that other programs look for.
+        self.check_name(path, given, access)?;
+        Ok(resolved)
+    }
+
+    /// Refuses files of credentials and the like by their names, and what is kept apart. Only what stands below an allowed
+    /// root is judged by its name: the root itself was chosen.
+    fn check_name(&self, path: &Path, given: &Path, access: Access) -> Result<()> {
+        let roots = self.roots.iter().flatten().filter(|root| path.starts_with(root));
+        let mut around = roots.peekable();
+        let is_named = around.peek().is_some() && around.all(|root| is_refused(path, root, access));
+        let is_apart = self.apart.iter().any(|folder| path.starts_with(folder));
+        if is_named || is_apart {
+            return Err(WorkbenchError::RefusedByName { path: given.to_owned() });
+        }
+        Ok(())
+    }
+
+    /// As [`Workbench::check_links`].
+    fn check_links(&self, folder: &Path, depth: usize) -> Result<()> {
+        if self.roots.is_none() {
+            return Ok(());
+        }
+        let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
+        for entry in entries.flatten() {
+            let path = entry.path();
+            let Ok(kind) = entry.file_type() else { continue };
+            if kind.is_symlink() || is_special(kind) {
+                self.reach(&path, &path, Access::Write)?;
+            } else if kind.is_dir() && depth > 1 {
+                self.check_links(&path, depth - 1)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn outside(&self, given: &Path) -> WorkbenchError {
+        let roots = self.roots.clone().unwrap_or_default();
+        WorkbenchError::OutsideAllowedRoots { path: given.to_owned(), roots }
     }
 }
 
@@ -66,6 +121,9 @@ pub(crate) struct SiblingRoots {
 impl SiblingRoots {
     /// As [`AllowedRoots::contain_folder`].
     pub(crate) fn contain_folder(&mut self, folder: &Path) -> bool {
+        if self.roots.roots.is_none() {
+            return true;
+        }
         let (Some(parent), Some(name), false) = (folder.parent(), folder.file_name(), folder.is_symlink())
         else {
             return self.roots.contain_folder(folder);
@@ -74,7 +132,7 @@ impl SiblingRoots {
             self.parents.insert(parent.to_owned(), without_links(parent).ok());
         }
         let parent = self.parents.get(parent).and_then(Option::as_ref);
-        self.roots.0.is_none() || parent.is_some_and(|parent| self.roots.contain(&parent.join(name)))
+        parent.is_some_and(|parent| self.roots.contain(&parent.join(name)))
     }
 }
 
@@ -105,15 +163,19 @@ impl Workbench {
     /// The allowed roots and greentune's own folder, without links.
     pub(crate) fn allowed_roots(&self) -> AllowedRoots {
         let config = self.config();
-        AllowedRoots(config.allowed_roots.as_ref().map(|roots| {
-            let own = if is_too_broad(&config.home, config.user_home.as_deref()) {
-                config.home.join("projects")
-            } else {
-                config.home.clone()
-            };
-            // One that is not there yet may be made by an operation.
-            roots.iter().chain([&own]).filter_map(|root| without_links(root).ok()).collect()
-        }))
+        let Some(roots) = &config.allowed_roots else {
+            return AllowedRoots { roots: None, apart: Vec::new() };
+        };
+        let own = if is_too_broad(&config.home, config.user_home.as_deref()) {
+            config.home.join("projects")
+        } else {
+            config.home.clone()
+        };
+        // One that is not there yet may be made by an operation.
+        let roots = roots.iter().chain([&own]).filter_map(|root| without_links(root).ok()).collect();
+        let apart =
+            KEPT_APART.iter().filter_map(|name| without_links(&config.home.join(name)).ok()).collect();
+        AllowedRoots { roots: Some(roots), apart }
     }
 
     /// `path` with its links followed, when it may be used; `given` is what messages name. It need not exist.
@@ -121,69 +183,13 @@ impl Workbench {
     /// Errors: it lies outside the allowed roots, whether or not something is there; files of its name hold credentials; it
     /// is a named pipe, a device or a socket.
     pub(crate) fn reach(&self, path: &Path, given: &Path, access: Access) -> Result<PathBuf> {
-        let resolved = match without_links(path) {
-            Err(_) if self.is_restricted() && !self.allowed_roots().contain(path) => {
-                return Err(self.outside(given));
-            }
-            resolved => resolved?,
-        };
-        self.check_reach(&resolved, given, access)?;
-        // A link may have a harmless target name: it is the name that other programs look for.
-        self.check_name(path, given, access)?;
-        Ok(resolved)
-    }
-
-    /// Refuses `resolved`, a path without links, when it may not be used; `given` is what the message names.
-    ///
-    /// Errors: as [`Workbench::reach`].
-    pub(crate) fn check_reach(&self, resolved: &Path, given: &Path, access: Access) -> Result<()> {
-        if !self.allowed_roots().contain(resolved) {
-            return Err(self.outside(given));
-        }
-        if self.is_restricted()
-            && fs::symlink_metadata(resolved).is_ok_and(|found| is_special(found.file_type()))
-        {
-            return Err(WorkbenchError::SpecialFile { path: given.to_owned() });
-        }
-        self.check_name(resolved, given, access)
-    }
-
-    /// Refuses files of credentials and the like by their names. Only what stands below an allowed root is judged: the
-    /// root itself was chosen.
-    fn check_name(&self, path: &Path, given: &Path, access: Access) -> Result<()> {
-        let roots = self.allowed_roots();
-        let mut around = roots.around(path).peekable();
-        let is_named = around.peek().is_some() && around.all(|root| is_refused(path, root, access));
-        if is_named || self.is_kept_apart(path) {
-            Err(WorkbenchError::RefusedByName { path: given.to_owned() })
-        } else {
-            Ok(())
-        }
-    }
-
-    fn is_kept_apart(&self, path: &Path) -> bool {
-        let apart = |name| without_links(&self.config().home.join(name));
-        self.is_restricted()
-            && KEPT_APART.iter().any(|name| apart(name).is_ok_and(|folder| path.starts_with(folder)))
+        self.allowed_roots().reach(path, given, access)
     }
 
     /// Refuses links below `folder` that lead to what may not be used, and what is neither file, folder nor link, `depth`
     /// folders deep. Names of the links' targets are not said.
     pub(crate) fn check_links(&self, folder: &Path, depth: usize) -> Result<()> {
-        if !self.is_restricted() {
-            return Ok(());
-        }
-        let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
-        for entry in entries.flatten() {
-            let path = entry.path();
-            let Ok(kind) = entry.file_type() else { continue };
-            if kind.is_symlink() || is_special(kind) {
-                self.reach(&path, &path, Access::Write)?;
-            } else if kind.is_dir() && depth > 1 {
-                self.check_links(&path, depth - 1)?;
-            }
-        }
-        Ok(())
+        self.allowed_roots().check_links(folder, depth)
     }
 
     /// Refuses a project in which the places that operations read and write without being told are links to elsewhere.
@@ -191,20 +197,14 @@ impl Workbench {
         if !self.is_restricted() {
             return Ok(());
         }
+        let allowed = self.allowed_roots();
         let (root, emissions, logs) = (project.root(), project.emissions(), project.logs());
         let comparisons = root.join("comparisons");
         let places = [project.config(), project.model_config(), project.runs(), root.join("emissions.csv")];
         for place in places.iter().chain([&emissions, &logs, &comparisons]) {
-            self.reach(place, place, Access::Write)?;
+            allowed.reach(place, place, Access::Write)?;
         }
-        [emissions, logs, comparisons].iter().try_for_each(|folder| self.check_links(folder, 2))
-    }
-
-    fn outside(&self, given: &Path) -> WorkbenchError {
-        WorkbenchError::OutsideAllowedRoots {
-            path: given.to_owned(),
-            roots: self.allowed_roots().0.unwrap_or_default(),
-        }
+        [emissions, logs, comparisons].iter().try_for_each(|folder| allowed.check_links(folder, 2))
     }
 }
 
