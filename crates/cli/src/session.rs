@@ -180,7 +180,7 @@ impl Session {
             return Ok(run_id);
         }
         let project = self.project_or_here();
-        let request = ListRuns { project_path: Some(project.clone()) };
+        let request = ListRuns::all(Some(project.clone()));
         let runs = self.workbench()?.list_runs(request).await?.runs;
         let newest = runs.into_iter().find(|run| wanted(run.status)).map(|run| run.run_id);
         newest.ok_or_else(|| {

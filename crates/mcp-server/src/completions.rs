@@ -21,7 +21,7 @@ pub(crate) async fn complete(
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     let values = match request.argument.name.as_str() {
         "run_id" => {
-            let runs = workbench.list_runs(ListRuns::default()).await;
+            let runs = workbench.list_runs(ListRuns::all(None)).await;
             let runs = runs.map_err(|error| {
                 let problem = error.problem();
                 answer::internal(&problem.code, &problem, problem.hint.as_deref())

@@ -48,7 +48,7 @@ pub(crate) async fn list(
     workbench: &Workbench,
     page: Option<PaginatedRequestParams>,
 ) -> Result<ListResourcesResult, ErrorData> {
-    let runs = workbench.list_runs(ListRuns::default()).await.map_err(refusal)?.runs;
+    let runs = workbench.list_runs(ListRuns::all(None)).await.map_err(refusal)?.runs;
     let first = match page.and_then(|page| page.cursor) {
         None => 0,
         Some(cursor) => {
@@ -111,7 +111,7 @@ pub(crate) async fn read(workbench: &Workbench, uri: &str) -> Result<ReadResourc
     let content = match address(uri).ok_or_else(|| no_resource(uri))? {
         Address::Run(run_id, part) => of_run(workbench, uri, run_id, part).await?,
         Address::Project(path, "runs") => {
-            let request = ListRuns { project_path: Some(path) };
+            let request = ListRuns::all(Some(path));
             json(uri, &workbench.list_runs(request).await.map_err(refusal)?)?
         }
         Address::Project(path, "config") => {

@@ -41,12 +41,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     let mut config = WorkbenchConfig::new(root.join("home"), Vec::new());
     config.allowed_roots = Some(vec![root.clone()]);
-    let of_project = ListRuns { project_path: Some(project.root().to_owned()) };
+    let of_project = ListRuns::all(Some(project.root().to_owned()));
     let first = timed(&config, &of_project, runs).await?;
     let of_project = median(&config, &of_project, runs).await?;
     // The first list of all runs notes in the index what it finds below the allowed folders.
-    timed(&config, &ListRuns::default(), runs).await?;
-    let of_index = median(&config, &ListRuns::default(), runs).await?;
+    timed(&config, &ListRuns::all(None), runs).await?;
+    let of_index = median(&config, &ListRuns::all(None), runs).await?;
     println!(
         "{}",
         json!({"runs": runs, "first_seconds": first, "project_seconds": of_project, "index_seconds": of_index})

@@ -72,6 +72,9 @@ async fn many_runs_are_listed_page_by_page() {
     for _ in 0..27 {
         session.succeed("configure_training_run", crate::session::run_arguments(&project)).await;
     }
+    let (listed, words) = session.succeed("list_runs", json!({ "limit": 2 })).await;
+    assert_eq!((listed["runs"].as_array().unwrap().len(), &listed["more"]), (2, &json!(25)));
+    assert!(words.starts_with("2 runs, the newest of 27\n"), "{words}");
     let first = session.client.list_resources(None).await.unwrap();
     assert_eq!(first.resources.len(), 25);
     let page = PaginatedRequestParams::default().with_cursor(first.next_cursor);

@@ -232,7 +232,14 @@ pub(super) fn cancel_training(response: &CancelTrainingResponse) -> String {
 }
 
 pub(super) fn list_runs(response: &ListRunsResponse) -> String {
-    let number = counted(response.runs.len() as u64, "run");
+    let number = match response.more {
+        0 => counted(response.runs.len() as u64, "run"),
+        more => format!(
+            "{}, the newest of {}",
+            counted(response.runs.len() as u64, "run"),
+            response.runs.len() as u64 + more
+        ),
+    };
     let runs = response.runs.iter().take(SHOWN).map(|run| {
         let emissions = run.carbon_emissions_kg.map_or_else(String::new, |kg| format!(", {}", emissions(kg)));
         format!("{}: {}, {:.0} %{emissions}", run.run_id, run.status, run.progress_percentage)

@@ -9,11 +9,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Result, RunSummary, Workbench, job_store::runs_of};
 
+/// Runs that are listed when the request does not say.
+const LIMIT: u64 = 50;
+
 /// List runs.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ListRuns {
     /// Path of the project; every run in the index when absent.
     pub project_path: Option<PathBuf>,
+    /// Runs to list at most; 50 when absent.
+    pub limit: Option<u64>,
+}
+
+impl ListRuns {
+    /// A request for all runs of a project, or of the index.
+    pub fn all(project_path: Option<PathBuf>) -> Self {
+        Self { project_path, limit: Some(u64::MAX) }
+    }
 }
 
 /// The runs, newest first.
@@ -21,6 +33,9 @@ pub struct ListRuns {
 pub struct ListRunsResponse {
     /// The runs, newest first.
     pub runs: Vec<RunSummary>,
+    /// Older runs that are not listed.
+    #[serde(default)]
+    pub more: u64,
     /// Run folders that could not be read, and why.
     pub unreadable: Vec<String>,
 }
@@ -41,7 +56,7 @@ impl Workbench {
         };
         let kept = store.as_ref().and_then(|store| store.summaries().ok()).unwrap_or_default();
         let mut may_be_read = self.allowed_roots().of_siblings();
-        let mut response = ListRunsResponse { runs: Vec::new(), unreadable: Vec::new() };
+        let mut response = ListRunsResponse { runs: Vec::new(), more: 0, unreadable: Vec::new() };
         let mut new = Vec::new();
         for layout in layouts.into_iter().filter(|layout| may_be_read.contain_folder(layout.folder())) {
             let folder = layout.folder().to_string_lossy().into_owned();
@@ -66,6 +81,9 @@ impl Workbench {
             let _ = store.keep_summaries(&new);
         }
         response.runs.sort_by(|a, b| b.created_at.cmp(&a.created_at).then_with(|| b.run_id.cmp(&a.run_id)));
+        let listed = usize::try_from(request.limit.unwrap_or(LIMIT)).unwrap_or(usize::MAX);
+        response.more = response.runs.len().saturating_sub(listed) as u64;
+        response.runs.truncate(listed);
         Ok(response)
     }
 }

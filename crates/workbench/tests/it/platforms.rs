@@ -71,7 +71,7 @@ async fn a_run_is_trained_elsewhere_and_what_it_made_comes_home() {
         let file = run.adapters(stage).join("adapter_model.safetensors");
         assert!(file.is_file(), "{}", file.display());
     }
-    let listed = workbench.list_runs(ListRuns::default()).await.unwrap().runs;
+    let listed = workbench.list_runs(ListRuns::all(None)).await.unwrap().runs;
     assert_eq!((listed[0].platform, listed[0].status), (PlatformKind::Ray, RunStatus::Completed));
     // The platform's own id of the job leads to the run as well.
     let job = |platform| MonitorTraining { job_id: "job-1".into(), platform, project_path: None };

@@ -100,7 +100,7 @@ impl Guarded {
             model: Some("simplecnn".into()),
             ..StartTraining::default()
         };
-        let elsewhere = ListRuns { project_path: Some(path.into()) };
+        let elsewhere = ListRuns::all(Some(path.into()));
         [
             ("configure", configured),
             ("base model", model),
@@ -313,7 +313,7 @@ async fn runs_behind_a_link_are_not_listed() {
     fs::rename(guarded.run.folder(), &elsewhere).unwrap();
     symlink(&elsewhere, guarded.run.folder()).unwrap();
     for project_path in [None, Some(guarded.project())] {
-        assert_eq!(guarded.workbench.list_runs(ListRuns { project_path }).await.unwrap().runs, []);
+        assert_eq!(guarded.workbench.list_runs(ListRuns::all(project_path)).await.unwrap().runs, []);
     }
 }
 

@@ -54,7 +54,7 @@ async fn rows_whose_folder_is_gone_are_dropped() {
     let sandbox = Sandbox::new("trains").await;
     let (gone, kept) = (sandbox.configured().await, sandbox.configured().await);
     fs::remove_dir_all(gone.folder()).unwrap();
-    let listed = sandbox.workbench.list_runs(ListRuns::default()).await.unwrap().runs;
+    let listed = sandbox.workbench.list_runs(ListRuns::all(None)).await.unwrap().runs;
     assert_eq!(listed.iter().map(|run| &run.run_id).collect::<Vec<_>>(), [&kept.run_id()]);
     let request = ShowRun { run_id: gone.run_id(), project_path: None };
     assert_eq!(problem(sandbox.workbench.show_run(request).await.unwrap_err()).code, "run.unknown");
@@ -148,7 +148,7 @@ impl Observer for Ear {
 }
 
 async fn listed(workbench: &Workbench) -> Vec<String> {
-    let listed = workbench.list_runs(ListRuns::default()).await.unwrap();
+    let listed = workbench.list_runs(ListRuns::all(None)).await.unwrap();
     listed.runs.into_iter().map(|run| run.run_id).collect()
 }
 
@@ -201,11 +201,11 @@ async fn what_is_no_index_of_runs_is_refused_and_left_as_it_is() {
         let mut config = sandbox.config("trains");
         config.state_url = Some(format!("sqlite:{}", path.display()));
         let workbench = Workbench::new(config);
-        let error = problem(workbench.list_runs(ListRuns::default()).await.unwrap_err());
+        let error = problem(workbench.list_runs(ListRuns::all(None)).await.unwrap_err());
         assert_eq!(error.code, "store.not_an_index");
         assert!(error.message.contains(&*path.to_string_lossy()), "{}", error.message);
         // Without the index the runs of a project are there all the same.
-        let request = ListRuns { project_path: Some(sandbox.project.root().to_owned()) };
+        let request = ListRuns::all(Some(sandbox.project.root().to_owned()));
         workbench.list_runs(request).await.unwrap();
         assert_eq!(fs::read(&path).ok(), before);
         assert!(!path.with_extension("db-wal").exists() && !path.with_extension("txt-wal").exists());
@@ -260,11 +260,11 @@ async fn listing_a_project_makes_its_runs_known_again() {
         let _ = fs::remove_file(sandbox.root().join("home").join(file));
     }
     let everywhere = async || {
-        let listed = sandbox.workbench.list_runs(ListRuns::default()).await.unwrap().runs;
+        let listed = sandbox.workbench.list_runs(ListRuns::all(None)).await.unwrap().runs;
         listed.into_iter().map(|run| run.run_id).collect::<Vec<_>>()
     };
     assert_eq!(everywhere().await, [""; 0]);
-    let request = ListRuns { project_path: Some(sandbox.project.root().to_owned()) };
+    let request = ListRuns::all(Some(sandbox.project.root().to_owned()));
     sandbox.workbench.list_runs(request).await.unwrap();
     assert_eq!(everywhere().await, [run.run_id()]);
 }
@@ -291,7 +291,7 @@ async fn runs_are_listed_newest_first_and_broken_ones_are_named() {
     let (first, second) = (sandbox.configured().await, sandbox.configured().await);
     assert!(manifest(&first).created_at <= manifest(&second).created_at);
     let list = async || {
-        let request = ListRuns { project_path: Some(sandbox.project.root().to_owned()) };
+        let request = ListRuns::all(Some(sandbox.project.root().to_owned()));
         sandbox.workbench.list_runs(request).await.unwrap()
     };
     let ids: Vec<_> = list().await.runs.into_iter().map(|run| run.run_id).collect();

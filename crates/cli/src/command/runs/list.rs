@@ -26,7 +26,7 @@ impl List {
     pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
         let project_path = session.project().filter(|_| !self.all);
         let has_project = project_path.is_some();
-        let response = session.workbench()?.list_runs(ListRuns { project_path }).await?;
+        let response = session.workbench()?.list_runs(ListRuns::all(project_path)).await?;
         session.output.answer(&response, |paint| page(&response, has_project, paint))
     }
 }
