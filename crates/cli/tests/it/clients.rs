@@ -163,7 +163,12 @@ fn folders_and_a_name_are_passed_on_as_absolute_paths() {
     let settings: Value = serde_json::from_str(&text).unwrap();
     let arguments = json!(["mcp", "--allow-dir", work.join("data"), "--allow-dir", work]);
     assert_eq!(settings["mcpServers"]["tuner"]["args"], arguments);
-    // What is installed is what a client can start: the command answers.
+    // Once more without folders, which stay; another folder replaces them.
+    assert_eq!(mcp(&sandbox, "install --client cursor --name tuner --no-input").code, 0);
+    assert_eq!(mcp(&sandbox, "install --client cursor --name tuner --allow-dir data --yes").code, 0);
+    let replaced: Value =
+        serde_json::from_str(&fs::read_to_string(home(&sandbox, ".cursor/mcp.json")).unwrap()).unwrap();
+    assert_eq!(replaced["mcpServers"]["tuner"]["args"], json!(["mcp", "--allow-dir", work.join("data")]));
     let program = settings["mcpServers"]["tuner"]["command"].as_str().unwrap();
     assert!(Path::new(program).is_absolute());
     let missing = mcp(&sandbox, "install --client cursor --allow-dir nowhere --yes");

@@ -173,7 +173,7 @@ pub const CLIENTS: &[Client] = &[
     },
     Client {
         name: "windsurf",
-        title: "Windsurf (before it became Devin Desktop)",
+        title: "Windsurf",
         user: Place::at(".codeium/windsurf/mcp_config.json"),
         project: None,
         format: Format::CommentedJson,
@@ -185,7 +185,7 @@ pub const CLIENTS: &[Client] = &[
     },
     Client {
         name: "devin",
-        title: "Devin Desktop (once Windsurf) and Devin CLI",
+        title: "Devin",
         user: Place::new(Base::DotConfigOrRoaming, "devin/mcp_config.json"),
         project: Some(".devin/mcp_config.json"),
         format: Format::CommentedJson,

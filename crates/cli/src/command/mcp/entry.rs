@@ -28,6 +28,14 @@ impl Server {
         Ok(Self { program: passed_on(program)?, arguments })
     }
 
+    /// The same, with the folders and tools of the entry that is there where none are named.
+    pub fn keeping_those_of(&self, entry: &Value) -> Self {
+        let there = words_of(entry).into_iter().skip(1);
+        let there: Option<Vec<String>> = there.map(|word| word.as_str().map(str::to_owned)).collect();
+        let arguments = there.filter(|_| self.arguments.len() == 1);
+        Self { program: self.program.clone(), arguments: arguments.unwrap_or_else(|| self.arguments.clone()) }
+    }
+
     /// The arguments that the program gets.
     pub fn arguments(&self) -> &[String] {
         &self.arguments
@@ -53,15 +61,20 @@ impl Server {
 
 /// Whether `entry` starts greentune's server, whichever greentune and with whatever folders.
 pub fn starts_greentune(entry: &Value) -> bool {
-    let words = match &entry["command"] {
+    let words = words_of(entry);
+    let word = |at: usize| words.get(at).and_then(Value::as_str).unwrap_or_default();
+    let name = word(0).rsplit(['/', '\\']).next().unwrap_or_default();
+    matches!(name, "greentune" | "greentune.exe") && word(1) == "mcp"
+}
+
+/// The command of `entry` with its arguments.
+fn words_of(entry: &Value) -> Vec<Value> {
+    match &entry["command"] {
         Value::Array(words) => words.clone(),
         command => {
             [command].into_iter().chain(entry["args"].as_array().into_iter().flatten()).cloned().collect()
         }
-    };
-    let word = |at: usize| words.get(at).and_then(Value::as_str).unwrap_or_default();
-    let name = word(0).rsplit(['/', '\\']).next().unwrap_or_default();
-    matches!(name, "greentune" | "greentune.exe") && word(1) == "mcp"
+    }
 }
 
 /// Clients put values in the place of `$NAME` and `${NAME}`, each in its own way.
@@ -129,6 +142,20 @@ mod tests {
         }
         assert!(starts_greentune(&json!({ "command": r"C:\bin\greentune.exe", "args": ["mcp"], "env": {} })));
         assert!(starts_greentune(&json!({ "command": "greentune", "args": ["mcp"] })));
+    }
+
+    #[test]
+    fn folders_that_are_there_stay_where_none_are_named() {
+        let bare = Server::new(Path::new("/new/greentune"), &[], None).unwrap();
+        for shape in [Shape::Stdio, Shape::OneList] {
+            let there = Value::Object(server(Some("core")).entry(shape));
+            let kept = bare.keeping_those_of(&there);
+            assert_eq!(
+                (kept.program.as_str(), kept.arguments()),
+                ("/new/greentune", server(Some("core")).arguments())
+            );
+            assert_eq!(server(None).keeping_those_of(&there).arguments(), server(None).arguments());
+        }
     }
 
     #[test]

@@ -62,7 +62,11 @@ impl<'a> Target<'a> {
         if there.as_ref().is_some_and(|there| !starts_greentune(there)) {
             return Err(self.name_taken(&path));
         }
-        let (action, text) = match (server.map(|server| server.entry(self.client.shape)), &there) {
+        let entry = server.map(|server| match &there {
+            Some(there) => server.keeping_those_of(there).entry(self.client.shape),
+            None => server.entry(self.client.shape),
+        });
+        let (action, text) = match (entry, &there) {
             (Some(entry), Some(there)) if entry.iter().all(|(key, value)| there.get(key) == Some(value)) => {
                 (Action::AlreadyThere, None)
             }
