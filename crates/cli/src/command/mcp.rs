@@ -61,7 +61,7 @@ impl Mcp {
     }
 
     async fn serve(self, session: &Session) -> Result<(), Failure> {
-        let no_thread = |error| {
+        let no_thread = |error: std::io::Error| {
             Failure::new(ProblemKind::Internal, "log.start", format!("no thread for the log: {error}"))
         };
         // Standard output belongs to the protocol.
