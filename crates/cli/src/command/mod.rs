@@ -146,7 +146,7 @@ impl Command {
             Self::Doctor(doctor) => doctor.run(session).await,
             Self::Config(config) => config.run(session).await,
             Self::Completions(completions) => completions.run(session, command_line),
-            Self::Mcp(mcp) => mcp.run(session).await,
+            Self::Mcp(mcp) => Box::pin(mcp.run(session)).await,
             Self::Worker(worker) => worker.run(session).await,
         }
     }

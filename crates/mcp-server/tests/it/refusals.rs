@@ -12,7 +12,8 @@ async fn an_unknown_argument_is_named_with_the_allowed_ones() {
         session.refuse("list_runs", json!({ "project_path": "/nowhere", "projekt": "x" })).await;
     assert_eq!(problem["code"], "arguments.invalid");
     assert_eq!(problem["location"]["key"], "projekt");
-    assert!(text.starts_with("projekt: no such argument; allowed: project_path\nHint: "), "{text}");
+    assert!(text.starts_with("projekt: no such argument; allowed: "), "{text}");
+    assert!(text.contains("project_path") && text.contains("\nHint: "), "{text}");
 }
 
 #[tokio::test]
