@@ -324,6 +324,13 @@ fn tensors_are_those_of_published_files() {
     }
 }
 
+/// Steps whose losses agree to the last digits. Afterwards the last digit, which is another one on each kind of processor,
+/// may have turned the choice of a maximum or the sign before a ReLU, and the losses part by some 1e-4: on a processor
+/// without AVX-512 simplecnn's do from the seventh step on.
+const FIRST_STEPS: usize = 6;
+/// How far later losses may be apart.
+const LATER_STEPS_ALLOWED: f64 = 5e-4;
+
 fn trajectory(ours: &str) {
     let (_, theirs) = NETWORKS.into_iter().find(|(name, _)| *name == ours).unwrap();
     for known in fixture(theirs)["trajectories"].as_array().unwrap() {
@@ -353,8 +360,11 @@ fn trajectory(ours: &str) {
             network.note_moments(&out.moments);
             losses.push(out.loss);
         }
+        let (what, theirs) = (format!("{ours}, {}", known["optimizer"]), floats(&known["losses"]));
         let allowed = 10.0 * largest(&floats(&known["losses_error"])) + 2e-5;
-        close(&format!("{ours}, {}", known["optimizer"]), &losses, &floats(&known["losses"]), allowed);
+        let (begin, rest) = losses.split_at(FIRST_STEPS);
+        close(&what, begin, &theirs[..FIRST_STEPS], allowed);
+        close(&what, rest, &theirs[FIRST_STEPS..], allowed.max(LATER_STEPS_ALLOWED));
     }
 }
 
