@@ -13,6 +13,7 @@ mod consent;
 mod error;
 mod flags;
 mod http;
+mod lines;
 mod progress;
 mod prompts;
 mod resources;
@@ -22,6 +23,7 @@ mod tasks;
 mod tools;
 
 use rmcp::{ServiceExt, service::ServerInitializeError};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use audit::AuditLog;
 pub use error::ServeError;
@@ -34,13 +36,28 @@ pub use tools::{NOT_OFFERED, Preset};
 ///
 /// Nothing but the protocol is written to standard output, and no operation is begun before it is asked for.
 /// Needs a Tokio runtime with its timer; one thread is enough.
+///
+/// Errors: the client did not open the connection as the protocol says; the server broke down.
 pub async fn serve_stdio(server: Server) -> Result<(), ServeError> {
-    let running = match server.serve(rmcp::transport::stdio()).await {
+    let (stdin, stdout) = rmcp::transport::stdio();
+    serve_lines(server, stdin, stdout).await
+}
+
+/// The same over any lines: `input` are the client's, and the server's go to `output`.
+///
+/// Errors: as [`serve_stdio`].
+pub async fn serve_lines(
+    server: Server,
+    input: impl AsyncRead + Unpin + Send + 'static,
+    output: impl AsyncWrite + Unpin + Send + 'static,
+) -> Result<(), ServeError> {
+    let (from_client, to_client, writing) = lines::over(input, output);
+    let running = match server.serve((from_client, to_client)).await {
         Ok(running) => running,
         // A client that only looked whether the program starts did nothing wrong.
         Err(ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
         Err(source) => return Err(ServeError::Opening(Box::new(source))),
     };
     running.waiting().await.map_err(ServeError::Stopped)?;
-    Ok(())
+    writing.await.map_err(ServeError::Stopped)
 }

@@ -145,3 +145,53 @@ fn protocol_error(error: ServiceError) -> rmcp::ErrorData {
         other => panic!("{other}"),
     }
 }
+
+#[tokio::test]
+async fn a_line_that_is_no_message_is_answered_and_the_connection_goes_on() {
+    use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _};
+    let folder = tempfile::tempdir().unwrap();
+    let config = greentune_workbench::WorkbenchConfig::new(folder.path(), Vec::new());
+    let server = greentune_mcp_server::Server::new(&greentune_workbench::Workbench::new(config));
+    let (client, theirs) = tokio::io::duplex(1 << 16);
+    let (input, output) = tokio::io::split(theirs);
+    let serving = tokio::spawn(greentune_mcp_server::serve_lines(server, input, output));
+    let (from, mut to) = tokio::io::split(client);
+    let mut answers = tokio::io::BufReader::new(from).lines();
+    let opening = json!({
+        "jsonrpc": "2.0", "id": 1, "method": "initialize",
+        "params": { "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": { "name": "t", "version": "1" } },
+    });
+    let sent = [
+        String::from("{nope"),
+        opening.to_string(),
+        json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }).to_string(),
+        String::from(r#"[{"jsonrpc":"2.0","id":2,"method":"ping"}]"#),
+        String::from(r#"{"jsonrpc":"2.0","id":3}"#),
+        format!(
+            r#"{{"jsonrpc":"2.0","id":4,"method":"ping","params":{{"_meta":{{"x":"{}"}}}}}}"#,
+            "x".repeat(10_000_000)
+        ),
+    ];
+    let mut got = Vec::new();
+    for line in sent {
+        let is_notification = line.contains("notifications/");
+        to.write_all((line + "\n").as_bytes()).await.unwrap();
+        if !is_notification {
+            let answer: serde_json::Value =
+                serde_json::from_str(&answers.next_line().await.unwrap().unwrap()).unwrap();
+            got.push((answer["id"].clone(), answer["error"]["code"].clone()));
+        }
+    }
+    let none = serde_json::Value::Null;
+    let expected = [
+        (none.clone(), json!(-32700)),
+        (json!(1), none.clone()),
+        (none.clone(), json!(-32600)),
+        (json!(3), json!(-32600)),
+        (json!(4), none),
+    ];
+    assert_eq!(got, expected);
+    to.shutdown().await.unwrap();
+    drop((to, answers));
+    serving.await.unwrap().unwrap();
+}
