@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rmcp::model::ReadResourceRequestParams;
 use serde_json::{Value, json};
 
 use super::{
@@ -85,6 +86,24 @@ async fn an_account_sees_neither_runs_nor_files_of_another() {
         codes.push((tool, problem["code"].as_str().unwrap().to_owned()));
     }
     assert!(codes.iter().all(|(_, code)| code == "run.unknown"), "{codes:?}");
+
+    // Nor as resources, and work in the background is its owner's.
+    for part in ["manifest", "events", "card", "charts/energy"] {
+        let read = || ReadResourceRequestParams::new(format!("run://{}/{part}", run.as_str().unwrap()));
+        assert!(bob.client.read_resource(read()).await.is_err(), "{part}");
+        assert!(part == "charts/energy" || ada.client.read_resource(read()).await.is_ok(), "{part}");
+    }
+    assert!(bob.client.list_all_resources().await.unwrap().is_empty());
+    let evaluation = json!({
+        "run_id": run, "stage": 1, "async_mode": true,
+        "test_dataset": crate::session::fixture("demo/narratives_validation.jsonl"),
+    });
+    ada.call("evaluate_model", evaluation).await.unwrap();
+    let (tasks, _) = ada.succeed("get_task", json!({})).await;
+    let task = tasks["tasks"][0]["task_id"].clone();
+    assert!(task.is_string(), "{tasks}");
+    assert_eq!(bob.refuse("get_task", json!({ "task_id": task })).await.0["code"], "task.unknown");
+    assert_eq!(bob.succeed("get_task", json!({})).await.0["tasks"], json!([]));
 
     // Neither by path, nor through a project of one's own.
     let outside = json!({ "project_path": project });
