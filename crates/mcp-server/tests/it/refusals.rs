@@ -177,12 +177,11 @@ async fn a_line_that_is_no_message_is_answered_and_the_connection_goes_on() {
         let is_notification = line.contains("notifications/");
         to.write_all((line + "\n").as_bytes()).await.unwrap();
         if !is_notification {
-            let answer: serde_json::Value =
-                serde_json::from_str(&answers.next_line().await.unwrap().unwrap()).unwrap();
+            let answer: Value = serde_json::from_str(&answers.next_line().await.unwrap().unwrap()).unwrap();
             got.push((answer["id"].clone(), answer["error"]["code"].clone()));
         }
     }
-    let none = serde_json::Value::Null;
+    let none = Value::Null;
     let expected = [
         (none.clone(), json!(-32700)),
         (json!(1), none.clone()),
