@@ -1,5 +1,5 @@
-//! Work in the background: operations that go on when whoever asked for them is gone, and that everybody who may use this
-//! home can ask about.
+//! Work in the background. It goes on when the client that asked for it is gone. Everybody who may use this home can ask about
+//! it.
 //!
 //! Each is a task, a folder in greentune's home, and where it stands follows from its files alone ([`folder`]). A process
 //! of its own performs the operation (`greentune worker --perform FOLDER`, [`perform_task`]). Training has a worker already,
@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use greentune_core_config::{Problem, ProblemKind, manifest::RunStatus};
+use greentune_core_config::{Diagnostic as _, Problem, ProblemKind, manifest::RunStatus};
 use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -104,6 +104,7 @@ impl Workbench {
     ///
     /// Errors: too much is at work; the process or the run cannot be started.
     pub async fn begin(&self, operation: &'static Entry, arguments: Map<String, Value>) -> Result<Task> {
+        // Reads the arguments, so that mistakes are said now and not by the task.
         operation.consent(arguments.clone())?;
         self.blocking(Self::room_for_a_task).await?;
         let call = TaskCall {
@@ -117,7 +118,10 @@ impl Workbench {
             return self.begin_training(operation, call).await;
         }
         let folder = self.blocking(move |workbench| TaskFolder::make(workbench.config(), &call)).await?;
-        self.spawn_performer(&folder)?;
+        if let Err(error) = self.spawn_performer(&folder) {
+            folder.remove();
+            return Err(error);
+        }
         self.task(folder.id()).await
     }
 
@@ -139,9 +143,10 @@ impl Workbench {
             .split_first()
             .ok_or_else(|| WorkbenchError::Internal(String::from("no worker command was configured")))?;
         let mut command = tokio::process::Command::new(program);
-        // It is a front end: it needs the environment that this process has.
+        // It is a front end: it needs the environment and the current folder of this process, to which a relative home in the
+        // environment is relative.
         command.args(arguments).arg("--perform").arg(folder.path());
-        command.current_dir(folder.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(folder.log()?);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(folder.log()?);
         // The runtime waits for it in the background, so that it leaves no zombie.
         command.spawn().map(drop).map_err(start_failed(config))
     }
@@ -270,7 +275,7 @@ impl Workbench {
         let request = MonitorTrainingProgress { project_path, run_id, include_emissions: None };
         match self.monitor_training_progress(request).await {
             Ok(progress) => task.of_run(progress, started),
-            Err(error) => task.failed(greentune_core_config::Diagnostic::problem(&error)),
+            Err(error) => task.failed(error.problem()),
         }
     }
 }

@@ -194,3 +194,14 @@ async fn an_id_is_a_name_and_no_path() {
         assert!(unknown.message.len() < 300);
     }
 }
+
+#[tokio::test]
+async fn a_task_whose_process_cannot_be_started_is_none() {
+    let (sandbox, run, _) = trained("trains").await;
+    let mut config = sandbox.config("trains");
+    config.worker_command = vec!["/nonexistent/greentune".into()];
+    let workbench = Workbench::new(config);
+    let begun = workbench.begin(find("evaluate_model").unwrap(), evaluation(&run)).await;
+    assert_eq!(problem(begun.unwrap_err()).code, "worker.start");
+    assert!(workbench.get_task(GetTask::default()).await.unwrap().tasks.is_empty());
+}
