@@ -1,6 +1,6 @@
 //! Completions: run ids, models, platforms and charts while a user types an argument of a prompt or of a resource.
 
-use greentune_core_config::{Diagnostic as _, platform::PlatformKind, settings::VISION_MODELS};
+use greentune_core_config::{platform::PlatformKind, settings::VISION_MODELS};
 use greentune_workbench::{
     Workbench,
     operation::{ListRuns, RUN_CHARTS},
@@ -10,7 +10,7 @@ use rmcp::{
     model::{CompleteRequestParams, CompleteResult, CompletionInfo},
 };
 
-use crate::answer;
+use crate::{answer, resources::refusal};
 
 /// The values that an argument may have and that begin with what was typed, or have it in them.
 pub(crate) async fn complete(
@@ -21,11 +21,7 @@ pub(crate) async fn complete(
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     let values = match request.argument.name.as_str() {
         "run_id" => {
-            let runs = workbench.list_runs(ListRuns::all(None)).await;
-            let runs = runs.map_err(|error| {
-                let problem = error.problem();
-                answer::internal(&problem.code, &problem, problem.hint.as_deref())
-            })?;
+            let runs = workbench.list_runs(ListRuns::all(None)).await.map_err(refusal)?;
             runs.runs.into_iter().map(|run| run.run_id).collect()
         }
         "model" => words(VISION_MODELS),

@@ -200,7 +200,7 @@ fn no_resource(uri: &str) -> ErrorData {
 
 /// The error for an operation that refused.
 #[allow(clippy::needless_pass_by_value, reason = "the shape that `map_err` wants")]
-fn refusal(error: WorkbenchError) -> ErrorData {
+pub(crate) fn refusal(error: WorkbenchError) -> ErrorData {
     let problem = error.problem().worded(&crate::tools::call_in_words);
     let hint = problem.hint.as_ref().map_or_else(String::new, |hint| format!("\nHint: {hint}"));
     let message = format!("{problem}{hint}");

@@ -5,7 +5,7 @@ use greentune_core_config::{Diagnostic as _, Suggestion};
 use greentune_workbench::{
     Workbench, WorkbenchError,
     background::{KEPT, LONG_WORK, Task, TaskStatus},
-    operation::{Answer, CancelTask, Entry, GetTask, Operation as _},
+    operation::{Advice, Answer, CancelTask, Entry, GetTask, Operation as _},
 };
 use rmcp::{
     ErrorData,
@@ -121,11 +121,9 @@ fn protocol_task(task: &Task) -> ProtocolTask {
 fn result_of(task: Task) -> Result<CallToolResult, ErrorData> {
     match (task.problem, task.result) {
         (Some(problem), _) => answer::failure(problem),
-        (None, Some(content)) => Ok(answer::success(Answer {
-            content,
-            text: task.message,
-            advice: greentune_workbench::operation::Advice::default(),
-        })),
+        (None, Some(content)) => {
+            Ok(answer::success(Answer { content, text: task.message, advice: Advice::default() }))
+        }
         (None, None) => Ok(CallToolResult::error(vec![rmcp::model::ContentBlock::text(task.message)])),
     }
 }
@@ -140,5 +138,5 @@ fn handle(task: &Task) -> CallToolResult {
         tools::call_in_words(&ask)
     );
     let content = serde_json::to_value(task).unwrap_or_default();
-    answer::success(Answer { content, text, advice: greentune_workbench::operation::Advice::default() })
+    answer::success(Answer { content, text, advice: Advice::default() })
 }

@@ -187,6 +187,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_core_leaves_out_are_arguments_that_all_lists() {
+        for (name, left_out) in NOT_IN_CORE {
+            assert!(CORE.contains(name), "{name}");
+            let tool = ALL.iter().find(|tool| tool.name == *name).unwrap();
+            let listed = tool.input_schema["properties"].as_object().unwrap();
+            for argument in *left_out {
+                assert!(listed.contains_key(*argument), "{name} has no {argument}");
+            }
+        }
+    }
+
+    #[test]
     fn what_is_no_tool_is_called_in_a_terminal() {
         let resume = Suggestion::new("go on", "resume_training").with("run_id", "r");
         assert_eq!(call_in_words(&resume), r#"resume_training {"run_id":"r"}"#);
