@@ -26,7 +26,9 @@ pub enum ServeError {
         source: io::Error,
     },
     /// The address can be reached from elsewhere, or by another name, and there are no accounts.
-    #[error("others could reach {0}, and there are no accounts: whoever connects could use all tools")]
+    #[error(
+        "{0} can be reached from other machines or by other names, and there are no accounts: anybody could use all tools"
+    )]
     NeedsAccounts(SocketAddr),
     /// What is allowed as host is none.
     #[error("{0:?} is no host: a name or an address, with a port or without")]

@@ -164,7 +164,7 @@ impl Door {
         let caller = self.callers.of(request.headers());
         match (caller.as_ref().ok().and_then(|caller| caller.name()), peer) {
             (Some(name), _) => self.count(Counted::Account(name.into()))?,
-            // Whoever is let in without an account is this machine's user.
+            // A caller that is let in without an account is a user of this machine.
             (None, Some(peer)) if caller.is_err() => self.count(Counted::Address(peer))?,
             _ => {}
         }

@@ -2,7 +2,8 @@
 //!
 //! A tool is one operation of the workbench's registry: its input and output schemas are those of the operation's
 //! request and response. This crate says which operations are tools, calls one and says what came of it, as structured
-//! content and as a sentence or two. Resources, prompts and completions stand beside the tools. Clients of the protocol's versions 2024-11-05 to 2026-07-28 are served.
+//! content and as a sentence or two. Resources, prompts and completions stand beside the tools. Clients of the protocol's
+//! versions 2024-11-05 to 2026-07-28 are served.
 
 mod answer;
 mod audit;

@@ -103,7 +103,7 @@ impl<'a> Target<'a> {
         Ok(Part { what: "skill", action, path: skill::path_in(&folder), edit })
     }
 
-    /// What whoever sets the client up should know.
+    /// What the person who sets the client up should know.
     pub fn notes(&self, server: &Part, has_folders: bool) -> Result<Vec<String>, Failure> {
         let mut notes = Vec::new();
         let title = self.client.title;
@@ -113,7 +113,7 @@ impl<'a> Target<'a> {
         }));
         if self.root.is_some() {
             notes.push(String::from(
-                "the entry names the program on this machine; whoever shares the project needs an entry of their own",
+                "the entry names the program on this machine; other users of the project need an entry of their own",
             ));
         }
         if !self.client.opens_folders && !has_folders {
