@@ -1,11 +1,7 @@
 //! What can end the server before its client does.
 
-use std::{io, net::SocketAddr};
-
 use greentune_core_config::{Diagnostic, Problem, ProblemKind};
 use rmcp::service::ServerInitializeError;
-
-use crate::AccountError;
 
 /// What can end the server before its client does.
 #[derive(Debug, thiserror::Error)]
@@ -17,28 +13,6 @@ pub enum ServeError {
     /// The task that serves the connection ended by itself.
     #[error("the MCP connection broke down: {0}")]
     Stopped(tokio::task::JoinError),
-    /// Nothing can listen at the address.
-    #[error("cannot listen on {address}: {source}")]
-    Listening {
-        /// The address.
-        address: SocketAddr,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The address can be reached from elsewhere, or by another name, and there are no accounts.
-    #[error(
-        "{0} can be reached from other machines or by other names, and there are no accounts: anybody could use all tools"
-    )]
-    NeedsAccounts(SocketAddr),
-    /// What is allowed as host is none.
-    #[error("{0:?} is no host: a name or an address, with a port or without")]
-    Host(String),
-    /// What is allowed as origin is none.
-    #[error("{0:?} is no origin: http:// or https:// and a host, with a port or without, and nothing behind")]
-    Origin(String),
-    /// The accounts cannot be read.
-    #[error(transparent)]
-    Accounts(#[from] AccountError),
 }
 
 impl Diagnostic for ServeError {
@@ -50,28 +24,6 @@ impl Diagnostic for ServeError {
             ),
             Self::Stopped(_) => Problem::new(ProblemKind::Internal, "mcp.stopped", message)
                 .with_hint("start the server again; runs that are training continue without it"),
-            Self::Listening { source, .. } => {
-                let (kind, hint) = match source.kind() {
-                    io::ErrorKind::AddrInUse => {
-                        (ProblemKind::Conflict, "end the program that listens there, or choose another port")
-                    }
-                    io::ErrorKind::AddrNotAvailable => {
-                        (ProblemKind::InvalidInput, "choose an address of this machine, such as 127.0.0.1:8788")
-                    }
-                    _ => (ProblemKind::Unavailable, "choose another address or port"),
-                };
-                Problem::new(kind, "http.address", message).with_hint(hint)
-            }
-            Self::NeedsAccounts(_) => {
-                Problem::new(ProblemKind::InvalidInput, "http.no_accounts", message).with_hint(
-                    "listen on 127.0.0.1 without --allowed-host, or give out a token: greentune mcp account add NAME",
-                )
-            }
-            Self::Host(_) => Problem::new(ProblemKind::InvalidInput, "http.allowed_host", message)
-                .with_hint("write it as in tune.example or tune.example:8788"),
-            Self::Origin(_) => Problem::new(ProblemKind::InvalidInput, "http.allowed_origin", message)
-                .with_hint("write it as in https://page.example"),
-            Self::Accounts(error) => error.problem(),
         }
     }
 }

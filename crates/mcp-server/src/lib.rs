@@ -28,7 +28,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use audit::AuditLog;
 pub use error::ServeError;
-pub use http::{Account, AccountError, Accounts, HttpServer, HttpSettings, Limits, NewAccount};
+pub use http::{routes, routes_of, site};
 pub use server::Server;
 pub use skill::{SKILL, skill_digest};
 pub use tools::{NOT_OFFERED, Preset};

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use greentune_core_config::{Diagnostic as _, Problem};
+use greentune_http_server::{Account, Accounts};
 use greentune_workbench::{Workbench, operation::Entry};
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
@@ -19,7 +20,7 @@ use rmcp::{
 use tokio::sync::Semaphore;
 
 use crate::{
-    Account, Accounts, AuditLog, answer,
+    AuditLog, answer,
     calls::Calls,
     client_roots::ClientRoots,
     completions,

@@ -18,9 +18,8 @@ use std::{
 
 use clap::{Args, Subcommand};
 use greentune_core_config::ProblemKind;
-use greentune_mcp_server::{
-    Accounts, AuditLog, HttpServer, HttpSettings, Limits, Preset, Server, serve_stdio,
-};
+use greentune_http_server::{Accounts, HttpServer, HttpSettings, Limits, MCP_PATH};
+use greentune_mcp_server::{AuditLog, Preset, Server, serve_stdio, site};
 
 use crate::{
     failure::Failure,
@@ -113,9 +112,9 @@ impl Mcp {
         };
         let Self { allowed_host: allowed_hosts, allowed_origin: allowed_origins, .. } = self;
         let settings = HttpSettings { address, allowed_hosts, allowed_origins, limits: Limits::default() };
-        let server = HttpServer::bind(&server, Accounts::new(&home), &settings).await?;
+        let server = HttpServer::bind(site(server), Accounts::new(&home), &settings).await?;
         let who = if server.needs_token() { "accounts with a token" } else { "everybody on this machine" };
-        session.output.announce(&format!("listening on {} for {who}", server.url()));
+        session.output.announce(&format!("listening on {}{MCP_PATH} for {who}", server.url()));
         if !address.ip().is_loopback() {
             session.output.announce("what is sent is not encrypted: put a proxy with TLS in front of it");
         }

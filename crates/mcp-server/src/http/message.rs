@@ -3,15 +3,13 @@
 use axum::{
     body::{Body, Bytes},
     http::StatusCode,
+    response::{IntoResponse as _, Response},
 };
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use greentune_http_server::{Limits, read_body};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::Value;
 
-use super::{
-    limits::Limits,
-    refusal::{INVALID_REQUEST, PARSE_ERROR, Refusal},
-};
+use super::rpc_refusal::RpcRefusal;
 
 /// A JSON-RPC message.
 #[derive(Debug)]
@@ -36,22 +34,12 @@ impl Message {
     /// Reads the message in `body`.
     ///
     /// Errors: it is too long or comes too slowly; it is no JSON, or a list of messages.
-    pub(crate) async fn read(body: Body, limits: &Limits) -> Result<Self, Refusal> {
-        let most = limits.body_bytes;
-        let collected = tokio::time::timeout(limits.read_time, Limited::new(body, most).collect()).await;
-        let text = match collected {
-            Ok(Ok(collected)) => collected.to_bytes(),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(too_large(most)),
-            Ok(Err(_)) => return Err(cut("the body of the request did not come to its end")),
-            Err(_) => {
-                let message = format!("the body of the request took longer than {:?}", limits.read_time);
-                return Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "http.slow", message));
-            }
-        };
-        Self::parse(text)
+    pub(crate) async fn read(body: Body, limits: &Limits) -> Result<Self, Response> {
+        let text = read_body(body, limits).await.map_err(|refusal| refusal.into_response())?;
+        Self::parse(text).map_err(|refusal| refusal.into_response())
     }
 
-    fn parse(text: Bytes) -> Result<Self, Refusal> {
+    fn parse(text: Bytes) -> Result<Self, RpcRefusal> {
         let is_list = text.trim_ascii_start().starts_with(b"[");
         match serde_json::from_slice(&text) {
             Ok(Envelope { id, method }) if !is_list => {
@@ -62,12 +50,11 @@ impl Message {
         }
         if let Err(error) = serde_json::from_slice::<IgnoredAny>(&text) {
             let message = format!("the body of the request is no JSON: {error}");
-            let refusal = Refusal::new(StatusCode::BAD_REQUEST, "http.no_json", message);
-            return Err(refusal.in_rpc(PARSE_ERROR, Value::Null));
+            return Err(RpcRefusal::new(StatusCode::BAD_REQUEST, "http.no_json", message).unparsed());
         }
         if is_list {
             let message = "lists of messages are no part of the protocol since 2025-06-18";
-            let refusal = Refusal::new(StatusCode::BAD_REQUEST, "http.batch", message);
+            let refusal = RpcRefusal::new(StatusCode::BAD_REQUEST, "http.batch", message);
             return Err(refusal.with_hint("send each message in a request of its own"));
         }
         Err(no_message(Value::Null))
@@ -75,22 +62,12 @@ impl Message {
 }
 
 /// Refuses what is JSON and no message of the protocol.
-pub(crate) fn no_message(id: Value) -> Refusal {
-    Refusal::new(
+pub(crate) fn no_message(id: Value) -> RpcRefusal {
+    RpcRefusal::new(
         StatusCode::BAD_REQUEST,
         "http.no_message",
         "the body of the request is no JSON-RPC message of this protocol",
     )
     .with_hint("send an object with jsonrpc \"2.0\", a method, its params and, for a request, an id")
-    .in_rpc(INVALID_REQUEST, id)
-}
-
-fn too_large(most: usize) -> Refusal {
-    let message = format!("the body of the request has more than {most} bytes");
-    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "http.too_large", message)
-        .with_hint("name files by their paths instead of sending their text")
-}
-
-fn cut(message: &str) -> Refusal {
-    Refusal::new(StatusCode::BAD_REQUEST, "http.cut", message)
+    .about(id)
 }

@@ -10,7 +10,8 @@ mod wire;
 
 use std::{fs, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use greentune_mcp_server::{Accounts, AuditLog, HttpServer, HttpSettings, Limits, ServeError, Server};
+use greentune_http_server::{Accounts, HttpServer, HttpSettings, Limits, ServerError};
+use greentune_mcp_server::{AuditLog, Server, site};
 use greentune_test_support::fake_worker;
 use greentune_workbench::{Workbench, WorkbenchConfig};
 use rmcp::transport::{
@@ -69,8 +70,8 @@ impl Place {
         config.allowed_roots = Some(vec![root.join("open"), fixture("")]);
         let log = AuditLog::new(&root.join("home")).unwrap();
         let server = Server::new(&Workbench::new(config)).with_client_roots().noting_calls(&log);
-        let server = HttpServer::bind(&server, accounts.clone(), &settings).await.unwrap();
-        let address = server.url().trim_start_matches("http://").trim_end_matches("/mcp").parse().unwrap();
+        let server = HttpServer::bind(site(server), accounts.clone(), &settings).await.unwrap();
+        let address = server.url().trim_start_matches("http://").parse().unwrap();
         let (end, asked_to_end) = oneshot::channel::<()>();
         let served = tokio::spawn(async move {
             server.serve(async { drop(asked_to_end.await) }).await;
@@ -138,9 +139,9 @@ pub async fn run_in(session: &Session, folder: &std::path::Path) -> (Value, Valu
 }
 
 /// Why a server does not listen.
-pub async fn not_bound(settings: &HttpSettings) -> ServeError {
+pub async fn not_bound(settings: &HttpSettings) -> ServerError {
     let folder = tempfile::tempdir().unwrap();
     let config = WorkbenchConfig::new(folder.path(), Vec::new());
     let server = Server::new(&Workbench::new(config));
-    HttpServer::bind(&server, Accounts::new(folder.path()), settings).await.map(drop).unwrap_err()
+    HttpServer::bind(site(server), Accounts::new(folder.path()), settings).await.map(drop).unwrap_err()
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use greentune_core_config::quantities::counted;
-use greentune_mcp_server::{Accounts, NewAccount};
+use greentune_http_server::{Accounts, NewAccount};
 use serde_json::json;
 
 use crate::{failure::Failure, session::Session, table::list};
@@ -96,7 +96,7 @@ fn show(session: &Session, accounts: &Accounts) -> Result<(), Failure> {
         })
         .collect();
     session.output.answer(&json!({ "accounts": rows }), |_| {
-        let row = |account: &greentune_mcp_server::Account| {
+        let row = |account: &greentune_http_server::Account| {
             let folders: Vec<_> =
                 account.allowed_dirs.iter().map(|folder| folder.display().to_string()).collect();
             vec![

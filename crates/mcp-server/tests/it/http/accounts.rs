@@ -124,7 +124,7 @@ async fn an_account_sees_neither_runs_nor_files_of_another() {
 async fn who_has_no_account_sees_nothing_of_accounts() {
     let place = Place::open().await;
     // Added by somebody else who has not started a server.
-    let other = greentune_mcp_server::Accounts::new(&place.root().join("home"));
+    let other = greentune_http_server::Accounts::new(&place.root().join("home"));
     std::fs::create_dir_all(other.home("ada")).unwrap();
     let client = place.client(false, None).await;
     let (project, _) = run_in(&client, &place.root().join("open")).await;

@@ -32,7 +32,7 @@ async fn a_body_that_is_too_long_is_refused_with_and_without_its_length() {
 
 #[tokio::test]
 async fn an_account_that_asks_too_often_is_told_when_to_ask_again() {
-    let adjust = |limits: &mut greentune_mcp_server::Limits| {
+    let adjust = |limits: &mut greentune_http_server::Limits| {
         (limits.requests_per_second, limits.burst) = (2, 5);
     };
     let (place, tokens) = Place::limited(&["ada", "bob"], adjust).await;

@@ -24,7 +24,7 @@ async fn hosts_and_pages_that_are_not_allowed_are_refused_everywhere() {
     }
     let rebound = post(place.address, &[("Host", "evil.example")], &initialize_message("2025-11-25")).await;
     assert!(rebound.header("mcp-session-id").is_none());
-    assert!(rebound.message()["error"]["data"]["hint"].as_str().unwrap().contains("--allowed-host"));
+    assert!(rebound.message()["hint"].as_str().unwrap().contains("--allowed-host"));
 }
 
 #[tokio::test]
@@ -112,14 +112,14 @@ async fn a_version_that_is_unknown_is_refused_or_answered_with_one_that_is_known
 
 #[tokio::test]
 async fn an_address_that_others_reach_needs_accounts() {
-    let problem = async |adjust: fn(&mut greentune_mcp_server::HttpSettings)| {
+    let problem = async |adjust: fn(&mut greentune_http_server::HttpSettings)| {
         let mut settings = settings();
         adjust(&mut settings);
         not_bound(&settings).await.problem()
     };
     for adjust in [
         (|settings| settings.address.set_ip([0, 0, 0, 0].into()))
-            as fn(&mut greentune_mcp_server::HttpSettings),
+            as fn(&mut greentune_http_server::HttpSettings),
         |settings| settings.allowed_hosts = vec![String::from("tune.example")],
     ] {
         let problem = problem(adjust).await;

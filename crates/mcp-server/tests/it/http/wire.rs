@@ -32,7 +32,9 @@ impl Reply {
 
     /// The code of greentune's own refusal.
     pub fn code(&self) -> String {
-        self.message()["error"]["data"]["code"].as_str().unwrap_or_default().to_owned()
+        let body = self.message();
+        let code = body["error"]["data"]["code"].as_str().or_else(|| body["code"].as_str());
+        code.unwrap_or_default().to_owned()
     }
 }
 

@@ -5,14 +5,14 @@ use serde_json::{Value, json};
 
 /// Where it is said.
 pub(crate) const PATH: &str = "/.well-known/oauth-protected-resource";
-/// The protocol's endpoint.
-pub(crate) const ENDPOINT: &str = "/mcp";
+/// The path of the Model Context Protocol, which is the resource in the sense of OAuth.
+pub const RESOURCE: &str = "/mcp";
 
 /// The document: which resource it is, and how a token is sent. No authorization server is named: tokens are given out by
 /// `greentune mcp account add`.
 pub(crate) fn document(headers: &HeaderMap) -> Value {
     json!({
-        "resource": format!("{}{ENDPOINT}", base(headers)),
+        "resource": format!("{}{RESOURCE}", base(headers)),
         "resource_name": "greentune",
         "bearer_methods_supported": ["header"],
         "resource_documentation": "https://github.com/greentune/greentune/blob/main/docs/mcp.md#over-http",
@@ -22,7 +22,7 @@ pub(crate) fn document(headers: &HeaderMap) -> Value {
 /// What a client without a valid token is told.
 pub(crate) fn challenge(headers: &HeaderMap, is_token_wrong: bool) -> String {
     let error = if is_token_wrong { r#"error="invalid_token", "# } else { "" };
-    format!(r#"Bearer {error}resource_metadata="{}{PATH}{ENDPOINT}""#, base(headers))
+    format!(r#"Bearer {error}resource_metadata="{}{PATH}{RESOURCE}""#, base(headers))
 }
 
 /// Scheme and host as the client knows them: the host was checked, and a proxy with TLS says so.

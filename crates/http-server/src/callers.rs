@@ -1,70 +1,70 @@
-//! Who calls: one protocol service for each account, which knows its own sessions and its own workbench and no other's.
+//! Who calls: each account has routes of its own, which know its own work and no other's.
 
 use std::{
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
-use axum::http::{HeaderMap, StatusCode, header};
-use rmcp::transport::streamable_http_server::{
-    StreamableHttpServerConfig, StreamableHttpService, session::local::LocalSessionManager,
+use axum::{
+    Router,
+    http::{HeaderMap, StatusCode, header},
 };
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     accounts::{Account, AccountError, Accounts, digest},
+    error::ServerError,
     limits::Limits,
     metadata,
     refusal::Refusal,
 };
-use crate::{ServeError, Server};
 
 /// How often the file of accounts is read.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// An account, or everybody who needs none, with what serves it.
-pub(crate) struct Caller {
-    /// Nobody has an account when there are none.
-    account: Option<Account>,
-    pub(crate) service: StreamableHttpService<Server, LocalSessionManager>,
-    pub(crate) sessions: Arc<LocalSessionManager>,
-    ended: CancellationToken,
+/// What a server serves.
+pub struct Site {
+    /// Routes for everybody whose `Host` and `Origin` are allowed, with and without a token.
+    pub open: Router,
+    /// Makes the routes of a caller: once for each account, or once for everybody where there are none.
+    pub of_caller: Box<dyn Fn(&Caller) -> Router + Send + Sync>,
+    /// Whether anybody may be let in without an account, from other machines too.
+    pub is_public: bool,
 }
 
-impl Caller {
-    fn new(
-        server: &Server,
-        account: Option<Account>,
-        limits: &Limits,
-        ended: CancellationToken,
-    ) -> Arc<Self> {
-        let mut sessions = LocalSessionManager::default();
-        sessions.session_config.keep_alive = Some(limits.session_idle);
-        let sessions = Arc::new(sessions);
-        let turns = Arc::new(Semaphore::new(limits.calls_at_once));
-        let server = server.over_http(account.as_ref(), &turns, limits.patience);
-        // Host and Origin are checked before.
-        let config = StreamableHttpServerConfig::default()
-            .disable_allowed_hosts()
-            .with_json_response(true)
-            .with_max_request_body_bytes(limits.body_bytes)
-            .with_cancellation_token(ended.clone());
-        let service =
-            StreamableHttpService::new(move || Ok(server.for_new_client()), Arc::clone(&sessions), config);
-        Arc::new(Self { account, service, sessions, ended })
-    }
+/// An account, or everybody who needs none.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// Nobody has an account when there are none.
+    pub account: Option<Account>,
+    /// How much it may ask for.
+    pub limits: Limits,
+    /// Cancelled when the account is gone, or the server ends: what waits or streams then ends.
+    pub ended: CancellationToken,
+}
 
+/// A caller with its routes.
+pub(crate) struct Known {
+    caller: Caller,
+    routes: Router,
+}
+
+impl Known {
     /// The account's name.
     pub(crate) fn name(&self) -> Option<&str> {
-        self.account.as_ref().map(|account| account.name.as_str())
+        self.caller.account.as_ref().map(|account| account.name.as_str())
+    }
+
+    /// What serves it.
+    pub(crate) fn routes(&self) -> Router {
+        self.routes.clone()
     }
 }
 
 /// All who may call now.
 #[derive(Default)]
-struct Known {
-    callers: Vec<Arc<Caller>>,
+struct Present {
+    callers: Vec<Arc<Known>>,
     /// Whether calls need a token: once there were accounts, a server lets nobody in without one.
     need_token: bool,
     /// Why the file of accounts cannot be read.
@@ -73,29 +73,38 @@ struct Known {
 
 /// All who may call, as the file of accounts says now.
 pub(crate) struct Callers {
-    server: Server,
+    make: Box<dyn Fn(&Caller) -> Router + Send + Sync>,
     limits: Limits,
-    accounts: Accounts,
-    known: RwLock<Known>,
+    /// None are looked for where anybody is let in.
+    accounts: Option<Accounts>,
+    known: RwLock<Present>,
     ended: CancellationToken,
 }
 
 impl Callers {
-    /// The callers of `server`.
+    /// Callers whose routes are made by `make`.
     ///
     /// Errors: the file of accounts cannot be read.
     pub(crate) fn new(
-        server: &Server,
-        accounts: Accounts,
+        make: Box<dyn Fn(&Caller) -> Router + Send + Sync>,
+        accounts: Option<Accounts>,
         limits: &Limits,
         ended: CancellationToken,
-    ) -> Result<Self, ServeError> {
-        let listed = accounts.list()?;
-        let everybody = Caller::new(server, None, limits, ended.child_token());
-        let known = RwLock::new(Known { callers: vec![everybody], ..Known::default() });
-        let callers = Self { server: server.clone(), limits: limits.clone(), accounts, known, ended };
+    ) -> Result<Self, ServerError> {
+        let listed = accounts.as_ref().map_or(Ok(Vec::new()), Accounts::list)?;
+        let callers = Self { make, limits: limits.clone(), accounts, known: RwLock::default(), ended };
+        if listed.is_empty() {
+            let everybody = callers.caller(None);
+            callers.known.write().unwrap_or_else(PoisonError::into_inner).callers.push(everybody);
+        }
         callers.now_are(Ok(listed));
         Ok(callers)
+    }
+
+    fn caller(&self, account: Option<Account>) -> Arc<Known> {
+        let caller = Caller { account, limits: self.limits.clone(), ended: self.ended.child_token() };
+        let routes = (self.make)(&caller);
+        Arc::new(Known { caller, routes })
     }
 
     /// Whether calls need a token.
@@ -105,13 +114,14 @@ impl Callers {
 
     /// Follows changes of the file of accounts, until the server ends.
     pub(crate) async fn follow_accounts(self: Arc<Self>) {
+        let Some(accounts) = self.accounts.clone() else { return };
         loop {
             tokio::select! {
                 () = self.ended.cancelled() => return,
                 () = tokio::time::sleep(LOOK_EVERY) => {}
             }
-            let callers = Arc::clone(&self);
-            let look = move || callers.now_are(callers.accounts.list());
+            let (callers, accounts) = (Arc::clone(&self), accounts.clone());
+            let look = move || callers.now_are(accounts.list());
             let _ = tokio::task::spawn_blocking(look).await;
         }
     }
@@ -129,21 +139,17 @@ impl Callers {
         if !known.need_token {
             return;
         }
-        let is_still_there =
-            |caller: &Arc<Caller>| caller.account.as_ref().is_some_and(|account| accounts.contains(account));
+        let is_still_there = |known: &Arc<Known>| {
+            known.caller.account.as_ref().is_some_and(|account| accounts.contains(account))
+        };
         let (mut callers, gone): (Vec<_>, Vec<_>) =
             std::mem::take(&mut known.callers).into_iter().partition(is_still_there);
-        for caller in gone {
-            caller.ended.cancel();
+        for known in gone {
+            known.caller.ended.cancel();
         }
         for account in accounts {
-            if callers.iter().all(|caller| caller.account.as_ref() != Some(&account)) {
-                callers.push(Caller::new(
-                    &self.server,
-                    Some(account),
-                    &self.limits,
-                    self.ended.child_token(),
-                ));
+            if callers.iter().all(|known| known.caller.account.as_ref() != Some(&account)) {
+                callers.push(self.caller(Some(account)));
             }
         }
         known.callers = callers;
@@ -152,7 +158,7 @@ impl Callers {
     /// The caller whose token `headers` show.
     ///
     /// Errors: there is none, or it is of no account; the file of accounts cannot be read.
-    pub(crate) fn of(&self, headers: &HeaderMap) -> Result<Arc<Caller>, Refusal> {
+    pub(crate) fn of(&self, headers: &HeaderMap) -> Result<Arc<Known>, Refusal> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         if known.problem.is_some() {
             let message = "the accounts cannot be read; the server's log says why";
@@ -165,9 +171,9 @@ impl Callers {
         let digest = digest(token);
         // All are looked at, so that the time it takes does not say which one it is.
         let mut found = None;
-        for caller in &known.callers {
-            if caller.account.as_ref().is_some_and(|account| account.has_token(&digest)) {
-                found = Some(caller);
+        for known in &known.callers {
+            if known.caller.account.as_ref().is_some_and(|account| account.has_token(&digest)) {
+                found = Some(known);
             }
         }
         found.cloned().ok_or_else(|| refused(headers, Some(token)))

@@ -11,8 +11,7 @@ use axum::{
     response::Response,
 };
 
-use super::{Ends, refusal::Refusal};
-use crate::ServeError;
+use super::{Ends, error::ServerError, refusal::Refusal};
 
 /// What a page of an allowed origin may send and read.
 fn cors(origin: HeaderValue) -> [(header::HeaderName, HeaderValue); 5] {
@@ -41,15 +40,15 @@ impl Guard {
     /// come from `port` of this machine.
     ///
     /// Errors: a host is no name with or without a port; an origin is not a scheme and such a host.
-    pub(crate) fn new(hosts: &[String], origins: &[String], port: u16) -> Result<Self, ServeError> {
-        let hosts = hosts.iter().map(|host| authority(host).ok_or_else(|| ServeError::Host(host.clone())));
+    pub(crate) fn new(hosts: &[String], origins: &[String], port: u16) -> Result<Self, ServerError> {
+        let hosts = hosts.iter().map(|host| authority(host).ok_or_else(|| ServerError::Host(host.clone())));
         let own = ["localhost", "127.0.0.1", "[::1]"].map(|host| format!("http://{host}:{port}"));
         let given = origins.iter().map(|origin| {
             let lower = origin.to_ascii_lowercase();
             let host = lower.strip_prefix("http://").or_else(|| lower.strip_prefix("https://"));
             match host.and_then(authority) {
                 Some(_) => Ok(lower),
-                None => Err(ServeError::Origin(origin.clone())),
+                None => Err(ServerError::Origin(origin.clone())),
             }
         });
         let origins = own.into_iter().map(Ok).chain(given).collect::<Result<_, _>>()?;
@@ -145,7 +144,7 @@ mod tests {
         guard.admit(&headers, Some(IpAddr::from([192, 168, 1, 5]))).is_ok()
     }
 
-    fn guard(hosts: &[&str], origins: &[&str]) -> Result<Guard, ServeError> {
+    fn guard(hosts: &[&str], origins: &[&str]) -> Result<Guard, ServerError> {
         let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
         Guard::new(&owned(hosts), &owned(origins), 8788)
     }
