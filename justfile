@@ -152,6 +152,11 @@ bench-mcp:
     python3 fixtures/bench/mcp_http.py --binary {{target}}/release/greentune
     "{{peers}}/venvs/mcp/bin/python" fixtures/bench/mcp_startup.py {{target}}/release/greentune "{{peers}}/venvs/mcp/bin/python"
 
+# The official TypeScript client of MCP makes whole runs, and the Inspector's CLI asks for what they left (Node 22 and both come from npm)
+mcp-node-clients:
+    cargo build --release
+    python3 fixtures/interop/mcp_node_clients.py "{{target}}/release/greentune" "{{peers}}/mcp-node-clients"
+
 # The official conformance suite of MCP, as far as it asks for the protocol alone (Node 22 and the suite come from npm)
 mcp-conformance:
     cargo build --release
