@@ -18,12 +18,10 @@ pub use self::grid as intensity;
 pub use error::CarbonError;
 pub use files::{codecarbon, sidecar};
 pub use machine::{Host, memory};
-pub use meters::{
-    Carried, ComponentPower, Meter, MeterConfig, MeterEnvironment, Snapshot, calibration, track,
-};
+pub use meters::{Carried, Meter, MeterConfig, MeterEnvironment, Snapshot, calibration, track};
 #[cfg(feature = "plots")]
 pub use reports::plots;
-pub use reports::{aggregate, compare, equivalence, overlap, sci, summary};
+pub use reports::{aggregate, compare, equivalence, list, overlap, sci, summary};
 
 /// Joules in a kWh.
 const JOULES_PER_KWH: f64 = 3.6e6;

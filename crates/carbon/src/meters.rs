@@ -21,5 +21,4 @@ pub mod track;
 
 pub use carried::Carried;
 pub use config::{MeterConfig, MeterEnvironment};
-pub use ledger::ComponentPower;
 pub use meter::{Meter, Snapshot};

@@ -3,6 +3,7 @@
 pub mod aggregate;
 pub mod compare;
 pub mod equivalence;
+pub mod list;
 pub mod overlap;
 #[cfg(feature = "plots")]
 pub mod plots;

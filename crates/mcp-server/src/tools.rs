@@ -19,6 +19,12 @@ pub const NOT_OFFERED: &[(&str, &str)] = &[
         "show_run",
         "a manifest is long; monitor_training_progress and list_runs have what a conversation needs",
     ),
+    ("show_log", "monitor_training_progress says why a run failed"),
+    (
+        "get_series",
+        "many numbers; the run's charts are resources, and its figures are in monitor_training_progress",
+    ),
+    ("list_emissions", "many rows; get_emissions_summary and get_aggregate_emissions add them up"),
     ("follow_events", "events are many; progress notifications tell of the steps"),
     ("plot_runs", "compare_runs has the figures that the charts show"),
     ("get_current_emissions", "monitor_training_progress has the emissions so far"),

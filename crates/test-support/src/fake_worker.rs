@@ -259,6 +259,7 @@ fn tuned() -> TuneFindings {
         energy_kwh: 1e-5,
         emissions_kg_co2: 4e-6,
         power_w: 12.0,
+        power: None,
         basis: String::from("modelled"),
     };
     TuneFindings {

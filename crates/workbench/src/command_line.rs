@@ -134,6 +134,21 @@ const COMMANDS: &[Command] = {
         ),
         command_of("list_runs", "runs list", &[]),
         command_of("show_run", "runs show", &[RUN]),
+        command_of("show_log", "runs log", &[RUN, ("lines", Flag("--lines"))]),
+        command_of(
+            "get_series",
+            "runs series",
+            &[
+                RUN,
+                ("names", Flag("--names")),
+                ("points", Flag("--points")),
+                ("from", Flag("--from")),
+                ("to", Flag("--to")),
+                ("after", Flag("--after")),
+            ],
+        ),
+        command_of("energy_leaderboard", "leaderboard", &[]),
+        command_of("list_emissions", "emissions list", &[("files", Word)]),
         command_of("sync_tracking", "runs sync", &[RUN]),
         command_of("configure_image_run", "train", IMAGE_RUN),
         Command {

@@ -110,7 +110,9 @@ impl Workbench {
 
     /// Looks at the run at `layout`: what is new since the last look is read, no more.
     pub(crate) fn look<T>(&self, layout: &RunLayout, of: impl FnOnce(&RunView) -> T) -> Result<T> {
-        let seen = self.views().with(layout, self.platforms(), |view| {
+        let open = || Ok(RunView::open(layout.clone(), self.platforms())?);
+        let refresh = |view: &mut RunView| Ok(view.refresh(self.platforms())?);
+        let seen = self.views().with(layout.folder(), open, refresh, |view| {
             let ended_elsewhere = view.has_ended_elsewhere().then(|| view.manifest().clone());
             (of(view), ended_elsewhere)
         })?;

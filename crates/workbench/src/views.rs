@@ -1,67 +1,70 @@
-//! The runs that were looked at last, so that a look at one of them costs only what is new.
+//! What was read of the runs that were looked at last, so that a look at one of them costs only what is new.
 
 use std::{
     collections::HashMap,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
-use greentune_core_config::layout::RunLayout;
-use greentune_run_folder::{Liveness, RunView};
-
 use crate::Result;
 
-/// Views that are kept at most; a run that is looked at again after more others is opened anew.
+/// Runs that are kept at most; one that is looked at again after more others is read anew.
 const KEPT: usize = 64;
 
-/// Views by the run's folder. A view that failed, or whose reader panicked, is opened anew.
-#[derive(Debug, Default)]
-pub(crate) struct Views(Mutex<HashMap<PathBuf, Arc<Mutex<RunView>>>>);
+/// What is known of runs, by their folders. What failed, or whose reader panicked, is opened anew.
+#[derive(Debug)]
+pub(crate) struct Kept<T>(Mutex<HashMap<PathBuf, Arc<Mutex<T>>>>);
 
-impl Views {
-    /// Brings the view of the run at `layout` up to date and hands it to `of`.
-    pub(crate) fn with<T>(
+impl<T> Default for Kept<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T> Kept<T> {
+    /// Brings what is known of the run in `folder` up to date, or opens it as it is now, and hands it to `of`.
+    pub(crate) fn with<R>(
         &self,
-        layout: &RunLayout,
-        liveness: &dyn Liveness,
-        of: impl FnOnce(&RunView) -> T,
-    ) -> Result<T> {
-        if let Some(view) = self.known(layout) {
+        folder: &Path,
+        open: impl FnOnce() -> Result<T>,
+        refresh: impl Fn(&mut T) -> Result<()>,
+        of: impl FnOnce(&mut T) -> R,
+    ) -> Result<R> {
+        if let Some(known) = self.known(folder) {
             // Others may look at other runs meanwhile.
-            if let Ok(mut view) = view.lock()
-                && view.refresh(liveness).is_ok()
+            if let Ok(mut known) = known.lock()
+                && refresh(&mut known).is_ok()
             {
-                return Ok(of(&view));
+                return Ok(of(&mut known));
             }
-            self.forget(layout);
+            self.forget(folder);
         }
-        let view = RunView::open(layout.clone(), liveness)?;
-        let seen = of(&view);
-        self.keep(layout, view);
+        let mut opened = open()?;
+        let seen = of(&mut opened);
+        self.keep(folder, opened);
         Ok(seen)
     }
 
-    fn known(&self, layout: &RunLayout) -> Option<Arc<Mutex<RunView>>> {
-        self.map(|views| views.get(layout.folder()).map(Arc::clone))
+    fn known(&self, folder: &Path) -> Option<Arc<Mutex<T>>> {
+        self.map(|kept| kept.get(folder).map(Arc::clone))
     }
 
-    fn keep(&self, layout: &RunLayout, view: RunView) {
-        self.map(|views| {
-            if views.len() >= KEPT {
-                views.clear();
+    fn keep(&self, folder: &Path, known: T) {
+        self.map(|kept| {
+            if kept.len() >= KEPT {
+                kept.clear();
             }
-            views.insert(layout.folder().to_owned(), Arc::new(Mutex::new(view)));
+            kept.insert(folder.to_owned(), Arc::new(Mutex::new(known)));
         });
     }
 
-    /// Forgets the view of the run at `layout`.
-    fn forget(&self, layout: &RunLayout) {
-        self.map(|views| {
-            views.remove(layout.folder());
+    fn forget(&self, folder: &Path) {
+        self.map(|kept| {
+            kept.remove(folder);
         });
     }
 
-    fn map<T>(&self, of: impl FnOnce(&mut HashMap<PathBuf, Arc<Mutex<RunView>>>) -> T) -> T {
+    fn map<R>(&self, of: impl FnOnce(&mut HashMap<PathBuf, Arc<Mutex<T>>>) -> R) -> R {
         of(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

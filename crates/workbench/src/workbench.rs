@@ -6,10 +6,11 @@ use std::{
 };
 
 use greentune_core_config::port::{NoReporter, Platform, TransferReporter};
+use greentune_run_folder::{RunSeries, RunView};
 
 use crate::{
     Result, WorkbenchConfig, WorkbenchError, job_store::SeenIndex, observer::Observer, platform::Platforms,
-    views::Views,
+    views::Kept,
 };
 
 /// The service layer: cheap to clone. Besides its configuration it remembers which runs were looked at last, and clones of it
@@ -19,7 +20,8 @@ pub struct Workbench {
     config: Arc<WorkbenchConfig>,
     observer: Arc<dyn Observer>,
     platforms: Arc<Platforms>,
-    views: Arc<Views>,
+    views: Arc<Kept<RunView>>,
+    series: Arc<Kept<RunSeries>>,
     index: SeenIndex,
     /// What the user was told once.
     remarks: Arc<Mutex<BTreeSet<String>>>,
@@ -34,6 +36,7 @@ impl Workbench {
             config,
             observer: Arc::new(NoReporter),
             views: Arc::default(),
+            series: Arc::default(),
             index: SeenIndex::default(),
             remarks: Arc::default(),
         }
@@ -86,8 +89,13 @@ impl Workbench {
     }
 
     /// The runs that were looked at last.
-    pub(crate) fn views(&self) -> &Views {
+    pub(crate) fn views(&self) -> &Kept<RunView> {
         &self.views
+    }
+
+    /// The series of the runs that were looked at last.
+    pub(crate) fn series(&self) -> &Kept<RunSeries> {
+        &self.series
     }
 
     /// What it was made with.

@@ -4,7 +4,7 @@
 
 use std::mem;
 
-use greentune_core_config::settings::TrackingMode;
+use greentune_core_config::{event::ComponentPower, settings::TrackingMode};
 
 use crate::{
     machine::{Ticks, Tree},
@@ -60,17 +60,6 @@ impl std::ops::Add for Totals {
             ram_gb_seconds: self.ram_gb_seconds + other.ram_gb_seconds,
         }
     }
-}
-
-/// Power by component, in W without PUE.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct ComponentPower {
-    /// The processor.
-    pub cpu_w: f64,
-    /// All GPUs.
-    pub gpu_w: f64,
-    /// Memory.
-    pub ram_w: f64,
 }
 
 /// Energy by component, in µJ.

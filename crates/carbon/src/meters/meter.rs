@@ -7,12 +7,12 @@ use std::{
 use greentune_core_config::{
     Basis,
     emissions::{EmissionsProvenance, EmissionsRecord},
-    event::EmissionsSoFar,
+    event::{ComponentPower, EmissionsSoFar},
     settings::TrackingMode,
 };
 
 use crate::{
-    CarbonError, ComponentPower, Host, MeterConfig,
+    CarbonError, Host, MeterConfig,
     machine::host_lock::HostLock,
     meters::{ledger::Ledger, report::Reporter, sensors::Sensors},
 };
@@ -51,6 +51,7 @@ impl Snapshot {
             energy_kwh: self.record.energy_consumed,
             emissions_kg_co2: self.record.emissions,
             power_w: self.power_w,
+            power: Some(self.power),
             basis: self.basis.to_string(),
         }
     }

@@ -6,6 +6,7 @@ use greentune_core_config::{
         AppliedCalibration, ComponentProvenance, EmissionsProvenance, EmissionsRecord, basis_of,
         sum_of_intervals_kwh,
     },
+    event::ComponentPower,
     memory::bytes_in_words,
     settings::TrackingMode,
 };
@@ -20,7 +21,7 @@ use crate::{
         carried, cpu,
         evidence::Evidence,
         gpu,
-        ledger::{ComponentPower, Ledger, Source, Totals},
+        ledger::{Ledger, Source, Totals},
         ram, rapl,
         sensors::Sensors,
     },

@@ -26,6 +26,7 @@ fn events(run: &RunLayout) {
             energy_kwh: 0.0,
             emissions_kg_co2: 0.0,
             power_w,
+            power: None,
             basis: "modelled".into(),
         };
         Event {
@@ -158,6 +159,7 @@ fn power_reaches_to_the_end_of_the_stage() {
         energy_kwh: kwh,
         emissions_kg_co2: 0.0,
         power_w: 36.0,
+        power: None,
         basis: "modelled".into(),
     };
     let event = |kind| Event { seq: 0, at: "2026-01-02T03:04:05Z".parse().unwrap(), kind };

@@ -5,6 +5,7 @@ mod calibrate;
 mod compare;
 mod current;
 mod forecast;
+mod list;
 mod plot;
 mod summary;
 mod track;
@@ -27,6 +28,8 @@ pub enum Emissions {
     Current(current::Current),
     /// Add up the energy and emissions of all runs of the project, or in files
     Aggregate(aggregate::Aggregate),
+    /// Every row that was metered in the project, or in files, as CSV
+    List(list::List),
     /// Compare runs or files, and say whether the meters can distinguish them
     Compare(compare::Compare),
     /// Charts as SVG and PNG: loss, power and energy of a run, or emissions and energy by run
@@ -45,6 +48,7 @@ impl Emissions {
             Self::Summary(_) => "get_emissions_summary",
             Self::Current(_) => "get_current_emissions",
             Self::Aggregate(_) => "get_aggregate_emissions",
+            Self::List(_) => "list_emissions",
             Self::Compare(_) => "compare_emissions",
             Self::Plot(_) => "plot_emissions",
             Self::Track(_) => "track_emissions",
@@ -58,6 +62,7 @@ impl Emissions {
             Self::Summary(summary) => summary.run(session).await,
             Self::Current(current) => current.run(session).await,
             Self::Aggregate(aggregate) => aggregate.run(session).await,
+            Self::List(list) => list.run(session).await,
             Self::Compare(compare) => compare.run(session).await,
             Self::Plot(plot) => plot.run(session).await,
             Self::Track(track) => track.run(session).await,

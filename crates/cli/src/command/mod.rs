@@ -12,6 +12,7 @@ mod emissions;
 mod evaluate;
 mod export;
 mod generate;
+mod leaderboard;
 mod mcp;
 mod monitor;
 mod new;
@@ -60,6 +61,8 @@ pub enum Command {
     Sync(sync::Sync),
     /// Compare adaptive sparse training with full training
     Compare(compare::Compare),
+    /// Rank completed runs by quality and energy
+    Leaderboard(leaderboard::Leaderboard),
     /// Write the model card of a run
     Card(card::Card),
     /// Energy and emissions
@@ -97,6 +100,7 @@ impl Command {
             Self::Export(_) => "export_model",
             Self::Sync(_) => "sync_model",
             Self::Compare(_) => "compare_runs",
+            Self::Leaderboard(_) => "energy_leaderboard",
             Self::Card(_) => "create_model_card",
             Self::Emissions(emissions) => emissions.operation(),
             Self::Tasks(tasks) => tasks.operation(),
@@ -140,6 +144,7 @@ impl Command {
             Self::Export(export) => export.run(session).await,
             Self::Sync(sync) => sync.run(session).await,
             Self::Compare(compare) => compare.run(session).await,
+            Self::Leaderboard(leaderboard) => leaderboard.run(session).await,
             Self::Card(card) => card.run(session).await,
             Self::Emissions(emissions) => emissions.run(session).await,
             Self::Tasks(tasks) => tasks.run(session).await,

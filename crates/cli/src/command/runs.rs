@@ -1,8 +1,10 @@
 //! `greentune runs`: configures, plans, tunes, lists and shows runs.
 
 mod list;
+mod log;
 mod new;
 mod plan;
+mod series;
 mod show;
 mod sync;
 mod tune;
@@ -26,6 +28,10 @@ pub enum Runs {
     List(list::List),
     /// Show everything about a run
     Show(show::Show),
+    /// Show the end of a run's log
+    Log(log::Log),
+    /// The course of a run's figures as CSV: loss, learning rate, speed, accuracy, power, energy
+    Series(series::Series),
     /// Send what is missing in a run's trackers (MLflow, Weights & Biases)
     Sync(sync::Sync),
 }
@@ -38,6 +44,8 @@ impl Runs {
             Self::Tune(_) => "tune_training",
             Self::List(_) => "list_runs",
             Self::Show(_) => "show_run",
+            Self::Log(_) => "show_log",
+            Self::Series(_) => "get_series",
             Self::Sync(_) => "sync_tracking",
         }
     }
@@ -49,6 +57,8 @@ impl Runs {
             Self::Tune(tune) => tune.run(session).await,
             Self::List(list) => list.run(session).await,
             Self::Show(show) => show.run(session).await,
+            Self::Log(log) => log.run(session).await,
+            Self::Series(series) => series.run(session).await,
             Self::Sync(sync) => sync.run(session).await,
         }
     }

@@ -183,6 +183,7 @@ mod tests {
             energy_kwh: 1e-4,
             emissions_kg_co2: 4e-5,
             power_w: 9.25,
+            power: None,
             basis: String::from("modelled"),
         }
     }

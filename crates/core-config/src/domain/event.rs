@@ -169,7 +169,8 @@ impl EmissionsSoFar {
     /// Whether every figure can be.
     pub fn is_possible(&self) -> bool {
         let figures = [self.duration_seconds, self.energy_kwh, self.emissions_kg_co2, self.power_w];
-        figures.into_iter().all(is_possible)
+        let power = self.power.map_or([0.0; 3], |power| [power.cpu_w, power.gpu_w, power.ram_w]);
+        figures.into_iter().chain(power).all(is_possible)
     }
 }
 
@@ -255,6 +256,20 @@ pub struct EmissionsSoFar {
     pub emissions_kg_co2: f64,
     /// Power at the last sample, in W.
     pub power_w: f64,
+    /// The same by component; absent in events of earlier versions.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub power: Option<ComponentPower>,
     /// How the energy was got: `measured`, `modelled` or `mixed`.
     pub basis: String,
+}
+
+/// Power by component, in W without PUE.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ComponentPower {
+    /// The processor.
+    pub cpu_w: f64,
+    /// All GPUs.
+    pub gpu_w: f64,
+    /// Memory.
+    pub ram_w: f64,
 }

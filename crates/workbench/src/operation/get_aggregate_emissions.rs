@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use greentune_carbon::aggregate::{AggregateEmissions, aggregate_paths, files_of_project};
+use greentune_carbon::aggregate::{AggregateEmissions, aggregate_paths};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -29,14 +29,7 @@ impl Workbench {
     ) -> Result<AggregateEmissions> {
         self.blocking(move |workbench| {
             let project = request.project_path.as_deref();
-            let files = if request.files.is_empty() {
-                let project = workbench.open_project(project.unwrap_or_else(|| Path::new(".")))?;
-                files_of_project(&project)
-            } else {
-                let resolved =
-                    request.files.iter().map(|file| workbench.allowed(project, file, Access::Read));
-                resolved.collect::<Result<Vec<_>>>()?
-            };
+            let files = workbench.emissions_files(project, &request.files)?;
             let factors = workbench.factors_of(project)?;
             aggregate_paths(&files, &factors).map_err(WorkbenchError::reported)
         })

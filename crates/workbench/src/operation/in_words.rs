@@ -15,11 +15,29 @@ use crate::background::{Task, TaskStatus};
 
 use super::{
     CancelTaskResponse, CancelTrainingResponse, CompareRunsResponse, ConfigureTrainingRunResponse,
-    CreateModelCardResponse, EvaluateModelResponse, ExportModelResponse, GenerateFineTuningProjectResponse,
-    GenerateTextResponse, Generation, GetTaskResponse, ListRunsResponse, MonitorTrainingProgressResponse,
-    MonitorTrainingResponse, PlanTrainingResponse, StartTrainingResponse, SyncModelResponse,
-    TuneTrainingResponse,
+    CreateModelCardResponse, EnergyLeaderboardResponse, EvaluateModelResponse, ExportModelResponse,
+    GenerateFineTuningProjectResponse, GenerateTextResponse, Generation, GetTaskResponse, ListRunsResponse,
+    MonitorTrainingProgressResponse, MonitorTrainingResponse, PlanTrainingResponse, StartTrainingResponse,
+    SyncModelResponse, TuneTrainingResponse,
 };
+
+pub(super) fn energy_leaderboard(response: &EnergyLeaderboardResponse) -> String {
+    if response.rows.is_empty() {
+        return String::from("No completed run was metered and evaluated.");
+    }
+    let ranked = list(&response.rows[..response.rows.len().min(SHOWN)], |row| {
+        format!(
+            "{}: {} {} on {} ({}){}",
+            row.run_id,
+            row.quality_metric,
+            percent(row.quality),
+            energy(row.energy_kwh),
+            row.energy_basis,
+            if row.is_unbeaten { ", unbeaten" } else { "" }
+        )
+    });
+    format!("{ranked}. Only runs with the same task and data can be ranked against each other.")
+}
 
 /// Runs that the text names; the response has them all.
 const SHOWN: usize = 20;

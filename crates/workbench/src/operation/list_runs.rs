@@ -1,9 +1,12 @@
 //! The runs of a project, or all that the index knows.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
-use greentune_core_config::layout::RunLayout;
-use greentune_run_folder::{RunView, Stamp};
+use greentune_core_config::{
+    layout::{ProjectLayout, RunLayout},
+    manifest::RunStatus,
+};
+use greentune_run_folder::{RunView, Stamp, sampled_losses};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +14,8 @@ use crate::{Result, RunSummary, Workbench, job_store::runs_of};
 
 /// Runs that are listed when the request does not say.
 const LIMIT: u64 = 50;
+/// Losses of a run at most.
+const MOST_LOSSES: u64 = 500;
 
 /// List runs.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -19,23 +24,46 @@ pub struct ListRuns {
     pub project_path: Option<PathBuf>,
     /// Runs to list at most; 50 when absent.
     pub limit: Option<u64>,
+    /// Only runs with one of these statuses.
+    #[serde(default)]
+    pub status: Vec<RunStatus>,
+    /// Only runs whose id, name or project has this text, whatever its case.
+    pub search: Option<String>,
+    /// Id of a run: only those that stand behind it in the list.
+    pub after: Option<String>,
+    /// Training losses to add of each listed run, evenly spread over its steps.
+    pub losses: Option<u64>,
 }
 
 impl ListRuns {
     /// A request for all runs of a project, or of the index.
     pub fn all(project_path: Option<PathBuf>) -> Self {
-        Self { project_path, limit: Some(u64::MAX) }
+        Self { project_path, limit: Some(u64::MAX), ..Self::default() }
+    }
+
+    fn asks_for(&self, run: &RunSummary) -> bool {
+        let has = |text: &str, part: &str| text.to_lowercase().contains(&part.to_lowercase());
+        let is_named = |part: &String| {
+            [&*run.run_id, &*run.run_name, &*run.project_path.to_string_lossy()]
+                .into_iter()
+                .any(|text| has(text, part))
+        };
+        (self.status.is_empty() || self.status.contains(&run.status))
+            && self.search.as_ref().is_none_or(is_named)
     }
 }
 
 /// The runs, newest first.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ListRunsResponse {
     /// The runs, newest first.
     pub runs: Vec<RunSummary>,
     /// Older runs that are not listed.
     #[serde(default)]
     pub more: u64,
+    /// Step (counted over all stages) and training loss of each run that is listed, where losses were asked for.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub losses: BTreeMap<String, Vec<(u64, f64)>>,
     /// Run folders that could not be read, and why.
     pub unreadable: Vec<String>,
 }
@@ -56,7 +84,7 @@ impl Workbench {
         };
         let kept = store.as_ref().and_then(|store| store.summaries().ok()).unwrap_or_default();
         let mut may_be_read = self.allowed_roots().of_siblings();
-        let mut response = ListRunsResponse { runs: Vec::new(), more: 0, unreadable: Vec::new() };
+        let mut response = ListRunsResponse::default();
         let mut new = Vec::new();
         for layout in layouts.into_iter().filter(|layout| may_be_read.contain_folder(layout.folder())) {
             let folder = layout.folder().to_string_lossy().into_owned();
@@ -81,11 +109,32 @@ impl Workbench {
             let _ = store.keep_summaries(&new);
         }
         response.runs.sort_by(|a, b| b.created_at.cmp(&a.created_at).then_with(|| b.run_id.cmp(&a.run_id)));
+        response.runs.retain(|run| request.asks_for(run));
+        if let Some(after) = &request.after {
+            let behind =
+                response.runs.iter().position(|run| run.run_id == *after).map_or(0, |place| place + 1);
+            response.runs.drain(..behind);
+        }
         let listed = usize::try_from(request.limit.unwrap_or(LIMIT)).unwrap_or(usize::MAX);
         response.more = response.runs.len().saturating_sub(listed) as u64;
         response.runs.truncate(listed);
+        if let Some(count) = request.losses {
+            let count = usize::try_from(count.min(MOST_LOSSES)).unwrap_or_default();
+            response.losses =
+                response.runs.iter().map(|run| (run.run_id.clone(), losses_of(run, count))).collect();
+        }
         Ok(response)
     }
+}
+
+/// Some training losses of `run`; none where its events cannot be read.
+fn losses_of(run: &RunSummary, count: usize) -> Vec<(u64, f64)> {
+    let events = ProjectLayout::new(&run.project_path).run(&run.run_id).events();
+    let first = |stage: u8| -> u64 {
+        run.stages.iter().filter(|known| known.stage < stage).map(|known| known.total_steps).sum()
+    };
+    let sampled = sampled_losses(&events, count).unwrap_or_default();
+    sampled.into_iter().map(|(stage, step, loss)| (first(stage) + step, loss)).collect()
 }
 
 /// Tells whether the files that a summary rests on have changed; taken before they are read.

@@ -3,6 +3,7 @@
 use greentune_carbon::{
     aggregate::AggregateEmissions,
     compare::EmissionsComparison,
+    list::EmissionsTable,
     summary::{CurrentEmissions, EmissionsSummary},
 };
 use greentune_core_config::{preparation::DatasetPreparation, task::DatasetInspection};
@@ -12,15 +13,16 @@ use super::{
     CalibrateMeter, CalibrateMeterResponse, CancelTask, CancelTaskResponse, CancelTraining,
     CancelTrainingResponse, CompareEmissions, CompareRuns, CompareRunsResponse, ConfigureImageRun,
     ConfigureImageRunResponse, ConfigureTrainingRun, ConfigureTrainingRunResponse, CreateModelCard,
-    CreateModelCardResponse, Diagnose, DiagnoseResponse, EvaluateModel, EvaluateModelResponse, ExportModel,
-    ExportModelResponse, FollowEvents, FollowEventsResponse, ForecastCarbonIntensity,
-    ForecastCarbonIntensityResponse, GenerateFineTuningProject, GenerateFineTuningProjectResponse,
-    GenerateText, GenerateTextResponse, GetAggregateEmissions, GetCurrentEmissions, GetEmissionsSummary,
-    GetTask, GetTaskResponse, InspectDataset, ListRuns, ListRunsResponse, MonitorTraining,
+    CreateModelCardResponse, Diagnose, DiagnoseResponse, EnergyLeaderboard, EnergyLeaderboardResponse,
+    EvaluateModel, EvaluateModelResponse, ExportModel, ExportModelResponse, FollowEvents,
+    FollowEventsResponse, ForecastCarbonIntensity, ForecastCarbonIntensityResponse,
+    GenerateFineTuningProject, GenerateFineTuningProjectResponse, GenerateText, GenerateTextResponse,
+    GetAggregateEmissions, GetCurrentEmissions, GetEmissionsSummary, GetSeries, GetSeriesResponse, GetTask,
+    GetTaskResponse, InspectDataset, ListEmissions, ListRuns, ListRunsResponse, MonitorTraining,
     MonitorTrainingProgress, MonitorTrainingProgressResponse, MonitorTrainingResponse, PlanTraining,
     PlanTrainingResponse, PlotEmissions, PlotEmissionsResponse, PlotRuns, PlotRunsResponse, PrepareDataset,
-    ResumeTraining, ShowConfig, ShowConfigResponse, ShowRun, ShowRunResponse, StartTraining,
-    StartTrainingResponse, SyncModel, SyncModelResponse, SyncTracking, TrackEmissions,
+    ResumeTraining, ShowConfig, ShowConfigResponse, ShowLog, ShowLogResponse, ShowRun, ShowRunResponse,
+    StartTraining, StartTrainingResponse, SyncModel, SyncModelResponse, SyncTracking, TrackEmissions,
     TrackEmissionsResponse, TuneTraining, TuneTrainingResponse, consents,
     definition::{Advice, Consent, Effect, Entry, Operation, Reach},
     in_words,
@@ -122,12 +124,20 @@ operations! {
         "Configure a run of an image classifier", "Looks at an image data set and makes a run that trains a classifier on it, and its project where there is none.";
     ShowRun => ShowRunResponse: show_run, Reads, Local,
         "Show a run", "Everything about a run: manifest, folder, log, and how far off its plan was.";
+    ShowLog => ShowLogResponse: show_log, Reads, Local,
+        "Show a run's log", "The last lines that the run's worker wrote.";
+    GetSeries => GetSeriesResponse: get_series, Reads, Local,
+        "Get the course of a run", "Loss, learning rate, speed, accuracy, selection, power and energy over the steps of a run, in buckets with mean, least and greatest value.";
+    EnergyLeaderboard => EnergyLeaderboardResponse: energy_leaderboard, Reads, Local, words: in_words::energy_leaderboard,
+        "Rank runs by energy", "Completed runs with their quality and energy; those that none beats on the same task and data come first.";
     FollowEvents => FollowEventsResponse: follow_events, Reads, Local,
         "Follow the events of a run", "The events of a run after a number; waits for new ones when asked to.";
     PlotRuns => PlotRunsResponse: plot_runs, Settles, Local,
         "Draw charts of runs", "Charts of adaptive sparse training beside full training, as SVG and PNG.";
     GetCurrentEmissions => CurrentEmissions: get_current_emissions, Reads, Local,
         "Get current emissions", "The latest figures of the stage of a run that was metered last.";
+    ListEmissions => EmissionsTable: list_emissions, Reads, Local,
+        "List emissions", "Every row that was metered in a project, with CodeCarbon's columns.";
     CompareEmissions => EmissionsComparison: compare_emissions, Reads, Local,
         "Compare emissions", "Energy and emissions of runs beside each other, and whether the meters could tell them apart.";
     PlotEmissions => PlotEmissionsResponse: plot_emissions, Settles, Local,

@@ -2,11 +2,18 @@
 
 use std::path::PathBuf;
 
-use greentune_core_config::{manifest::RunManifest, plan::PlanAccuracy};
+use greentune_core_config::{
+    manifest::RunManifest,
+    plan::{PlanAccuracy, TrainingPlan},
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Result, RunSummary, Workbench, plan::accuracy_of};
+use crate::{
+    Result, RunSummary, Workbench,
+    plan::{accuracy_of, kept_plan},
+    run::explain_end,
+};
 
 /// Show a run.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -31,6 +38,9 @@ pub struct ShowRunResponse {
     /// What is damaged in the run's record.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub warnings: Vec<String>,
+    /// What the run was planned to need, when it was planned.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub plan: Option<TrainingPlan>,
     /// How far off the plan of the run was, when it is completed and was planned.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub plan_accuracy: Option<PlanAccuracy>,
@@ -40,14 +50,25 @@ impl Workbench {
     /// Reads a run's manifest, with its status as derived now.
     pub async fn show_run(&self, request: ShowRun) -> Result<ShowRunResponse> {
         self.blocking(move |workbench| {
-            let run = workbench.read_run(request.project_path.as_deref(), &request.run_id)?;
-            Ok(ShowRunResponse {
-                summary: run.summary(),
-                run_directory: run.layout.folder().to_owned(),
-                log_file: run.layout.log(),
-                plan_accuracy: accuracy_of(&run),
-                warnings: run.damage,
-                manifest: run.manifest,
+            let layout = workbench.find_run(request.project_path.as_deref(), &request.run_id)?;
+            let plan = kept_plan(&layout);
+            // Only this needs every event of the run.
+            let plan_accuracy = match &plan {
+                Some(_) => accuracy_of(&workbench.read_whole(layout.clone())?),
+                None => None,
+            };
+            workbench.look(&layout, |view| {
+                let mut manifest = view.manifest().clone();
+                explain_end(&layout, &mut manifest);
+                ShowRunResponse {
+                    summary: view.summary(),
+                    run_directory: layout.folder().to_owned(),
+                    log_file: layout.log(),
+                    plan,
+                    plan_accuracy,
+                    warnings: view.damage(),
+                    manifest,
+                }
             })
         })
         .await

@@ -456,6 +456,7 @@ fn train(run: &RunLayout, losses: [&[(u64, f64)]; 2]) {
                 energy_kwh: 4.0,
                 emissions_kg_co2: 1.5,
                 power_w: 4000.0,
+                power: None,
                 basis: "modelled".into(),
             }))
             .unwrap();

@@ -83,6 +83,7 @@ fn emitted(stage: u8, kg: f64, kwh: f64) -> EventKind {
         energy_kwh: kwh,
         emissions_kg_co2: kg,
         power_w: 100.0,
+        power: None,
         basis: String::from("modelled"),
     })
 }
