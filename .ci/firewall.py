@@ -60,7 +60,7 @@ LAYERS = {
         "reports",
     ],
     "mcp-server": ["core-config", "http-server", "workbench"],
-    "monitor-api": ["core-config", "http-server", "run-folder", "carbon", "workbench"],
+    "monitor-api": ["core-config", "http-server", "workbench"],
     "cli": [
         "core-config",
         "durable",

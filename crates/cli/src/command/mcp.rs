@@ -85,16 +85,7 @@ impl Mcp {
     }
 
     async fn serve(self, session: &Session) -> Result<(), Failure> {
-        let no_thread = |error: std::io::Error| {
-            Failure::new(ProblemKind::Internal, "log.start", format!("no thread for the log: {error}"))
-        };
-        // Standard output belongs to the protocol.
-        let log = LogQueue::before(std::io::stderr()).map_err(no_thread)?;
-        tracing_subscriber::fmt()
-            .with_ansi(false)
-            .with_writer(log)
-            .with_max_level(session.log_level())
-            .init();
+        log_to_stderr(session)?;
         let workbench = if self.root.is_empty() {
             session.workbench_within(&session.usual_roots(&self.allow_dir))?
         } else {
@@ -123,6 +114,18 @@ impl Mcp {
     }
 }
 
+/// Lets what servers note go to standard error: standard output may belong to a protocol.
+pub(super) fn log_to_stderr(session: &Session) -> Result<(), Failure> {
+    let log = LogQueue::before(std::io::stderr()).map_err(no_thread)?;
+    tracing_subscriber::fmt().with_ansi(false).with_writer(log).with_max_level(session.log_level()).init();
+    Ok(())
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "the shape that `map_err` wants")]
+pub(super) fn no_thread(error: std::io::Error) -> Failure {
+    Failure::new(ProblemKind::Internal, "log.start", format!("no thread for the log: {error}"))
+}
+
 /// The set of tools of one of [`PRESETS`].
 fn preset(word: &str) -> Preset {
     match word {
@@ -133,7 +136,7 @@ fn preset(word: &str) -> Preset {
 }
 
 /// An address and a port; `localhost` is this machine.
-fn address(text: &str) -> Result<SocketAddr, String> {
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     let local = text.strip_prefix("localhost:").and_then(|port| port.parse().ok());
     let local = local.map(|port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
     local.or_else(|| text.parse().ok()).ok_or_else(|| {

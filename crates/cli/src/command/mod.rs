@@ -16,8 +16,10 @@ mod leaderboard;
 mod mcp;
 mod monitor;
 mod new;
+mod report;
 mod resume;
 mod runs;
+mod serve;
 mod sync;
 mod tasks;
 mod train;
@@ -78,6 +80,10 @@ pub enum Command {
     Config(config::Config),
     /// Print the completion script of a shell
     Completions(completions::Completions),
+    /// Serve the dashboard, the HTTP API and the MCP server
+    Serve(serve::Serve),
+    /// Write a run's page into one file that needs no server
+    Report(report::Report),
     /// Serve the tools to an assistant over MCP, or set its client up
     Mcp(mcp::Mcp),
     #[command(hide = true)]
@@ -105,7 +111,13 @@ impl Command {
             Self::Emissions(emissions) => emissions.operation(),
             Self::Tasks(tasks) => tasks.operation(),
             Self::Config(_) => "show_config",
-            Self::Demo(_) | Self::Doctor(_) | Self::Completions(_) | Self::Mcp(_) | Self::Worker(_) => {
+            Self::Demo(_)
+            | Self::Doctor(_)
+            | Self::Completions(_)
+            | Self::Mcp(_)
+            | Self::Serve(_)
+            | Self::Report(_)
+            | Self::Worker(_) => {
                 return None;
             }
         })
@@ -151,6 +163,8 @@ impl Command {
             Self::Doctor(doctor) => doctor.run(session).await,
             Self::Config(config) => config.run(session).await,
             Self::Completions(completions) => completions.run(session, command_line),
+            Self::Serve(serve) => Box::pin(serve.run(session)).await,
+            Self::Report(report) => report.run(session).await,
             Self::Mcp(mcp) => Box::pin(mcp.run(session)).await,
             Self::Worker(worker) => worker.run(session).await,
         }

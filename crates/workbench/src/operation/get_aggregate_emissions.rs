@@ -11,7 +11,7 @@ use crate::{Result, Workbench, WorkbenchError, reach::Access};
 /// Ask for the emissions of all runs of a project, or in files.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct GetAggregateEmissions {
-    /// Path of the project.
+    /// Path of the project; the one of the current folder when absent, or where that is none every known project.
     pub project_path: Option<PathBuf>,
     /// CodeCarbon files or folders to read instead.
     #[serde(default)]

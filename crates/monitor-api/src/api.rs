@@ -1,0 +1,183 @@
+//! The routes of one caller, and what they share.
+
+use std::{path::PathBuf, sync::Arc};
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::StatusCode,
+    response::Response,
+    routing::get,
+};
+use greentune_core_config::{Problem, ProblemKind};
+use greentune_http_server::{Caller, Limits, Refusal};
+use greentune_workbench::{
+    Workbench,
+    operation::{Entry, OPERATIONS},
+};
+use serde_json::{Map, Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::{Access, Served, emissions, follow::Tails, metrics, operations, respond, runs, workbench_of};
+
+/// Operations of those who may only look.
+const LOOKING: &[&str] = &[
+    "list_runs",
+    "show_run",
+    "show_log",
+    "monitor_training_progress",
+    "monitor_training",
+    "follow_events",
+    "get_series",
+    "energy_leaderboard",
+    "compare_runs",
+    "compare_emissions",
+    "get_current_emissions",
+    "get_emissions_summary",
+    "get_aggregate_emissions",
+    "list_emissions",
+];
+
+/// What a caller's handlers share.
+#[derive(Clone)]
+pub(crate) struct Api {
+    pub workbench: Workbench,
+    pub limits: Limits,
+    pub tails: Arc<Tails>,
+    pub ended: CancellationToken,
+    project: Option<PathBuf>,
+    account: Option<String>,
+    access: Access,
+}
+
+impl Api {
+    pub(crate) fn new(served: &Served, caller: &Caller) -> Self {
+        let workbench = workbench_of(&served.workbench, caller);
+        let account = caller.account.as_ref().map(|account| account.name.clone());
+        Self {
+            limits: caller.limits.clone(),
+            tails: Arc::new(Tails::new(workbench.clone())),
+            ended: caller.ended.clone(),
+            workbench,
+            // The project of the user who started the server is not that of an account.
+            project: served.project.clone().filter(|_| account.is_none()),
+            account,
+            access: served.access,
+        }
+    }
+
+    /// Whether the caller may have `operation` performed.
+    pub(crate) fn allows(&self, operation: &str) -> bool {
+        match self.access {
+            Access::Full => true,
+            Access::ReadOnly => LOOKING.contains(&operation),
+            Access::Public => LOOKING.contains(&operation) && operation != "show_log",
+        }
+    }
+
+    /// The operation `name`.
+    ///
+    /// Errors: there is none; the server only lets look.
+    pub(crate) fn operation(&self, name: &str) -> Result<&'static Entry, Refusal> {
+        let found = OPERATIONS.iter().find(|entry| entry.name == name);
+        let entry = found.ok_or_else(|| {
+            Refusal::new(StatusCode::NOT_FOUND, "http.operation", format!("there is no operation {name:?}"))
+                .with_hint("/openapi.json lists them")
+        })?;
+        if self.allows(name) {
+            return Ok(entry);
+        }
+        let message = format!("{name} is not for this server: it only lets look");
+        Err(Refusal::new(StatusCode::FORBIDDEN, "http.read_only", message)
+            .with_hint("start greentune serve without --read-only and --public to change something"))
+    }
+
+    /// Performs the operation `name`, and answers what it does.
+    ///
+    /// Errors: as [`Self::operation`]; those of the operation.
+    pub(crate) async fn perform(&self, name: &str, arguments: Value) -> Result<Value, Refusal> {
+        let entry = self.operation(name)?;
+        let Value::Object(arguments) = arguments else {
+            let message = "the body of the request is no JSON object with arguments";
+            return Err(Refusal::new(StatusCode::BAD_REQUEST, "http.no_object", message));
+        };
+        operations::perform(entry, &self.workbench, arguments).await
+    }
+
+    /// The project that a request means: the one that it names, or the server's.
+    pub(crate) fn project(&self, asked: Option<String>) -> Option<PathBuf> {
+        asked.map(PathBuf::from).or_else(|| self.project.clone())
+    }
+}
+
+/// All routes of `api` that need a caller.
+pub(crate) fn routes(api: Api) -> Router {
+    Router::new()
+        .route("/emissions/aggregate", get(emissions::aggregate))
+        .route("/emissions/{run}/current", get(emissions::current))
+        .route("/emissions/{run}/summary", get(emissions::summary))
+        .route("/metrics", get(metrics::all))
+        .route("/api/v1/server", get(server))
+        .route("/api/v1/runs", get(runs::list))
+        .route("/api/v1/runs/{run}", get(runs::show))
+        .route("/api/v1/runs/{run}/events", get(runs::events))
+        .route("/api/v1/runs/{run}/series", get(runs::series))
+        .route("/api/v1/runs/{run}/log", get(runs::log))
+        .route("/api/v1/emissions/rows", get(emissions::rows))
+        .route("/api/v1/{operation}", get(operations::read).post(operations::call))
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(api)
+}
+
+/// What the server is, and what the caller may do.
+async fn server(State(api): State<Api>, request: Request) -> Response {
+    let operations: Vec<_> =
+        OPERATIONS.iter().map(|entry| entry.name).filter(|name| api.allows(name)).collect();
+    let answer = json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "project_path": api.project,
+        "read_only": api.access != Access::Full,
+        "account": api.account,
+        "operations": operations,
+    });
+    respond::json(request.headers(), &answer)
+}
+
+async fn wrong_method() -> Refusal {
+    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "http.method", "this cannot be done with this path")
+        .with_hint("/openapi.json says which methods a path has")
+}
+
+pub(crate) async fn nothing_here() -> Refusal {
+    Refusal::new(StatusCode::NOT_FOUND, "http.path", "nothing is here")
+        .with_hint("the dashboard is at /, the API below /api/v1 (see /openapi.json), the MCP server at /mcp")
+}
+
+/// The arguments of an address by name; one that stands there several times is the last one's.
+pub(crate) fn query(request: &Request) -> Map<String, Value> {
+    let pairs = form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes());
+    pairs.map(|(name, value)| (name.into_owned(), Value::String(value.into_owned()))).collect()
+}
+
+/// Takes the text argument `name`.
+pub(crate) fn text(query: &mut Map<String, Value>, name: &str) -> Option<String> {
+    match query.remove(name) {
+        Some(Value::String(text)) if !text.is_empty() => Some(text),
+        _ => None,
+    }
+}
+
+/// Refuses arguments that are left.
+pub(crate) fn no_more(query: &Map<String, Value>, known: &str) -> Result<(), Refusal> {
+    match query.keys().next() {
+        None => Ok(()),
+        Some(name) => {
+            let problem = Problem::new(
+                ProblemKind::InvalidInput,
+                "arguments.unknown",
+                format!("the argument {name:?} is unknown; there are {known}"),
+            );
+            Err(problem.at_key(name).into())
+        }
+    }
+}

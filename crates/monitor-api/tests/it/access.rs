@@ -1,0 +1,49 @@
+//! Who may do what.
+
+use greentune_monitor_api::Access;
+use serde_json::json;
+
+use crate::place::Place;
+
+#[tokio::test]
+async fn a_server_that_only_lets_look_changes_nothing() {
+    let place = Place::new("trains");
+    let run = place.trained().await;
+    let looking = place.with(Access::ReadOnly);
+    let server = looking.read("/api/v1/server").await;
+    assert_eq!(server["read_only"], true);
+    let allowed: Vec<_> =
+        server["operations"].as_array().unwrap().iter().filter_map(|name| name.as_str()).collect();
+    assert!(allowed.contains(&"list_runs") && !allowed.contains(&"start_training"));
+    for entry in greentune_workbench::operation::OPERATIONS {
+        let reply = looking.post(entry.name, &json!({ "run_id": run })).await;
+        assert_eq!(reply.status == 403, !allowed.contains(&entry.name), "{}: {reply:?}", entry.name);
+        if reply.status == 403 {
+            assert_eq!(reply.problem().1, "http.read_only");
+        }
+    }
+    for target in ["", "/series", "/log"] {
+        looking.read(&format!("/api/v1/runs/{run}{target}")).await;
+    }
+    let public = place.with(Access::Public);
+    public.read(&format!("/api/v1/runs/{run}/series")).await;
+    assert_eq!(
+        public.get(&format!("/api/v1/runs/{run}/log")).await.problem(),
+        (403, "http.read_only".into())
+    );
+}
+
+#[tokio::test]
+async fn what_replaces_files_needs_the_users_consent() {
+    let place = Place::new("trains");
+    let run = place.trained().await;
+    let card = place.root().join("health/CARD.md");
+    let mut arguments = json!({ "run_id": run, "output_path": card });
+    place.perform("create_model_card", &arguments).await;
+    arguments["overwrite"] = true.into();
+    let asked = place.post("create_model_card", &arguments).await;
+    assert_eq!(asked.problem(), (409, "consent.needed".into()));
+    assert!(asked.json()["detail"].as_str().unwrap().contains("replace the card"));
+    arguments["confirm"] = true.into();
+    place.perform("create_model_card", &arguments).await;
+}
