@@ -35,6 +35,8 @@ export interface PlotOptions {
   /** Includes 0. */
   fromZero?: boolean;
   logarithmic?: boolean;
+  /** The same across. */
+  logAcross?: boolean;
   height: number;
   /** Charts with the same key show the same position. */
   sync?: string;
@@ -59,8 +61,15 @@ export function largest(drawn: Drawn): number {
 export function acrossText(across: PlotOptions['across'], value: number): string {
   if (across === 'step') return `step ${number(value, 9)}`;
   if (across === 'seconds') return duration(value);
-  if (across === 'date') return new Date(value * 1000).toISOString().replace('T', ' ').slice(0, 19);
+  if (across === 'date') return dateText(value);
   return format(across, value);
+}
+
+/** Local date and time, to the minute. */
+export function dateText(seconds: number): string {
+  const at = new Date(seconds * 1000);
+  const two = (value: number): string => String(value).padStart(2, '0');
+  return `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())} ${two(at.getHours())}:${two(at.getMinutes())}`;
 }
 
 const FONT = '11px system-ui, sans-serif';
@@ -86,9 +95,8 @@ export class Plot {
     this.chart.setData(this.table(drawn), false);
     const at = drawn.at;
     const [min, max] = domain ?? [at[0] ?? 0, at[at.length - 1] ?? 1];
-    this.chart.batch(() => {
-      this.chart.setScale('x', max > min ? { min, max } : { min: min - 0.5, max: max + 0.5 });
-    });
+    const [low, high] = max > min ? [min, max] : this.options.logAcross ? [min / 2, max * 2] : [min - 0.5, max + 0.5];
+    this.chart.setScale('x', this.options.logAcross ? { min: low * 0.95, max: high * 1.05 } : { min: low, max: high });
   }
 
   resize(width: number): void {
@@ -157,13 +165,13 @@ export class Plot {
       legend: { show: false },
       padding: [8, 10, 0, 0],
       scales: {
-        x: { time: across === 'date' },
+        x: { time: across === 'date', ...(options.logAcross ? { distr: 3 as const } : {}) },
         y: logarithmic ? { distr: 3 } : { range: (_u, min, max) => padded(min, max, !!options.fromZero || !!options.stacked) },
       },
       axes: [
         {
           ...axis, grid: { show: false }, space: 70, size: 26, gap: 4,
-          ...(across === 'date' ? {} : { values: (_u: uPlot, values: number[]) => acrossTicks(across, values) }),
+          values: (_u: uPlot, values: number[]) => acrossTicks(across, values),
         },
         {
           ...axis, grid, space: 34, gap: 6,
@@ -198,9 +206,9 @@ export class Plot {
       ...(line.dash ? { dash: [5, 4] } : {}),
       ...(stacked && first ? { fill: () => faded(line.tone, 0.28) } : {}),
       points: {
-        size: line.scatter ? 8 : 5.5,
-        fill: () => (line.scatter ? colour(`--line-${line.tone}`) : colour('--surface')),
-        stroke: () => colour(`--line-${line.tone}`),
+        size: line.scatter ? (this.drawn.at.length > 200 ? 4 : 8) : 5.5,
+        fill: () => (line.scatter ? faded(line.tone, 0.55) : colour('--surface')),
+        stroke: () => (line.scatter ? 'transparent' : colour(`--line-${line.tone}`)),
         show: (_u, _index, from, to) => !!line.marks || !!line.scatter || to - from < 2,
       },
     };
@@ -298,8 +306,23 @@ function invisible(): uPlot.Series {
 function acrossTicks(across: PlotOptions['across'], values: number[]): string[] {
   if (across === 'step') return values.map((value) => (Number.isInteger(value) ? short(value) : ''));
   if (across === 'seconds') return values.map(duration);
-  const { size } = unitFor(across as Kind, Math.max(...values.map(Math.abs), 0));
-  return values.map((value) => tick(value / size));
+  if (across === 'date') return dateTicks(values);
+  return values.map((value) => (value == null ? '' : format(across as Kind, value)));
+}
+
+const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];
+
+/** Days where ticks lie days apart, else the time of the day with the day where it changes. */
+function dateTicks(values: number[]): string[] {
+  const gap = (values[1] ?? 0) - (values[0] ?? 0);
+  return values.map((value, index) => {
+    const at = new Date(value * 1000);
+    const day = `${at.getDate()} ${MONTHS[at.getMonth()]}`;
+    if (gap >= 86_000 || values.length < 2) return day;
+    const isNew = index === 0 || new Date(values[index - 1]! * 1000).getDate() !== at.getDate();
+    const time = dateText(value).slice(11);
+    return isNew ? `${day} ${time}` : time;
+  });
 }
 
 /** A tick's number: short, without a unit, which the chart's head has. */

@@ -41,13 +41,15 @@ const SCALES: Partial<Record<Kind, Scale>> = {
 
 function scaleOf(kind: Kind, size: number): readonly [string, number] | undefined {
   const scale = SCALES[kind];
+  // Nothing at all is said in the unit that people expect.
+  if (scale && size === 0) return scale.find(([unit]) => ['Wh', 'g', 'W', 'B'].includes(unit));
   return scale && ([...scale].reverse().find(([, one]) => size >= one * 0.9995) ?? scale[0]);
 }
 
 /** The unit that suits figures up to `largest`, and its size; for axes and columns that share one. */
 export function unitFor(kind: Kind, largest: number): { unit: string; size: number } {
   const found = scaleOf(kind, Math.abs(largest));
-  if (found) return { unit: kind === 'mass' ? `${found[0]} CO2e` : found[0], size: found[1] };
+  if (found) return { unit: kind === 'mass' ? `${found[0]}${GAP}CO2e` : found[0], size: found[1] };
   if (kind === 'share') return { unit: '%', size: 0.01 };
   if (kind === 'seconds') return { unit: 's', size: 1 };
   if (kind === 'intensity') return { unit: 'g/kWh', size: 1 };
@@ -77,7 +79,7 @@ export const energy = (kwh: number | null | undefined): string => format('energy
 export const mass = (kg: number | null | undefined): string => format('mass', kg);
 
 /** The same without `CO2e`, where the column or label says it. */
-export const massAlone = (kg: number | null | undefined): string => mass(kg).replace(`${GAP}`, '\0').replace(' CO2e', '').replace('\0', GAP);
+export const massAlone = (kg: number | null | undefined): string => mass(kg).replace(`${GAP}CO2e`, '');
 
 /** `low – high` in one unit; the unit is that of the higher end. */
 export function range(kind: Kind, bounds: readonly [number, number] | null | undefined): string {

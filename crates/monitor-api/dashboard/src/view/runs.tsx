@@ -84,7 +84,7 @@ function Table({ runs, losses }: { runs: RunSummary[]; losses: NonNullable<RunLi
         <caption class="unseen">Runs, newest first</caption>
         <thead>
           <tr>
-            <th scope="col">State</th><th scope="col">Run</th><th scope="col" class="wide">Project</th><th scope="col" class="wide">Platform</th>
+            <th scope="col">State</th><th scope="col">Run</th><th scope="col" class="wide">Project</th>
             <th scope="col">Progress</th><th scope="col">Loss</th><th scope="col" class="num">CO2e</th><th scope="col" class="num">Started</th>
           </tr>
         </thead>
@@ -107,8 +107,7 @@ function Row({ run, loss }: { run: RunSummary; loss: [number, number][] | undefi
     <tr onClick={open}>
       <td class="c-state"><StateChip status={run.status} /></td>
       <td class="c-name"><a href={address}>{run.run_name || run.run_id}</a><small>{run.run_id}</small></td>
-      <td class="wide c-project" title={run.project_path}>{fileName(run.project_path)}</td>
-      <td class="wide c-platform">{run.platform}</td>
+      <td class="wide c-project" title={run.project_path}>{fileName(run.project_path)}<small>{run.platform}</small></td>
       <td class="c-progress">
         <Bar percent={run.progress_percentage} label={`Progress of ${run.run_name}`} tone={run.status} />
         <small>{Math.floor(run.progress_percentage)}&nbsp;%<span class="wide"> of {count(steps)} steps</span><span class="unseen">, {count(done)} done</span></small>
