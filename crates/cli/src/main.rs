@@ -26,6 +26,7 @@ mod progress;
 mod session;
 mod signals;
 mod table;
+mod watch;
 
 use std::process::ExitCode;
 

@@ -32,6 +32,11 @@ impl Refusal {
             .with_header(header::RETRY_AFTER, seconds.to_string())
     }
 
+    /// Its stable code.
+    pub fn code(&self) -> &str {
+        &self.problem.code
+    }
+
     /// The same with what to do next.
     #[must_use]
     pub fn with_hint(self, hint: impl Into<String>) -> Self {

@@ -1,7 +1,7 @@
 //! `/emissions`: the three requests of the seed's monitor, and all rows as a table.
 
 use axum::{
-    extract::{Path, Request, State},
+    extract::{Request, State},
     http::{HeaderValue, header},
     response::Response,
 };
@@ -11,14 +11,14 @@ use greentune_workbench::operation::ListEmissions;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    api::{Api, no_more, query, text},
+    api::{Api, Name, no_more, query, text},
     respond,
 };
 
 /// The latest figures of a run.
 pub(crate) async fn current(
     State(api): State<Api>,
-    Path(run): Path<String>,
+    Name(run): Name,
     request: Request,
 ) -> Result<Response, Refusal> {
     of_run(&api, "get_current_emissions", &run, request).await
@@ -27,7 +27,7 @@ pub(crate) async fn current(
 /// A run's emissions with comparisons and recommendations.
 pub(crate) async fn summary(
     State(api): State<Api>,
-    Path(run): Path<String>,
+    Name(run): Name,
     request: Request,
 ) -> Result<Response, Refusal> {
     of_run(&api, "get_emissions_summary", &run, request).await
@@ -41,7 +41,7 @@ async fn of_run(api: &Api, operation: &str, run: &str, request: Request) -> Resu
         arguments["project_path"] = project.into();
     }
     no_more(&query, "project")?;
-    Ok(respond::json(request.headers(), &api.perform(operation, arguments).await?))
+    Ok(respond::json(request.headers(), &api.perform_for_run(operation, arguments).await?))
 }
 
 /// All runs of a project together.

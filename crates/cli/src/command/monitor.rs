@@ -4,22 +4,27 @@ use clap::Args;
 use greentune_core_config::quantities::{count, duration, emissions, number, percent};
 use greentune_workbench::operation::{MonitorTrainingProgress, MonitorTrainingProgressResponse};
 
-use crate::{advice::advice, failure::Failure, output::Paint, progress::Follower, session::Session};
+use crate::{advice::advice, failure::Failure, output::Paint, progress::Follower, session::Session, watch};
 
 /// Arguments of `monitor`.
 #[derive(Args, Debug)]
 pub struct Monitor {
     /// The run: its id, its name or the beginning of one
     run: String,
-    /// Show progress live until no worker trains the run
+    /// Show progress live: on a terminal as a screen that stays open, elsewhere as lines until no worker trains the run
     #[arg(short, long)]
     follow: bool,
+    /// Lines instead of the screen
+    #[arg(long, requires = "follow")]
+    lines: bool,
 }
 
 impl Monitor {
     pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
         let workbench = session.workbench()?;
-        if self.follow {
+        if self.follow && !self.lines && session.output.shows_progress() && watch::is_possible(session) {
+            watch::watch(session, &workbench, &self.run).await?;
+        } else if self.follow {
             let (project, run_id) = (session.project(), self.run.clone());
             Follower::new(workbench.clone(), project, run_id, session.output).await?.until_it_ends().await?;
         }
