@@ -165,7 +165,7 @@ export class Plot {
       legend: { show: false },
       padding: [8, 10, 0, 0],
       scales: {
-        x: { time: across === 'date', ...(options.logAcross ? { distr: 3 as const } : {}) },
+        x: { time: across === 'date', ...(options.logAcross ? { distr: 3 as const, range: (_u: uPlot, min: number, max: number): [number, number] => [min, max] } : {}) },
         y: logarithmic ? { distr: 3 } : { range: (_u, min, max) => padded(min, max, !!options.fromZero || !!options.stacked) },
       },
       axes: [
@@ -307,7 +307,11 @@ function acrossTicks(across: PlotOptions['across'], values: number[]): string[] 
   if (across === 'step') return values.map((value) => (Number.isInteger(value) ? short(value) : ''));
   if (across === 'seconds') return values.map(duration);
   if (across === 'date') return dateTicks(values);
-  return values.map((value) => (value == null ? '' : format(across as Kind, value)));
+  return values.map((value) => {
+    if (value == null) return '';
+    const { unit, size } = unitFor(across as Kind, value);
+    return `${tick(value / size)} ${unit}`;
+  });
 }
 
 const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];

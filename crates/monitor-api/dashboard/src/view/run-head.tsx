@@ -107,6 +107,6 @@ export function projection(progress: Progress): number | null {
 
 /** The basis of a sum. */
 export function basisOf(parts: string[]): string | null {
-  const kinds = new Set(parts.filter(Boolean));
+  const kinds = new Set(parts.filter((part) => part && part !== 'unknown'));
   return kinds.size === 0 ? null : kinds.size === 1 ? [...kinds][0]! : 'mixed';
 }

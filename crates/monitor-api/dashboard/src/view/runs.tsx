@@ -38,7 +38,7 @@ export function Runs({ route, can }: ViewProps): JSX.Element {
     setOlder({ key, pages: [...pages, page] });
   };
   const running = runs.filter((run) => isActive(run.status)).length;
-  const total = first.data?.total;
+  const total = first.data ? first.data.total ?? first.data.runs.length + (first.data.more ?? 0) : undefined;
   return (
     <>
       <header class="page-head">
