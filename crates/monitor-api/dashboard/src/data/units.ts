@@ -11,7 +11,8 @@ export type Kind =
 export function number(value: number | null | undefined, digits = 3): string {
   if (value == null || !Number.isFinite(value)) return NONE;
   if (value === 0) return '0';
-  const size = Math.abs(value);
+  // Rounded first: 999.6 has no fraction to three digits.
+  const size = Math.abs(Number(value.toPrecision(digits)));
   if (size < 1e-4 || size >= 1e15) return value.toExponential(digits - 1).replace('e-', 'e−').replace('e+', 'e');
   const after = Math.max(0, digits - 1 - Math.floor(Math.log10(size)));
   return grouped(value.toFixed(Math.min(after, 20)));
@@ -103,7 +104,7 @@ export function duration(seconds: number | null | undefined): string {
   if (seconds == null || !Number.isFinite(seconds)) return NONE;
   if (seconds < 0) return `−${duration(-seconds)}`;
   if (seconds < 1) return seconds === 0 ? `0${GAP}s` : `${number(seconds * 1000)}${GAP}ms`;
-  if (seconds < 60) return `${number(seconds)}${GAP}s`;
+  if (seconds < 59.95) return `${number(seconds)}${GAP}s`;
   const whole = Math.round(seconds);
   const parts: [number, string][] = [
     [Math.floor(whole / 86400), 'd'], [Math.floor(whole / 3600) % 24, 'h'], [Math.floor(whole / 60) % 60, 'min'], [whole % 60, 's'],
