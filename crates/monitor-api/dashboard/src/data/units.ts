@@ -83,11 +83,11 @@ export const mass = (kg: number | null | undefined): string => format('mass', kg
 export const massAlone = (kg: number | null | undefined): string => mass(kg).replace(`${GAP}CO2e`, '');
 
 /** `low – high` in one unit; the unit is that of the higher end. */
-export function range(kind: Kind, bounds: readonly [number, number] | null | undefined): string {
+export function range(kind: Kind, bounds: readonly [number, number] | null | undefined, currency = 'USD'): string {
   if (!bounds || !bounds.every(Number.isFinite)) return NONE;
   const [low, high] = bounds;
   if (kind === 'seconds') return `${duration(low)} – ${duration(high)}`;
-  if (kind === 'usd') return high < 0.01 ? money(high) : `${money(low).replace('under ', '')} – ${money(high)}`;
+  if (kind === 'usd') return high < 0.01 ? money(high, currency) : `${money(low, currency).replace('under ', '')} – ${money(high, currency)}`;
   const { unit, size } = unitFor(kind, Math.max(Math.abs(low), Math.abs(high)));
   return `${number(low / size)} – ${number(high / size)}${unit && GAP + unit}`;
 }

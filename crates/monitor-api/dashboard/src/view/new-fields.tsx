@@ -42,8 +42,8 @@ function Field({ name, label, hint, placeholder, list, numeric, required, values
   );
 }
 
-function Row({ children }: { children: ComponentChildren }): JSX.Element {
-  return <div class="field-row">{children}</div>;
+function Row({ children, wide }: { children: ComponentChildren; wide?: boolean }): JSX.Element {
+  return <div class={wide ? 'field-row paths' : 'field-row'}>{children}</div>;
 }
 
 export function TextFields(props: FieldsProps): JSX.Element {
@@ -53,7 +53,7 @@ export function TextFields(props: FieldsProps): JSX.Element {
       <Field {...props} name="name" label="Name of the run" required placeholder="first" hint="Letters, digits, dots, dashes and underscores." />
       <h3>Data</h3>
       <Field {...props} name="train" label="Training records" required placeholder="data/processed/train.jsonl" hint="JSONL, CSV or Parquet; from the project’s folder, or absolute." />
-      <Row>
+      <Row wide>
         <Field {...props} name="validation" label="Validation records" required placeholder="data/processed/validation.jsonl" />
         <Field {...props} name="test" label="Test records" placeholder="data/processed/test.jsonl" />
       </Row>

@@ -79,7 +79,7 @@ function merged(pages: (RunList | null)[]): RunSummary[] {
 
 function Table({ runs, losses }: { runs: RunSummary[]; losses: NonNullable<RunList['losses']> }): JSX.Element {
   return (
-    <div class="table-wrap" tabIndex={0} role="region" aria-label="Runs, a table that can be scrolled">
+    <div class="table-wrap runs-wrap" tabIndex={0} role="region" aria-label="Runs, a table that can be scrolled">
       <table class="runs">
         <caption class="unseen">Runs, newest first</caption>
         <thead>
