@@ -52,7 +52,7 @@ async function report(request, response, runId) {
   const ask = (path) => answer(world, { method: 'GET', url: new URL(path, 'http://mock') });
   const id = encodeURIComponent(runId);
   const data = { ...ask(`/api/v1/runs/${id}`), series: ask(`/api/v1/runs/${id}/series?points=500`), summary: ask(`/emissions/${id}/summary`), written_at: '2026-11-28 21:00' };
-  const filled = fill(template, { '/*style*/': style, '/*script*/': script, '<!--data-->': JSON.stringify(data).replace(/</g, '\\u003c') });
+  const filled = fill(template, { '/*style*/': style, '/*script*/': script, '<!--data-->': `<script type="application/json" id="greentune-report">${JSON.stringify(data).replace(/</g, '\\u003c')}</script>` });
   reply(request, response, 200, 'text/html; charset=utf-8', filled, { 'Content-Security-Policy': "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:" });
 }
 

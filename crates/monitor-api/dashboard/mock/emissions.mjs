@@ -3,7 +3,7 @@
 import { at, energyAt, timeOf } from './figures.mjs';
 import { emissionsOf } from './shapes.mjs';
 
-const COLUMNS = 'run_id,stage,timestamp,project_name,experiment_id,duration,emissions,emissions_rate,cpu_power,gpu_power,ram_power,cpu_energy,gpu_energy,ram_energy,energy_consumed,water_consumed,country_name,country_iso_code,region,cloud_provider,cloud_region,os,python_version,codecarbon_version,cpu_count,cpu_model,gpu_count,gpu_model,longitude,latitude,ram_total_size,tracking_mode,on_cloud,pue'.split(',');
+const COLUMNS = 'run_id,stage,timestamp,project_name,experiment_id,duration,emissions,emissions_rate,cpu_power,gpu_power,ram_power,cpu_energy,gpu_energy,ram_energy,energy_consumed,water_consumed,country_name,country_iso_code,region,cloud_provider,cloud_region,os,python_version,codecarbon_version,cpu_count,cpu_model,gpu_count,gpu_model,longitude,latitude,ram_total_size,tracking_mode,on_cloud,pue,basis,file'.split(',');
 const TREE = { kg_co2_per_unit: 6, unit: 'urban tree seedling growing for one year (mean of its first ten; estimates for grown trees reach 22 kg)', source: 'US EPA, Greenhouse Gas Equivalencies Calculator, calculations and references', year: 2024 };
 const FACTORS = { tree_year: TREE, mile_driven: { ...TREE, kg_co2_per_unit: 0.393, unit: 'mile driven by an average US passenger car' }, smartphone_charge: { ...TREE, kg_co2_per_unit: 0.0124, unit: 'smartphone charged' }, offset_usd_per_tonne: [1, 300], offset_source: 'spread of voluntary-market prices, from avoided deforestation to removals; the wide range is the message' };
 const sum = (values) => values.reduce((total, value) => total + value, 0);
@@ -22,7 +22,7 @@ function stageRows(run) {
     const values = {
       run_id: run.id, stage: one.stage, timestamp: new Date(end).toISOString().slice(0, 19), project_name: `health-stage${one.stage}`, duration: one.duration_seconds, emissions: one.emissions_kg_co2, emissions_rate: one.emissions_kg_co2 / one.duration_seconds,
       cpu_power: figures.cpu_power_w, gpu_power: figures.gpu_power_w, ram_power: figures.ram_power_w, cpu_energy: part(figures.cpu_power_w), gpu_energy: part(figures.gpu_power_w), ram_energy: part(figures.ram_power_w), energy_consumed: one.energy_kwh,
-      country_name: run.intensity < 100 ? 'France' : 'United States', country_iso_code: run.intensity < 100 ? 'FRA' : 'USA', os: 'linux', codecarbon_version: 'greentune 0.1.0', cpu_count: 16, cpu_model: 'AMD EPYC', gpu_count: run.gpu ? 1 : 0, gpu_model: run.gpu ? 'NVIDIA H100' : '', ram_total_size: 128, tracking_mode: 'machine', on_cloud: 'N', pue: 1,
+      country_name: run.intensity < 100 ? 'France' : 'United States', country_iso_code: run.intensity < 100 ? 'FRA' : 'USA', os: 'linux', codecarbon_version: 'greentune 0.1.0', cpu_count: 16, cpu_model: 'AMD EPYC', gpu_count: run.gpu ? 1 : 0, gpu_model: run.gpu ? 'NVIDIA H100' : '', ram_total_size: 128, tracking_mode: 'machine', on_cloud: 'N', pue: 1, basis: run.basis, file: `${run.id}_stage${one.stage}_emissions.csv`,
     };
     return COLUMNS.map((name) => values[name] ?? '');
   });
@@ -31,7 +31,7 @@ function stageRows(run) {
 export function rowsOf(world, query) {
   const rows = metered(world, query).flatMap(stageRows).sort((a, b) => String(a[2]).localeCompare(String(b[2])));
   if (query.format === 'csv') return [COLUMNS, ...rows].map((row) => row.join(',')).join('\n') + '\n';
-  return { columns: COLUMNS, rows };
+  return { columns: COLUMNS, rows, skipped: [] };
 }
 
 export function aggregateOf(world, query) {
@@ -103,4 +103,15 @@ export function emissionsCompared(world, body, refuse) {
     const first = energyAt(runs[0], Math.max(0, runs[0].done - 1));
     return { run_id: run.id, energy_kwh: kwh, energy_range_kwh: [kwh * 0.5, kwh * 2.2], emissions_kg: kwh * run.intensity / 1000, emissions_range_kg: [kwh * run.intensity * 0.2 / 1000, kwh * run.intensity * 3 / 1000], duration_hours: timeOf(run, run.done) / 3600, basis: run.basis, ...(index ? { difference: { energy_kwh: kwh - first, emissions_kg: 0, duration_hours: 0, energy_percent: (100 * (kwh - first)) / first, distinguishable: false, verdict: 'the bounds overlap: the meters alone do not tell these runs apart', caveats: [] } } : {}) };
   }) };
+}
+
+export function leaderboardOf(world, body) {
+  const runs = [...world.runs.values()].filter((run) => run.status === 'completed' && (!body.project_path || run.project === body.project_path));
+  const rows = runs.map((run) => {
+    const kwh = energyAt(run, run.steps - 1);
+    const [task, metric] = run.task === 'image' ? ['image', 'accuracy'] : ['text', 'token_accuracy'];
+    return { run_id: run.id, run_name: run.name, project_path: run.project, task, group: `${task} on ${run.task === 'image' ? '/data/pictures' : ['3b1c9f0a77', '88aa90cc01'][run.seed % 5 === 0 ? 1 : 0].padEnd(64, '0')}`, base_model: run.task === 'image' ? 'simplecnn' : 'allenai/OLMo-2-0425-1B', ...(run.ast ? { activation_rate: 0.4 } : {}), quality_metric: metric, quality: at(run, run.steps - 1).accuracy, energy_kwh: kwh, energy_basis: run.basis, emissions_kg: kwh * run.intensity / 1000, duration_seconds: timeOf(run, run.steps), is_unbeaten: false };
+  });
+  for (const row of rows) row.is_unbeaten = !rows.some((other) => other.group === row.group && other.quality >= row.quality && (other.energy_kwh < row.energy_kwh || (other.energy_kwh <= row.energy_kwh && other.quality > row.quality)));
+  return { rows: rows.sort((a, b) => Number(b.is_unbeaten) - Number(a.is_unbeaten) || a.energy_kwh - b.energy_kwh), left_out: rows.length ? [{ run_id: 'old-run-20260101-000000', reason: 'it was not evaluated at its end' }] : [] };
 }

@@ -72,7 +72,7 @@ const LOOKS = 24;
 /** The series of a run up to `done` steps, in at most `points` buckets over `from` to `to`. */
 export function series(run, done, { points = 500, from = 0, to = Infinity, names } = {}) {
   const answer = {};
-  const [low, high] = [Math.max(0, Math.floor(from)), Math.min(done - 1, Math.floor(to))];
+  const [low, high] = [Math.max(0, Math.floor(from) - 1), Math.min(done - 1, Math.floor(to) - 1)];
   for (const [name, [read, every]] of Object.entries(kinds(run))) {
     if (names && !names.includes(name)) continue;
     const one = { x: [], time: [], mean: [], min: [], max: [], count: [] };
@@ -89,7 +89,8 @@ export function series(run, done, { points = 500, from = 0, to = Infinity, names
       }
       if (values.length === 0) continue;
       const x = first + begin * every;
-      one.x.push(x);
+      // Step s of a stage is at first + s, and steps count from 1.
+      one.x.push(x + 1);
       one.time.push(timeOf(run, x));
       one.mean.push(values.reduce((sum, value) => sum + value, 0) / values.length);
       one.min.push(Math.min(...values));

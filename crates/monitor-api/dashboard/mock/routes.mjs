@@ -1,6 +1,6 @@
 // The answers of the mock's API.
 
-import { aggregateOf, comparisonOf, emissionsCompared, emissionsSummaryOf, rowsOf } from './emissions.mjs';
+import { aggregateOf, comparisonOf, emissionsCompared, emissionsSummaryOf, leaderboardOf, rowsOf } from './emissions.mjs';
 import { lossesOf, planOf, progressOf, shownOf, summaryOf } from './shapes.mjs';
 
 export class Refusal extends Error {
@@ -11,8 +11,8 @@ export class Refusal extends Error {
   }
 }
 
-const OPERATIONS = ['list_runs', 'show_run', 'monitor_training_progress', 'get_emissions_summary', 'get_aggregate_emissions', 'compare_runs', 'compare_emissions', 'cancel_training', 'resume_training', 'start_training', 'configure_training_run', 'configure_image_run', 'plan_training'];
-const READS = new Set(['list_runs', 'show_run', 'monitor_training_progress', 'get_emissions_summary', 'get_aggregate_emissions', 'compare_runs', 'compare_emissions']);
+const OPERATIONS = ['list_runs', 'show_run', 'monitor_training_progress', 'get_emissions_summary', 'get_aggregate_emissions', 'compare_runs', 'compare_emissions', 'energy_leaderboard', 'cancel_training', 'resume_training', 'start_training', 'configure_training_run', 'configure_image_run', 'plan_training'];
+const READS = new Set(['list_runs', 'show_run', 'monitor_training_progress', 'get_emissions_summary', 'get_aggregate_emissions', 'compare_runs', 'compare_emissions', 'energy_leaderboard']);
 
 /** The answer to a request: an object, or text that is CSV. */
 export function answer(world, { method, url, body = {} }) {
@@ -41,11 +41,11 @@ function listOf(world, query) {
   const words = (query.search ?? '').toLowerCase();
   const fits = (run) => (!statuses || statuses.includes(run.status)) && (!words || `${run.id} ${run.name} ${run.project}`.toLowerCase().includes(words)) && (!query.project || run.project === query.project);
   const all = [...world.runs.values()].filter(fits).sort((a, b) => b.created - a.created);
-  const from = query.after ? Number(query.after) : 0;
+  const from = query.after ? all.findIndex((run) => run.id === query.after) + 1 : 0;
   const limit = Number(query.limit ?? 50);
   const part = all.slice(from, from + limit);
   return {
-    runs: part.map(summaryOf), total: all.length, next: from + limit < all.length ? String(from + limit) : null, unreadable: [],
+    runs: part.map(summaryOf), total: all.length, more: Math.max(0, all.length - from - limit), next: from + limit < all.length ? part[part.length - 1].id : null, unreadable: [],
     ...(query.losses ? { losses: Object.fromEntries(part.map((run) => [run.id, lossesOf(run, Number(query.losses))])) } : {}),
   };
 }
@@ -77,6 +77,7 @@ function perform(world, operation, body) {
       return { success: true, run_id: one.id, plan: planOf(one), plan_file: `${one.project}/runs/${one.id}/plan.json` };
     }
     case 'compare_runs': return comparisonOf(world, body, refuse);
+    case 'energy_leaderboard': return leaderboardOf(world, body);
     case 'compare_emissions': return emissionsCompared(world, body, refuse);
     default: return refuse(501, 'mock.unsupported', `the mock cannot ${operation}`);
   }

@@ -28,14 +28,10 @@ const sum = (values) => values.reduce((total, value) => total + value, 0);
 
 export function summaryOf(run) {
   const emissions = emissionsOf(run);
-  const end = at(run, Math.max(0, run.done - 1));
-  const isDone = run.status === 'completed';
   return {
     run_id: run.id, run_name: run.name, project_path: run.project, status: run.status, platform: run.platform, created_at: new Date(run.created).toISOString(),
     progress_percentage: (100 * run.done) / run.steps,
-    ...(emissions.length ? { carbon_emissions_kg: sum(emissions.map((one) => one.emissions_kg_co2)), energy_kwh: sum(emissions.map((one) => one.energy_kwh)), energy_basis: run.basis } : {}),
-    ...(isDone ? { accuracy: end.accuracy, validation_loss: end.validation_loss } : {}),
-    task: run.task, base_model: run.task === 'image' ? 'simplecnn' : 'allenai/OLMo-2-0425-1B',
+    ...(emissions.length ? { carbon_emissions_kg: sum(emissions.map((one) => one.emissions_kg_co2)) } : {}),
     stages: stagesOf(run),
   };
 }

@@ -134,10 +134,10 @@ export class World {
     let from = query.from == null ? 0 : Number(query.from);
     if (after != null) {
       const event = run.events.slice(0, after + 1).reverse().find((one) => one.kind === 'step');
-      from = event ? run.stages[event.stage - 1].first + event.step : run.done;
+      from = (event ? run.stages[event.stage - 1].first + event.step : run.done) + 1;
     }
     return {
-      run_id: run.id, status: run.status, last_seq: run.seq,
+      run_id: run.id, status: run.status, last_seq: run.seq, appended: after != null,
       stages: run.stages.map(({ stage, first, total }) => ({ stage, first, total_steps: total })),
       series: series(run, run.done, { points: Math.min(2000, Number(query.points ?? 500)), from, to: query.to == null ? Infinity : Number(query.to), names: query.names?.split(',') }),
     };

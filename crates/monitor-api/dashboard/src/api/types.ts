@@ -45,17 +45,12 @@ export interface RunSummary {
   progress_percentage: number;
   carbon_emissions_kg?: number;
   stages: StageProgress[];
-  energy_kwh?: number;
-  energy_basis?: string;
-  accuracy?: number;
-  validation_loss?: number;
-  task?: string;
-  base_model?: string;
 }
 
 export interface RunList {
   runs: RunSummary[];
   total?: number;
+  more?: number;
   next?: string | null;
   unreadable?: string[];
   losses?: Record<string, [number, number][]>;
@@ -198,6 +193,8 @@ export interface SeriesAnswer {
   run_id: string;
   status: Status;
   last_seq: number | null;
+  /** Whether the series go on where an earlier answer ended; else they take its place. */
+  appended?: boolean;
   stages: { stage: number; first: number; total_steps: number }[];
   series: Record<string, Series>;
 }
@@ -309,6 +306,29 @@ export interface Aggregate {
 export interface EmissionRows {
   columns: string[];
   rows: (string | number | null)[][];
+  skipped?: { file: string; reason: string }[];
+}
+
+export interface LeaderboardRow {
+  run_id: string;
+  run_name: string;
+  project_path: string;
+  task: string;
+  group: string;
+  base_model: string;
+  activation_rate?: number;
+  quality_metric: string;
+  quality: number;
+  energy_kwh: number;
+  energy_basis: string;
+  emissions_kg: number;
+  duration_seconds: number;
+  is_unbeaten: boolean;
+}
+
+export interface EnergyLeaderboard {
+  rows: LeaderboardRow[];
+  left_out: { run_id: string; reason: string }[];
 }
 
 export interface ComparedFigure {

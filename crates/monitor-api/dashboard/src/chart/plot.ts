@@ -2,7 +2,7 @@
 
 import uPlot from 'uplot';
 import type { Column } from '../data/series.ts';
-import { duration, format, number, short, unitFor, type Kind } from '../data/units.ts';
+import { count, duration, format, short, unitFor, type Kind } from '../data/units.ts';
 import { colour } from '../theme.ts';
 
 /** How a line is drawn. */
@@ -59,7 +59,7 @@ export function largest(drawn: Drawn): number {
 
 /** A value across, in words. */
 export function acrossText(across: PlotOptions['across'], value: number): string {
-  if (across === 'step') return `step ${number(value, 9)}`;
+  if (across === 'step') return `step ${count(value)}`;
   if (across === 'seconds') return duration(value);
   if (across === 'date') return dateText(value);
   return format(across, value);
@@ -79,6 +79,8 @@ export class Plot {
   readonly chart: uPlot;
   private tip: HTMLElement;
   private drawn: Drawn = { at: [], columns: [] };
+  /** Charts that only follow another one's position have no tooltip. */
+  private isPointedAt = false;
 
   constructor(private host: HTMLElement, readonly options: PlotOptions, drawn: Drawn) {
     this.tip = document.createElement('div');
@@ -86,7 +88,10 @@ export class Plot {
     this.tip.hidden = true;
     this.drawn = drawn;
     this.chart = new uPlot(this.uplotOptions(), this.table(drawn), host);
-    this.chart.over.append(this.tip);
+    const { over } = this.chart;
+    over.append(this.tip);
+    over.addEventListener('pointerenter', () => (this.isPointedAt = true));
+    over.addEventListener('pointerleave', () => (this.isPointedAt = false));
     if (options.onReset) this.chart.over.addEventListener('dblclick', options.onReset);
   }
 
@@ -163,9 +168,9 @@ export class Plot {
       series,
       bands,
       legend: { show: false },
-      padding: [8, 10, 0, 0],
+      padding: [8, options.logAcross ? 26 : 10, 0, 0],
       scales: {
-        x: { time: across === 'date', ...(options.logAcross ? { distr: 3 as const } : {}) },
+        x: { time: across === 'date', ...(options.logAcross ? { distr: 3 as const, range: (_u: uPlot, min: number, max: number): [number, number] => [min, max] } : {}) },
         y: logarithmic ? { distr: 3 } : { range: (_u, min, max) => padded(min, max, !!options.fromZero || !!options.stacked) },
       },
       axes: [
@@ -236,6 +241,7 @@ export class Plot {
       ctx.lineTo(left, bbox.top + bbox.height);
       ctx.stroke();
       ctx.font = `${10 * devicePixelRatio}px system-ui, sans-serif`;
+      ctx.textAlign = 'left';
       ctx.textBaseline = 'top';
       const width = ctx.measureText(label).width;
       const fits = left + width + 8 * devicePixelRatio < bbox.left + bbox.width;
@@ -256,8 +262,8 @@ export class Plot {
     const { tip, options, drawn } = this;
     const row = u.cursor.idx;
     const left = u.cursor.left ?? -1;
-    tip.hidden = row == null || left < 0;
-    if (row == null || left < 0) return;
+    tip.hidden = row == null || left < 0 || !(this.isPointedAt || this.host === document.activeElement);
+    if (row == null || tip.hidden) return;
     const head = document.createElement('div');
     head.className = 'plot-tip-head';
     head.textContent = acrossText(options.across, drawn.at[row] ?? 0);
@@ -307,7 +313,11 @@ function acrossTicks(across: PlotOptions['across'], values: number[]): string[] 
   if (across === 'step') return values.map((value) => (Number.isInteger(value) ? short(value) : ''));
   if (across === 'seconds') return values.map(duration);
   if (across === 'date') return dateTicks(values);
-  return values.map((value) => (value == null ? '' : format(across as Kind, value)));
+  return values.map((value) => {
+    if (value == null) return '';
+    const { unit, size } = unitFor(across as Kind, value);
+    return `${tick(value / size)} ${unit}`;
+  });
 }
 
 const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];

@@ -1,6 +1,7 @@
 /** Saves what a chart shows: its picture as PNG, its figures as CSV. */
 
-import { acrossText, type Drawn, type Line, type Plot } from './plot.ts';
+import { csv } from './cells.ts';
+import type { Drawn, Line, Plot } from './plot.ts';
 import { colour } from '../theme.ts';
 
 /** Offers `content` to the reader as a file. */
@@ -14,18 +15,6 @@ export function offer(name: string, content: Blob | string, type = 'text/csv;cha
   anchor.click();
   anchor.remove();
   setTimeout(() => URL.revokeObjectURL(address), 10_000);
-}
-
-/** A cell of CSV; what a spreadsheet would take for a formula is quoted with an apostrophe. */
-export function cell(value: string | number | null | undefined): string {
-  if (value == null) return '';
-  if (typeof value === 'number') return String(value);
-  const safe = /^[=+\-@\t\r]/.test(value) && !Number.isFinite(Number(value)) ? `'${value}` : value;
-  return /[",\n\r]/.test(safe) ? `"${safe.replace(/"/g, '""')}"` : safe;
-}
-
-export function csv(rows: (string | number | null | undefined)[][]): string {
-  return rows.map((row) => row.map(cell).join(',')).join('\n') + '\n';
 }
 
 /** The figures of a chart, in full. */
@@ -71,5 +60,3 @@ export function picture(plot: Plot, title: string, lines: Line[]): Promise<Blob 
   }
   return new Promise((resolve) => canvas.toBlob(resolve, 'image/png'));
 }
-
-export { acrossText };

@@ -1,47 +1,29 @@
-/** Ranks runs by energy and result. Pure functions. */
+/** Ranks runs by energy and quality. Pure functions. */
 
-/** A run with what is known of it. */
-export interface Standing {
-  runId: string;
-  name: string;
-  energyKwh: number | undefined;
-  emissionsKg: number | undefined;
-  basis: string | undefined;
-  task: string | undefined;
-  accuracy: number | undefined;
-  loss: number | undefined;
-}
+import type { LeaderboardRow } from '../api/types.ts';
 
-export type Rule = 'accuracy' | 'loss';
+/** What the order follows. */
+export type Order = 'score' | 'energy' | 'quality';
 
-export interface Ranked extends Standing {
-  energyKwh: number;
-  /** Accuracy or loss, as the rule has it. */
-  result: number;
-  /** Less is better: kWh per point of accuracy, or kWh times loss. */
+export interface Ranked extends LeaderboardRow {
+  /** kWh for each point (per cent) of accuracy; less is better. */
   score: number;
-  /** No other run has both less energy and a better result. */
-  isFront: boolean;
 }
 
-export function board(standings: Standing[], rule: Rule): Ranked[] {
-  const known = standings.flatMap((one): Ranked[] => {
-    const result = rule === 'accuracy' ? one.accuracy : one.loss;
-    const { energyKwh } = one;
-    if (result == null || energyKwh == null || !(energyKwh > 0) || !(result > 0)) return [];
-    const score = rule === 'accuracy' ? energyKwh / (100 * result) : energyKwh * result;
-    return [{ ...one, energyKwh, result, score, isFront: false }];
-  });
-  markFront(known, rule);
-  return known.sort((a, b) => a.score - b.score);
+/** The rows in order, the best first; rows without energy or quality are left out. */
+export function ranked(rows: LeaderboardRow[], order: Order): Ranked[] {
+  const known = rows.filter((row) => row.energy_kwh > 0 && row.quality > 0).map((row) => ({ ...row, score: row.energy_kwh / (100 * row.quality) }));
+  const by: Record<Order, (a: Ranked, b: Ranked) => number> = {
+    score: (a, b) => a.score - b.score,
+    energy: (a, b) => a.energy_kwh - b.energy_kwh,
+    quality: (a, b) => b.quality - a.quality || a.energy_kwh - b.energy_kwh,
+  };
+  return known.sort(by[order]);
 }
 
-/** Marks the runs that no other beats in both, going from the least energy up. */
-function markFront(runs: Ranked[], rule: Rule): void {
-  const isBetter = (a: number, b: number): boolean => (rule === 'accuracy' ? a > b : a < b);
-  let best: number | null = null;
-  for (const run of [...runs].sort((a, b) => a.energyKwh - b.energyKwh || (isBetter(a.result, b.result) ? -1 : 1))) {
-    run.isFront = best == null || isBetter(run.result, best);
-    if (run.isFront) best = run.result;
-  }
+/** The groups of runs that can be ranked against each other, the largest first. */
+export function groups(rows: LeaderboardRow[]): [group: string, runs: number][] {
+  const sizes = new Map<string, number>();
+  for (const { group } of rows) sizes.set(group, (sizes.get(group) ?? 0) + 1);
+  return [...sizes].sort((a, b) => b[1] - a[1] || a[0].localeCompare(b[0]));
 }

@@ -103,7 +103,7 @@ export class RunCourse {
   /** Where step `step` of `stage` lies across. */
   private position(stage: number, step: number): number {
     const first = this.stages.find((one) => one.stage === stage)?.first ?? 0;
-    return first + Math.max(0, step - 1);
+    return first + step;
   }
 
   /** Takes an event of the stream; true when it changed a series. */
@@ -159,7 +159,8 @@ export class RunCourse {
     this.askedAt = Date.now();
     try {
       const answer = await get<SeriesAnswer>(this.path, { points: POINTS, after: this.slowSeq ?? undefined }, signal);
-      for (const [name, more] of checked(answer)) {
+      if (answer.appended === false) this.take(answer);
+      else for (const [name, more] of checked(answer)) {
         if (FROM_EVENTS.has(name)) continue;
         const series = this.series.get(name) ?? empty();
         append(series, more);

@@ -10,6 +10,8 @@ export interface MeteredRow {
   at: number;
   emissionsKg: number;
   energyKwh: number;
+  /** How the energy is known; empty where nothing says it. */
+  basis: string;
   power: { cpu: number; gpu: number; ram: number };
   energy: { cpu: number; gpu: number; ram: number };
 }
@@ -28,6 +30,7 @@ export function read(table: EmissionRows): MeteredRow[] {
       at: Date.parse(String(cell('timestamp') ?? '')) / 1000,
       emissionsKg: figure('emissions'),
       energyKwh: figure('energy_consumed'),
+      basis: String(cell('basis') ?? ''),
       power: { cpu: figure('cpu_power'), gpu: figure('gpu_power'), ram: figure('ram_power') },
       energy: { cpu: figure('cpu_energy'), gpu: figure('gpu_energy'), ram: figure('ram_energy') },
     };
@@ -39,13 +42,16 @@ export interface RunTotal {
   runId: string;
   emissionsKg: number;
   energyKwh: number;
+  /** The bases of its rows, each once. */
+  bases: Set<string>;
 }
 
 /** Sums by run, those that emitted most first. */
 export function byRun(rows: MeteredRow[]): RunTotal[] {
   const totals = new Map<string, RunTotal>();
   for (const row of rows) {
-    const total = totals.get(row.runId) ?? { runId: row.runId, emissionsKg: 0, energyKwh: 0 };
+    const total = totals.get(row.runId) ?? { runId: row.runId, emissionsKg: 0, energyKwh: 0, bases: new Set<string>() };
+    total.bases.add(row.basis);
     total.emissionsKg += row.emissionsKg;
     total.energyKwh += row.energyKwh;
     totals.set(row.runId, total);

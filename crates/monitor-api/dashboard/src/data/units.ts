@@ -11,7 +11,8 @@ export type Kind =
 export function number(value: number | null | undefined, digits = 3): string {
   if (value == null || !Number.isFinite(value)) return NONE;
   if (value === 0) return '0';
-  const size = Math.abs(value);
+  // Rounded first: 999.6 has no fraction to three digits.
+  const size = Math.abs(Number(value.toPrecision(digits)));
   if (size < 1e-4 || size >= 1e15) return value.toExponential(digits - 1).replace('e-', 'e−').replace('e+', 'e');
   const after = Math.max(0, digits - 1 - Math.floor(Math.log10(size)));
   return grouped(value.toFixed(Math.min(after, 20)));
@@ -82,11 +83,11 @@ export const mass = (kg: number | null | undefined): string => format('mass', kg
 export const massAlone = (kg: number | null | undefined): string => mass(kg).replace(`${GAP}CO2e`, '');
 
 /** `low – high` in one unit; the unit is that of the higher end. */
-export function range(kind: Kind, bounds: readonly [number, number] | null | undefined): string {
+export function range(kind: Kind, bounds: readonly [number, number] | null | undefined, currency = 'USD'): string {
   if (!bounds || !bounds.every(Number.isFinite)) return NONE;
   const [low, high] = bounds;
   if (kind === 'seconds') return `${duration(low)} – ${duration(high)}`;
-  if (kind === 'usd') return high < 0.01 ? money(high) : `${money(low).replace('under ', '')} – ${money(high)}`;
+  if (kind === 'usd') return high < 0.01 ? money(high, currency) : `${money(low, currency).replace('under ', '')} – ${money(high, currency)}`;
   const { unit, size } = unitFor(kind, Math.max(Math.abs(low), Math.abs(high)));
   return `${number(low / size)} – ${number(high / size)}${unit && GAP + unit}`;
 }
@@ -103,7 +104,7 @@ export function duration(seconds: number | null | undefined): string {
   if (seconds == null || !Number.isFinite(seconds)) return NONE;
   if (seconds < 0) return `−${duration(-seconds)}`;
   if (seconds < 1) return seconds === 0 ? `0${GAP}s` : `${number(seconds * 1000)}${GAP}ms`;
-  if (seconds < 60) return `${number(seconds)}${GAP}s`;
+  if (seconds < 59.95) return `${number(seconds)}${GAP}s`;
   const whole = Math.round(seconds);
   const parts: [number, string][] = [
     [Math.floor(whole / 86400), 'd'], [Math.floor(whole / 3600) % 24, 'h'], [Math.floor(whole / 60) % 60, 'min'], [whole % 60, 's'],

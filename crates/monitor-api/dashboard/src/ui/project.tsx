@@ -2,7 +2,7 @@
 
 import type { JSX } from 'preact';
 import { get } from '../api/client.ts';
-import type { RunList, RunSummary, ServerInfo } from '../api/types.ts';
+import type { RunList, ServerInfo } from '../api/types.ts';
 import { fileName } from '../data/units.ts';
 import { useResource } from '../hooks.ts';
 import { replaceQuery, type Route } from '../route.ts';
@@ -13,18 +13,15 @@ export interface Projects {
   all: string[];
   /** The one that is chosen. */
   chosen: string | null;
-  /** The newest runs, of all projects. */
-  recent: RunSummary[];
 }
 
 const RECENT = 200;
 
 export function useProjects(server: ServerInfo | null, route: Route): Projects {
-  const { data, isLoading } = useResource<RunList>(server ? 'projects' : null, (signal) => get('api/v1/runs', { limit: RECENT }, signal));
-  const recent = data?.runs ?? [];
-  const found = [server?.project_path, ...(server?.projects ?? []), ...recent.map((run) => run.project_path)];
+  const { data, isLoading } = useResource<RunList>(server && !server.projects ? 'projects' : null, (signal) => get('api/v1/runs', { limit: RECENT }, signal));
+  const found = [server?.project_path, ...(server?.projects ?? []), ...(data?.runs ?? []).map((run) => run.project_path)];
   const all = [...new Set(found.filter((path): path is string => !!path))];
-  return { isKnown: !!server && !isLoading, all, chosen: route.query.get('project') ?? server?.project_path ?? all[0] ?? null, recent };
+  return { isKnown: !!server && !isLoading, all, chosen: route.query.get('project') ?? server?.project_path ?? all[0] ?? null };
 }
 
 export function ProjectChoice({ projects, route }: { projects: Projects; route: Route }): JSX.Element | null {

@@ -4,7 +4,7 @@ import { useMemo } from 'preact/hooks';
 import type { JSX } from 'preact';
 import type { ViewProps } from '../app.tsx';
 import { ApiError, get } from '../api/client.ts';
-import type { Aggregate, EmissionRows, EmissionsSummary, RunSummary } from '../api/types.ts';
+import type { Aggregate, EmissionRows, EmissionsSummary } from '../api/types.ts';
 import { byComponent, byRun, cumulative, intensityOf, overTime, read, type MeteredRow, type RunTotal } from '../data/rows.ts';
 import { stack } from '../data/series.ts';
 import { count, energy, format, mass, massAlone, number, range } from '../data/units.ts';
@@ -13,6 +13,7 @@ import { useResource } from '../hooks.ts';
 import { runLink } from '../route.ts';
 import { ProjectChoice, useProjects } from '../ui/project.tsx';
 import { Basis, Empty, Loading, Notice, Section, sentence, Tile, Tiles, Trouble } from '../ui/parts.tsx';
+import { basisOf } from './run-head.tsx';
 import { RowsTable } from './emissions-table.tsx';
 import { Advice, ShareBar } from './run-emissions.tsx';
 
@@ -44,7 +45,7 @@ export function EmissionsPage({ route, server }: ViewProps): JSX.Element {
           <p>Every stage that is trained here leaves a row. <code>greentune demo</code> trains a small model in less than a minute; <code>greentune emissions track -- PROGRAM</code> meters any program.</p>
         </Empty>
       )}
-      {totals.data && table.data && rows.length > 0 && <Parts totals={totals.data} table={table.data} rows={rows} project={project} recent={projects.recent} />}
+      {totals.data && table.data && rows.length > 0 && <Parts totals={totals.data} table={table.data} rows={rows} project={project} />}
     </>
   );
 }
@@ -54,21 +55,19 @@ interface PartsProps {
   table: EmissionRows;
   rows: MeteredRow[];
   project: string | null;
-  recent: RunSummary[];
 }
 
-function Parts({ totals, table, rows, project, recent }: PartsProps): JSX.Element {
+function Parts({ totals, table, rows, project }: PartsProps): JSX.Element {
   const runs = useMemo(() => byRun(rows), [rows]);
-  const bases = useMemo(() => new Map(recent.map((run) => [run.run_id, run.energy_basis])), [recent]);
   return (
     <>
-      <KeyMetrics totals={totals} />
+      <KeyMetrics totals={totals} basis={basisOf(rows.map((row) => row.basis))} />
       <Notes totals={totals} />
       <Section title="Trends over time">
         <Trend rows={rows} runs={runs} />
       </Section>
       <div class="columns halves gap">
-        <ByRun runs={runs} bases={bases} />
+        <ByRun runs={runs} />
         <ByComponent rows={rows} totals={totals} />
       </div>
       <div class="charts gap">
@@ -81,14 +80,14 @@ function Parts({ totals, table, rows, project, recent }: PartsProps): JSX.Elemen
   );
 }
 
-function KeyMetrics({ totals }: { totals: Aggregate }): JSX.Element {
+function KeyMetrics({ totals, basis }: { totals: Aggregate; basis: string | null }): JSX.Element {
   const known = totals.energy_with_provenance;
   const tree = totals.equivalence_factors?.tree_year;
   const all = known && totals.total_files != null && known.files >= totals.total_files;
   return (
     <Tiles label="Key metrics">
-      <Tile label="Total emissions" note={totals.equivalencies && `${number(totals.equivalencies.miles_driven_equivalent)} miles driven`}>{mass(totals.total_emissions_kg_co2)}</Tile>
-      <Tile label="Total energy" note={known && (all ? range('energy', known.range_kwh) : `${range('energy', known.range_kwh)} for the ${known.files} of ${totals.total_files} files that have bounds`)}>{energy(totals.total_energy_kwh)}</Tile>
+      <Tile label={<>Total emissions <Basis basis={basis} /></>} note={totals.equivalencies && `${number(totals.equivalencies.miles_driven_equivalent)} miles driven`}>{mass(totals.total_emissions_kg_co2)}</Tile>
+      <Tile label={<>Total energy <Basis basis={basis} /></>} note={known && (all ? range('energy', known.range_kwh) : `${range('energy', known.range_kwh)} for the ${known.files} of ${totals.total_files} files that have bounds`)}>{energy(totals.total_energy_kwh)}</Tile>
       <Tile label="Runs" note={`${format('seconds', totals.total_duration_hours * 3600)} metered`}>{count(totals.total_runs)}</Tile>
       <Tile label="Average per run">{mass(totals.average_per_run_kg)}</Tile>
       <Tile label="Trees for a year" note={tree && <span title={`${tree.unit}; ${tree.source}, ${tree.year}`}>at {number(tree.kg_co2_per_unit)} kg each, contested</span>}>{number(totals.trees_to_offset_1year)}</Tile>
@@ -127,7 +126,7 @@ function Trend({ rows, runs }: { rows: MeteredRow[]; runs: RunTotal[] }): JSX.El
 /** Bars that are drawn before the rest is asked for. */
 const BARS = 10;
 
-function ByRun({ runs, bases }: { runs: RunTotal[]; bases: Map<string, string | undefined> }): JSX.Element {
+function ByRun({ runs }: { runs: RunTotal[] }): JSX.Element {
   const most = runs[0]?.emissionsKg || 1;
   return (
     <section class="card" aria-label="Emissions by run">
@@ -136,7 +135,7 @@ function ByRun({ runs, bases }: { runs: RunTotal[]; bases: Map<string, string | 
         {runs.slice(0, BARS).map((run) => (
           <li key={run.runId}>
             <a href={runLink(run.runId)} title={run.runId}>{run.runId}</a>
-            <span class="bar-figure"><Basis basis={bases.get(run.runId)} /> {massAlone(run.emissionsKg)}</span>
+            <span class="bar-figure"><Basis basis={basisOf([...run.bases])} /> {massAlone(run.emissionsKg)}</span>
             <span class="bar" aria-hidden="true"><i style={{ width: `${(100 * run.emissionsKg) / most}%` }} /></span>
           </li>
         ))}

@@ -28,7 +28,7 @@ function Field({ name, label, hint, placeholder, list, numeric, required, values
   const problems = wrong[name] ?? [];
   return (
     <div class="field">
-      <label for={id}>{label}{!required && <span class="faint"> optional</span>}</label>
+      <label for={id}>{label}{!required && !numeric && <span class="faint"> optional</span>}</label>
       <input
         id={id} value={values[name] ?? ''} placeholder={placeholder ?? ''} spellcheck={false} autoComplete="off" inputMode={numeric ? 'decimal' : 'text'} list={list?.length ? `${id}-list` : undefined}
         aria-invalid={problems.length > 0 ? 'true' : undefined} aria-describedby={`${id}-hint`} required={!!required} onInput={(event) => onChange(name, event.currentTarget.value)}
@@ -42,8 +42,8 @@ function Field({ name, label, hint, placeholder, list, numeric, required, values
   );
 }
 
-function Row({ children }: { children: ComponentChildren }): JSX.Element {
-  return <div class="field-row">{children}</div>;
+function Row({ children, wide }: { children: ComponentChildren; wide?: boolean }): JSX.Element {
+  return <div class={wide ? 'field-row paths' : 'field-row'}>{children}</div>;
 }
 
 export function TextFields(props: FieldsProps): JSX.Element {
@@ -53,12 +53,12 @@ export function TextFields(props: FieldsProps): JSX.Element {
       <Field {...props} name="name" label="Name of the run" required placeholder="first" hint="Letters, digits, dots, dashes and underscores." />
       <h3>Data</h3>
       <Field {...props} name="train" label="Training records" required placeholder="data/processed/train.jsonl" hint="JSONL, CSV or Parquet; from the project’s folder, or absolute." />
-      <Row>
+      <Row wide>
         <Field {...props} name="validation" label="Validation records" required placeholder="data/processed/validation.jsonl" />
         <Field {...props} name="test" label="Test records" placeholder="data/processed/test.jsonl" />
       </Row>
       <h3>Settings</h3>
-      <p class="faint">What is left empty is as the project has it.</p>
+      <p class="faint">What is left empty stays as the project has it.</p>
       <Row>
         <Field {...props} name="steps1" label="Steps of stage 1" numeric placeholder="100" />
         <Field {...props} name="rate1" label="Learning rate of stage 1" numeric placeholder="0.0005" />
@@ -77,7 +77,8 @@ export function TextFields(props: FieldsProps): JSX.Element {
   );
 }
 
-const MODELS = ['simplecnn', 'resnet18', 'resnet34', 'resnet50', 'efficientnet_b0', 'vit_tiny'];
+const MODELS = ['simplecnn', 'resnet18', 'resnet34', 'resnet50', 'resnet101', 'efficientnet_b0', 'efficientnet_b1', 'efficientnet_b2', 'efficientnet_b3', 'vit_tiny', 'vit_small'];
+const POLICIES = ['ast', 'infobatch', 'quantile', 'random'];
 const SELECTIONS: [string, string, string][] = [
   ['ast', 'On the samples that matter', 'Adaptive sparse training: the samples are selected while it trains.'],
   ['baseline', 'On all samples, as a baseline', 'The twin of a sparse run, to compare with.'],
@@ -108,9 +109,10 @@ export function ImageFields(props: FieldsProps): JSX.Element {
       {isSparse && (
         <Row>
           <Field {...props} name="activation" label="Share to train on, in %" numeric placeholder="40" />
-          <Field {...props} name="policy" label="Policy" placeholder="ast" />
+          <Field {...props} name="policy" label="Policy" placeholder="ast" list={POLICIES} />
         </Row>
       )}
+      <p class="faint">What is left empty is chosen to suit model and data set.</p>
       <Row>
         <Field {...props} name="epochs" label="Epochs" numeric placeholder="10" />
         <Field {...props} name="batch" label="Images per step" numeric placeholder="64" />

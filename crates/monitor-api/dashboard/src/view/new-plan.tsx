@@ -95,7 +95,7 @@ function PlanFigures({ plan }: { plan: Plan }): JSX.Element {
           {rows.map(([name, kind, value, bounds, note]) => (
             <tr key={name}><th scope="row">{name} {name === 'Energy' && <Basis basis={power?.basis} />}{note && <small class="bounds">{note}</small>}</th><td class="num"><b>{format(kind, value)}</b></td><td class="num faint">{range(kind, bounds)}</td></tr>
           ))}
-          {cost && <tr><th scope="row">Cost<small class="bounds">at {money(cost.price_per_kwh, cost.currency ?? '')} per kWh</small></th><td class="num"><b>{money(cost.amount, cost.currency ?? '')}</b></td><td class="num faint">{money(cost.range[0], cost.currency ?? '')} – {money(cost.range[1], cost.currency ?? '')}</td></tr>}
+          {cost && <tr><th scope="row">Cost<small class="bounds">at {money(cost.price_per_kwh, cost.currency ?? '')} per kWh</small></th><td class="num"><b>{money(cost.amount, cost.currency ?? '')}</b></td><td class="num faint">{range('usd', cost.range, cost.currency ?? '')}</td></tr>}
         </tbody>
       </table>
       <p class="faint plan-device">On {plan.device}; {count(plan.trainable_parameters)} of {count(plan.base_parameters + plan.trainable_parameters)} weights are trained.</p>

@@ -48,13 +48,16 @@ export function NewRun({ route, server, can }: ViewProps): JSX.Element {
     const named = fields && Object.keys(fields).filter((field) => field !== '');
     if (!fields || !named || named.length === 0) return setTrouble(error);
     setWrong(fields);
-    requestAnimationFrame(() => form.current?.querySelector<HTMLElement>('[aria-invalid="true"]')?.focus());
+    focusWrong();
   };
+  const focusWrong = (): void => void requestAnimationFrame(() => form.current?.querySelector<HTMLElement>('[aria-invalid="true"]')?.focus());
   const submit = async (event: Event): Promise<void> => {
     event.preventDefault();
     setTrouble(null);
-    setWrong({});
     setConfigured(null);
+    const missing = (kind === 'text' ? ['project', 'name', 'train', 'validation'] : ['dataset', 'model']).filter((field) => !own[field]?.trim());
+    setWrong(Object.fromEntries(missing.map((field) => [field, ['This is needed.']])));
+    if (missing.length > 0) return focusWrong();
     setStage('configuring');
     let made: Configured;
     try {

@@ -139,7 +139,7 @@ export function Advice({ recommendations, offset, offsetAtMost, source }: Advice
         ? <ul>{recommendations.map((text, index) => <li key={index}>{typeof text === 'string' ? sentence(text) : text}</li>)}</ul>
         : <p class="faint">Nothing stands out that would lower these figures.</p>}
       <p class="offset" title={source}>
-        <span>Offsetting would cost</span> <b>{offset ? `${money(offset[0])} – ${money(offset[1])}` : `up to ${money(offsetAtMost)}`}</b>
+        <span>Offsetting would cost</span> <b>{offset ? range('usd', offset) : `up to ${money(offsetAtMost)}`}</b>
         <span class="faint"> An offset is never subtracted from emissions.</span>
       </p>
     </div>

@@ -89,10 +89,10 @@ function Figures({ progress, run, summary }: { progress: Progress; run: RunShown
       <Tile label="Training loss" note={metrics.validation_loss != null ? `validation ${format('loss', metrics.validation_loss)}` : 'not validated yet'}>{format('loss', metrics.train_loss)}</Tile>
       {accuracy != null && <Tile label={metrics.accuracy != null ? 'Accuracy' : 'Token accuracy'} note={metrics.perplexity != null ? `perplexity ${format('plain', metrics.perplexity)}` : 'on validation data'}>{format('share', accuracy)}</Tile>}
       <Tile label="Speed" note={metrics.tokens_per_second ? 'tokens per second' : 'samples per second'}>{format('plain', metrics.tokens_per_second || metrics.samples_per_second)}</Tile>
-      <Tile label="Time" note={seconds != null && trained != null ? `training alone ${duration(trained)}` : undefined}>{duration(seconds ?? trained)}</Tile>
+      <Tile label="Time" note={seconds != null && trained != null ? `training ${duration(trained)}` : undefined}>{duration(seconds ?? trained)}</Tile>
       <Tile label={<>Energy <Basis basis={basis} /></>} note={summary?.summary.energy_range_kwh && range('energy', summary.summary.energy_range_kwh)}>{energy(kwh)}</Tile>
       <Tile label={<>CO2e <Basis basis={basis} /></>} note={summary?.summary.emissions_range_kg ? range('mass', summary.summary.emissions_range_kg).replace('\u00a0CO2e', '') : undefined}>{massAlone(kg)}</Tile>
-      {coming != null && <Tile label="CO2e at the end" note="if pace and power hold">{`≈ ${massAlone(coming)}`}</Tile>}
+      {coming != null && <Tile label="CO2e at the end" note="if the pace holds">{`≈ ${massAlone(coming)}`}</Tile>}
     </Tiles>
   );
 }
@@ -107,6 +107,6 @@ export function projection(progress: Progress): number | null {
 
 /** The basis of a sum. */
 export function basisOf(parts: string[]): string | null {
-  const kinds = new Set(parts.filter(Boolean));
+  const kinds = new Set(parts.filter((part) => part && part !== 'unknown'));
   return kinds.size === 0 ? null : kinds.size === 1 ? [...kinds][0]! : 'mixed';
 }

@@ -121,7 +121,7 @@ function File({ name, path }: { name: JSX.Element | string; path: string }): JSX
   };
   return (
     <div>
-      <dt><Icon name="file" />{name}</dt>
+      <dt><Icon name="file" /><span>{name}</span></dt>
       <dd><code>{path}</code><button type="button" class="small quiet" onClick={() => void copy().catch(() => {})} aria-label={`Copy the path ${path}`}>{isCopied ? 'Copied' : 'Copy'}</button></dd>
     </div>
   );

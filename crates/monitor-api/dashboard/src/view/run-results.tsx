@@ -123,7 +123,7 @@ function Classes({ report }: { report: Classification }): JSX.Element {
                     {classes.map((_, predicted) => {
                       const images = row[predicted] ?? 0;
                       const share = all > 0 ? images / all : 0;
-                      return <td key={predicted} class={`${actual === predicted ? 'hit' : 'miss'}${share > 0.55 ? ' strong' : ''}`} style={{ '--share': share.toFixed(3) }}>{images || ''}</td>;
+                      return <td key={predicted} class={actual === predicted ? 'hit' : 'miss'} style={{ '--share': share.toFixed(3) }}>{images || ''}</td>;
                     })}
                     <td class="num">{all > 0 ? format('share', (row[actual] ?? 0) / all) : '–'}</td>
                   </tr>

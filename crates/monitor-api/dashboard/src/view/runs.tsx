@@ -38,7 +38,7 @@ export function Runs({ route, can }: ViewProps): JSX.Element {
     setOlder({ key, pages: [...pages, page] });
   };
   const running = runs.filter((run) => isActive(run.status)).length;
-  const total = first.data?.total;
+  const total = first.data ? first.data.total ?? first.data.runs.length + (first.data.more ?? 0) : undefined;
   return (
     <>
       <header class="page-head">
@@ -79,7 +79,7 @@ function merged(pages: (RunList | null)[]): RunSummary[] {
 
 function Table({ runs, losses }: { runs: RunSummary[]; losses: NonNullable<RunList['losses']> }): JSX.Element {
   return (
-    <div class="table-wrap" tabIndex={0} role="region" aria-label="Runs, a table that can be scrolled">
+    <div class="table-wrap runs-wrap" tabIndex={0} role="region" aria-label="Runs, a table that can be scrolled">
       <table class="runs">
         <caption class="unseen">Runs, newest first</caption>
         <thead>
