@@ -152,10 +152,10 @@ bench-mcp:
     python3 fixtures/bench/mcp_http.py --binary {{target}}/release/greentune
     "{{peers}}/venvs/mcp/bin/python" fixtures/bench/mcp_startup.py {{target}}/release/greentune "{{peers}}/venvs/mcp/bin/python"
 
-# The official conformance suite of MCP, as far as it asks for the protocol alone (Node 22 and the suite come from npm)
+# The official conformance suite of MCP: the program as far as it is asked for the protocol alone, a fixture server behind the same stack for all (Node 22 and the suite come from npm)
 mcp-conformance:
-    cargo build --release
-    python3 fixtures/interop/mcp_conformance.py "{{target}}/release/greentune" "{{peers}}/mcp-conformance"
+    cargo build --release --workspace --bins --examples
+    python3 fixtures/interop/mcp_conformance.py "{{target}}/release/greentune" "{{target}}/release/examples/conformance" "{{peers}}/mcp-conformance"
 
 # How time and memory grow with records, turns, columns, keys, bytes, emissions, events and tensors (about 3 minutes)
 bench-limits largest="1000000":

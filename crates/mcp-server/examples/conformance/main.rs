@@ -1,4 +1,4 @@
-//! The fixture server that MCP's official conformance suite asks for, behind the HTTP stack that `greentune mcp --http` has.
+//! The fixture server that MCP's official conformance suite asks for, behind the HTTP stack of `greentune mcp --http`.
 //!
 //! usage: `conformance`; listens on a free port of this machine, says where on standard error, and runs until it is killed.
 //! `fixtures/interop/mcp_conformance.py` starts it. Names and texts of its tools, resources and prompts are the suite's.
@@ -12,41 +12,31 @@ mod fixture;
 mod input;
 mod tasks;
 
-use std::error::Error;
+use std::{error::Error, future::pending, net::SocketAddr};
 
-use axum::{Router, body::Body};
-use hyper::{Request, body::Incoming, server::conn::http1};
-use hyper_util::{rt::TokioIo, service::TowerToHyperService};
-use rmcp::transport::streamable_http_server::{
-    StreamableHttpServerConfig, StreamableHttpService, session::local::LocalSessionManager,
-};
-use tokio::net::TcpListener;
+use axum::Router;
+use greentune_http_server::{Accounts, Caller, HttpServer, HttpSettings, Limits, MCP_PATH, Site};
+use greentune_mcp_server::routes_of;
 
 use self::fixture::Fixture;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let fixture = Fixture::default();
-    let config = StreamableHttpServerConfig::default().with_json_response(true);
-    let service = StreamableHttpService::<_, LocalSessionManager>::new(
-        move || Ok(fixture.clone()),
-        std::sync::Arc::default(),
-        config,
-    );
-    let router = Router::new().nest_service("/mcp", service);
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    eprintln!("listening on http://{}/mcp", listener.local_addr()?);
-    loop {
-        let (stream, _) = listener.accept().await?;
-        let router = router.clone();
-        tokio::spawn(async move {
-            let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-                hyper::service::Service::call(
-                    &TowerToHyperService::new(router.clone()),
-                    request.map(Body::new),
-                )
-            });
-            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
-        });
-    }
+    let of_caller = move |caller: &Caller| {
+        let fixture = fixture.clone();
+        routes_of(move || fixture.clone(), caller)
+    };
+    let site = Site { open: Router::new(), of_caller: Box::new(of_caller), is_public: false };
+    let settings = HttpSettings {
+        address: SocketAddr::from(([127, 0, 0, 1], 0)),
+        allowed_hosts: Vec::new(),
+        allowed_origins: Vec::new(),
+        limits: Limits::default(),
+    };
+    let home = tempfile::tempdir()?;
+    let server = HttpServer::bind(site, Accounts::new(home.path()), &settings).await?;
+    eprintln!("listening on {}{MCP_PATH}", server.url());
+    server.serve(pending()).await;
+    Ok(())
 }
