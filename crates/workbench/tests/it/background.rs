@@ -199,10 +199,12 @@ async fn a_task_that_has_ended_stays_so_when_its_run_goes_on() {
 
 #[tokio::test]
 async fn the_task_of_a_run_that_broke_off_ended_with_the_last_sign_of_its_worker() {
-    let sandbox = Sandbox::new("dies-in-the-middle").await;
-    let run = sandbox.configured().await;
+    let sandbox = Sandbox::new("slow").await;
+    let run = sandbox.configured_with(json!({ "training.stage1.iterations": 500 })).await;
     let task =
         begin(&sandbox.workbench, "start_training", arguments(&json!({ "run_id": run.run_id() }))).await;
+    let worker = crate::sandbox::manifest(&run).pid.unwrap().to_string();
+    assert!(Command::new("kill").args(["-9", &worker]).status().unwrap().success());
     let broken = ended(&sandbox.workbench, &task).await;
     assert_eq!(
         (broken.status, broken.problem.unwrap().code.as_str()),
