@@ -46,7 +46,7 @@ fuzz-nightly seconds="600":
     echo "failed: ${failed[*]:-none}"
     [ ${#failed[@]} -eq 0 ]
 
-# Random calls of every tool: of a server in the test's process, then of the real program with real workers
+# Random calls of every tool, line by line and over HTTP: of a server in the test's process, then of the real program with real workers
 fuzz-calls calls="10000" seed="1":
     cargo build --release --workspace --bins
     GREENTUNE_FUZZ_CALLS={{calls}} GREENTUNE_FUZZ_SEED={{seed}} cargo test --release -p greentune-mcp-server --test it -- tool_calls --nocapture
