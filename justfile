@@ -46,7 +46,7 @@ fuzz-nightly seconds="600":
     echo "failed: ${failed[*]:-none}"
     [ ${#failed[@]} -eq 0 ]
 
-# Random calls of every tool: of a server in the test's process, then of the real program with real workers
+# Random calls of every tool, line by line and over HTTP: of a server in the test's process, then of the real program with real workers
 fuzz-calls calls="10000" seed="1":
     cargo build --release --workspace --bins
     GREENTUNE_FUZZ_CALLS={{calls}} GREENTUNE_FUZZ_SEED={{seed}} cargo test --release -p greentune-mcp-server --test it -- tool_calls --nocapture
@@ -157,10 +157,10 @@ mcp-node-clients:
     cargo build --release
     python3 fixtures/interop/mcp_node_clients.py "{{target}}/release/greentune" "{{peers}}/mcp-node-clients"
 
-# The official conformance suite of MCP, as far as it asks for the protocol alone (Node 22 and the suite come from npm)
+# The official conformance suite of MCP: the program as far as it is asked for the protocol alone, a fixture server behind the same stack for all (Node 22 and the suite come from npm)
 mcp-conformance:
-    cargo build --release
-    python3 fixtures/interop/mcp_conformance.py "{{target}}/release/greentune" "{{peers}}/mcp-conformance"
+    cargo build --release --workspace --bins --examples
+    python3 fixtures/interop/mcp_conformance.py "{{target}}/release/greentune" "{{target}}/release/examples/conformance" "{{peers}}/mcp-conformance"
 
 # How time and memory grow with records, turns, columns, keys, bytes, emissions, events and tensors (about 3 minutes)
 bench-limits largest="1000000":
