@@ -2,9 +2,14 @@
 
 use clap::Args;
 use greentune_core_config::quantities::{count, duration, emissions, number, percent};
-use greentune_workbench::operation::{MonitorTrainingProgress, MonitorTrainingProgressResponse};
+use greentune_workbench::{
+    Workbench,
+    operation::{MonitorTrainingProgress, MonitorTrainingProgressResponse},
+};
 
-use crate::{advice::advice, failure::Failure, output::Paint, progress::Follower, session::Session, watch};
+#[cfg(unix)]
+use crate::watch;
+use crate::{advice::advice, failure::Failure, output::Paint, progress::Follower, session::Session};
 
 /// Arguments of `monitor`.
 #[derive(Args, Debug)]
@@ -22,12 +27,20 @@ pub struct Monitor {
 impl Monitor {
     pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
         let workbench = session.workbench()?;
+        #[cfg(unix)]
         if self.follow && !self.lines && session.output.shows_progress() && watch::is_possible(session) {
             watch::watch(session, &workbench, &self.run).await?;
-        } else if self.follow {
+            return self.show(session, &workbench).await;
+        }
+        if self.follow {
             let (project, run_id) = (session.project(), self.run.clone());
             Follower::new(workbench.clone(), project, run_id, session.output).await?.until_it_ends().await?;
         }
+        self.show(session, &workbench).await
+    }
+
+    /// Shows where the run stands now.
+    async fn show(self, session: &Session, workbench: &Workbench) -> Result<(), Failure> {
         let request = MonitorTrainingProgress {
             project_path: session.project(),
             run_id: self.run,

@@ -6,10 +6,6 @@ mod screen;
 use std::{
     io::{self, IsTerminal as _},
     path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
     time::{Duration, Instant},
 };
 
@@ -20,7 +16,11 @@ use greentune_workbench::{
         MonitorTrainingProgressResponse, ResumeTraining, ShowLog,
     },
 };
-use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use ratatui::{
+    Terminal,
+    backend::TermionBackend,
+    termion::{event::Key, input::TermRead as _, raw::IntoRawMode as _, screen::IntoAlternateScreen as _},
+};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 use crate::{failure::Failure, session::Session, signals::asked_to_end};
@@ -75,10 +75,11 @@ pub async fn watch(session: &Session, workbench: &Workbench, run_id: &str) -> Re
             format!("the terminal cannot be drawn on: {error}"),
         )
     };
-    let mut terminal = ratatui::try_init().map_err(failed)?;
-    let keys = Keys::begin();
-    let ended = watch_on(&mut terminal, keys, workbench, project_path, &mut watched).await;
-    ratatui::restore();
+    // Dropped, they leave the terminal as it was.
+    let alternate =
+        io::stdout().into_raw_mode().and_then(|raw| raw.into_alternate_screen()).map_err(failed)?;
+    let terminal = Terminal::new(TermionBackend::new(alternate)).map_err(failed)?;
+    let ended = watch_on(terminal, keys(), workbench, project_path, &mut watched).await;
     ended.map_err(|error| match error {
         Stopped::Terminal(error) => failed(error),
         Stopped::Run(failure) => failure,
@@ -91,9 +92,9 @@ enum Stopped {
     Run(Failure),
 }
 
-async fn watch_on(
-    terminal: &mut ratatui::DefaultTerminal,
-    mut keys: Keys,
+async fn watch_on<W: io::Write>(
+    mut terminal: Terminal<TermionBackend<W>>,
+    mut keys: UnboundedReceiver<Key>,
     workbench: &Workbench,
     project_path: Option<PathBuf>,
     watched: &mut Watched,
@@ -105,9 +106,8 @@ async fn watch_on(
         terminal.draw(|frame| screen::draw(frame, watched)).map_err(Stopped::Terminal)?;
         let asked = tokio::select! {
             () = &mut asked_to_end => return Ok(()),
-            key = keys.pressed.recv() => match key {
-                Some(Event::Key(key)) => watched.take(key),
-                Some(_) => Asked::Nothing,
+            key = keys.recv() => match key {
+                Some(key) => watched.take(key),
                 None => return Ok(()),
             },
             () = tokio::time::sleep(LOOK.saturating_sub(looked.elapsed())) => {
@@ -188,24 +188,20 @@ impl Watched {
     }
 
     /// What `key` asks for.
-    fn take(&mut self, key: KeyEvent) -> Asked {
-        if key.kind == KeyEventKind::Release {
-            return Asked::Nothing;
-        }
+    fn take(&mut self, key: Key) -> Asked {
         if std::mem::take(&mut self.asks_to_cancel) {
             self.said = None;
-            return if key.code == KeyCode::Char('y') { Asked::Cancel } else { Asked::Nothing };
+            return if key == Key::Char('y') { Asked::Cancel } else { Asked::Nothing };
         }
         let is_active = self.progress.status.is_active();
-        match key.code {
-            KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => return Asked::Leave,
-            KeyCode::Char('q') | KeyCode::Esc => return Asked::Leave,
-            KeyCode::Char('t') => self.over_time = !self.over_time,
-            KeyCode::Char('c') if is_active => {
+        match key {
+            Key::Ctrl('c') | Key::Char('q') | Key::Esc => return Asked::Leave,
+            Key::Char('t') => self.over_time = !self.over_time,
+            Key::Char('c') if is_active => {
                 self.asks_to_cancel = true;
                 self.say("stop the run at its next step? y: yes, any other key: no");
             }
-            KeyCode::Char('r') if !is_active && self.progress.progress_percentage < 100.0 => {
+            Key::Char('r') if !is_active && self.progress.progress_percentage < 100.0 => {
                 return Asked::Resume;
             }
             _ => {}
@@ -214,39 +210,17 @@ impl Watched {
     }
 }
 
-/// Keys as they are pressed, read by a thread of its own until it is dropped.
-struct Keys {
-    pressed: UnboundedReceiver<Event>,
-    is_over: Arc<AtomicBool>,
-}
-
-impl Keys {
-    fn begin() -> Self {
-        let (tell, pressed) = mpsc::unbounded_channel();
-        let is_over = Arc::new(AtomicBool::new(false));
-        let over = Arc::clone(&is_over);
-        std::thread::spawn(move || {
-            while !over.load(Ordering::Relaxed) {
-                match event::poll(Duration::from_millis(100)) {
-                    Ok(true) => {
-                        let Ok(event) = event::read() else { return };
-                        if tell.send(event).is_err() {
-                            return;
-                        }
-                    }
-                    Ok(false) => {}
-                    Err(_) => return,
-                }
+/// Keys as they are pressed. The thread that reads them ends with the process: it may wait for a key until then.
+fn keys() -> UnboundedReceiver<Key> {
+    let (tell, pressed) = mpsc::unbounded_channel();
+    std::thread::spawn(move || {
+        for key in io::stdin().keys().map_while(Result::ok) {
+            if tell.send(key).is_err() {
+                return;
             }
-        });
-        Self { pressed, is_over }
-    }
-}
-
-impl Drop for Keys {
-    fn drop(&mut self) {
-        self.is_over.store(true, Ordering::Relaxed);
-    }
+        }
+    });
+    pressed
 }
 
 #[cfg(test)]

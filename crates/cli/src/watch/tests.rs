@@ -65,7 +65,7 @@ fn it_fits_small_and_large_terminals() {
 
 #[test]
 fn a_run_is_cancelled_after_a_question_and_resumed_when_it_stands() {
-    let key = |letter| KeyEvent::new(KeyCode::Char(letter), KeyModifiers::NONE);
+    let key = Key::Char;
     let mut running = watched("running");
     assert_eq!((running.take(key('r')), running.take(key('c'))), (Asked::Nothing, Asked::Nothing));
     assert!(running.said.as_ref().unwrap().0.contains("y: yes"));
@@ -75,5 +75,5 @@ fn a_run_is_cancelled_after_a_question_and_resumed_when_it_stands() {
     let mut cancelled = watched("cancelled");
     assert_eq!(cancelled.progress.status, RunStatus::Cancelled);
     assert_eq!((cancelled.take(key('c')), cancelled.take(key('r'))), (Asked::Nothing, Asked::Resume));
-    assert_eq!(cancelled.take(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL)), Asked::Leave);
+    assert_eq!(cancelled.take(Key::Ctrl('c')), Asked::Leave);
 }
