@@ -175,7 +175,13 @@ function useIsNear(element: { current: HTMLElement | null }): boolean {
     if (!element.current) return undefined;
     const watcher = new IntersectionObserver((entries) => setIsNear(entries[entries.length - 1]!.isIntersecting), { rootMargin: '400px 0px' });
     watcher.observe(element.current);
-    return () => watcher.disconnect();
+    // On paper every chart is seen.
+    const printed = (): void => setIsNear(true);
+    window.addEventListener('beforeprint', printed);
+    return () => {
+      watcher.disconnect();
+      window.removeEventListener('beforeprint', printed);
+    };
   }, []);
   return isNear;
 }
