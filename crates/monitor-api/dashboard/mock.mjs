@@ -70,6 +70,8 @@ function passOn(request, response) {
   const onward = ask(`${options.proxy}${request.url}`, { method: request.method, headers: { ...headers, host } }, (answered) => {
     response.writeHead(answered.statusCode, answered.headers);
     answered.pipe(response);
+    // A stream that broke is to break here too.
+    answered.on('close', () => answered.complete || response.destroy());
   });
   onward.on('error', () => response.destroy());
   response.on('close', () => onward.destroy());

@@ -40,7 +40,7 @@ export function Chart(props: ChartProps): JSX.Element {
   const [drawn, setDrawn] = useState<Drawn>(() => source.read());
   const latest = useRef(props);
   latest.current = props;
-  const shape = `${lines.map((line) => line.label + line.tone).join()}|${props.stacked}|${props.logarithmic}|${across}|${height}|${kind}`;
+  const shape = `${lines.map((line) => line.label + line.tone).join()}|${props.stacked}|${props.logarithmic}|${props.logAcross}|${across}|${height}|${kind}`;
 
   // The legend and the plot follow the source, in the frame that it gives.
   useEffect(() => {

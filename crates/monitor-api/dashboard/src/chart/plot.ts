@@ -100,8 +100,12 @@ export class Plot {
     this.chart.setData(this.table(drawn), false);
     const at = drawn.at;
     const [min, max] = domain ?? [at[0] ?? 0, at[at.length - 1] ?? 1];
-    const [low, high] = max > min ? [min, max] : this.options.logAcross ? [min / 2, max * 2] : [min - 0.5, max + 0.5];
-    this.chart.setScale('x', this.options.logAcross ? { min: low * 0.95, max: high * 1.05 } : { min: low, max: high });
+    const isSpot = !(max > min);
+    const gap = this.options.across === 'date' || this.options.across === 'step' || this.options.across === 'seconds' ? 0.5 : Math.abs(max) * 0.1 || 0.5;
+    const [low, high] = !isSpot ? [min, max] : this.options.logAcross ? [min / 2, max * 2] : [min - gap, max + gap];
+    // Marks at the ends would be cut in half.
+    const aside = this.options.lines.some((line) => line.scatter) ? (high - low) * 0.02 : 0;
+    this.chart.setScale('x', this.options.logAcross ? { min: low * 0.9, max: high * 1.1 } : { min: low - aside, max: high + aside });
   }
 
   resize(width: number): void {
