@@ -1,11 +1,12 @@
 // Serves the built page and the contract of docs/http.md with made-up runs, to develop and test the page without the program.
 //
 //   node mock.mjs [--port 8790] [--token SECRET] [--read-only] [--empty] [--runs 1000] [--pace 8]
+//   node mock.mjs --proxy http://127.0.0.1:8787      the page as it was just built, before a real `greentune serve`
 //
 // POST /mock/silence?seconds=5 closes all connections and answers nobody for a while.
 
 import { createHash } from 'node:crypto';
-import { createServer } from 'node:http';
+import { createServer, request as ask } from 'node:http';
 import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -22,11 +23,12 @@ const { values: options } = parseArgs({
     empty: { type: 'boolean', default: false },
     runs: { type: 'string', default: '1000' },
     pace: { type: 'string', default: '8' },
+    proxy: { type: 'string' },
   },
 });
 const assets = join(dirname(fileURLToPath(import.meta.url)), '..', 'assets');
 const POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-const world = new World({ runs: options.empty ? 0 : Number(options.runs), pace: Number(options.pace), readOnly: options['read-only'] });
+const world = new World({ runs: options.empty || options.proxy ? 0 : Number(options.runs), pace: Number(options.pace), readOnly: options['read-only'] });
 const sockets = new Set();
 
 function reply(request, response, status, type, body, headers = {}) {
@@ -61,6 +63,21 @@ function fill(template, parts) {
   return template.replace(pattern, (name) => parts[name]);
 }
 
+/** Hands a request on to a real server. */
+function passOn(request, response) {
+  const { host } = new URL(options.proxy);
+  const { origin: _, ...headers } = request.headers;
+  const onward = ask(`${options.proxy}${request.url}`, { method: request.method, headers: { ...headers, host } }, (answered) => {
+    response.writeHead(answered.statusCode, answered.headers);
+    answered.pipe(response);
+    // A stream that broke is to break here too.
+    answered.on('close', () => answered.complete || response.destroy());
+  });
+  onward.on('error', () => response.destroy());
+  response.on('close', () => onward.destroy());
+  request.pipe(onward);
+}
+
 async function bodyOf(request) {
   let text = '';
   for await (const piece of request) text += piece;
@@ -71,6 +88,7 @@ const server = createServer(async (request, response) => {
   const url = new URL(request.url, 'http://mock');
   try {
     if (url.pathname === '/mock/silence') return silence(Number(url.searchParams.get('seconds') ?? 5), response);
+    if (options.proxy) return (await page(request, response, url.pathname)) || passOn(request, response);
     if (url.pathname === '/healthz') return reply(request, response, 200, 'text/plain', 'ok');
     if (await page(request, response, url.pathname)) return;
     if (url.pathname.startsWith('/report/')) return await report(request, response, decodeURIComponent(url.pathname.slice(8)));

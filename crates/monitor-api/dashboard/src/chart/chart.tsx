@@ -40,7 +40,7 @@ export function Chart(props: ChartProps): JSX.Element {
   const [drawn, setDrawn] = useState<Drawn>(() => source.read());
   const latest = useRef(props);
   latest.current = props;
-  const shape = `${lines.map((line) => line.label + line.tone).join()}|${props.stacked}|${props.logarithmic}|${across}|${height}|${kind}`;
+  const shape = `${lines.map((line) => line.label + line.tone).join()}|${props.stacked}|${props.logarithmic}|${props.logAcross}|${across}|${height}|${kind}`;
 
   // The legend and the plot follow the source, in the frame that it gives.
   useEffect(() => {
@@ -175,7 +175,13 @@ function useIsNear(element: { current: HTMLElement | null }): boolean {
     if (!element.current) return undefined;
     const watcher = new IntersectionObserver((entries) => setIsNear(entries[entries.length - 1]!.isIntersecting), { rootMargin: '400px 0px' });
     watcher.observe(element.current);
-    return () => watcher.disconnect();
+    // On paper every chart is seen.
+    const printed = (): void => setIsNear(true);
+    window.addEventListener('beforeprint', printed);
+    return () => {
+      watcher.disconnect();
+      window.removeEventListener('beforeprint', printed);
+    };
   }, []);
   return isNear;
 }

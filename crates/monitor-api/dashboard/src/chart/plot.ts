@@ -61,15 +61,15 @@ export function largest(drawn: Drawn): number {
 export function acrossText(across: PlotOptions['across'], value: number): string {
   if (across === 'step') return `step ${count(value)}`;
   if (across === 'seconds') return duration(value);
-  if (across === 'date') return dateText(value);
+  if (across === 'date') return dateText(value, true);
   return format(across, value);
 }
 
-/** Local date and time, to the minute. */
-export function dateText(seconds: number): string {
+/** Local date and time, to the minute, or to the second. */
+export function dateText(seconds: number, isFine = false): string {
   const at = new Date(seconds * 1000);
   const two = (value: number): string => String(value).padStart(2, '0');
-  return `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())} ${two(at.getHours())}:${two(at.getMinutes())}`;
+  return `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())} ${two(at.getHours())}:${two(at.getMinutes())}${isFine ? `:${two(at.getSeconds())}` : ''}`;
 }
 
 const FONT = '11px system-ui, sans-serif';
@@ -100,8 +100,12 @@ export class Plot {
     this.chart.setData(this.table(drawn), false);
     const at = drawn.at;
     const [min, max] = domain ?? [at[0] ?? 0, at[at.length - 1] ?? 1];
-    const [low, high] = max > min ? [min, max] : this.options.logAcross ? [min / 2, max * 2] : [min - 0.5, max + 0.5];
-    this.chart.setScale('x', this.options.logAcross ? { min: low * 0.95, max: high * 1.05 } : { min: low, max: high });
+    const isSpot = !(max > min);
+    const gap = this.options.across === 'date' || this.options.across === 'step' || this.options.across === 'seconds' ? 0.5 : Math.abs(max) * 0.1 || 0.5;
+    const [low, high] = !isSpot ? [min, max] : this.options.logAcross ? [min / 2, max * 2] : [min - gap, max + gap];
+    // Marks at the ends would be cut in half.
+    const aside = this.options.lines.some((line) => line.scatter) ? (high - low) * 0.02 : 0;
+    this.chart.setScale('x', this.options.logAcross ? { min: low * 0.9, max: high * 1.1 } : { min: low - aside, max: high + aside });
   }
 
   resize(width: number): void {
@@ -330,7 +334,7 @@ function dateTicks(values: number[]): string[] {
     const day = `${at.getDate()} ${MONTHS[at.getMonth()]}`;
     if (gap >= 86_000 || values.length < 2) return day;
     const isNew = index === 0 || new Date(values[index - 1]! * 1000).getDate() !== at.getDate();
-    const time = dateText(value).slice(11);
+    const time = dateText(value, gap < 60).slice(11);
     return isNew ? `${day} ${time}` : time;
   });
 }

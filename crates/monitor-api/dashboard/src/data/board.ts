@@ -27,3 +27,16 @@ export function groups(rows: LeaderboardRow[]): [group: string, runs: number][] 
   for (const { group } of rows) sizes.set(group, (sizes.get(group) ?? 0) + 1);
   return [...sizes].sort((a, b) => b[1] - a[1] || a[0].localeCompare(b[0]));
 }
+
+/** A hash is shortened; other names stay. */
+export const shortened = (name: string): string => name.replace(/\b([0-9a-f]{8})[0-9a-f]{24,}\b/g, '$1…');
+
+/** What a group is, for readers: its task, the models in it, and its data. */
+export function groupWords(group: string, rows: LeaderboardRow[]): string {
+  const own = rows.filter((row) => row.group === group);
+  const models = [...new Set(own.map((row) => shortened(row.base_model)))];
+  const named = models.length > 2 ? `${models.slice(0, 2).join(', ')} and ${models.length - 2} more` : models.join(', ');
+  const [task = group, data = ''] = group.split(' on ');
+  const tasks: Record<string, string> = { image: 'Images', text: 'Text' };
+  return `${tasks[task] ?? task}: ${named}${data && `, data ${shortened(data)}`}`;
+}

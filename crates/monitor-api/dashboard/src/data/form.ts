@@ -88,7 +88,8 @@ export function byField(problem: Problem, fields: string[]): Record<string, stri
   for (const one of all) {
     const key = (one.location?.key ?? '').replace(/^override_params\./, '');
     const field = fields.find((name) => [...(KEYS[name] ?? []), ...(name === 'batch' ? ['batch_size', 'vision.batch_size'] : []), ...(name === 'seed' ? ['seed'] : [])].includes(key)) ?? '';
-    (found[field] ??= []).push(one.message ?? one.detail ?? one.title ?? '');
+    const words = one.message ?? one.detail ?? one.title ?? '';
+    (found[field] ??= []).push(one.hint ? `${words}; ${one.hint}` : words);
   }
   return found;
 }

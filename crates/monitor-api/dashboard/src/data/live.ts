@@ -9,6 +9,8 @@ const POINTS = 500;
 const MOST_POINTS = 1200;
 /** Milliseconds between two questions for figures that events do not carry. */
 const PAUSE = 5000;
+/** Milliseconds between two drawings: a run may do hundreds of steps a second. */
+const DRAW_EVERY = 250;
 
 /** Figures that follow from events, by kind of event and the field that has them. */
 const OF_STEP: Record<string, string> = {
@@ -37,7 +39,8 @@ export class RunCourse {
   private askedAt = 0;
   private slowSeq: number | null = null;
   private isAsking = false;
-  private frame = 0;
+  private isAwaited = false;
+  private drawnAt = 0;
 
   constructor(readonly runId: string) {}
 
@@ -80,24 +83,29 @@ export class RunCourse {
     return () => void this.watchers.delete(watcher);
   }
 
-  private changed(): void {
-    if (this.frame || this.watchers.size === 0) return;
-    this.frame = requestAnimationFrame(() => {
-      this.frame = 0;
+  private changed(isUrgent = false): void {
+    if (this.watchers.size === 0 || (this.isAwaited && !isUrgent)) return;
+    this.isAwaited = true;
+    const draw = (): void => void requestAnimationFrame(() => {
+      this.isAwaited = false;
+      this.drawnAt = performance.now();
       for (const watcher of [...this.watchers]) watcher();
     });
+    const wait = isUrgent ? 0 : this.drawnAt + DRAW_EVERY - performance.now();
+    if (wait > 0) setTimeout(draw, wait);
+    else draw();
   }
 
   /** Looks at a part in finer buckets; at all of it again with `null`. */
   async look(zoom: Zoom | null, online = true): Promise<void> {
     this.zoom = zoom;
     if (!zoom) this.finer = null;
-    this.changed();
+    this.changed(true);
     if (!zoom || !online) return;
     const answer = await get<SeriesAnswer>(this.path, { points: POINTS, from: zoom.from, to: zoom.to });
     if (this.zoom !== zoom) return;
     this.finer = checked(answer);
-    this.changed();
+    this.changed(true);
   }
 
   /** Where step `step` of `stage` lies across. */

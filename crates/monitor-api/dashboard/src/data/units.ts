@@ -30,6 +30,11 @@ function grouped(text: string): string {
   return (fraction === undefined ? spaced : `${spaced}.${fraction}`).replace('-', '−');
 }
 
+/** A number of things in everyday life, which nobody wants in powers of ten. */
+export function everyday(value: number | null | undefined): string {
+  return value != null && value > 0 && value < 0.001 ? 'under 0.001' : number(value);
+}
+
 /** A unit and what one of it is in the base unit. */
 type Scale = readonly (readonly [unit: string, size: number])[];
 

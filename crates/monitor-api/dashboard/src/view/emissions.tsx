@@ -7,7 +7,7 @@ import { ApiError, get } from '../api/client.ts';
 import type { Aggregate, EmissionRows, EmissionsSummary } from '../api/types.ts';
 import { byComponent, byRun, cumulative, intensityOf, overTime, read, type MeteredRow, type RunTotal } from '../data/rows.ts';
 import { stack } from '../data/series.ts';
-import { count, energy, format, mass, massAlone, number, range } from '../data/units.ts';
+import { count, energy, everyday, format, mass, massAlone, number, range } from '../data/units.ts';
 import { Chart, type Source } from '../chart/chart.tsx';
 import { useResource } from '../hooks.ts';
 import { runLink } from '../route.ts';
@@ -86,11 +86,11 @@ function KeyMetrics({ totals, basis }: { totals: Aggregate; basis: string | null
   const all = known && totals.total_files != null && known.files >= totals.total_files;
   return (
     <Tiles label="Key metrics">
-      <Tile label={<>Total emissions <Basis basis={basis} /></>} note={totals.equivalencies && `${number(totals.equivalencies.miles_driven_equivalent)} miles driven`}>{mass(totals.total_emissions_kg_co2)}</Tile>
+      <Tile label={<>Total emissions <Basis basis={basis} /></>} note={totals.equivalencies && `${everyday(totals.equivalencies.miles_driven_equivalent)} miles driven`}>{mass(totals.total_emissions_kg_co2)}</Tile>
       <Tile label={<>Total energy <Basis basis={basis} /></>} note={known && (all ? range('energy', known.range_kwh) : `${range('energy', known.range_kwh)} for the ${known.files} of ${totals.total_files} files that have bounds`)}>{energy(totals.total_energy_kwh)}</Tile>
       <Tile label="Runs" note={`${format('seconds', totals.total_duration_hours * 3600)} metered`}>{count(totals.total_runs)}</Tile>
       <Tile label="Average per run">{mass(totals.average_per_run_kg)}</Tile>
-      <Tile label="Trees for a year" note={tree && <span title={`${tree.unit}; ${tree.source}, ${tree.year}`}>at {number(tree.kg_co2_per_unit)} kg each, contested</span>}>{number(totals.trees_to_offset_1year)}</Tile>
+      <Tile label="Trees for a year" note={tree && <span title={`${tree.unit}; ${tree.source}, ${tree.year}`}>at {number(tree.kg_co2_per_unit)} kg each, contested</span>}>{everyday(totals.trees_to_offset_1year)}</Tile>
     </Tiles>
   );
 }

@@ -6,7 +6,7 @@ import type { ViewProps } from '../app.tsx';
 import { perform } from '../api/client.ts';
 import type { EnergyLeaderboard } from '../api/types.ts';
 import { Chart, type Source } from '../chart/chart.tsx';
-import { groups, ranked, type Order, type Ranked } from '../data/board.ts';
+import { groups, groupWords, ranked, shortened, type Order, type Ranked } from '../data/board.ts';
 import { count, duration, energy, format, massAlone } from '../data/units.ts';
 import { useResource } from '../hooks.ts';
 import { replaceQuery, runLink } from '../route.ts';
@@ -44,7 +44,7 @@ export function Leaderboard({ route, server }: ViewProps): JSX.Element {
               <label class="project-choice">
                 <span>Evaluated as</span>
                 <select value={group ?? ''} onChange={(event) => replaceQuery(route, { group: event.currentTarget.value })}>
-                  {known.map(([name, runs]) => <option key={name} value={name}>{groupWords(name)} ({count(runs)})</option>)}
+                  {known.map(([name, runs]) => <option key={name} value={name}>{groupWords(name, all)} ({count(runs)})</option>)}
                 </select>
               </label>
             )}
@@ -57,11 +57,6 @@ export function Leaderboard({ route, server }: ViewProps): JSX.Element {
       {board.data && board.data.left_out.length > 0 && <LeftOut runs={board.data.left_out} />}
     </>
   );
-}
-
-/** A group is named by task and data; a hash is shortened. */
-function groupWords(name: string): string {
-  return name.replace(/\b([0-9a-f]{10})[0-9a-f]{20,}\b/g, '$1…');
 }
 
 function Front({ rows }: { rows: Ranked[] }): JSX.Element {
@@ -80,11 +75,14 @@ function Front({ rows }: { rows: Ranked[] }): JSX.Element {
   }, [sorted]);
   return (
     <Chart
-      title="Accuracy by energy" kind="share" across="energy" source={source} file="leaderboard" height={260} logAcross
+      title="Accuracy by energy" kind="share" across="energy" source={source} file="leaderboard" height={260} logAcross={isWide(sorted)}
       lines={[{ label: 'runs', tone: 1, scatter: true }, { label: 'unbeaten', tone: 2, marks: true, dash: true }]} note={(row) => sorted[row]?.run_name ?? null}
     />
   );
 }
+
+/** Whether energies lie so far apart that they need a logarithmic axis. */
+const isWide = (sorted: Ranked[]): boolean => sorted[sorted.length - 1]!.energy_kwh > 20 * sorted[0]!.energy_kwh;
 
 const SHOWN = 100;
 
@@ -99,7 +97,7 @@ function Table({ rows }: { rows: Ranked[] }): JSX.Element {
             {rows.slice(0, SHOWN).map((row, index) => (
               <tr key={row.project_path + row.run_id} class={row.is_unbeaten ? 'front' : ''}>
                 <td class="place">{index + 1}</td>
-                <td class="c-name"><a href={runLink(row.run_id)}>{row.run_name}</a><small>{row.is_unbeaten && <b class="good">unbeaten · </b>}{row.base_model}{row.activation_rate != null && `, ${format('share', row.activation_rate)} of samples`}</small></td>
+                <td class="c-name"><a href={runLink(row.run_id)}>{row.run_name}</a><small>{row.is_unbeaten && <b class="good">unbeaten · </b>}{shortened(row.base_model)}{row.activation_rate != null && `, ${format('share', row.activation_rate)} of samples`}</small></td>
                 <td class="num">{format('share', row.quality)}</td>
                 <td class="num">{energy(row.energy_kwh)}</td>
                 <td class="num">{massAlone(row.emissions_kg)}</td>

@@ -27,14 +27,16 @@ interface Wanted {
   lines: (Line & { name: string })[];
   stacked?: boolean;
   fromZero?: boolean;
+  /** A sum that grows: least and greatest of a bucket say nothing, and would look like an error. */
+  isSum?: boolean;
 }
 
 const CHARTS: Wanted[] = [
   { title: 'Loss', kind: 'loss', lines: [{ name: 'train_loss', label: 'training', tone: 1 }, { name: 'validation_loss', label: 'validation', tone: 2, dash: true, marks: true }] },
   { title: 'Accuracy', kind: 'share', lines: [{ name: 'accuracy', label: 'accuracy', tone: 3, marks: true }, { name: 'token_accuracy', label: 'token accuracy', tone: 3, marks: true }] },
   { title: 'Power', kind: 'power', stacked: true, lines: [{ name: 'cpu_power_w', label: 'CPU', tone: 1 }, { name: 'gpu_power_w', label: 'GPU', tone: 2 }, { name: 'ram_power_w', label: 'memory', tone: 3 }] },
-  { title: 'Energy', kind: 'energy', fromZero: true, lines: [{ name: 'energy_kwh', label: 'energy', tone: 4 }] },
-  { title: 'Emissions', kind: 'mass', fromZero: true, lines: [{ name: 'emissions_kg_co2', label: 'emissions', tone: 3 }] },
+  { title: 'Energy', kind: 'energy', fromZero: true, isSum: true, lines: [{ name: 'energy_kwh', label: 'energy', tone: 4 }] },
+  { title: 'Emissions', kind: 'mass', fromZero: true, isSum: true, lines: [{ name: 'emissions_kg_co2', label: 'emissions', tone: 3 }] },
   { title: 'Speed', kind: 'rate', fromZero: true, lines: [{ name: 'tokens_per_second', label: 'tokens', tone: 1 }, { name: 'samples_per_second', label: 'samples', tone: 5 }] },
   { title: 'Learning rate', kind: 'plain', lines: [{ name: 'learning_rate', label: 'learning rate', tone: 5 }] },
   { title: 'Activation rate', kind: 'share', fromZero: true, lines: [{ name: 'activation_rate', label: 'trained on', tone: 4 }] },
@@ -145,6 +147,7 @@ function drawn(chart: Wanted, course: RunCourse, across: Across, smoothing: numb
   }
   const withBand = (column: { mean: Column; min: Column; max: Column }, series: Series): { mean: Column; min?: Column; max?: Column } => {
     const mean = smooth(column.mean, smoothing);
+    if (chart.isSum) return { mean };
     return series.count.some((count) => count > 1) || smoothing > 0 ? { ...column, mean } : { mean };
   };
   return { at, columns: columns.map((column, index) => withBand(column, found[index]!)) };

@@ -3,7 +3,7 @@
 import type { ComponentChildren, JSX } from 'preact';
 import { ApiError } from '../api/client.ts';
 import type { Component, EmissionsSummary, Progress, Range } from '../api/types.ts';
-import { duration, energy, format, mass, money, number, range } from '../data/units.ts';
+import { duration, energy, everyday, format, massAlone, money, number, range } from '../data/units.ts';
 import { Basis, Notice, Section, sentence, Trouble } from '../ui/parts.tsx';
 
 interface Props {
@@ -32,17 +32,17 @@ export function RunEmissions({ summary, progress, error }: Props): JSX.Element |
         </div>
         <div class="card">
           <h3>By stage</h3>
-          <table class="plain">
+          <table class="plain tight">
             <caption class="unseen">Energy and emissions of each stage</caption>
-            <thead><tr><th scope="col">Stage</th><th scope="col" class="num">Time</th><th scope="col" class="num">Energy</th><th scope="col" class="num">Emissions</th></tr></thead>
+            <thead><tr><th scope="col">Stage</th><th scope="col" class="num">Time</th><th scope="col" class="num">Energy</th><th scope="col" class="num">CO2e</th></tr></thead>
             <tbody>
               {stages.map((stage, index) => (
-                <tr key={index}><th scope="row">{stage.stage}</th><td class="num">{duration(stage.duration_hours * 3600)}</td><td class="num">{energy(stage.energy_kwh)}</td><td class="num">{mass(stage.emissions_kg)}</td></tr>
+                <tr key={index}><th scope="row">{stage.stage}</th><td class="num">{duration(stage.duration_hours * 3600)}</td><td class="num">{energy(stage.energy_kwh)}</td><td class="num">{massAlone(stage.emissions_kg)}</td></tr>
               ))}
               <tr class="sum">
                 <th scope="row">All</th><td class="num">{duration(totals.total_duration_hours * 3600)}</td>
                 <td class="num">{energy(totals.total_energy_kwh)}<Bounds of={totals.energy_range_kwh} kind="energy" /></td>
-                <td class="num">{mass(totals.total_emissions_kg_co2)}<Bounds of={totals.emissions_range_kg} kind="mass" /></td>
+                <td class="num">{massAlone(totals.total_emissions_kg_co2)}<Bounds of={totals.emissions_range_kg} kind="mass" /></td>
               </tr>
             </tbody>
           </table>
@@ -56,7 +56,7 @@ export function RunEmissions({ summary, progress, error }: Props): JSX.Element |
 }
 
 function Bounds({ of, kind }: { of: Range | undefined; kind: 'energy' | 'mass' }): JSX.Element | null {
-  return of ? <small class="bounds">{range(kind, of)}</small> : null;
+  return of ? <small class="bounds">{range(kind, of).replace('\u00a0CO2e', '')}</small> : null;
 }
 
 /** The components over all stages. */
@@ -111,9 +111,9 @@ export function ShareBar({ parts }: { parts: { name: string; share: number; tone
 function Everyday({ summary }: { summary: EmissionsSummary }): JSX.Element {
   const { equivalencies: same, equivalence_factors: factors, sci } = summary;
   const rows: [string, string, string | undefined][] = [
-    ['Trees for a year', number(same.trees_to_offset_1year), factors?.tree_year && `${factors.tree_year.unit}; ${factors.tree_year.source}, ${factors.tree_year.year}`],
-    ['Miles driven', number(same.miles_driven_equivalent), factors?.mile_driven?.unit],
-    ['Smartphones charged', number(same.smartphones_charged), factors?.smartphone_charge?.unit],
+    ['Trees for a year', everyday(same.trees_to_offset_1year), factors?.tree_year && `${factors.tree_year.unit}; ${factors.tree_year.source}, ${factors.tree_year.year}`],
+    ['Miles driven', everyday(same.miles_driven_equivalent), factors?.mile_driven?.unit],
+    ['Smartphones charged', everyday(same.smartphones_charged), factors?.smartphone_charge?.unit],
   ];
   return (
     <dl class="everyday">
