@@ -152,6 +152,17 @@ bench-mcp:
     python3 fixtures/bench/mcp_http.py --binary {{target}}/release/greentune
     "{{peers}}/venvs/mcp/bin/python" fixtures/bench/mcp_startup.py {{target}}/release/greentune "{{peers}}/venvs/mcp/bin/python"
 
+# `greentune serve` with 1 000 runs of 100 000 steps, beside the guide's handlers, and MLflow's page (about 40 minutes; wrk, Chromium,
+# a virtual environment with mlflow, and puppeteer-core in a folder)
+bench-http modules=(peers / "puppeteer") mlflow=(peers / "venvs/mlflow/bin/python"):
+    cargo build --release
+    "{{peers}}/venvs/http/bin/python" fixtures/bench/serve.py "{{target}}/release/greentune" --modules "{{modules}}" --mlflow "{{mlflow}}"
+
+# `greentune serve` before schemathesis, Prometheus, the guide's handlers, 500 followers, and those who mean it harm
+http-api parts="document,metrics,seed,follow,crowd,harm,end":
+    cargo build --release
+    "{{peers}}/venvs/http/bin/python" fixtures/interop/http_api.py "{{target}}/release/greentune" "{{target}}/http-api" --only {{parts}}
+
 # The official TypeScript client of MCP makes whole runs, and the Inspector's CLI asks for what they left (Node 22 and both come from npm)
 mcp-node-clients:
     cargo build --release
