@@ -5,7 +5,7 @@ use axum::{
     http::{HeaderValue, header},
     response::Response,
 };
-use greentune_core_config::Diagnostic as _;
+use greentune_core_config::{Diagnostic as _, Problem, ProblemKind};
 use greentune_http_server::Refusal;
 use greentune_workbench::operation::ListEmissions;
 use serde_json::{Map, Value, json};
@@ -58,6 +58,11 @@ pub(crate) async fn rows(State(api): State<Api>, request: Request) -> Result<Res
     let format = text(&mut query, "format");
     let arguments = of_project(&api, &mut query);
     no_more(&query, "project, format")?;
+    if let Some(other) = format.as_deref().filter(|format| !["json", "csv"].contains(format)) {
+        let message = format!("there is no format {other:?}, allowed: json, csv");
+        let problem = Problem::new(ProblemKind::InvalidInput, "arguments.invalid", message);
+        return Err(problem.at_key("format").into());
+    }
     if format.as_deref() != Some("csv") {
         return Ok(respond::json(request.headers(), &api.perform("list_emissions", arguments).await?));
     }

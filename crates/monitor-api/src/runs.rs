@@ -35,8 +35,11 @@ pub(crate) async fn list(State(api): State<Api>, request: Request) -> Result<Res
     let limit = text(&mut query, "limit").map_or_else(|| PAGE.into(), Value::from);
     arguments.insert(String::from("limit"), limit);
     no_more(&query, "project, status, search, limit, after, losses")?;
+    let is_first = !arguments.contains_key("after");
     let mut page = api.perform("list_runs", Value::Object(arguments)).await?;
     let more = page["more"].as_u64().unwrap_or_default();
+    let listed = page["runs"].as_array().map_or(0, Vec::len) as u64;
+    page["total"] = if is_first { (listed + more).into() } else { Value::Null };
     let last = page["runs"].as_array().and_then(|runs| runs.last());
     page["next"] = last.filter(|_| more > 0).map_or(Value::Null, |run| run["run_id"].clone());
     Ok(respond::json(request.headers(), &page))
