@@ -46,7 +46,7 @@ fuzz-nightly seconds="600":
     echo "failed: ${failed[*]:-none}"
     [ ${#failed[@]} -eq 0 ]
 
-# Random calls of every tool: of a server in the test's process, then of the real program with real workers
+# Random calls of every tool, line by line and over HTTP: of a server in the test's process, then of the real program with real workers
 fuzz-calls calls="10000" seed="1":
     cargo build --release --workspace --bins
     GREENTUNE_FUZZ_CALLS={{calls}} GREENTUNE_FUZZ_SEED={{seed}} cargo test --release -p greentune-mcp-server --test it -- tool_calls --nocapture
@@ -152,15 +152,26 @@ bench-mcp:
     python3 fixtures/bench/mcp_http.py --binary {{target}}/release/greentune
     "{{peers}}/venvs/mcp/bin/python" fixtures/bench/mcp_startup.py {{target}}/release/greentune "{{peers}}/venvs/mcp/bin/python"
 
+# `greentune serve` with 1 000 runs of 100 000 steps, beside the guide's handlers, and MLflow's page (about 40 minutes; wrk, Chromium,
+# a virtual environment with mlflow, and puppeteer-core in a folder)
+bench-http modules=(peers / "puppeteer") mlflow=(peers / "venvs/mlflow/bin/python"):
+    cargo build --release
+    "{{peers}}/venvs/http/bin/python" fixtures/bench/serve.py "{{target}}/release/greentune" --modules "{{modules}}" --mlflow "{{mlflow}}"
+
+# `greentune serve` before schemathesis, Prometheus, the guide's handlers, 500 followers, and those who mean it harm
+http-api parts="document,metrics,seed,follow,crowd,harm,end":
+    cargo build --release
+    "{{peers}}/venvs/http/bin/python" fixtures/interop/http_api.py "{{target}}/release/greentune" "{{target}}/http-api" --only {{parts}}
+
 # The official TypeScript client of MCP makes whole runs, and the Inspector's CLI asks for what they left (Node 22 and both come from npm)
 mcp-node-clients:
     cargo build --release
     python3 fixtures/interop/mcp_node_clients.py "{{target}}/release/greentune" "{{peers}}/mcp-node-clients"
 
-# The official conformance suite of MCP, as far as it asks for the protocol alone (Node 22 and the suite come from npm)
+# The official conformance suite of MCP: the program as far as it is asked for the protocol alone, a fixture server behind the same stack for all (Node 22 and the suite come from npm)
 mcp-conformance:
-    cargo build --release
-    python3 fixtures/interop/mcp_conformance.py "{{target}}/release/greentune" "{{peers}}/mcp-conformance"
+    cargo build --release --workspace --bins --examples
+    python3 fixtures/interop/mcp_conformance.py "{{target}}/release/greentune" "{{target}}/release/examples/conformance" "{{peers}}/mcp-conformance"
 
 # How time and memory grow with records, turns, columns, keys, bytes, emissions, events and tensors (about 3 minutes)
 bench-limits largest="1000000":

@@ -12,6 +12,9 @@ use crate::{
     failure::Failure, global_flags::GlobalFlags, output::Output, session::Session,
 };
 
+/// Threads that read files for a server's callers; each has memory of its own, and more would wait for the same disk.
+const MOST_THREADS: usize = 32;
+
 /// Parses the arguments, runs the command and says how it went.
 pub fn run() -> ExitCode {
     let CommandLine { global, command } = match CommandLine::try_parse() {
@@ -22,9 +25,17 @@ pub fn run() -> ExitCode {
     let run = || {
         let session = Session::new(output, global.project, Environment::read()?).asking(!global.no_input);
         // Built after parsing, so that help and version answer at once.
-        let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
-            Failure::new(ProblemKind::Internal, "runtime.start", format!("cannot start the runtime: {error}"))
-        })?;
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(MOST_THREADS)
+            .build()
+            .map_err(|error| {
+                Failure::new(
+                    ProblemKind::Internal,
+                    "runtime.start",
+                    format!("cannot start the runtime: {error}"),
+                )
+            })?;
         let result = runtime.block_on(command.run(&session, CommandLine::command()));
         // A read of standard input that never ends must not keep the process.
         runtime.shutdown_background();

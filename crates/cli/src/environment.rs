@@ -143,6 +143,11 @@ impl Environment {
         Some(folder.join("greentune"))
     }
 
+    /// Whether the terminal can move its cursor, as far as `TERM` says.
+    pub fn has_cursor(&self) -> bool {
+        self.variable("TERM").is_some_and(|term| term != "dumb")
+    }
+
     fn variable(&self, name: &str) -> Option<&str> {
         let variable = self.variables.iter().find(|(known, value)| known == name && !value.is_empty());
         variable.map(|(_, value)| value.as_str())

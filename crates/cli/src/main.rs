@@ -26,6 +26,8 @@ mod progress;
 mod session;
 mod signals;
 mod table;
+#[cfg(unix)]
+mod watch;
 
 use std::process::ExitCode;
 

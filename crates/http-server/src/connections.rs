@@ -1,4 +1,4 @@
-//! Connections: so many at once, each of which must send its requests without delay.
+//! Connections: so many at once, each of which must send its requests and take its answers without delay.
 
 use std::{
     collections::HashMap,
@@ -16,6 +16,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::net::{TcpListener, TcpStream};
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
 use super::{Ends, limits::Limits};
@@ -65,7 +66,9 @@ pub(crate) async fn serve(
             request.extensions_mut().insert(ends);
             TowerToHyperService::new(router.clone()).call(request.map(Body::new))
         });
-        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(limits.write_time));
+        let connection = graceful.watch(http.serve_connection(TokioIo::new(Box::pin(stream)), service));
         tokio::spawn(async move {
             let _place = place;
             if let Err(error) = connection.await {

@@ -33,6 +33,8 @@ pub struct Limits {
     pub connections_per_address: usize,
     /// How long a request may take to come: its head, and then its body.
     pub read_time: Duration,
+    /// How long a client may take nothing of its answer.
+    pub write_time: Duration,
     /// How long answers that are under way may take when the server ends.
     pub grace: Duration,
 }
@@ -50,6 +52,7 @@ impl Default for Limits {
             connections: 512,
             connections_per_address: 64,
             read_time: Duration::from_secs(20),
+            write_time: Duration::from_mins(1),
             grace: Duration::from_secs(3),
         }
     }

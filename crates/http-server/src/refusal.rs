@@ -32,6 +32,11 @@ impl Refusal {
             .with_header(header::RETRY_AFTER, seconds.to_string())
     }
 
+    /// Its stable code.
+    pub fn code(&self) -> &str {
+        &self.problem.code
+    }
+
     /// The same with what to do next.
     #[must_use]
     pub fn with_hint(self, hint: impl Into<String>) -> Self {
@@ -59,6 +64,7 @@ impl IntoResponse for Refusal {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         if let Some((name, value)) = header
             && let Ok(value) = HeaderValue::try_from(value)
         {

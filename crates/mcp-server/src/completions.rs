@@ -1,4 +1,4 @@
-//! Completions: run ids, models, platforms and charts while a user types an argument of a prompt or of a resource.
+//! Completions: run ids, models (of the Hub, those in its cache), platforms and charts while a user types an argument of a prompt or of a resource.
 
 use greentune_core_config::{platform::PlatformKind, settings::VISION_MODELS};
 use greentune_workbench::{
@@ -10,7 +10,7 @@ use rmcp::{
     model::{CompleteRequestParams, CompleteResult, CompletionInfo},
 };
 
-use crate::{answer, resources::refusal};
+use crate::{answer, prompts::COMPARE_SPARSE_TRAINING, resources::refusal};
 
 /// The values that an argument may have and that begin with what was typed, or have it in them.
 pub(crate) async fn complete(
@@ -24,7 +24,8 @@ pub(crate) async fn complete(
             let runs = workbench.list_runs(ListRuns::all(None)).await.map_err(refusal)?;
             runs.runs.into_iter().map(|run| run.run_id).collect()
         }
-        "model" => words(VISION_MODELS),
+        "model" if request.r#ref.as_prompt_name() == Some(COMPARE_SPARSE_TRAINING) => words(VISION_MODELS),
+        "model" => workbench.cached_models().await.map_err(refusal)?,
         "platform" => vec![PlatformKind::Local.to_string()],
         "chart" => words(RUN_CHARTS),
         _ => Vec::new(),

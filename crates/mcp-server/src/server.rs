@@ -109,7 +109,8 @@ impl Server {
             },
             () = context.ct.cancelled() => {
                 running.abort();
-                Err(ErrorData::invalid_request("the client cancelled the call", None))
+                let code = serde_json::json!({ "code": "call.cancelled" });
+                Err(ErrorData::invalid_request("the client cancelled the call", Some(code)))
             }
         }
     }

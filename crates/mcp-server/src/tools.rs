@@ -86,6 +86,7 @@ const HUB: &[&str] = &[
     "export_model",
     "sync_model",
     "compare_runs",
+    "energy_leaderboard",
     "create_model_card",
     "cancel_training",
     "resume_training",

@@ -1,19 +1,19 @@
 //! The routes of one caller, and what they share.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
 use axum::{
     Router,
-    extract::{Request, State},
-    http::StatusCode,
+    extract::{FromRequestParts, Path, Request, State},
+    http::{StatusCode, request::Parts},
     response::Response,
     routing::get,
 };
-use greentune_core_config::{Problem, ProblemKind};
+use greentune_core_config::{Diagnostic as _, Problem, ProblemKind};
 use greentune_http_server::{Caller, Limits, Refusal};
 use greentune_workbench::{
     Workbench,
-    operation::{Entry, OPERATIONS},
+    operation::{Entry, ListRuns, OPERATIONS},
 };
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
@@ -37,6 +37,9 @@ const LOOKING: &[&str] = &[
     "get_aggregate_emissions",
     "list_emissions",
 ];
+
+/// The code of a run that is not known.
+pub(crate) const UNKNOWN_RUN: &str = "run.unknown";
 
 /// What a caller's handlers share.
 #[derive(Clone)]
@@ -104,6 +107,26 @@ impl Api {
         operations::perform(entry, &self.workbench, arguments).await
     }
 
+    /// The same for a run that is meant by `arguments`. One that is not known by itself is looked for in the server's
+    /// project.
+    ///
+    /// Errors: as [`Self::perform`].
+    pub(crate) async fn perform_for_run(&self, name: &str, arguments: Value) -> Result<Value, Refusal> {
+        let answered = self.perform(name, arguments.clone()).await;
+        let in_project = match (&answered, &self.project) {
+            (Err(refusal), Some(project))
+                if refusal.code() == UNKNOWN_RUN && arguments["project_path"].is_null() =>
+            {
+                let mut arguments = arguments;
+                arguments["project_path"] = json!(project);
+                self.perform(name, arguments).await
+            }
+            _ => return answered,
+        };
+        // What is said of the run in no place in particular is plainer.
+        in_project.or(answered)
+    }
+
     /// The project that a request means: the one that it names, or the server's.
     pub(crate) fn project(&self, asked: Option<String>) -> Option<PathBuf> {
         asked.map(PathBuf::from).or_else(|| self.project.clone())
@@ -130,17 +153,21 @@ pub(crate) fn routes(api: Api) -> Router {
 }
 
 /// What the server is, and what the caller may do.
-async fn server(State(api): State<Api>, request: Request) -> Response {
+async fn server(State(api): State<Api>, request: Request) -> Result<Response, Refusal> {
+    let listed = api.workbench.list_runs(ListRuns::all(None)).await;
+    let listed = listed.map_err(|error| Refusal::from(error.problem()))?;
+    let projects: BTreeSet<_> = listed.runs.into_iter().map(|run| run.project_path).collect();
     let operations: Vec<_> =
         OPERATIONS.iter().map(|entry| entry.name).filter(|name| api.allows(name)).collect();
     let answer = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "project_path": api.project,
+        "projects": projects,
         "read_only": api.access != Access::Full,
         "account": api.account,
         "operations": operations,
     });
-    respond::json(request.headers(), &answer)
+    Ok(respond::json(request.headers(), &answer))
 }
 
 async fn wrong_method() -> Refusal {
@@ -151,6 +178,21 @@ async fn wrong_method() -> Refusal {
 pub(crate) async fn nothing_here() -> Refusal {
     Refusal::new(StatusCode::NOT_FOUND, "http.path", "nothing is here")
         .with_hint("the dashboard is at /, the API below /api/v1 (see /openapi.json), the MCP server at /mcp")
+}
+
+/// What stands in the place of the `{…}` of a path.
+pub(crate) struct Name(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Name {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let name = Path::<String>::from_request_parts(parts, state).await;
+        name.map(|Path(name)| Self(name)).map_err(|_| {
+            let message = "a name in the path is no text in UTF-8";
+            Refusal::new(StatusCode::BAD_REQUEST, "http.path_name", message)
+        })
+    }
 }
 
 /// The arguments of an address by name; one that stands there several times is the last one's.

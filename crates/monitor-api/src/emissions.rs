@@ -1,24 +1,24 @@
 //! `/emissions`: the three requests of the seed's monitor, and all rows as a table.
 
 use axum::{
-    extract::{Path, Request, State},
+    extract::{Request, State},
     http::{HeaderValue, header},
     response::Response,
 };
-use greentune_core_config::Diagnostic as _;
+use greentune_core_config::{Diagnostic as _, Problem, ProblemKind};
 use greentune_http_server::Refusal;
 use greentune_workbench::operation::ListEmissions;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    api::{Api, no_more, query, text},
+    api::{Api, Name, no_more, query, text},
     respond,
 };
 
 /// The latest figures of a run.
 pub(crate) async fn current(
     State(api): State<Api>,
-    Path(run): Path<String>,
+    Name(run): Name,
     request: Request,
 ) -> Result<Response, Refusal> {
     of_run(&api, "get_current_emissions", &run, request).await
@@ -27,7 +27,7 @@ pub(crate) async fn current(
 /// A run's emissions with comparisons and recommendations.
 pub(crate) async fn summary(
     State(api): State<Api>,
-    Path(run): Path<String>,
+    Name(run): Name,
     request: Request,
 ) -> Result<Response, Refusal> {
     of_run(&api, "get_emissions_summary", &run, request).await
@@ -41,7 +41,7 @@ async fn of_run(api: &Api, operation: &str, run: &str, request: Request) -> Resu
         arguments["project_path"] = project.into();
     }
     no_more(&query, "project")?;
-    Ok(respond::json(request.headers(), &api.perform(operation, arguments).await?))
+    Ok(respond::json(request.headers(), &api.perform_for_run(operation, arguments).await?))
 }
 
 /// All runs of a project together.
@@ -58,6 +58,11 @@ pub(crate) async fn rows(State(api): State<Api>, request: Request) -> Result<Res
     let format = text(&mut query, "format");
     let arguments = of_project(&api, &mut query);
     no_more(&query, "project, format")?;
+    if let Some(other) = format.as_deref().filter(|format| !["json", "csv"].contains(format)) {
+        let message = format!("there is no format {other:?}, allowed: json, csv");
+        let problem = Problem::new(ProblemKind::InvalidInput, "arguments.invalid", message);
+        return Err(problem.at_key("format").into());
+    }
     if format.as_deref() != Some("csv") {
         return Ok(respond::json(request.headers(), &api.perform("list_emissions", arguments).await?));
     }

@@ -34,9 +34,9 @@ pub(crate) async fn all(State(api): State<Api>, request: Request) -> Result<Resp
     for (status, count) in &by_status {
         page.sample("greentune_runs", &[("status", status)], *count as f64);
     }
-    page.metric("greentune_emissions_kg_total", "gauge", "Emissions of all known runs so far, in kg CO2e.");
+    page.metric("greentune_emissions_kg", "gauge", "Emissions of all known runs so far, in kg CO2e.");
     let kg = sum(listed.runs.iter().filter_map(|run| run.carbon_emissions_kg));
-    page.sample("greentune_emissions_kg_total", &[], kg);
+    page.sample("greentune_emissions_kg", &[], kg);
     let (active, rest): (Vec<_>, Vec<_>) = listed.runs.into_iter().partition(|run| run.status.is_active());
     let mut seen = Vec::new();
     for run in active.into_iter().chain(rest).take(MOST_RUNS) {

@@ -108,9 +108,17 @@ const ROUTES: &[Route] = &[
         path: "/api/v1/emissions/rows",
         title: "Rows of emissions",
         words: "Every row that was metered, with CodeCarbon's columns; as a file with format=csv.",
-        arguments: &[PROJECT, ("format", "string", "json or csv.")],
+        arguments: &[PROJECT, ("format", "format", "json or csv.")],
         answer: Some("list_emissions"),
         kind: JSON,
+    },
+    Route {
+        path: "/healthz",
+        title: "Whether it serves",
+        words: "Says ok.",
+        arguments: &[],
+        answer: None,
+        kind: "text/plain",
     },
     Route {
         path: "/metrics",
@@ -125,6 +133,11 @@ const ROUTES: &[Route] = &[
 /// The document.
 pub fn document() -> Value {
     let mut paths = Map::new();
+    let mut types = Types::default();
+    types.0.insert(String::from("Problem"), problem());
+    for entry in OPERATIONS {
+        types.add(entry);
+    }
     for route in ROUTES {
         paths.insert(route.path.to_owned(), json!({ "get": of_route(route) }));
     }
@@ -148,9 +161,63 @@ pub fn document() -> Value {
         "paths": paths,
         "components": {
             "securitySchemes": { "token": { "type": "http", "scheme": "bearer" } },
-            "schemas": { "Problem": problem() },
+            "schemas": types.0,
         },
     })
+}
+
+/// The types that answers have, by name.
+#[derive(Default)]
+struct Types(Map<String, Value>);
+
+impl Types {
+    /// Adds the type of `entry`'s answer under the operation's name, and those that it is made of.
+    fn add(&mut self, entry: &Entry) {
+        let mut schema = entry.whole_response_schema();
+        let parts = match schema.remove("$defs") {
+            Some(Value::Object(parts)) => parts,
+            _ => Map::new(),
+        };
+        // Two types may have the same name.
+        let is_taken = |(name, part): (&String, &Value)| {
+            self.0.get(name).is_some_and(|known| *known != placed(part, &|name| name.to_owned()))
+        };
+        let taken: Vec<String> =
+            parts.iter().filter(|part| is_taken(*part)).map(|(name, _)| name.clone()).collect();
+        let named = |name: &str| match taken.iter().any(|one| one == name) {
+            true => format!("{name}_{}", entry.name),
+            false => name.to_owned(),
+        };
+        for (name, part) in &parts {
+            self.0.insert(named(name), placed(part, &named));
+        }
+        self.0.insert(entry.name.to_owned(), placed(&Value::Object(schema), &named));
+    }
+}
+
+/// `schema` with its references to where types lie in the document.
+fn placed(schema: &Value, named: &dyn Fn(&str) -> String) -> Value {
+    match schema {
+        Value::Object(fields) => {
+            let placed = fields.iter().map(|(name, value)| {
+                let target =
+                    value.as_str().filter(|_| name == "$ref").and_then(|path| path.strip_prefix("#/$defs/"));
+                let value = match target {
+                    Some(target) => Value::String(format!("#/components/schemas/{}", named(target))),
+                    None => placed(value, named),
+                };
+                (name.clone(), value)
+            });
+            Value::Object(placed.collect())
+        }
+        Value::Array(items) => items.iter().map(|item| placed(item, named)).collect(),
+        other => other.clone(),
+    }
+}
+
+/// The answer of the operation `name`.
+fn answer_of(name: &str) -> Value {
+    json!({ "$ref": format!("#/components/schemas/{name}") })
 }
 
 fn of_route(route: &Route) -> Value {
@@ -159,19 +226,34 @@ fn of_route(route: &Route) -> Value {
                 "description": "Id of the run, its name, or the beginning of one." })
     });
     let in_address = route.arguments.iter().map(|(name, kind, words)| {
-        json!({ "name": name, "in": "query", "schema": { "type": kind }, "description": words })
+        let schema = match *kind {
+            "integer" => json!({ "type": "integer", "minimum": 0 }),
+            "format" => json!({ "type": "string", "enum": ["json", "csv"] }),
+            kind => json!({ "type": kind }),
+        };
+        json!({ "name": name, "in": "query", "schema": schema, "description": words })
     });
-    let schema = match route.answer.and_then(|name| OPERATIONS.iter().find(|entry| entry.name == name)) {
-        Some(entry) => Value::Object(entry.response_schema()),
+    let schema = match route.answer {
+        Some("list_runs") => json!({ "allOf": [answer_of("list_runs"), page_of_runs()] }),
+        Some(name) => answer_of(name),
+        None if route.path.ends_with("{run_id}") => json!({
+            "type": "object",
+            "required": ["run", "progress"],
+            "properties": { "run": answer_of("show_run"), "progress": answer_of("monitor_training_progress") },
+        }),
         None if route.kind == JSON => json!({ "type": "object" }),
         None => json!({ "type": "string" }),
     };
+    let mut responses = responses(route.kind, &schema);
+    if route.answer == Some("list_emissions") {
+        responses["200"]["content"]["text/csv"] = json!({ "schema": { "type": "string" } });
+    }
     json!({
         "summary": route.title,
         "description": route.words,
         "operationId": operation_id(route.path),
         "parameters": run.into_iter().chain(in_address).collect::<Vec<_>>(),
-        "responses": responses(route.kind, &schema),
+        "responses": responses,
     })
 }
 
@@ -201,7 +283,7 @@ fn by_address(entry: &Entry) -> Value {
         "description": entry.description,
         "operationId": format!("{}_by_address", entry.name),
         "parameters": parameters,
-        "responses": responses(JSON, &Value::Object(entry.response_schema())),
+        "responses": responses(JSON, &answer_of(entry.name)),
     })
 }
 
@@ -209,14 +291,17 @@ fn by_body(entry: &Entry) -> Value {
     let mut schema = entry.request_schema();
     if let Some(Value::Object(properties)) = schema.get_mut("properties") {
         let words = "The user agrees to what this uploads or replaces.";
-        properties.insert(String::from("confirm"), json!({ "type": "boolean", "description": words }));
+        properties
+            .insert(String::from("confirm"), json!({ "type": ["boolean", "null"], "description": words }));
     }
+    // Without a body there are no arguments.
+    let is_needed = schema.get("required").and_then(Value::as_array).is_some_and(|names| !names.is_empty());
     json!({
         "summary": entry.title,
         "description": entry.description,
         "operationId": entry.name,
-        "requestBody": { "required": true, "content": { JSON: { "schema": schema } } },
-        "responses": responses(JSON, &Value::Object(entry.response_schema())),
+        "requestBody": { "required": is_needed, "content": { JSON: { "schema": schema } } },
+        "responses": responses(JSON, &answer_of(entry.name)),
     })
 }
 
@@ -228,6 +313,18 @@ fn responses(kind: &str, schema: &Value) -> Value {
         "204": { "description": "Nothing more will come." },
         "304": { "description": "The caller has it already." },
         "default": { "description": "What was wrong.", "content": problem },
+    })
+}
+
+/// What a page of runs has beside the operation's answer.
+fn page_of_runs() -> Value {
+    json!({
+        "type": "object",
+        "required": ["next", "total"],
+        "properties": {
+            "next": { "type": ["string", "null"], "description": "after of the next page; null on the last one." },
+            "total": { "type": ["integer", "null"], "description": "Runs in all; on the first page." },
+        },
     })
 }
 

@@ -1,7 +1,7 @@
 //! `/api/v1/{operation}`: any operation of the workbench, with its arguments as JSON, or in the address where it only reads.
 
 use axum::{
-    extract::{Path, Request, State},
+    extract::{Request, State},
     http::{StatusCode, header},
     response::Response,
 };
@@ -14,14 +14,14 @@ use greentune_workbench::{
 use serde_json::{Map, Value};
 
 use crate::{
-    api::{Api, query},
+    api::{Api, Name, query},
     respond,
 };
 
 /// `POST`: the arguments are the body.
 pub(crate) async fn call(
     State(api): State<Api>,
-    Path(name): Path<String>,
+    Name(name): Name,
     request: Request,
 ) -> Result<Response, Refusal> {
     api.operation(&name)?;
@@ -48,7 +48,7 @@ pub(crate) async fn call(
 /// `GET`: the arguments stand in the address.
 pub(crate) async fn read(
     State(api): State<Api>,
-    Path(name): Path<String>,
+    Name(name): Name,
     request: Request,
 ) -> Result<Response, Refusal> {
     let entry = api.operation(&name)?;

@@ -51,6 +51,7 @@ pub(crate) fn text(asked: &HeaderMap, kind: &'static str, bytes: Vec<u8>) -> Res
     headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding, Authorization"));
     // What is kept has to be asked for again, by the same caller.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.extend(HeaderValue::try_from(tag).ok().map(|tag| (header::ETAG, tag)));
     response
 }

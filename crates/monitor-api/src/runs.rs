@@ -1,7 +1,9 @@
 //! `/api/v1/runs`: the list, one run, its events as they come, its series, its log.
 
+use std::path::PathBuf;
+
 use axum::{
-    extract::{Path, Request, State},
+    extract::{Request, State},
     http::HeaderMap,
     response::Response,
 };
@@ -10,7 +12,7 @@ use greentune_http_server::Refusal;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    api::{Api, no_more, query, text},
+    api::{Api, Name, UNKNOWN_RUN, no_more, query, text},
     follow, respond,
 };
 
@@ -33,8 +35,11 @@ pub(crate) async fn list(State(api): State<Api>, request: Request) -> Result<Res
     let limit = text(&mut query, "limit").map_or_else(|| PAGE.into(), Value::from);
     arguments.insert(String::from("limit"), limit);
     no_more(&query, "project, status, search, limit, after, losses")?;
+    let is_first = !arguments.contains_key("after");
     let mut page = api.perform("list_runs", Value::Object(arguments)).await?;
     let more = page["more"].as_u64().unwrap_or_default();
+    let listed = page["runs"].as_array().map_or(0, Vec::len) as u64;
+    page["total"] = if is_first { (listed + more).into() } else { Value::Null };
     let last = page["runs"].as_array().and_then(|runs| runs.last());
     page["next"] = last.filter(|_| more > 0).map_or(Value::Null, |run| run["run_id"].clone());
     Ok(respond::json(request.headers(), &page))
@@ -43,21 +48,21 @@ pub(crate) async fn list(State(api): State<Api>, request: Request) -> Result<Res
 /// Everything about a run.
 pub(crate) async fn show(
     State(api): State<Api>,
-    Path(run): Path<String>,
+    Name(run): Name,
     request: Request,
 ) -> Result<Response, Refusal> {
     let mut query = query(&request);
     let arguments = of_run(&run, &mut query);
     no_more(&query, "project")?;
-    let shown = api.perform("show_run", arguments.clone()).await?;
-    let progress = api.perform("monitor_training_progress", arguments).await?;
+    let shown = api.perform_for_run("show_run", arguments.clone()).await?;
+    let progress = api.perform_for_run("monitor_training_progress", arguments).await?;
     Ok(respond::json(request.headers(), &json!({ "run": shown, "progress": progress })))
 }
 
 /// The course of a run's figures.
 pub(crate) async fn series(
     State(api): State<Api>,
-    Path(run): Path<String>,
+    Name(run): Name,
     request: Request,
 ) -> Result<Response, Refusal> {
     let mut query = query(&request);
@@ -71,13 +76,13 @@ pub(crate) async fn series(
         arguments["names"] = names.split(',').map(str::trim).collect();
     }
     no_more(&query, "project, names, points, from, to, after")?;
-    Ok(respond::json(request.headers(), &api.perform("get_series", arguments).await?))
+    Ok(respond::json(request.headers(), &api.perform_for_run("get_series", arguments).await?))
 }
 
 /// The end of a run's log.
 pub(crate) async fn log(
     State(api): State<Api>,
-    Path(run): Path<String>,
+    Name(run): Name,
     request: Request,
 ) -> Result<Response, Refusal> {
     let mut query = query(&request);
@@ -86,18 +91,18 @@ pub(crate) async fn log(
         arguments["lines"] = lines.into();
     }
     no_more(&query, "project, lines")?;
-    Ok(respond::json(request.headers(), &api.perform("show_log", arguments).await?))
+    Ok(respond::json(request.headers(), &api.perform_for_run("show_log", arguments).await?))
 }
 
 /// A run's events as they come.
 pub(crate) async fn events(
     State(api): State<Api>,
-    Path(run): Path<String>,
+    Name(run): Name,
     request: Request,
 ) -> Result<Response, Refusal> {
     api.operation("follow_events")?;
     let mut query = query(&request);
-    let project = text(&mut query, "project").map(Into::into);
+    let project: Option<PathBuf> = text(&mut query, "project").map(Into::into);
     let after = match last_event_id(request.headers())?
         .map(Ok)
         .or_else(|| Some(number("after", &text(&mut query, "after")?)))
@@ -107,7 +112,13 @@ pub(crate) async fn events(
     };
     query.remove("after");
     no_more(&query, "project, after")?;
-    follow::follow(&api, project, run, after).await
+    let followed = follow::follow(&api, project.clone(), run.clone(), after).await;
+    match (followed, api.project(None)) {
+        (Err(refusal), Some(own)) if refusal.code() == UNKNOWN_RUN && project.is_none() => {
+            follow::follow(&api, Some(own), run, after).await.map_err(|_| refusal)
+        }
+        (followed, _) => followed,
+    }
 }
 
 /// The number of the last event that a follower that comes back has.

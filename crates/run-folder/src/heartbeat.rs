@@ -36,6 +36,7 @@ struct Beat {
 /// What is read of a heartbeat. Those of early versions say nothing of memory.
 #[derive(Deserialize)]
 struct LastBeat {
+    at: Timestamp,
     #[serde(default)]
     memory: MemoryBeat,
 }
@@ -43,6 +44,11 @@ struct LastBeat {
 /// The memory that the last heartbeat of the run at `layout` noted; `None` when there is no heartbeat.
 pub fn last_memory(layout: &RunLayout) -> Option<MemoryBeat> {
     json::read::<LastBeat>(&layout.heartbeat()).ok().map(|beat| beat.memory)
+}
+
+/// When the last heartbeat of the run at `layout` was; `None` when there is none.
+pub(crate) fn last_beat(layout: &RunLayout) -> Option<Timestamp> {
+    json::read::<LastBeat>(&layout.heartbeat()).ok().map(|beat| beat.at)
 }
 
 /// A thread that rewrites `heartbeat.json` until it is stopped or dropped.

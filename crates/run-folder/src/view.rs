@@ -20,6 +20,7 @@ use crate::{
     cursor::{LineCursor, Then, UnreadableLines},
     event_log::event_of,
     fold::fold,
+    heartbeat::last_beat,
     manifest,
     numbers::{Numbered, Numbers},
     progress::{RecentSteps, remaining_seconds},
@@ -158,6 +159,18 @@ impl RunView {
     /// When the present attempt began.
     pub fn started_at(&self) -> Option<Timestamp> {
         self.seen.started_at
+    }
+
+    /// When the run ended; of one that broke off, the last sign of its worker. `None` while it is not at its end.
+    pub fn ended_at(&self) -> Option<Timestamp> {
+        let (written_at, turn) = (self.file.updated_at, self.seen.turn);
+        match self.status() {
+            RunStatus::NotStarted | RunStatus::Queued | RunStatus::Running => None,
+            RunStatus::Interrupted => {
+                [Some(written_at), turn.map(|turn| turn.at), last_beat(&self.layout)].into_iter().max()?
+            }
+            status => Some(turn.filter(|turn| turn.status == status).map_or(written_at, |turn| turn.at)),
+        }
     }
 
     /// Number of the last event.

@@ -3,13 +3,12 @@
 //!
 //! Each is a task, a folder in greentune's home, and where it stands follows from its files alone ([`folder`]). A process
 //! of its own performs the operation (`greentune worker --perform FOLDER`, [`perform_task`]). Training has a worker already,
-//! so its task holds only which run it is.
+//! so its task holds only which run it is. What came of a task is kept when it is first seen, and stays when the run goes on.
 
 mod folder;
 mod performer;
 
 use std::{
-    collections::BTreeMap,
     path::PathBuf,
     process::Stdio,
     time::{Duration, Instant},
@@ -26,7 +25,7 @@ use crate::{
     Result, Workbench, WorkbenchError,
     operation::{
         Answer, CancelTraining, Entry, MonitorTrainingProgress, MonitorTrainingProgressResponse,
-        Operation as _, StartTraining, StartTrainingResponse,
+        Operation as _, StartTraining, StartTrainingResponse, monitor_training_progress::progress_of,
     },
     platform::local::start_failed,
 };
@@ -183,9 +182,11 @@ impl Workbench {
     /// Errors: no task is called so.
     pub async fn task(&self, id: &str) -> Result<Task> {
         let id = id.to_owned();
-        let (folder, call) =
-            self.blocking(move |workbench| TaskFolder::find(workbench.config(), &id)).await?;
-        self.report(&folder, call).await
+        self.blocking(move |workbench| {
+            let (folder, call) = TaskFolder::find(workbench.config(), &id)?;
+            Ok(workbench.report(&folder, call))
+        })
+        .await
     }
 
     /// The same, once it has ended or `seconds` have passed.
@@ -204,14 +205,24 @@ impl Workbench {
 
     /// All tasks that are kept, the newest first.
     pub(crate) async fn tasks(&self) -> Result<Vec<Task>> {
-        let folders = self.blocking(|workbench| Ok(TaskFolder::all(workbench.config()))).await?;
-        let mut tasks = BTreeMap::new();
-        for (folder, call) in folders {
-            let created_at = call.created_at;
-            let task = self.report(&folder, call).await?;
-            tasks.insert((std::cmp::Reverse(created_at), task.task_id.clone()), task);
+        self.blocking(|workbench| {
+            let folders = TaskFolder::all(workbench.config()).into_iter();
+            let mut tasks: Vec<_> = folders.map(|(folder, call)| workbench.report(&folder, call)).collect();
+            tasks.sort_by(|one, other| {
+                other.created_at.cmp(&one.created_at).then_with(|| one.task_id.cmp(&other.task_id))
+            });
+            Ok(tasks)
+        })
+        .await
+    }
+
+    /// Keeps what came of the tasks of the run `run_id`, which is about to begin again.
+    pub(crate) fn settle_tasks_of(&self, run_id: &str) {
+        for (folder, call) in TaskFolder::all(self.config()) {
+            if call.run.as_ref().is_some_and(|run| run.run_id == run_id) {
+                self.report(&folder, call);
+            }
         }
-        Ok(tasks.into_values().collect())
     }
 
     /// Asks the task `id` to stop: what it has half done is gone then, and a run stops with a checkpoint.
@@ -235,11 +246,8 @@ impl Workbench {
         self.awaited_task(id, wait_seconds).await
     }
 
-    async fn report(&self, folder: &TaskFolder, call: TaskCall) -> Result<Task> {
-        // What the task may use, whatever the client that asks says of its roots.
-        let mut config = self.config().clone();
-        config.allowed_roots.clone_from(&call.allowed_roots);
-        let allowed = self.with_config(config);
+    /// What is known of the task in `folder`. What came of it is kept there.
+    fn report(&self, folder: &TaskFolder, call: TaskCall) -> Task {
         let task = Task {
             task_id: folder.id().to_owned(),
             operation: call.operation.clone(),
@@ -248,89 +256,94 @@ impl Workbench {
             finished_at: None,
             looked_at: Timestamp::now(),
             message: format!("{} is at work", call.operation),
-            run_id: None,
+            run_id: call.run.as_ref().map(|run| run.run_id.clone()),
             result: None,
             problem: None,
             poll_seconds: Some(POLL_SECONDS),
         };
-        if let Some(started) = call.run.clone() {
-            return Ok(allowed.report_of_run(task, call.project_path(), started).await);
-        }
-        let (folder, looked_at) = (folder.clone(), call.clone());
-        let state = self.blocking(move |_| Ok(folder.state(&looked_at))).await?;
-        Ok(match state {
-            State::Working => task,
-            State::Ended(outcome) => task.ended(*outcome),
-        })
+        let outcome = match (folder.state(&call), call.run.clone()) {
+            (State::Ended(outcome), _) => return task.ended(*outcome),
+            (State::Died(outcome), _) => *outcome,
+            (State::Working, None) => return task,
+            (State::Working, Some(started)) => match self.outcome_of_run(&call, started) {
+                Ok(outcome) => outcome,
+                Err(progress) => return task.follows(&progress),
+            },
+        };
+        // Where that cannot be written, it is found out again.
+        let _ = folder.keep(&outcome);
+        task.ended(outcome)
     }
 
-    async fn report_of_run(
+    /// What came of the run that `call` started, or where it stands.
+    fn outcome_of_run(
         &self,
-        mut task: Task,
-        project_path: Option<PathBuf>,
+        call: &TaskCall,
         started: StartTrainingResponse,
-    ) -> Task {
-        let run_id = started.run_id.clone();
-        task.run_id = Some(run_id.clone());
-        let request = MonitorTrainingProgress { project_path, run_id, include_emissions: None };
-        match self.monitor_training_progress(request).await {
-            Ok(progress) => task.of_run(progress, started),
-            Err(error) => task.failed(error.problem()),
+    ) -> std::result::Result<Outcome, Box<MonitorTrainingProgressResponse>> {
+        // What the task may use, whatever the client that asks says of its roots.
+        let mut config = self.config().clone();
+        config.allowed_roots.clone_from(&call.allowed_roots);
+        let allowed = self.with_config(config);
+        let seen = allowed
+            .find_run(call.project_path().as_deref(), &started.run_id)
+            .and_then(|run| allowed.look(&run, |view| (progress_of(view, true), view.ended_at())));
+        match seen {
+            Ok((progress, _)) if progress.status.is_active() => Err(Box::new(progress)),
+            Ok((progress, ended_at)) => Ok(Outcome {
+                finished_at: ended_at.unwrap_or_else(Timestamp::now),
+                answered: answer_of_run(progress, started),
+            }),
+            Err(error) => Ok(Outcome::failed(error.problem())),
         }
     }
 }
 
 impl Task {
-    fn failed(mut self, problem: Problem) -> Self {
-        (self.status, self.poll_seconds) = (TaskStatus::Failed, None);
-        self.message = problem.to_string();
-        self.problem = Some(problem);
-        self
-    }
-
     fn ended(mut self, outcome: Outcome) -> Self {
-        self.finished_at = outcome.finished_at;
+        self.finished_at = Some(outcome.finished_at);
+        self.poll_seconds = None;
         match outcome.answered {
             Ok((content, text)) => {
-                (self.status, self.poll_seconds) = (TaskStatus::Completed, None);
+                self.status = TaskStatus::Completed;
                 (self.message, self.result) = (text, Some(content));
-                self
             }
-            Err(problem) if problem.kind == ProblemKind::Cancelled => {
-                let stopped = self.failed(problem);
-                Self { status: TaskStatus::Cancelled, problem: None, ..stopped }
+            Err(problem) => {
+                let is_cancelled = problem.kind == ProblemKind::Cancelled;
+                self.status = if is_cancelled { TaskStatus::Cancelled } else { TaskStatus::Failed };
+                self.message = problem.to_string();
+                self.problem = Some(problem).filter(|_| !is_cancelled);
             }
-            Err(problem) => self.failed(problem),
         }
+        self
     }
 
     /// The task of a run that stands at `progress`.
-    fn of_run(mut self, progress: MonitorTrainingProgressResponse, started: StartTrainingResponse) -> Self {
-        self.message = MonitorTrainingProgress::in_words(&progress);
-        match progress.status {
-            status if status.is_active() => {
-                let twentieth = progress.remaining_seconds.map(|seconds| seconds / 20.0);
-                let pause = twentieth.unwrap_or(POLL_SECONDS).clamp(POLL_SECONDS, LONGEST_POLL_SECONDS);
-                self.poll_seconds = Some(pause.round());
-            }
-            RunStatus::Cancelled => {
-                (self.status, self.poll_seconds) = (TaskStatus::Cancelled, None);
-            }
-            RunStatus::Failed | RunStatus::Interrupted => {
-                let message = self.message.clone();
-                let interrupted = || {
-                    Problem::new(ProblemKind::Unavailable, "run.interrupted", message)
-                        .with_hint("resume_training goes on from the last checkpoint")
-                };
-                return self.failed(progress.problem.unwrap_or_else(interrupted));
-            }
-            status => {
-                (self.status, self.poll_seconds) = (TaskStatus::Completed, None);
-                let ended = StartTrainingResponse { status, ..started };
-                self.result = serde_json::to_value(ended).ok();
-            }
-        }
+    fn follows(mut self, progress: &MonitorTrainingProgressResponse) -> Self {
+        self.message = MonitorTrainingProgress::in_words(progress);
+        let twentieth = progress.remaining_seconds.map(|seconds| seconds / 20.0);
+        let pause = twentieth.unwrap_or(POLL_SECONDS).clamp(POLL_SECONDS, LONGEST_POLL_SECONDS);
+        self.poll_seconds = Some(pause.round());
         self
+    }
+}
+
+/// What the task of a run answers that ended at `progress`.
+fn answer_of_run(
+    progress: MonitorTrainingProgressResponse,
+    started: StartTrainingResponse,
+) -> std::result::Result<(Value, String), Problem> {
+    let message = MonitorTrainingProgress::in_words(&progress);
+    match progress.status {
+        RunStatus::Cancelled => Err(Problem::new(ProblemKind::Cancelled, "run.cancelled", message)),
+        RunStatus::Failed | RunStatus::Interrupted => Err(progress.problem.unwrap_or_else(|| {
+            Problem::new(ProblemKind::Unavailable, "run.interrupted", message)
+                .with_hint("resume_training goes on from the last checkpoint")
+        })),
+        status => {
+            let content = serde_json::to_value(StartTrainingResponse { status, ..started });
+            Ok((content.unwrap_or_default(), message))
+        }
     }
 }
 

@@ -52,6 +52,13 @@ impl Workbench {
         hub::fetch_model(&self.config().hub, wanted, &watch, base_model::check_config)
     }
 
+    /// The ids of models of the Hub that are in its cache and could be base models. The network is not used.
+    ///
+    /// Errors: a defect alone; a cache that cannot be read has none.
+    pub async fn cached_models(&self) -> Result<Vec<String>> {
+        self.blocking(|workbench| Ok(hub::cached_models(&workbench.config().hub.cache))).await
+    }
+
     /// The model that `settings` name on the Hub, when it is complete in the cache.
     pub(crate) fn cached_from_hub(&self, settings: &Settings) -> Result<Option<Snapshot>> {
         Ok(hub::cached(&self.config().hub, wanted(&settings.base_model, Parts::All)?))

@@ -33,6 +33,17 @@ use crate::{Result, Workbench, WorkbenchConfig, WorkbenchError};
 /// `PRAGMA user_version` of an index that has every run of the known projects: one whose making was killed has not.
 const COMPLETE: u32 = 1;
 
+/// A run in short, as it was when its files had the stamp.
+#[derive(Debug)]
+pub(crate) struct KeptSummary {
+    /// When the run was configured.
+    pub created_at: Timestamp,
+    /// The stamp.
+    pub stamp: String,
+    /// The [`RunSummary`] as JSON.
+    pub summary: String,
+}
+
 /// The index, open; without a database where it cannot be written.
 #[derive(Debug)]
 pub(crate) struct JobStore {
@@ -287,15 +298,21 @@ impl JobStore {
         Ok(runs)
     }
 
-    /// The runs in short that were kept and whose files have not changed since, by their folders.
-    pub(crate) fn summaries(&self) -> Result<HashMap<String, (String, String)>> {
+    /// The runs in short that were kept, by their folders.
+    pub(crate) fn summaries(&self) -> Result<HashMap<String, KeptSummary>> {
         let Some(database) = &self.database else { return Ok(HashMap::new()) };
-        let mut statement =
-            database.prepare("SELECT run_folder, stamp, summary FROM summaries").map_err(self.failed())?;
-        statement
-            .query_map([], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?))))
-            .and_then(Iterator::collect)
-            .map_err(self.failed())
+        let query =
+            "SELECT run_folder, stamp, summary, created_at FROM summaries JOIN runs USING (run_folder)";
+        let read = || {
+            let mut statement = database.prepare(query)?;
+            let rows = statement.query_map([], |row| {
+                let created_at: String = row.get(3)?;
+                let created_at = created_at.parse().unwrap_or(Timestamp::UNIX_EPOCH);
+                Ok((row.get(0)?, KeptSummary { created_at, stamp: row.get(1)?, summary: row.get(2)? }))
+            })?;
+            rows.collect::<rusqlite::Result<_>>()
+        };
+        read().map_err(self.failed())
     }
 
     /// Keeps runs in short, and notes those that the index did not know: run, stamp of its files, summary.

@@ -134,6 +134,7 @@ impl Workbench {
         if self.status_of(&layout)?.is_active() {
             return Err(lock::held(&layout).into());
         }
+        self.settle_tasks_of(&layout.run_id());
         let lock = lock::take(&layout)?;
         let run = Run::read(layout, &Locked { platforms: self.platforms(), _lock: &lock })?;
         if run.manifest.status.is_active() {

@@ -2,8 +2,13 @@
 
 use clap::Args;
 use greentune_core_config::quantities::{count, duration, emissions, number, percent};
-use greentune_workbench::operation::{MonitorTrainingProgress, MonitorTrainingProgressResponse};
+use greentune_workbench::{
+    Workbench,
+    operation::{MonitorTrainingProgress, MonitorTrainingProgressResponse},
+};
 
+#[cfg(unix)]
+use crate::watch;
 use crate::{advice::advice, failure::Failure, output::Paint, progress::Follower, session::Session};
 
 /// Arguments of `monitor`.
@@ -11,18 +16,31 @@ use crate::{advice::advice, failure::Failure, output::Paint, progress::Follower,
 pub struct Monitor {
     /// The run: its id, its name or the beginning of one
     run: String,
-    /// Show progress live until no worker trains the run
+    /// Show progress live: on a terminal as a screen that stays open, elsewhere as lines until no worker trains the run
     #[arg(short, long)]
     follow: bool,
+    /// Lines instead of the screen
+    #[arg(long, requires = "follow")]
+    lines: bool,
 }
 
 impl Monitor {
     pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
         let workbench = session.workbench()?;
+        #[cfg(unix)]
+        if self.follow && !self.lines && session.output.shows_progress() && watch::is_possible(session) {
+            watch::watch(session, &workbench, &self.run).await?;
+            return self.show(session, &workbench).await;
+        }
         if self.follow {
             let (project, run_id) = (session.project(), self.run.clone());
             Follower::new(workbench.clone(), project, run_id, session.output).await?.until_it_ends().await?;
         }
+        self.show(session, &workbench).await
+    }
+
+    /// Shows where the run stands now.
+    async fn show(self, session: &Session, workbench: &Workbench) -> Result<(), Failure> {
         let request = MonitorTrainingProgress {
             project_path: session.project(),
             run_id: self.run,

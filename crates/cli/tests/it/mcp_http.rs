@@ -7,12 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::sandbox::Sandbox;
 
 /// A server that is ended when it is dropped.
-struct Served {
+pub struct Served {
     server: Child,
     address: String,
     /// What it said when it began.
@@ -21,7 +21,11 @@ struct Served {
 
 impl Served {
     fn start(sandbox: &Sandbox, arguments: &[&str]) -> Self {
-        let mut command = sandbox.command([&["mcp", "--http", "127.0.0.1:0"], arguments].concat());
+        Self::by(sandbox.command([&["mcp", "--http", "127.0.0.1:0"], arguments].concat()))
+    }
+
+    /// The server that `command` starts.
+    pub fn by(mut command: Command) -> Self {
         let mut server = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(server.stderr.as_mut().unwrap()).read_line(&mut line).unwrap();
@@ -30,23 +34,24 @@ impl Served {
         Self { server, address, line }
     }
 
-    /// What it answers to a call of `list_runs`, with its status line.
-    fn list_runs(&self, token: Option<&str>) -> String {
-        let meta = json!({
+    /// What it answers to a request, with the head of its response.
+    pub fn ask(&self, token: Option<&str>, method: &str, mut params: Value) -> String {
+        params["_meta"] = json!({
             "io.modelcontextprotocol/protocolVersion": "2026-07-28",
             "io.modelcontextprotocol/clientInfo": { "name": "test", "version": "1" },
             "io.modelcontextprotocol/clientCapabilities": {},
         });
-        let params = json!({ "name": "list_runs", "arguments": {}, "_meta": meta });
-        let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params }).to_string();
+        let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string();
         let authorization =
             token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
+        let name = params["name"].as_str().or(params["uri"].as_str());
+        let name = name.map(|name| format!("Mcp-Name: {name}\r\n")).unwrap_or_default();
         let mut stream = TcpStream::connect(&self.address).unwrap();
         write!(
             stream,
             "POST /mcp HTTP/1.1\r\nHost: {}\r\n{authorization}Content-Type: application/json\r\n\
              Accept: application/json, text/event-stream\r\nMcp-Protocol-Version: 2026-07-28\r\n\
-             Mcp-Method: tools/call\r\nMcp-Name: list_runs\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+             Mcp-Method: {method}\r\n{name}Connection: close\r\nContent-Length: {}\r\n\r\n{body}",
             self.address,
             body.len()
         )
@@ -54,6 +59,18 @@ impl Served {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         answer
+    }
+
+    fn list_runs(&self, token: Option<&str>) -> String {
+        self.ask(token, "tools/call", json!({ "name": "list_runs", "arguments": {} }))
+    }
+
+    /// What it has said since it began; it is ended then.
+    pub fn said(mut self) -> String {
+        self.end();
+        let mut said = self.line.clone();
+        self.server.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        said
     }
 
     /// Asks it to end, as the system does.
@@ -149,7 +166,7 @@ fn a_call_over_standard_input_is_noted_too() {
         &json!({ "project_path": project }),
     );
     let noted = std::fs::read_to_string(sandbox.path("home/audit/mcp.jsonl")).unwrap();
-    let line: serde_json::Value = serde_json::from_str(noted.trim()).unwrap();
+    let line: Value = serde_json::from_str(noted.trim()).unwrap();
     assert_eq!(
         (&line["tool"], &line["transport"], &line["account"]),
         (&json!("list_runs"), &json!("stdio"), &json!("local"))

@@ -9,11 +9,12 @@ use std::{
 };
 
 use greentune_test_support::fake_hub::FakeHub;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use self::listener::{IN_ANSWERS, Listener};
 use crate::{
     assistant::called_with,
+    mcp_http::Served,
     sandbox::{Ran, Sandbox, ran},
 };
 
@@ -194,6 +195,80 @@ fn secrets_reach_their_own_servers_and_neither_files_nor_terminal_nor_a_projects
             "{to_hub:?}"
         );
     }
+}
+
+/// The message in `answer`, which has the head of its response before it.
+fn message(answer: &str) -> Value {
+    let body = answer.split_once("\r\n\r\n").map_or(answer, |(_, body)| body);
+    let text = body.lines().filter(|line| line.contains("\"jsonrpc\"")).next_back();
+    let text = text.unwrap_or_else(|| panic!("{answer}"));
+    serde_json::from_str(text.strip_prefix("data:").unwrap_or(text)).unwrap_or_else(|_| panic!("{answer}"))
+}
+
+#[test]
+fn no_secret_comes_back_from_a_tool_or_a_resource_over_http() {
+    let mut place = Place::new(true);
+    place.whole_run();
+    let config = place.sandbox.path("p/config/fine_tuning_config.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, format!("# canary-in-the-projects-config\n{text}")).unwrap();
+    place.sandbox.write("user/greentune/config.toml", "# canary-in-the-users-config\n");
+    let listed = place.run(&["runs", "list", "--json"]).json();
+    let run = listed["runs"][0]["run_id"].as_str().unwrap().to_owned();
+    let log = place.sandbox.path(&format!("p/logs/{run}.log"));
+    fs::write(&log, format!("{}canary-in-the-log\n", fs::read_to_string(&log).unwrap())).unwrap();
+
+    let served = Served::by(place.command(&["mcp", "--http", "127.0.0.1:0", "--tools", "all"]));
+    let mut asked = 0;
+    let mut ask = |method: &str, params: Value| {
+        let answer = served.ask(None, method, params.clone());
+        assert_eq!(canaries(&answer), [""; 0], "{method} {params}: {answer}");
+        asked += 1;
+        message(&answer)
+    };
+    let project = place.sandbox.path("p");
+    let known = [
+        ("project_path", json!(project)),
+        ("run_id", json!(run)),
+        ("job_id", json!(run)),
+        ("run_ids", json!([run])),
+        ("ast_run_id", json!(run)),
+        ("baseline_run_id", json!(run)),
+        ("dataset", json!("train.jsonl")),
+        ("prompts", json!(["say train"])),
+    ];
+    let tools = ask("tools/list", json!({}))["result"]["tools"].clone();
+    let mut refused = Vec::new();
+    for tool in tools.as_array().unwrap().iter().filter(|tool| tool["annotations"]["readOnlyHint"] == true) {
+        let takes = |name: &str| tool["inputSchema"]["properties"].get(name).is_some();
+        let arguments: Value = known
+            .iter()
+            .filter(|(name, _)| takes(name))
+            .map(|(name, value)| (*name, value.clone()))
+            .collect();
+        let answer = ask("tools/call", json!({ "name": tool["name"], "arguments": arguments }));
+        if answer["result"]["isError"] != false {
+            refused.push(tool["name"].clone());
+        }
+    }
+    assert_eq!(refused, ["compare_runs"], "it needs a second run");
+    let mut uris: Vec<String> =
+        ["manifest", "events", "emissions", "card", "charts/energy", "charts/power", "charts/loss"]
+            .map(|part| format!("run://{run}/{part}"))
+            .to_vec();
+    uris.extend(["config", "runs"].map(|part| format!("project://{}/{part}", project.display())));
+    for uri in uris {
+        let answer = ask("resources/read", json!({ "uri": uri }));
+        assert!(answer["result"]["contents"][0].is_object(), "{uri}: {answer}");
+    }
+    for method in ["resources/list", "resources/templates/list", "prompts/list", "server/discover"] {
+        assert!(ask(method, json!({}))["result"].is_object(), "{method}");
+    }
+    assert!(asked > 20, "{asked}");
+    let said = served.said();
+    assert_eq!(canaries(&said), [""; 0], "in the log: {said}");
+    let noted = fs::read_to_string(place.sandbox.path("home/audit/mcp.jsonl")).unwrap();
+    assert_eq!(canaries(&noted), [""; 0], "{noted}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ mod crowd;
 mod flow;
 mod limits;
 mod refusals;
-mod wire;
+pub mod wire;
 
 use std::{fs, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 

@@ -1,5 +1,7 @@
 //! Resources, prompts and completions.
 
+use std::fs;
+
 use greentune_mcp_server::Preset;
 use rmcp::{
     ServiceError,
@@ -114,7 +116,15 @@ async fn prompts_are_listed_and_filled() {
 
 #[tokio::test]
 async fn arguments_are_completed() {
-    let session = Session::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let cache = folder.path().to_owned();
+    for (model, file) in [("org--tiny", "config.json"), ("tiny", "config.json"), ("org--card", "README.md")] {
+        let snapshot = cache.join(format!("models--{model}/snapshots/{}", "0".repeat(40)));
+        fs::create_dir_all(&snapshot).unwrap();
+        fs::write(snapshot.join(file), "{}").unwrap();
+    }
+    let session =
+        Session::of(Listener::default(), false, |config| config.hub.cache = cache, Preset::All).await;
     let (_, run) = session.run().await;
     let complete = async |reference: Reference, name: &str, value: &str| {
         let request = CompleteRequestParams::new(reference, ArgumentInfo::new(name, value));
@@ -126,6 +136,9 @@ async fn arguments_are_completed() {
     let sparse = || Reference::for_prompt("compare_sparse_training");
     assert!(complete(sparse(), "model", "res").await.contains(&"resnet18".to_owned()));
     assert_eq!(complete(sparse(), "platform", "").await, ["local"]);
+    let tune = || Reference::for_prompt("fine_tune_a_model");
+    assert_eq!(complete(tune(), "model", "").await, ["org/tiny", "tiny"]);
+    assert_eq!(complete(tune(), "model", "ORG/").await, ["org/tiny"]);
     let chart = Reference::for_resource("run://{run_id}/charts/{chart}");
     assert_eq!(complete(chart, "chart", "p").await, ["power"]);
 }

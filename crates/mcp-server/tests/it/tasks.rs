@@ -59,6 +59,7 @@ async fn a_training_is_a_task_where_the_client_has_tasks() {
         let id = task["taskId"].as_str().unwrap();
         let task = ended(&session, id).await;
         assert_eq!(task["status"], "completed", "{task}");
+        assert_eq!(session.task(id).await["lastUpdatedAt"], task["lastUpdatedAt"]);
         let result = &task["result"];
         assert_eq!(
             (&result["isError"], &result["structuredContent"]["status"]),

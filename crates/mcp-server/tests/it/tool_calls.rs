@@ -1,4 +1,4 @@
-//! Random calls of every tool: valid ones, nearly valid ones, hostile ones.
+//! Random calls of every tool, line by line and over HTTP: valid ones, nearly valid ones, hostile ones.
 //!
 //! Whatever is asked, an answer comes within [`TIME_LIMIT`], it is no defect, nothing outside of the allowed folders
 //! changes, and no answer has what is written there. `GREENTUNE_FUZZ_CALLS` calls are made (300), which follow from
@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use self::{
     draw::Draw,
     place::{CANARY, Place},
-    wire::Wire,
+    wire::{Transport, Wire},
 };
 
 const TIME_LIMIT: Duration = Duration::from_secs(10);
@@ -44,14 +44,23 @@ const LOOK_EVERY: u64 = 25;
 
 #[tokio::test]
 async fn no_call_crashes_hangs_or_reaches_outside() {
+    call_at_random(Transport::Lines).await;
+}
+
+#[tokio::test]
+async fn no_call_over_http_crashes_hangs_or_reaches_outside() {
+    call_at_random(Transport::Http).await;
+}
+
+async fn call_at_random(transport: Transport) {
     let number = |name: &str, default: u64| {
         env::var(name).map_or(default, |text| text.parse().expect("a number in the environment"))
     };
     let (calls, seed) = (number("GREENTUNE_FUZZ_CALLS", 300), number("GREENTUNE_FUZZ_SEED", 1));
     let server = env::var_os("GREENTUNE_FUZZ_SERVER");
     let place = Place::new();
-    let runs = place.set_up(&mut Wire::to(server.as_deref(), &place, "trains").await).await;
-    let mut wire = Wire::to(server.as_deref(), &place, "dies-in-the-middle").await;
+    let runs = place.set_up(&mut Wire::to(transport, server.as_deref(), &place, "trains").await).await;
+    let mut wire = Wire::to(transport, server.as_deref(), &place, "dies-in-the-middle").await;
     let tools: Vec<&Entry> =
         tools().filter(|tool| server.is_none() || !WORKING.contains(&tool.name)).collect();
     let before = place.outside();
@@ -81,7 +90,7 @@ async fn no_call_crashes_hangs_or_reaches_outside() {
         count(&mut tally, tool.name, &answer, asked.elapsed());
     }
     assert_eq!(place.outside(), before, "seed {seed}");
-    report(seed, calls, &tally);
+    report(transport, seed, calls, &tally);
 }
 
 fn tools() -> impl Iterator<Item = &'static Entry> {
@@ -101,8 +110,8 @@ fn count(tally: &mut BTreeMap<String, u64>, tool: &str, answer: &Value, took: Du
 }
 
 #[allow(clippy::print_stdout)] // shown with --nocapture
-fn report(seed: u64, calls: u64, tally: &BTreeMap<String, u64>) {
-    println!("{calls} calls, seed {seed}");
+fn report(transport: Transport, seed: u64, calls: u64, tally: &BTreeMap<String, u64>) {
+    println!("{calls} calls over {transport:?}, seed {seed}");
     for (outcome, number) in tally {
         println!("{number:7}  {outcome}");
     }

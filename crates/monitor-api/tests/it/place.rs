@@ -169,7 +169,7 @@ impl Place {
     /// The same, trained to its end.
     pub async fn trained(&self) -> String {
         let run = self.run().await;
-        let started = self.perform("start_training", &json!({ "run_id": run })).await;
+        let started = self.perform("start_training", &json!({ "run_id": run, "async_mode": false })).await;
         assert_eq!(started["success"], true, "{started}");
         run
     }

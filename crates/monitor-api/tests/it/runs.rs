@@ -42,7 +42,7 @@ async fn pages_follow_each_other_and_are_filtered() {
     let project = json!(place.root().join("health"));
     let mut made = vec![first];
     for number in 2..=5 {
-        made.push(place.run_of(&project, &format!("run {number}")).await);
+        made.push(place.run_of(&project, &format!("run-{number}")).await);
     }
     let mut seen = Vec::new();
     let mut target = String::from("/api/v1/runs?limit=2");
@@ -54,7 +54,7 @@ async fn pages_follow_each_other_and_are_filtered() {
     }
     assert_eq!(seen.len(), 5);
     assert!(made.iter().all(|run| seen.contains(&json!(run))));
-    let found = place.read("/api/v1/runs?search=RUN%203&status=not_started,running").await;
+    let found = place.read("/api/v1/runs?search=RUN%2D3&status=not_started,running").await;
     assert_eq!(found["runs"].as_array().unwrap().len(), 1);
     assert_eq!(place.read("/api/v1/runs?status=failed").await["runs"], json!([]));
 }

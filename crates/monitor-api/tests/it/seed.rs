@@ -6,9 +6,9 @@ use crate::place::Place;
 
 const ROW: &str = "timestamp,project_name,run_id,experiment_id,duration,emissions,emissions_rate,cpu_power,gpu_power,ram_power,cpu_energy,gpu_energy,ram_energy,energy_consumed,water_consumed,country_name,country_iso_code,region,cloud_provider,cloud_region,os,python_version,codecarbon_version,cpu_count,cpu_model,gpu_count,gpu_model,longitude,latitude,ram_total_size,tracking_mode,cpu_utilization_percent,gpu_utilization_percent,ram_utilization_percent,ram_used_gb,on_cloud,pue,wue\n";
 
-fn row(run: &str, seconds: f64, kg: f64) -> String {
+fn row(run: &str, hour: u8, seconds: f64, kg: f64) -> String {
     format!(
-        "2026-01-02T03:04:05,health,{run},5b0fa12a-3dd7-45bb-9766-cc326314d9f1,{seconds},{kg},0.0001,40.0,0.0,10.0,0.02,0.0,0.005,0.025,0.0,France,FRA,,,,Linux,3.12,3.3.0,2,A processor,0,,2.3,48.8,16.0,machine,50,0,40,6.0,N,1.0,0.0\n"
+        "2026-01-02T{hour:02}:04:05,health,{run},5b0fa12a-3dd7-45bb-9766-cc326314d9f1,{seconds},{kg},0.0001,40.0,0.0,10.0,0.02,0.0,0.005,0.025,0.0,France,FRA,,,,Linux,3.12,3.3.0,2,A processor,0,,2.3,48.8,16.0,machine,50,0,40,6.0,N,1.0,0.0\n"
     )
 }
 
@@ -17,9 +17,9 @@ async fn metered(place: &Place) -> String {
     let run = place.trained().await;
     let folder = place.root().join("health/emissions");
     fs::create_dir_all(&folder).unwrap();
-    for (stage, seconds, kg) in [(1, 1800.0, 0.25), (2, 3600.0, 0.5)] {
+    for (stage, seconds, kg) in [(1_u8, 1800.0, 0.25), (2, 3600.0, 0.5)] {
         let file = folder.join(format!("{run}_stage{stage}_emissions.csv"));
-        fs::write(file, format!("{ROW}{}", row(&run, seconds, kg))).unwrap();
+        fs::write(file, format!("{ROW}{}", row(&run, 2 * stage, seconds, kg))).unwrap();
     }
     run
 }

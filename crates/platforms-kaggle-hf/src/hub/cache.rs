@@ -1,13 +1,14 @@
 //! The cache on disk: `models--org--name/{blobs,refs,snapshots}`, as the official Python client lays it out.
 
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{self, DirEntry, File, TryLockError},
     io,
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
 
+use greentune_core_config::ids;
 use hf_hub::{Cache, CacheRepo, Repo, RepoType};
 
 use super::{
@@ -19,6 +20,25 @@ use super::{
 const PATIENCE: Duration = Duration::from_mins(1);
 /// Time between two looks at a lock that is held.
 const LOOK: Duration = Duration::from_millis(200);
+
+/// The ids of the models in the cache at `root` that could be base models, in order: those of which a `config.json` is there.
+pub fn cached_models(root: &Path) -> Vec<String> {
+    let names = entries(root).into_iter().filter_map(|entry| entry.file_name().into_string().ok());
+    let mut ids: Vec<_> = names
+        .filter(|name| {
+            let snapshots = entries(&root.join(name).join("snapshots"));
+            snapshots.iter().any(|snapshot| snapshot.path().join("config.json").is_file())
+        })
+        .filter_map(|name| Some(name.strip_prefix("models--")?.replacen("--", "/", 1)))
+        .filter(|id| ids::check_model_id(id).is_ok())
+        .collect();
+    ids.sort();
+    ids
+}
+
+fn entries(folder: &Path) -> Vec<DirEntry> {
+    fs::read_dir(folder).into_iter().flatten().flatten().collect()
+}
 
 /// One model at one revision in the cache.
 #[derive(Debug)]

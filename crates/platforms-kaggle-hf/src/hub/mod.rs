@@ -15,6 +15,7 @@ mod settings;
 mod watch;
 
 pub use self::{
+    cache::cached_models,
     error::{HubError, Result},
     files::Parts,
     model::{FetchModel, Snapshot, cached, fetch_model},

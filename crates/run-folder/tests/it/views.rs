@@ -290,14 +290,17 @@ fn the_end_of_a_worker_is_told_by_numbers_whatever_the_clock_says() {
     let mut writer = folder.writer();
     writer.append(started()).unwrap();
     drop(writer); // killed
-    assert_eq!(open(&folder).status(), RunStatus::Interrupted);
+    let broken = open(&folder);
+    assert_eq!(broken.status(), RunStatus::Interrupted);
+    assert!(broken.ended_at().unwrap() >= broken.started_at().unwrap());
     // Its last words stand in the log alone, with the time of a clock that was set back by a year.
     let at = Timestamp::now() - SignedDuration::from_hours(24 * 365);
     let last = [stage_finished(1), stage_finished(2), EventKind::Finished { duration_seconds: 1.0 }];
     for (seq, kind) in (1..).zip(last) {
         append_line(&folder.run.events(), &Event { seq, at, kind });
     }
-    assert_eq!(open(&folder).status(), RunStatus::Completed);
+    let ended = open(&folder);
+    assert_eq!((ended.status(), ended.ended_at()), (RunStatus::Completed, Some(at)));
 }
 
 #[test]

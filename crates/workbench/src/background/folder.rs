@@ -1,5 +1,5 @@
 //! A task's folder: `call.json` says what is to be done, `task.lock` is held by the process that does it, `answer.json`
-//! says what came of it, `stop` asks for its end, `log.txt` has what the process said.
+//! says what came of it once somebody knows, `stop` asks for its end, `log.txt` has what the process said.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -16,9 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
-    Result, WorkbenchConfig, WorkbenchError,
-    operation::{Answer, StartTrainingResponse},
-    platform::local::last_lines,
+    Result, WorkbenchConfig, WorkbenchError, operation::StartTrainingResponse, platform::local::last_lines,
 };
 
 /// A process that has not begun after this time will not.
@@ -44,7 +42,7 @@ pub(super) struct TaskCall {
 /// What came of a task.
 #[derive(Debug)]
 pub(super) struct Outcome {
-    pub finished_at: Option<Timestamp>,
+    pub finished_at: Timestamp,
     /// The response and its words, or why there is none.
     pub answered: std::result::Result<(Value, String), Problem>,
 }
@@ -53,7 +51,10 @@ pub(super) struct Outcome {
 #[derive(Debug)]
 pub(super) enum State {
     Working,
+    /// It ended, and its folder says so.
     Ended(Box<Outcome>),
+    /// Its process is gone without an answer.
+    Died(Box<Outcome>),
 }
 
 /// What the file of an answer holds.
@@ -134,12 +135,16 @@ impl TaskFolder {
 
     /// Takes the lock for the process that does the work; it is free again when that ends.
     ///
-    /// Errors: another process does it.
+    /// Errors: another process does it, or the task has ended: this process began too late.
     pub fn take(&self) -> Result<File> {
         let path = self.lock_file();
         let opened = File::options().create(true).truncate(false).write(true).open(&path);
         let file = opened.map_err(WorkbenchError::file("open", &path))?;
         match file.try_lock() {
+            Ok(()) if self.answer_file().exists() => {
+                let message = format!("the task {} has ended", self.id());
+                Err(Problem::new(ProblemKind::Conflict, "task.ended", message).into())
+            }
             Ok(()) => Ok(file),
             Err(TryLockError::WouldBlock) => {
                 let message = format!("another process does the task {}", self.id());
@@ -149,16 +154,13 @@ impl TaskFolder {
         }
     }
 
-    /// Where the task stands. That of a run is the run's.
+    /// Where the task stands. That of a run is at work until it is seen that the run has ended.
     pub fn state(&self, call: &TaskCall) -> State {
-        if call.run.is_some() {
-            return State::Working;
-        }
         for _ in 0..2 {
             if let Ok(file) = json::read::<AnswerFile>(&self.answer_file()) {
                 return State::Ended(Box::new(file.into()));
             }
-            if self.is_at_work(call) {
+            if call.run.is_some() || self.is_at_work(call) {
                 return State::Working;
             }
             // It may have made its lock's file and not locked it yet, or have ended between the two looks.
@@ -169,7 +171,7 @@ impl TaskFolder {
         let message = format!("the process that did {} ended without an answer\n{said}", call.operation);
         let problem = Problem::new(ProblemKind::Unavailable, "task.died", message.trim_end())
             .with_hint(format!("what was finished is kept; call {} again", call.operation));
-        State::Ended(Box::new(Outcome { finished_at: None, answered: Err(problem) }))
+        State::Died(Box::new(Outcome::failed(problem)))
     }
 
     fn is_at_work(&self, call: &TaskCall) -> bool {
@@ -182,12 +184,11 @@ impl TaskFolder {
     /// Writes what came of the task.
     ///
     /// Errors: it cannot be written.
-    pub fn answer(&self, answered: std::result::Result<Answer, Problem>) -> Result<()> {
-        let finished_at = Timestamp::now();
-        let file = match answered {
-            Ok(Answer { content, text, .. }) => {
-                AnswerFile { finished_at, content: Some(content), text, problem: None }
-            }
+    pub fn keep(&self, outcome: &Outcome) -> Result<()> {
+        let Outcome { finished_at, answered } = outcome;
+        let finished_at = *finished_at;
+        let file = match answered.clone() {
+            Ok((content, text)) => AnswerFile { finished_at, content: Some(content), text, problem: None },
             Err(problem) => {
                 AnswerFile { finished_at, content: None, text: String::new(), problem: Some(problem) }
             }
@@ -228,6 +229,13 @@ impl TaskFolder {
     }
 }
 
+impl Outcome {
+    /// Of a task that did not do what it was begun for, which is known as of now.
+    pub fn failed(problem: Problem) -> Self {
+        Self { finished_at: Timestamp::now(), answered: Err(problem) }
+    }
+}
+
 impl From<AnswerFile> for Outcome {
     fn from(file: AnswerFile) -> Self {
         let AnswerFile { finished_at, content, text, problem } = file;
@@ -235,6 +243,6 @@ impl From<AnswerFile> for Outcome {
             Some(problem) => Err(problem),
             None => Ok((content.unwrap_or_default(), text)),
         };
-        Self { finished_at: Some(finished_at), answered }
+        Self { finished_at, answered }
     }
 }

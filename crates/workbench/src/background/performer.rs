@@ -6,9 +6,13 @@ use std::{
 };
 
 use greentune_core_config::{Diagnostic as _, Problem, ProblemKind};
+use jiff::Timestamp;
 
-use super::folder::TaskFolder;
-use crate::{Result, Workbench, WorkbenchConfig, WorkbenchError, operation};
+use super::folder::{Outcome, TaskFolder};
+use crate::{
+    Result, Workbench, WorkbenchConfig, WorkbenchError,
+    operation::{self, Answer},
+};
 
 /// Time between two looks at whether the task is to stop.
 const POLL: Duration = Duration::from_millis(100);
@@ -41,7 +45,8 @@ pub async fn perform_task(
         () = asked_to_stop(&task) => stopped(),
         () = end => stopped(),
     };
-    task.answer(answered)
+    let answered = answered.map(|Answer { content, text, .. }| (content, text));
+    task.keep(&Outcome { finished_at: Timestamp::now(), answered })
 }
 
 /// `config` for the task in `folder`. One of an account has what the account has, and none of the user's credentials.

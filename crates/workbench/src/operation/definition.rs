@@ -123,6 +123,7 @@ pub struct Entry {
     pub reach: Reach,
     request_schema: fn() -> Map<String, Value>,
     response_schema: fn() -> Map<String, Value>,
+    whole_response_schema: fn() -> Map<String, Value>,
     consent: fn(Map<String, Value>) -> Result<Option<Consent>>,
     perform: fn(Workbench, Map<String, Value>) -> Performing,
 }
@@ -138,6 +139,7 @@ impl Entry {
             reach: O::REACH,
             request_schema: schema::of_request::<O>,
             response_schema: schema::of_response::<O::Response>,
+            whole_response_schema: schema::of_whole_response::<O::Response>,
             consent: |arguments| Ok(read::<O>(arguments)?.consent()),
             perform: |workbench, arguments| Box::pin(perform::<O>(workbench, arguments)),
         }
@@ -156,6 +158,11 @@ impl Entry {
     /// JSON Schema of the response: the types of its fields.
     pub fn response_schema(&self) -> Map<String, Value> {
         (self.response_schema)()
+    }
+
+    /// JSON Schema of the response in full, with its `$defs`.
+    pub fn whole_response_schema(&self) -> Map<String, Value> {
+        (self.whole_response_schema)()
     }
 
     /// Reads `arguments` without doing anything, and says what of it its user should agree to.

@@ -57,10 +57,11 @@ impl Workbench {
                 Ok(run) => run,
                 Err(unknown) => return workbench.tracked_program(project, &request.run_id).ok_or(unknown),
             };
-            workbench.check_named_files(&run.manifest)?;
+            // Its data are not read.
+            workbench.check_settings_files(&run.manifest)?;
             let factors = factors(run.manifest.settings.carbon.equivalences_file.as_deref())?;
             let cleaner_hours = cleaner_hours(&run, &workbench.config().meter.live);
-            let facts = RunFacts { cleaner_hours, ..facts(&run, &factors)? };
+            let facts = RunFacts { cleaner_hours, ..facts(workbench, &run, &factors)? };
             summarize_with(&run.layout, &factors, &facts).map_err(WorkbenchError::reported)
         })
         .await
@@ -127,13 +128,15 @@ fn cleaner_hours(run: &Run, access: &LiveAccess) -> Option<CleanerHours> {
 }
 
 /// What the run's events say beside its emissions.
-fn facts(run: &Run, factors: &EquivalenceTable) -> Result<RunFacts> {
+fn facts(workbench: &Workbench, run: &Run, factors: &EquivalenceTable) -> Result<RunFacts> {
     let of_step = |kind: &EventKind| if let EventKind::Step(step) = kind { step.tokens } else { 0 };
     let tokens: u64 = run.events.iter().map(|event| of_step(&event.kind)).sum();
     let all_runs = aggregate_paths(&files_of_project(run.layout.project()), factors)
         .map_err(WorkbenchError::reported)?;
+    let base = &run.manifest.base_model_path;
+    let may_be_read = workbench.check_base_folder(base).is_ok();
     Ok(RunFacts {
-        parameters: shape_of(&run.manifest.base_model_path).map(|shape| shape.parameters()),
+        parameters: may_be_read.then(|| shape_of(base)).flatten().map(|shape| shape.parameters()),
         steps_after_best_validation: after_best_validation(run),
         sparse_training: sparse_training(run),
         functional_unit: (tokens > 0).then(|| FunctionalUnit {

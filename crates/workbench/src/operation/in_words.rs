@@ -246,7 +246,7 @@ pub(super) fn create_model_card(response: &CreateModelCardResponse) -> String {
 }
 
 pub(super) fn cancel_training(response: &CancelTrainingResponse) -> String {
-    format!("{} The run {} is {}.", response.message, response.run_id, response.status)
+    format!("{}. The run {} is {}.", response.message, response.run_id, response.status)
 }
 
 pub(super) fn list_runs(response: &ListRunsResponse) -> String {

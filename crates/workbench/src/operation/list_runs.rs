@@ -1,16 +1,20 @@
 //! The runs of a project, or all that the index knows.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{cmp::Reverse, collections::BTreeMap, path::PathBuf};
 
 use greentune_core_config::{
     layout::{ProjectLayout, RunLayout},
     manifest::RunStatus,
 };
 use greentune_run_folder::{RunView, Stamp, sampled_losses};
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Result, RunSummary, Workbench, job_store::runs_of};
+use crate::{
+    Result, RunSummary, Workbench,
+    job_store::{KeptSummary, runs_of},
+};
 
 /// Runs that are listed when the request does not say.
 const LIMIT: u64 = 50;
@@ -39,6 +43,10 @@ impl ListRuns {
     /// A request for all runs of a project, or of the index.
     pub fn all(project_path: Option<PathBuf>) -> Self {
         Self { project_path, limit: Some(u64::MAX), ..Self::default() }
+    }
+
+    fn is_filtered(&self) -> bool {
+        !self.status.is_empty() || self.search.is_some()
     }
 
     fn asks_for(&self, run: &RunSummary) -> bool {
@@ -82,48 +90,94 @@ impl Workbench {
             let store = self.job_store()?;
             (store.all()?, Some(store))
         };
-        let kept = store.as_ref().and_then(|store| store.summaries().ok()).unwrap_or_default();
+        let mut kept = store.as_ref().and_then(|store| store.summaries().ok()).unwrap_or_default();
         let mut may_be_read = self.allowed_roots().of_siblings();
         let mut response = ListRunsResponse::default();
-        let mut new = Vec::new();
+        let (mut found, mut new) = (Vec::new(), Vec::new());
         for layout in layouts.into_iter().filter(|layout| may_be_read.contain_folder(layout.folder())) {
-            let folder = layout.folder().to_string_lossy().into_owned();
-            let stamp = stamp_of(&layout);
-            let summary = kept.get(&folder).filter(|(kept, _)| *kept == stamp);
-            // What a worker is at changes without its files: its end.
-            let summary = summary.and_then(|(_, summary)| serde_json::from_str::<RunSummary>(summary).ok());
-            if let Some(summary) = summary.filter(|summary| !summary.status.is_active()) {
-                response.runs.push(summary);
-                continue;
+            match kept.remove(layout.folder().to_string_lossy().as_ref()) {
+                Some(kept) => found.push(Found::Kept(layout, kept)),
+                None => match self.summary_now(&layout, None, &mut new) {
+                    Ok(summary) => found.push(Found::Read(summary)),
+                    Err(error) => response.unreadable.push(error.to_string()),
+                },
             }
-            match self.look(&layout, RunView::summary) {
-                Ok(summary) => {
-                    new.push((layout, stamp, summary.clone()));
-                    response.runs.push(summary);
-                }
+        }
+        found.sort_by_cached_key(|run| Reverse(run.age()));
+        let behind =
+            request.after.as_ref().and_then(|after| found.iter().position(|run| run.run_id() == *after));
+        found.drain(..behind.map_or(0, |place| place + 1));
+        let listed = usize::try_from(request.limit.unwrap_or(LIMIT)).unwrap_or(usize::MAX);
+        let mut found = found.into_iter();
+        // Files of older runs are not looked at, unless it takes that to tell which are asked for.
+        while request.is_filtered() || response.runs.len() < listed {
+            let summary = match found.next() {
+                None => break,
+                Some(Found::Read(summary)) => Ok(summary),
+                Some(Found::Kept(layout, kept)) => self.summary_now(&layout, Some(&kept), &mut new),
+            };
+            match summary {
+                Ok(summary) if !request.asks_for(&summary) => {}
+                Ok(summary) if response.runs.len() < listed => response.runs.push(summary),
+                Ok(_) => response.more += 1,
                 Err(error) => response.unreadable.push(error.to_string()),
             }
         }
+        response.more += found.len() as u64;
         if let Some(store) = store.filter(|_| !new.is_empty()) {
             // They are read again the next time where they cannot be kept.
             let _ = store.keep_summaries(&new);
         }
-        response.runs.sort_by(|a, b| b.created_at.cmp(&a.created_at).then_with(|| b.run_id.cmp(&a.run_id)));
-        response.runs.retain(|run| request.asks_for(run));
-        if let Some(after) = &request.after {
-            let behind =
-                response.runs.iter().position(|run| run.run_id == *after).map_or(0, |place| place + 1);
-            response.runs.drain(..behind);
-        }
-        let listed = usize::try_from(request.limit.unwrap_or(LIMIT)).unwrap_or(usize::MAX);
-        response.more = response.runs.len().saturating_sub(listed) as u64;
-        response.runs.truncate(listed);
         if let Some(count) = request.losses {
             let count = usize::try_from(count.min(MOST_LOSSES)).unwrap_or_default();
             response.losses =
                 response.runs.iter().map(|run| (run.run_id.clone(), losses_of(run, count))).collect();
         }
         Ok(response)
+    }
+
+    /// The run at `layout` in short: as it was kept, when its files are still the same, else as they are, for `new`.
+    fn summary_now(
+        &self,
+        layout: &RunLayout,
+        kept: Option<&KeptSummary>,
+        new: &mut Vec<(RunLayout, String, RunSummary)>,
+    ) -> Result<RunSummary> {
+        let stamp = stamp_of(layout);
+        let kept = kept.filter(|kept| kept.stamp == stamp);
+        let kept = kept.and_then(|kept| serde_json::from_str::<RunSummary>(&kept.summary).ok());
+        // What a worker is at changes without its files: its end.
+        if let Some(summary) = kept.filter(|summary| !summary.status.is_active()) {
+            return Ok(summary);
+        }
+        let summary = self.look(layout, RunView::summary)?;
+        new.push((layout.clone(), stamp, summary.clone()));
+        Ok(summary)
+    }
+}
+
+/// A run that may be listed.
+enum Found {
+    /// The index knows when it was configured.
+    Kept(RunLayout, KeptSummary),
+    /// It was read now.
+    Read(RunSummary),
+}
+
+impl Found {
+    fn run_id(&self) -> String {
+        match self {
+            Self::Kept(layout, _) => layout.run_id(),
+            Self::Read(summary) => summary.run_id.clone(),
+        }
+    }
+
+    fn age(&self) -> (Timestamp, String) {
+        let created_at = match self {
+            Self::Kept(_, kept) => kept.created_at,
+            Self::Read(summary) => summary.created_at,
+        };
+        (created_at, self.run_id())
     }
 }
 

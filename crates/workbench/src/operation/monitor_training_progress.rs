@@ -113,7 +113,8 @@ impl Workbench {
     }
 }
 
-fn progress_of(run: &RunView, include_emissions: bool) -> MonitorTrainingProgressResponse {
+/// Where `run` stands.
+pub(crate) fn progress_of(run: &RunView, include_emissions: bool) -> MonitorTrainingProgressResponse {
     let summary = run.summary();
     let status = summary.status;
     let mut manifest = run.manifest().clone();

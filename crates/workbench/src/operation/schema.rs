@@ -121,6 +121,11 @@ pub(super) fn of_response<T: JsonSchema>() -> Map<String, Value> {
     outline
 }
 
+/// The schema of a response in full, with its `$defs`.
+pub(super) fn of_whole_response<T: JsonSchema>() -> Map<String, Value> {
+    root::<T>(settings().for_serialize())
+}
+
 /// The types that `schema` allows; none when it allows any.
 fn types_of(schema: &Value, definitions: &Value) -> Vec<Value> {
     let target = schema["$ref"].as_str().and_then(|name| name.strip_prefix("#/$defs/"));

@@ -1,9 +1,6 @@
 //! Files that a project's settings, a run's manifest or a model's folder name.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
 use greentune_core_config::{
     manifest::RunManifest,
@@ -33,6 +30,27 @@ impl Workbench {
     /// Refuses a run whose manifest names data, a base model or settings' files that may not be used. What the user's own
     /// settings name may be.
     pub(crate) fn check_named_files(&self, manifest: &RunManifest) -> Result<()> {
+        self.check_settings_files(manifest)?;
+        if !self.is_restricted() {
+            return Ok(());
+        }
+        let data = &manifest.data;
+        let data = [Some(&data.train), Some(&data.validation), data.test.as_ref()]
+            .into_iter()
+            .chain([data.stage2_train.as_ref(), data.stage2_validation.as_ref()]);
+        for path in data.flatten() {
+            self.reach(path, path, Access::Read)?;
+        }
+        let models = [&manifest.base_model_path].into_iter().chain(&manifest.settings.vision.pretrained);
+        for path in models.filter(|path| !path.as_os_str().is_empty()) {
+            self.check_base_folder(path)?;
+        }
+        // Their content is hashed, and what of the hash changed is said.
+        manifest.input_hashes.keys().try_for_each(|path| self.check_model_file(Path::new(path)))
+    }
+
+    /// Refuses a run whose settings name files that may not be used. What the user's own settings name may be.
+    pub(crate) fn check_settings_files(&self, manifest: &RunManifest) -> Result<()> {
         if !self.is_restricted() {
             return Ok(());
         }
@@ -44,19 +62,10 @@ impl Workbench {
         ];
         let of_settings = of_settings.into_iter().filter(|(path, own)| path != own);
         let of_settings = of_settings.filter_map(|(path, _)| path.as_deref());
-        let data = &manifest.data;
-        let data = [Some(&data.train), Some(&data.validation), data.test.as_ref()]
-            .into_iter()
-            .chain([data.stage2_train.as_ref(), data.stage2_validation.as_ref()]);
-        for path in data.flatten().map(PathBuf::as_path).chain(of_settings) {
+        for path in of_settings {
             self.reach(path, path, Access::Read)?;
         }
-        let models = [&manifest.base_model_path].into_iter().chain(&manifest.settings.vision.pretrained);
-        for path in models.filter(|path| !path.as_os_str().is_empty()) {
-            self.check_base_folder(path)?;
-        }
-        // Their content is hashed, and what of the hash changed is said.
-        manifest.input_hashes.keys().try_for_each(|path| self.check_model_file(Path::new(path)))
+        Ok(())
     }
 
     /// Refuses the folder or file of a base model, or files in it, that may not be used. The cache of the Hub is no

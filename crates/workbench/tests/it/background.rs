@@ -2,11 +2,11 @@
 
 use std::{fs, process::Command};
 
-use greentune_core_config::{ProblemKind, layout::RunLayout, manifest::RunStatus};
+use greentune_core_config::{ProblemKind, event::EventKind, layout::RunLayout, manifest::RunStatus};
 use greentune_workbench::{
     Workbench,
     background::{Task, TaskStatus},
-    operation::{CancelTask, GetTask, find},
+    operation::{CancelTask, CancelTraining, GetTask, ResumeTraining, find},
 };
 use serde_json::{Map, Value, json};
 
@@ -164,6 +164,65 @@ async fn a_training_is_a_task_that_follows_its_run() {
     assert_eq!(task.status, TaskStatus::Working);
     assert_eq!(cancelled(&slow, &task).await.status, TaskStatus::Cancelled);
     assert_eq!(crate::sandbox::manifest(&run).status, RunStatus::Cancelled);
+}
+
+/// Trains `run` to its end, from where it stopped.
+async fn resume(sandbox: &Sandbox, run: &RunLayout) {
+    let request =
+        ResumeTraining { run_id: run.run_id(), async_mode: Some(false), ..ResumeTraining::default() };
+    let resumed = sandbox.with_mode("trains").resume_training(request).await.unwrap();
+    assert_eq!(resumed.status, RunStatus::Completed);
+}
+
+#[tokio::test]
+async fn a_task_that_has_ended_stays_so_when_its_run_goes_on() {
+    let sandbox = Sandbox::new("slow").await;
+    let slow = &sandbox.workbench;
+    for is_looked_at in [true, false] {
+        let run = sandbox.configured_with(json!({ "training.stage1.iterations": 500 })).await;
+        let task = begin(slow, "start_training", arguments(&json!({ "run_id": run.run_id() }))).await;
+        if is_looked_at {
+            cancelled(slow, &task).await;
+        } else {
+            let request = CancelTraining { run_id: run.run_id(), ..CancelTraining::default() };
+            assert!(slow.cancel_training(request).await.unwrap().success);
+        }
+        resume(&sandbox, &run).await;
+        let (events, _) = sandbox.follow(&run).await;
+        let stopped = events.iter().find(|event| matches!(event.kind, EventKind::Cancelled { .. })).unwrap();
+        let task = task_of(slow, &task.task_id).await;
+        assert_eq!((task.status, task.finished_at), (TaskStatus::Cancelled, Some(stopped.at)));
+        assert_eq!(cancelled(slow, &task).await.finished_at, task.finished_at);
+        assert_eq!(crate::sandbox::manifest(&run).status, RunStatus::Completed);
+    }
+}
+
+#[tokio::test]
+async fn the_task_of_a_run_that_broke_off_ended_with_the_last_sign_of_its_worker() {
+    let sandbox = Sandbox::new("slow").await;
+    let run = sandbox.configured_with(json!({ "training.stage1.iterations": 500 })).await;
+    let task =
+        begin(&sandbox.workbench, "start_training", arguments(&json!({ "run_id": run.run_id() }))).await;
+    let worker = crate::sandbox::manifest(&run).pid.unwrap().to_string();
+    assert!(Command::new("kill").args(["-9", &worker]).status().unwrap().success());
+    let broken = ended(&sandbox.workbench, &task).await;
+    assert_eq!(
+        (broken.status, broken.problem.unwrap().code.as_str()),
+        (TaskStatus::Failed, "run.interrupted")
+    );
+    resume(&sandbox, &run).await;
+    let (events, _) = sandbox.follow(&run).await;
+    let starts: Vec<_> = events
+        .iter()
+        .filter(|event| matches!(event.kind, EventKind::Started { .. }))
+        .map(|event| event.at)
+        .collect();
+    let finished_at = broken.finished_at.unwrap();
+    assert!(
+        starts.len() == 2 && starts[0] <= finished_at && finished_at < starts[1],
+        "{starts:?} {finished_at}"
+    );
+    assert_eq!(task_of(&sandbox.workbench, &task.task_id).await.finished_at, Some(finished_at));
 }
 
 #[tokio::test]

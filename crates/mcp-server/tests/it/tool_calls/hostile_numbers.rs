@@ -17,7 +17,12 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{DEFECT, TIME_LIMIT, place::Place, shortened, wire::Wire};
+use super::{
+    DEFECT, TIME_LIMIT,
+    place::Place,
+    shortened,
+    wire::{Transport, Wire},
+};
 
 const NUMBERS: [&str; 11] = [
     "0",
@@ -59,10 +64,10 @@ async fn no_number_of_a_file_crashes_hangs_or_is_believed() {
         env::var("GREENTUNE_FUZZ_CALLS").map_or(1000, |text| text.parse().expect("a number of calls"));
     let server = env::var_os("GREENTUNE_FUZZ_SERVER");
     let place = Place::new();
-    let runs = place.set_up(&mut Wire::to(server.as_deref(), &place, "trains").await).await;
+    let runs = place.set_up(&mut Wire::to(Transport::Lines, server.as_deref(), &place, "trains").await).await;
     let run = place.project().join("runs").join(&runs[0]);
     add_figures(&run);
-    let mut wire = Wire::to(server.as_deref(), &place, "trains").await;
+    let mut wire = Wire::to(Transport::Lines, server.as_deref(), &place, "trains").await;
     // What can be planned is planned once, so that there is a plan to read.
     let plan = json!({ "project_path": place.project(), "run_id": runs[1] });
     call(&mut wire, "plan_training", &plan, LONGEST_WORK).await;
@@ -116,7 +121,7 @@ async fn no_number_of_a_file_crashes_hangs_or_is_believed() {
         // An export is never written over another.
         let _ = fs::remove_dir_all(&exports);
     }
-    super::report(calls as u64, every as u64, &tally);
+    super::report(Transport::Lines, calls as u64, every as u64, &tally);
     assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
     #[cfg(target_os = "linux")]
     assert!(peak_memory_bytes(wire.server_process()) < MOST_MEMORY_BYTES, "a size of a file was believed");
