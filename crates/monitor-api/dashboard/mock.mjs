@@ -1,9 +1,9 @@
 // Serves the built page and the contract of docs/http.md with made-up runs, to develop and test the page without the program.
 //
-//   node mock.mjs [--port 8790] [--token SECRET] [--read-only] [--empty] [--runs 1000] [--pace 8]
+//   node mock.mjs [--port 8790] [--token SECRET] [--read-only] [--empty] [--runs 1000] [--pace 8] [--plain]
 //   node mock.mjs --proxy http://127.0.0.1:8787      the page as it was just built, before a real `greentune serve`
 //
-// POST /mock/silence?seconds=5 closes all connections and answers nobody for a while.
+// --plain leaves out the names with markup. POST /mock/silence?seconds=5 closes all connections and answers nobody for a while.
 
 import { createHash } from 'node:crypto';
 import { createServer, request as ask } from 'node:http';
@@ -23,12 +23,13 @@ const { values: options } = parseArgs({
     empty: { type: 'boolean', default: false },
     runs: { type: 'string', default: '1000' },
     pace: { type: 'string', default: '8' },
+    plain: { type: 'boolean', default: false },
     proxy: { type: 'string' },
   },
 });
 const assets = join(dirname(fileURLToPath(import.meta.url)), '..', 'assets');
 const POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-const world = new World({ runs: options.empty || options.proxy ? 0 : Number(options.runs), pace: Number(options.pace), readOnly: options['read-only'] });
+const world = new World({ runs: options.empty || options.proxy ? 0 : Number(options.runs), pace: Number(options.pace), readOnly: options['read-only'], plain: options.plain });
 const sockets = new Set();
 
 function reply(request, response, status, type, body, headers = {}) {

@@ -83,8 +83,11 @@ export function comparisonOf(world, body, refuse) {
   const end = (run) => at(run, run.steps - 1);
   const row = (metric, name, unit, read, basis, gap) => {
     const [left, right] = [mean(ast, read), mean(baseline, read)];
-    const with_ = (figure) => figure && (gap ? { ...figure, interval: [figure.mean * (1 - gap), figure.mean * (1 + gap * 1.4)], interval_from: gap > 0.2 ? 'meter' : 'records' } : figure);
-    return { metric, name, unit, ast: with_(left) || undefined, baseline: with_(right) || undefined, ...(left && right ? { difference: left.mean - right.mean, ...(gap ? { interval: [left.mean - right.mean - gap * right.mean, left.mean - right.mean + gap * right.mean], interval_from: gap > 0.2 ? 'meter' : 'records' } : {}) } : {}), basis };
+    // Bounds of a meter are a factor; those of a share end at 1.
+    const bounds = (figure) => (gap > 0.2 ? [figure.mean * (1 - gap), figure.mean * (1 + 2 * gap)] : [figure.mean - gap, Math.min(1, figure.mean + gap)]);
+    const known = (figure) => (figure && gap ? { ...figure, interval: bounds(figure), interval_from: gap > 0.2 ? 'meter' : 'records' } : figure || undefined);
+    const apart = left && right && gap ? { interval: [bounds(left)[0] - bounds(right)[1], bounds(left)[1] - bounds(right)[0]], interval_from: gap > 0.2 ? 'meter' : 'records' } : {};
+    return { metric, name, unit, ast: known(left), baseline: known(right), ...(left && right ? { difference: left.mean - right.mean, ...apart } : {}), basis };
   };
   const energy = (run) => energyAt(run, run.steps - 1);
   const rows = [row('accuracy', 'accuracy', '1', (run) => end(run).accuracy, 'validation', 0.02), row('validation_loss', 'validation loss', 'nat', (run) => end(run).validation_loss, 'validation'), row('energy', 'energy', 'kWh', energy, 'modelled', 0.5), row('emissions', 'CO2', 'g', (run) => energy(run) * run.intensity, 'modelled', 0.6), row('time', 'time', 's', (run) => timeOf(run, run.steps), 'clock'), row('samples_trained', 'samples trained', '1', (run) => run.steps * 16, 'counted')];

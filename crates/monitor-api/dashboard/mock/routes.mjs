@@ -11,8 +11,8 @@ export class Refusal extends Error {
   }
 }
 
-const OPERATIONS = ['list_runs', 'show_run', 'monitor_training_progress', 'get_emissions_summary', 'get_aggregate_emissions', 'compare_runs', 'compare_emissions', 'energy_leaderboard', 'cancel_training', 'resume_training', 'start_training', 'configure_training_run', 'configure_image_run', 'plan_training'];
-const READS = new Set(['list_runs', 'show_run', 'monitor_training_progress', 'get_emissions_summary', 'get_aggregate_emissions', 'compare_runs', 'compare_emissions', 'energy_leaderboard']);
+const OPERATIONS = ['list_runs', 'show_run', 'show_log', 'monitor_training_progress', 'get_emissions_summary', 'get_aggregate_emissions', 'compare_runs', 'compare_emissions', 'energy_leaderboard', 'cancel_training', 'resume_training', 'start_training', 'configure_training_run', 'configure_image_run', 'plan_training'];
+const READS = new Set(['list_runs', 'show_run', 'show_log', 'monitor_training_progress', 'get_emissions_summary', 'get_aggregate_emissions', 'compare_runs', 'compare_emissions', 'energy_leaderboard']);
 
 /** The answer to a request: an object, or text that is CSV. */
 export function answer(world, { method, url, body = {} }) {

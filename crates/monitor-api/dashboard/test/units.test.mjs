@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { load } from './load.mjs';
 
-const { ago, count, duration, energy, format, mass, massAlone, money, number, range, short, signed, fileName } = await load('data/units.ts');
+const { ago, count, duration, energy, format, mass, massAlone, money, number, range, short, signed, signedRange, fileName } = await load('data/units.ts');
 const plain = (text) => text.replace(/[\u00a0\u202f]/g, ' ');
 
 test('numbers have three significant digits', () => {
@@ -31,6 +31,11 @@ test('a range has one unit, that of its higher end', () => {
 
 test('differences have a sign', () => {
   assert.deepEqual([plain(signed('energy', -0.001)), plain(signed('share', 0.05)), plain(signed('loss', 0))], ['−1.00 Wh', '+5.00 %', '0']);
+});
+
+test('bounds of a difference are in one unit', () => {
+  assert.equal(plain(signedRange('energy', [-0.00182, -0.0000121])), '−1.82 to −0.0121 Wh');
+  assert.equal(plain(signedRange('share', [-0.1, 0.2])), '−10.0 to +20.0 %');
 });
 
 test('durations are told in two units', () => {

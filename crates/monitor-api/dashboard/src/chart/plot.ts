@@ -32,6 +32,8 @@ export interface PlotOptions {
   kind: Kind;
   across: 'step' | 'seconds' | 'date' | Kind;
   stacked?: boolean;
+  /** A band behind each line, from least to greatest; it may come and go with the figures. */
+  banded?: boolean;
   /** Includes 0. */
   fromZero?: boolean;
   logarithmic?: boolean;
@@ -136,14 +138,11 @@ export class Plot {
     this.chart.destroy();
   }
 
-  private get hasBands(): boolean {
-    return this.drawn.columns.some((column) => column.min);
-  }
-
-  /** uPlot's table: x, the lines, then least and greatest of each. */
+  /** uPlot's table: x, the lines, then least and greatest of each. Its shape stays, whatever the figures are. */
   private table(drawn: Drawn): uPlot.AlignedData {
-    const bands = drawn.columns.flatMap((column) => (column.min && column.max ? [column.min, column.max] : []));
-    return [drawn.at, ...drawn.columns.map((column) => column.mean), ...bands] as uPlot.AlignedData;
+    const columns = this.options.lines.map((_, index) => drawn.columns[index] ?? { mean: drawn.at.map(() => null) });
+    const bands = this.options.banded ? columns.flatMap(({ mean, min, max }) => [min ?? mean, max ?? mean]) : [];
+    return [drawn.at, ...columns.map((column) => column.mean), ...bands] as uPlot.AlignedData;
   }
 
   private uplotOptions(): uPlot.Options {
@@ -151,13 +150,12 @@ export class Plot {
     const { lines, height, across, logarithmic, sync } = options;
     const bands: uPlot.Band[] = [];
     const series: uPlot.Series[] = [{}, ...lines.map((line) => this.lineSeries(line))];
-    if (this.hasBands) {
-      this.drawn.columns.forEach((column, index) => {
-        if (!column.min) return;
+    if (options.banded) {
+      for (const line of lines) {
         const low = series.length;
         series.push(invisible(), invisible());
-        bands.push({ series: [low + 1, low], fill: () => faded(lines[index]!.tone, 0.16) });
-      });
+        bands.push({ series: [low + 1, low], fill: () => faded(line.tone, 0.16) });
+      }
     }
     if (options.stacked) {
       for (let index = lines.length; index > 1; index--) {
@@ -191,7 +189,7 @@ export class Plot {
       cursor: {
         y: false,
         drag: { x: !!options.onZoom, y: false, setScale: false, dist: 6 },
-        points: { size: 7, width: 1.5, stroke: (_u, index) => colour(`--line-${lines[index - 1]?.tone ?? 1}`), fill: () => colour('--surface') },
+        points: { size: (_u, index) => (index > lines.length ? 0 : 7), width: (_u, index) => (index > lines.length ? 0 : 1.5), stroke: (_u, index) => colour(`--line-${lines[index - 1]?.tone ?? 1}`), fill: () => colour('--surface') },
         bind: { dblclick: () => null },
         ...(sync ? { sync: { key: sync, scales: ['x', null] as [string, null], setSeries: false } } : {}),
       },

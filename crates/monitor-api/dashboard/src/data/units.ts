@@ -97,6 +97,14 @@ export function range(kind: Kind, bounds: readonly [number, number] | null | und
   return `${number(low / size)} – ${number(high / size)}${unit && GAP + unit}`;
 }
 
+/** `low to high` of a difference: both with their signs, in one unit. */
+export function signedRange(kind: Kind, [low, high]: readonly [number, number]): string {
+  if (kind === 'seconds') return `${signed(kind, low)} to ${signed(kind, high)}`;
+  const { unit, size } = unitFor(kind, Math.max(Math.abs(low), Math.abs(high)));
+  const one = (value: number): string => (value > 0 ? '+' : '') + number(value / size);
+  return `${one(low)} to ${one(high)}${unit && GAP + unit}`;
+}
+
 /** A difference, with its sign. */
 export function signed(kind: Kind, value: number | null | undefined): string {
   if (value == null || !Number.isFinite(value)) return NONE;

@@ -6,7 +6,7 @@ import { perform } from '../api/client.ts';
 import type { ComparedFigure, Comparison, ComparisonRow, Range } from '../api/types.ts';
 import { csv } from '../chart/cells.ts';
 import { offer } from '../chart/save.ts';
-import { energy, format, mass, range, signed, type Kind } from '../data/units.ts';
+import { energy, format, mass, range, signed, signedRange, type Kind } from '../data/units.ts';
 import { useResource } from '../hooks.ts';
 import { replaceQuery, type Route } from '../route.ts';
 import { Icon } from '../ui/icon.tsx';
@@ -98,7 +98,7 @@ function Row({ row }: { row: ComparisonRow }): JSX.Element {
       <Side figure={row.baseline} kind={kind} factor={factor} unit={unit} />
       <td class="num">
         {row.difference == null ? '–' : <span class={isApart ? 'apart' : ''}>{signed(kind, row.difference * factor)}{unit}</span>}
-        {row.interval && <small class="bounds">{signed(kind, row.interval[0] * factor)} – {signed(kind, row.interval[1] * factor)}</small>}
+        {row.interval && <small class="bounds">{signedRange(kind, [row.interval[0] * factor, row.interval[1] * factor])}</small>}
       </td>
       <td><Basis basis={row.basis} />{row.interval && <small class="bounds">{isApart ? 'bounds exclude 0' : 'bounds include 0'}, by {sourceWords(row.interval_from)}</small>}</td>
     </tr>

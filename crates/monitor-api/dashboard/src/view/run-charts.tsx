@@ -6,7 +6,7 @@ import type { Progress } from '../api/types.ts';
 import { Chart, type Source } from '../chart/chart.tsx';
 import type { Drawn, Line } from '../chart/plot.ts';
 import type { RunCourse, Zoom } from '../data/live.ts';
-import { align, smooth, stack, valueAt, type Across, type Column, type Series } from '../data/series.ts';
+import { align, empty, smooth, stack, valueAt, type Across, type Column, type Series } from '../data/series.ts';
 import type { Kind } from '../data/units.ts';
 import { Icon } from '../ui/icon.tsx';
 import { Choice, Empty, isActive, Loading, Section } from '../ui/parts.tsx';
@@ -131,15 +131,15 @@ function RunChart({ chart, course, across, smoothing, ...rest }: RunChartProps):
   }), [chart, course, across, smoothing]);
   return (
     <Chart
-      {...rest} title={chart.title} kind={chart.kind} lines={chart.lines} stacked={!!chart.stacked} fromZero={!!chart.fromZero}
+      {...rest} title={chart.title} kind={chart.kind} lines={chart.lines} stacked={!!chart.stacked} fromZero={!!chart.fromZero} banded={!chart.stacked && !chart.isSum}
       across={across === 'x' ? 'step' : 'seconds'} source={source} sync={`run-${course.runId}-${across}`} dividers={() => dividers(course, across)}
     />
   );
 }
 
 function drawn(chart: Wanted, course: RunCourse, across: Across, smoothing: number): Drawn {
-  const found = chart.lines.map((line) => course.shown.get(line.name)).filter((series): series is Series => !!series);
-  if (found.length === 0) return { at: [], columns: chart.lines.map(() => ({ mean: [] })) };
+  // A part may lack a figure that the whole has.
+  const found = chart.lines.map((line) => course.shown.get(line.name) ?? empty());
   const { at, columns } = align(found, across);
   if (chart.stacked) {
     const told = columns.map((column) => column.mean);

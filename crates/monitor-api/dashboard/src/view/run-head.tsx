@@ -65,7 +65,7 @@ function Stages({ progress }: { progress: Progress }): JSX.Element {
         ))}
       </div>
       <p>
-        <b>{format('share', Math.floor(progress.progress_percentage) / 100)}</b>
+        <b>{Math.floor(progress.progress_percentage)}&nbsp;%</b>
         <span>stage {progress.current_stage} of {progress.stages.length}, step {count(progress.current_iteration)} of {count(progress.total_iterations)}</span>
         {active && progress.remaining_seconds != null && progress.remaining_seconds > 0 && <span class="eta">{duration(progress.remaining_seconds)} left</span>}
       </p>

@@ -20,7 +20,7 @@ import { Results } from './run-results.tsx';
 
 const RESUMABLE = ['cancelled', 'interrupted', 'failed'];
 
-export function RunPage({ route, can }: ViewProps): JSX.Element {
+export function RunPage({ route, server, can }: ViewProps): JSX.Element {
   const runId = route.rest;
   const live = useRun(runId);
   const [question, setQuestion] = useState<Question | null>(null);
@@ -57,7 +57,7 @@ export function RunPage({ route, can }: ViewProps): JSX.Element {
       <PlanAgainstActual run={run} plan={plan ?? null} />
       <Results run={run} />
       <Files run={run} />
-      <Log runId={runId} isRunning={isRunning} />
+      {server?.operations.includes('show_log') !== false && <Log runId={runId} isRunning={isRunning} />}
       {question && <Ask question={question} onClose={() => setQuestion(null)} />}
     </>
   );
