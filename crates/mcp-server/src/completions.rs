@@ -1,4 +1,5 @@
-//! Completions: run ids, models (of the Hub, those in its cache), platforms and charts while a user types an argument of a prompt or of a resource.
+//! Completions: run ids, models (of the Hub those in its cache), platforms and charts while a user types an argument of a
+//! prompt or of a resource.
 
 use greentune_core_config::{platform::PlatformKind, settings::VISION_MODELS};
 use greentune_workbench::{

@@ -9,9 +9,9 @@ mod named_files;
 mod written;
 
 use std::{
-    collections::HashMap,
-    ffi::OsStr,
-    fs,
+    collections::{HashMap, HashSet},
+    ffi::{OsStr, OsString},
+    fs::{self, DirEntry},
     path::{Component, Path, PathBuf},
 };
 
@@ -112,10 +112,18 @@ impl AllowedRoots {
     }
 }
 
-/// Allowed roots that remember where the folders around those that were asked for really lie.
+/// Allowed roots that remember what is in the folders around those that were asked for.
 pub(crate) struct SiblingRoots {
     roots: AllowedRoots,
-    parents: HashMap<PathBuf, Option<PathBuf>>,
+    parents: HashMap<PathBuf, Siblings>,
+}
+
+/// A folder around others.
+struct Siblings {
+    /// Where it really lies, if it is there.
+    resolved: Option<PathBuf>,
+    /// The links in it; unknown where it cannot be listed.
+    links: Option<HashSet<OsString>>,
 }
 
 impl SiblingRoots {
@@ -124,15 +132,28 @@ impl SiblingRoots {
         if self.roots.roots.is_none() {
             return true;
         }
-        let (Some(parent), Some(name), false) = (folder.parent(), folder.file_name(), folder.is_symlink())
-        else {
+        let (Some(parent), Some(name)) = (folder.parent(), folder.file_name()) else {
             return self.roots.contain_folder(folder);
         };
         if !self.parents.contains_key(parent) {
-            self.parents.insert(parent.to_owned(), without_links(parent).ok());
+            self.parents.insert(parent.to_owned(), Siblings::of(parent));
         }
-        let parent = self.parents.get(parent).and_then(Option::as_ref);
-        parent.is_some_and(|parent| self.roots.contain(&parent.join(name)))
+        match self.parents.get(parent) {
+            Some(Siblings { resolved, links: Some(links) }) if !links.contains(name) => {
+                resolved.as_ref().is_some_and(|parent| self.roots.contain(&parent.join(name)))
+            }
+            _ => self.roots.contain_folder(folder),
+        }
+    }
+}
+
+impl Siblings {
+    fn of(parent: &Path) -> Self {
+        let is_link = |entry: &DirEntry| entry.file_type().is_ok_and(|kind| kind.is_symlink());
+        let links = fs::read_dir(parent).map(|entries| {
+            entries.flatten().filter(is_link).map(|entry| entry.file_name()).collect::<HashSet<_>>()
+        });
+        Self { resolved: without_links(parent).ok(), links: links.ok() }
     }
 }
 

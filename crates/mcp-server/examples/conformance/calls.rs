@@ -50,7 +50,10 @@ pub async fn call(
 ) -> Result<CallToolResult, ErrorData> {
     let argument = |name: &str| text_of(request.arguments.as_ref().and_then(|arguments| arguments.get(name)));
     let image = json!({ "type": "image", "data": PNG, "mimeType": "image/png" });
-    let resource = |uri: &str, kind: &str, text: &str| json!({ "type": "resource", "resource": { "uri": uri, "mimeType": kind, "text": text } });
+    let resource = |uri: &str, kind: &str, text: &str| {
+        let resource = json!({ "uri": uri, "mimeType": kind, "text": text });
+        json!({ "type": "resource", "resource": resource })
+    };
     match request.name.as_ref() {
         "test_simple_text" => says("This is a simple text response for testing."),
         "test_image_content" => has(json!([image])),

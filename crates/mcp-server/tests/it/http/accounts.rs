@@ -128,7 +128,9 @@ async fn who_has_no_account_sees_nothing_of_accounts() {
     std::fs::create_dir_all(other.home("ada")).unwrap();
     let client = place.client(false, None).await;
     let (project, _) = run_in(&client, &place.root().join("open")).await;
-    for file in [other.file(), other.home("ada"), place.root().join("home/audit/mcp.jsonl")] {
+    let home = place.root().join("home");
+    let (log, task) = (home.join("audit/mcp.jsonl"), home.join("tasks/evaluate_model-1/call.json"));
+    for file in [other.file(), other.home("ada"), log, task] {
         let inspect = json!({ "project_path": project, "dataset": file });
         assert_eq!(client.refuse("inspect_dataset", inspect).await.0["code"], "path.refused", "{file:?}");
     }
