@@ -235,10 +235,12 @@ impl<'a> Run<'a> {
         let all = facts.all_runs.as_ref()?;
         let others = all.total_runs.checked_sub(1).filter(|others| *others > 0)?;
         let mean_kg = (all.total_emissions_kg_co2 - self.kg) / others as f64;
+        let times = self.kg / mean_kg;
+        let times =
+            if times < 0.1 { String::from("less than a tenth of") } else { format!("{times:.1} times") };
         let text = format!(
-            "The run emitted {}, {:.1} times the mean of the {others} other run(s) here ({}).",
+            "The run emitted {}, {times} the mean of the {others} other run(s) here ({}).",
             mass(self.kg),
-            self.kg / mean_kg,
             mass(mean_kg)
         );
         let trend =
