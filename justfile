@@ -21,6 +21,10 @@ deny:
 sbom:
     bash .ci/sbom "{{target}}/sbom"
 
+# The dashboard: types, tests, whether what is checked in is what its sources make, and its pages in Chromium where there is one
+dashboard:
+    bash .ci/dashboard
+
 # The MCP bundle, which hosts such as Claude Desktop install by a click: greentune.mcpb, and server.json for the MCP registry
 mcpb:
     cargo build --release
