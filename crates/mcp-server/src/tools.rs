@@ -54,7 +54,7 @@ const CORE: &[&str] = &[
     "get_task",
 ];
 
-/// Arguments that [`CORE`] does not list: those of image classifiers, uploads and trackers. They are accepted all the same.
+/// Arguments that [`CORE`] does not list: those of image classifiers, uploads, trackers and long lists. They are accepted all the same.
 const NOT_IN_CORE: &[(&str, &[&str])] = &[
     ("generate_fine_tuning_project", &["carbon_config", "integrations"]),
     (
@@ -73,6 +73,7 @@ const NOT_IN_CORE: &[(&str, &[&str])] = &[
             "idempotency_key",
         ],
     ),
+    ("list_runs", &["status", "search", "after", "losses"]),
     ("export_model", &["max_shard_size", "upload_to_huggingface", "hf_repo_id", "hf_public", "confirm"]),
 ];
 

@@ -20,5 +20,5 @@ pub use crate::statistics::IntervalSource;
 pub use charts::charts;
 pub use compare::{Comparison, compare};
 pub(crate) use differences::{Difference, differences, differing_keys};
-pub use figures::{RunFigures, base_of, data_of, differing_settings, length_of};
+pub use figures::{RunFigures, base_of, data_of, differing_settings, length_of, model_name};
 pub use render::Rendered;

@@ -1,6 +1,6 @@
 //! Curves of a run as charts of a terminal.
 
-use greentune_core_config::quantities::number;
+use greentune_core_config::quantities::{count, duration, number};
 use greentune_workbench::operation::GetSeriesResponse;
 use ratatui::{
     Frame,
@@ -102,9 +102,7 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, series: &GetSeriesResponse, wante
         let colour = COLOURS[index % COLOURS.len()];
         Dataset::default().marker(Marker::Braille).graph_type(GraphType::Line).style(colour).data(points)
     });
-    let label = |value: f64| {
-        if over_time { greentune_core_config::quantities::duration(value) } else { number(value) }
-    };
+    let label = |value: f64| if over_time { duration(value) } else { count(value as u64) };
     let dim = Style::new().dark_gray();
     let chart = Chart::new(datasets.collect())
         .block(block)

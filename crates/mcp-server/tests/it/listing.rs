@@ -26,7 +26,7 @@ async fn a_client_of_the_stateless_version_discovers_and_lists() {
     let session = Session::stateless().await;
     assert_eq!(session.client.peer_info().unwrap().protocol_version, ProtocolVersion::V_2026_07_28);
     let listed = session.client.list_tools(None).await.unwrap();
-    assert_eq!(listed.tools.len(), 22);
+    assert_eq!(listed.tools.len(), 23);
     assert!(listed.result_type.is_some() && listed.ttl_ms.is_some() && listed.cache_scope.is_some());
 }
 
@@ -43,7 +43,7 @@ const BYTES_PER_TOKEN: f64 = 3.9;
 #[tokio::test]
 async fn the_lists_of_tools_leave_room_for_the_conversation() {
     for (preset, most_tokens, count) in
-        [(Preset::Core, 4000.0, 12), (Preset::Hub, 10_000.0, 15), (Preset::All, 10_000.0, 22)]
+        [(Preset::Core, 4000.0, 12), (Preset::Hub, 10_000.0, 16), (Preset::All, 10_000.0, 23)]
     {
         let session = Session::of(Listener::default(), true, |_| {}, preset).await;
         let tools = session.client.list_all_tools().await.unwrap();

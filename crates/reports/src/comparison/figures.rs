@@ -265,7 +265,8 @@ impl Evaluation {
     }
 }
 
-fn model_name(manifest: &RunManifest) -> String {
+/// What is trained, as a reader calls it: an architecture, an id of the Hub, or the name of a folder.
+pub fn model_name(manifest: &RunManifest) -> String {
     let settings = &manifest.settings;
     let folder = manifest.base_model_path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     match &settings.vision.model {

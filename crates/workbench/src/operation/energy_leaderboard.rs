@@ -8,7 +8,7 @@ use greentune_core_config::{
     quantities::sum,
     settings::Task,
 };
-use greentune_reports::comparison::{base_of, data_of};
+use greentune_reports::comparison::{data_of, model_name};
 use greentune_run_folder::RunView;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -119,7 +119,7 @@ fn row(manifest: &RunManifest, project_path: PathBuf) -> Result<LeaderboardRow, 
         project_path,
         task: task_name.to_owned(),
         group: format!("{task_name} on {}", data_of(manifest, validation)),
-        base_model: base_of(manifest),
+        base_model: model_name(manifest),
         activation_rate: last.selection.as_ref().map(|selection| selection.activation_rate()),
         quality_metric: quality_metric.to_owned(),
         quality,

@@ -25,7 +25,7 @@ impl Log {
 
 fn page(response: &ShowLogResponse) -> String {
     match response.lines.as_slice() {
-        [] => String::from("the log is empty: the run has not begun"),
+        [] => String::from("the log is empty"),
         lines => lines.join("\n"),
     }
 }
