@@ -24,7 +24,7 @@ use axum::{
     extract::{Request, State},
     http::{HeaderMap, StatusCode, header},
     middleware,
-    response::{IntoResponse as _, Response},
+    response::{IntoResponse, Response},
     routing::get,
 };
 use tokio::net::TcpListener;
@@ -151,7 +151,7 @@ impl HttpServer {
 
 /// A request that is not for everybody.
 async fn enter(State(door): State<Door>, request: Request) -> Response {
-    door.pass(request).await.unwrap_or_else(|refusal| refusal.into_response())
+    door.pass(request).await.unwrap_or_else(IntoResponse::into_response)
 }
 
 impl Door {

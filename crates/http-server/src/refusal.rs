@@ -14,14 +14,14 @@ use serde_json::{Value, json};
 #[derive(Debug)]
 pub struct Refusal {
     status: StatusCode,
-    problem: Problem,
+    problem: Box<Problem>,
     header: Option<(header::HeaderName, String)>,
 }
 
 impl Refusal {
     /// A refusal with `status`, a stable `code` and what was wrong.
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, problem: Problem::new(kind_of(status), code, message), header: None }
+        Self { status, problem: Box::new(Problem::new(kind_of(status), code, message)), header: None }
     }
 
     /// Too much was asked for; it may be asked for again after `wait`.
@@ -40,7 +40,7 @@ impl Refusal {
     /// The same with what to do next.
     #[must_use]
     pub fn with_hint(self, hint: impl Into<String>) -> Self {
-        Self { problem: self.problem.with_hint(hint), ..self }
+        Self { problem: Box::new(self.problem.with_hint(hint)), ..self }
     }
 
     /// The same with a header.
@@ -52,7 +52,7 @@ impl Refusal {
 
 impl From<Problem> for Refusal {
     fn from(problem: Problem) -> Self {
-        Self { status: status_of(problem.kind), problem, header: None }
+        Self { status: status_of(problem.kind), problem: Box::new(problem), header: None }
     }
 }
 

@@ -36,7 +36,7 @@ const WAIT_SECONDS: f64 = 5.0;
 /// A comment is sent after so long without an event, so that proxies keep the connection.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// A follower that takes nothing for so long is let go.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// The time left is told again after so long.
 const STATUS_AGAIN: Duration = Duration::from_secs(5);
 /// Chunks that wait for a follower.
@@ -62,11 +62,13 @@ struct Tail {
     standing: watch::Sender<Standing>,
 }
 
+/// A run by the project that was named for it, and its id.
+type Named = (Option<PathBuf>, String);
+
 /// The runs that are followed now.
 pub(crate) struct Tails {
     workbench: Workbench,
-    /// By the project that was named, and the run's id.
-    tails: Mutex<HashMap<(Option<PathBuf>, String), Weak<Tail>>>,
+    tails: Mutex<HashMap<Named, Weak<Tail>>>,
 }
 
 impl Tails {
@@ -244,19 +246,19 @@ impl Follower {
 
     /// Sends some of the events that are new to this follower; whether there may be more.
     async fn send_new(&mut self) -> Result<bool, Gone> {
-        let new = match self.tail.after(self.after) {
-            Some(new) => new,
-            None => {
-                let request = FollowEvents {
-                    after_seq: self.after,
-                    limit: Some(READ_AT_ONCE),
-                    wait_seconds: None,
-                    ..self.run.clone()
-                };
-                // The tail says what is wrong with the run.
-                let Ok(found) = self.workbench.follow_events(request).await else { return Ok(false) };
-                found.events.iter().map(|event| (event.seq, frame(event))).collect()
-            }
+        let kept = self.tail.after(self.after);
+        let new = if let Some(new) = kept {
+            new
+        } else {
+            let request = FollowEvents {
+                after_seq: self.after,
+                limit: Some(READ_AT_ONCE),
+                wait_seconds: None,
+                ..self.run.clone()
+            };
+            // The tail says what is wrong with the run.
+            let Ok(found) = self.workbench.follow_events(request).await else { return Ok(false) };
+            found.events.iter().map(|event| (event.seq, frame(event))).collect()
         };
         let Some((last, _)) = new.last() else { return Ok(false) };
         self.after = Some(*last);

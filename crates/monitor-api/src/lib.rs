@@ -49,11 +49,12 @@ pub enum Access {
 }
 
 /// The dashboard, the API, and whatever `more` has for a caller, such as the route of the MCP server.
-pub fn site(served: Served, more: impl Fn(&Caller) -> Router + Send + Sync + 'static) -> Site {
+pub fn site(served: Served, more: Option<impl Fn(&Caller) -> Router + Send + Sync + 'static>) -> Site {
     let is_public = served.access == Access::Public;
     let of_caller = move |caller: &Caller| {
         let api = Api::new(&served, caller);
-        api::routes(api).merge(more(caller)).fallback(api::nothing_here)
+        let more = more.as_ref().map_or_else(Router::new, |more| more(caller));
+        api::routes(api).merge(more).fallback(api::nothing_here)
     };
     Site { open: assets::routes(), of_caller: Box::new(of_caller), is_public }
 }

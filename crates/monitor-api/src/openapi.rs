@@ -184,9 +184,12 @@ impl Types {
         };
         let taken: Vec<String> =
             parts.iter().filter(|part| is_taken(*part)).map(|(name, _)| name.clone()).collect();
-        let named = |name: &str| match taken.iter().any(|one| one == name) {
-            true => format!("{name}_{}", entry.name),
-            false => name.to_owned(),
+        let named = |name: &str| {
+            if taken.iter().any(|one| one == name) {
+                format!("{name}_{}", entry.name)
+            } else {
+                name.to_owned()
+            }
         };
         for (name, part) in &parts {
             self.0.insert(named(name), placed(part, &named));

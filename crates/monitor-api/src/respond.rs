@@ -59,8 +59,9 @@ pub(crate) fn text(asked: &HeaderMap, kind: &'static str, bytes: Vec<u8>) -> Res
 /// A weak tag: the same text may be sent with and without compression.
 pub(crate) fn tag_of(bytes: &[u8]) -> String {
     let digest = Sha256::digest(bytes);
-    let short: String = digest.iter().take(12).map(|byte| format!("{byte:02x}")).collect();
-    format!("W/\"{short}\"")
+    // 12 bytes tell answers apart.
+    let short = digest.iter().take(12).fold(0_u128, |number, byte| number << 8 | u128::from(*byte));
+    format!("W/\"{short:024x}\"")
 }
 
 /// Whether the client has the answer with `tag` already.

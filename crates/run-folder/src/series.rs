@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::sample::sampled_losses;
 use self::{
-    course::{Course, Value},
+    course::{Course, Point},
     figures::{Figures, StepLine},
 };
 use crate::{
@@ -87,7 +87,7 @@ struct Seen {
     figures: Figures,
     courses: BTreeMap<&'static str, Course>,
     /// With the number of the event.
-    newest: VecDeque<(u64, &'static str, Value)>,
+    newest: VecDeque<(u64, &'static str, Point)>,
     /// Number of the first event after which no value was forgotten.
     complete_after: Option<u64>,
 }
@@ -174,9 +174,9 @@ impl RunSeries {
             return None;
         }
         let mut found = BTreeMap::<String, Buckets>::new();
-        for (_, name, value) in self.seen.newest.iter().filter(|(seq, _, _)| *seq > after) {
+        for (_, name, point) in self.seen.newest.iter().filter(|(seq, _, _)| *seq > after) {
             if names.is_empty() || names.iter().any(|asked| asked == name) {
-                found.entry((*name).to_owned()).or_default().push(value);
+                found.entry((*name).to_owned()).or_default().push(point);
             }
         }
         Some(found)
@@ -279,26 +279,26 @@ impl Seen {
 
     fn take(&mut self, seq: u64, x: u64, time: f64, offset: u64, figures: Vec<(&'static str, f64)>) {
         for (name, value) in figures {
-            let value = Value { x, time, value };
-            self.courses.entry(name).or_default().push(&value, offset);
+            let point = Point { x, time, value };
+            self.courses.entry(name).or_default().push(&point, offset);
             if self.newest.len() == NEWEST
                 && let Some((forgotten, _, _)) = self.newest.pop_front()
             {
                 self.complete_after = Some(forgotten);
             }
-            self.newest.push_back((seq, name, value));
+            self.newest.push_back((seq, name, point));
         }
     }
 }
 
 impl Buckets {
     /// Adds a bucket of one value.
-    fn push(&mut self, value: &Value) {
-        self.x.push(value.x);
-        self.time.push(value.time);
-        self.mean.push(value.value);
-        self.min.push(value.value);
-        self.max.push(value.value);
+    fn push(&mut self, point: &Point) {
+        self.x.push(point.x);
+        self.time.push(point.time);
+        self.mean.push(point.value);
+        self.min.push(point.value);
+        self.max.push(point.value);
         self.count.push(1);
     }
 }

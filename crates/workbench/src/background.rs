@@ -184,7 +184,7 @@ impl Workbench {
         let id = id.to_owned();
         self.blocking(move |workbench| {
             let (folder, call) = TaskFolder::find(workbench.config(), &id)?;
-            Ok(workbench.report(&folder, call))
+            Ok(workbench.report(&folder, &call))
         })
         .await
     }
@@ -207,7 +207,7 @@ impl Workbench {
     pub(crate) async fn tasks(&self) -> Result<Vec<Task>> {
         self.blocking(|workbench| {
             let folders = TaskFolder::all(workbench.config()).into_iter();
-            let mut tasks: Vec<_> = folders.map(|(folder, call)| workbench.report(&folder, call)).collect();
+            let mut tasks: Vec<_> = folders.map(|(folder, call)| workbench.report(&folder, &call)).collect();
             tasks.sort_by(|one, other| {
                 other.created_at.cmp(&one.created_at).then_with(|| one.task_id.cmp(&other.task_id))
             });
@@ -220,7 +220,7 @@ impl Workbench {
     pub(crate) fn settle_tasks_of(&self, run_id: &str) {
         for (folder, call) in TaskFolder::all(self.config()) {
             if call.run.as_ref().is_some_and(|run| run.run_id == run_id) {
-                self.report(&folder, call);
+                self.report(&folder, &call);
             }
         }
     }
@@ -247,7 +247,7 @@ impl Workbench {
     }
 
     /// What is known of the task in `folder`. What came of it is kept there.
-    fn report(&self, folder: &TaskFolder, call: TaskCall) -> Task {
+    fn report(&self, folder: &TaskFolder, call: &TaskCall) -> Task {
         let task = Task {
             task_id: folder.id().to_owned(),
             operation: call.operation.clone(),
@@ -261,11 +261,11 @@ impl Workbench {
             problem: None,
             poll_seconds: Some(POLL_SECONDS),
         };
-        let outcome = match (folder.state(&call), call.run.clone()) {
+        let outcome = match (folder.state(call), call.run.clone()) {
             (State::Ended(outcome), _) => return task.ended(*outcome),
             (State::Died(outcome), _) => *outcome,
             (State::Working, None) => return task,
-            (State::Working, Some(started)) => match self.outcome_of_run(&call, started) {
+            (State::Working, Some(started)) => match self.outcome_of_run(call, started) {
                 Ok(outcome) => outcome,
                 Err(progress) => return task.follows(&progress),
             },

@@ -53,10 +53,8 @@ impl Serve {
         // Dropped last, when every call is noted.
         let calls = AuditLog::new(&home).map_err(no_thread)?;
         let mcp = Server::new(&workbench).noting_calls(&calls);
-        let more = move |caller: &Caller| match access {
-            Access::Full => routes(&mcp, caller),
-            Access::ReadOnly | Access::Public => Default::default(),
-        };
+        // Its tools do more than look.
+        let more = (access == Access::Full).then_some(move |caller: &Caller| routes(&mcp, caller));
         let limits = Limits {
             connections: CONNECTIONS,
             connections_per_address: CONNECTIONS_PER_ADDRESS,

@@ -19,7 +19,7 @@ use greentune_workbench::{
 use ratatui::{
     Terminal,
     backend::TermionBackend,
-    termion::{event::Key, input::TermRead as _, raw::IntoRawMode as _, screen::IntoAlternateScreen as _},
+    termion::{event::Key, input::TermRead as _, raw::IntoRawMode as _, screen::IntoAlternateScreen},
 };
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
@@ -77,7 +77,7 @@ pub async fn watch(session: &Session, workbench: &Workbench, run_id: &str) -> Re
     };
     // Dropped, they leave the terminal as it was.
     let alternate =
-        io::stdout().into_raw_mode().and_then(|raw| raw.into_alternate_screen()).map_err(failed)?;
+        io::stdout().into_raw_mode().and_then(IntoAlternateScreen::into_alternate_screen).map_err(failed)?;
     let terminal = Terminal::new(TermionBackend::new(alternate)).map_err(failed)?;
     let ended = watch_on(terminal, keys(), workbench, project_path, &mut watched).await;
     ended.map_err(|error| match error {

@@ -200,7 +200,7 @@ fn secrets_reach_their_own_servers_and_neither_files_nor_terminal_nor_a_projects
 /// The message in `answer`, which has the head of its response before it.
 fn message(answer: &str) -> Value {
     let body = answer.split_once("\r\n\r\n").map_or(answer, |(_, body)| body);
-    let text = body.lines().filter(|line| line.contains("\"jsonrpc\"")).next_back();
+    let text = body.lines().rfind(|line| line.contains("\"jsonrpc\""));
     let text = text.unwrap_or_else(|| panic!("{answer}"));
     serde_json::from_str(text.strip_prefix("data:").unwrap_or(text)).unwrap_or_else(|_| panic!("{answer}"))
 }

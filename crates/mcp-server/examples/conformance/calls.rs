@@ -23,7 +23,7 @@ const STEP: Duration = Duration::from_millis(50);
 
 /// An answer of `text`.
 pub fn says(text: &str) -> Result<CallToolResult, ErrorData> {
-    has(json!([{ "type": "text", "text": text }]))
+    has(&json!([{ "type": "text", "text": text }]))
 }
 
 /// A failure that is told as `text`.
@@ -36,7 +36,7 @@ pub fn text_of(argument: Option<&Value>) -> String {
     argument.and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
-fn has(content: Value) -> Result<CallToolResult, ErrorData> {
+fn has(content: &Value) -> Result<CallToolResult, ErrorData> {
     of(json!({ "resultType": "complete", "content": content }))
 }
 
@@ -56,16 +56,16 @@ pub async fn call(
     };
     match request.name.as_ref() {
         "test_simple_text" => says("This is a simple text response for testing."),
-        "test_image_content" => has(json!([image])),
-        "test_audio_content" => has(json!([{ "type": "audio", "data": WAV, "mimeType": "audio/wav" }])),
+        "test_image_content" => has(&json!([image])),
+        "test_audio_content" => has(&json!([{ "type": "audio", "data": WAV, "mimeType": "audio/wav" }])),
         "test_embedded_resource" => {
             let text = "This is an embedded resource content.";
-            has(json!([resource("test://embedded-resource", "text/plain", text)]))
+            has(&json!([resource("test://embedded-resource", "text/plain", text)]))
         }
         "test_multiple_content_types" => {
             let text = json!({ "type": "text", "text": "Multiple content types test:" });
             let data = json!({ "test": "data", "value": 123 }).to_string();
-            has(json!([text, image, resource("test://mixed-content-resource", "application/json", &data)]))
+            has(&json!([text, image, resource("test://mixed-content-resource", "application/json", &data)]))
         }
         "test_error_handling" => fails("This tool intentionally returns an error for testing"),
         "greet" => says(&format!("Hello, {}!", argument("name"))),

@@ -27,7 +27,7 @@ impl States {
     fn keep(&self, step: &'static str) -> Result<String, ErrorData> {
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes).map_err(|error| ErrorData::internal_error(error.to_string(), None))?;
-        let state = bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let state = format!("{:032x}", u128::from_be_bytes(bytes));
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(state.clone(), step);
         Ok(state)
     }
@@ -101,22 +101,23 @@ pub fn call(
             Some(roots) => return answered(&roots["roots"].to_string()),
             None => asks(json!({ "client_roots": roots() }), None)?,
         },
-        "request_state" | "tampered_state" => match (step, given("confirm")) {
-            (Some(_), Some(_)) => return answered("state-ok"),
-            _ => {
-                let confirm = question("Please confirm", "ok", "boolean");
-                asks(json!({ "confirm": confirm }), Some(states.keep("confirm")?))?
+        "request_state" | "tampered_state" => {
+            if let (Some(_), Some(_)) = (step, given("confirm")) {
+                return answered("state-ok");
             }
-        },
-        "multiple_inputs" => match (step, given("user_name"), given("greeting"), given("client_roots")) {
-            (Some(_), Some(_), Some(_), Some(_)) => return answered("all three are there"),
-            _ => {
-                let all = json!({
-                    "user_name": name, "greeting": sampling("Generate a greeting", 50), "client_roots": roots(),
-                });
-                asks(all, Some(states.keep("all")?))?
+            let confirm = question("Please confirm", "ok", "boolean");
+            asks(json!({ "confirm": confirm }), Some(states.keep("confirm")?))?
+        }
+        "multiple_inputs" => {
+            let are_given = ["user_name", "greeting", "client_roots"].iter().all(|key| given(key).is_some());
+            if step.is_some() && are_given {
+                return answered("all three are there");
             }
-        },
+            let all = json!({
+                "user_name": name, "greeting": sampling("Generate a greeting", 50), "client_roots": roots(),
+            });
+            asks(all, Some(states.keep("all")?))?
+        }
         "multi_round" => match step {
             Some("color") if given("step2").is_some() => return answered("both steps are done"),
             Some("name") if given("step1").is_some() => {

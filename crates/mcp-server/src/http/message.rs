@@ -3,7 +3,7 @@
 use axum::{
     body::{Body, Bytes},
     http::StatusCode,
-    response::{IntoResponse as _, Response},
+    response::{IntoResponse, Response},
 };
 use greentune_http_server::{Limits, read_body};
 use serde::{Deserialize, de::IgnoredAny};
@@ -35,8 +35,8 @@ impl Message {
     ///
     /// Errors: it is too long or comes too slowly; it is no JSON, or a list of messages.
     pub(crate) async fn read(body: Body, limits: &Limits) -> Result<Self, Response> {
-        let text = read_body(body, limits).await.map_err(|refusal| refusal.into_response())?;
-        Self::parse(text).map_err(|refusal| refusal.into_response())
+        let text = read_body(body, limits).await.map_err(IntoResponse::into_response)?;
+        Self::parse(text).map_err(IntoResponse::into_response)
     }
 
     fn parse(text: Bytes) -> Result<Self, RpcRefusal> {

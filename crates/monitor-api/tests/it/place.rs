@@ -69,7 +69,7 @@ impl Place {
     fn over(folder: Arc<tempfile::TempDir>, workbench: Workbench, access: Access) -> Self {
         let project = Some(fs::canonicalize(folder.path()).unwrap().join("health"));
         let served = Served { workbench: workbench.clone(), project, access };
-        let site = site(served, |_| Router::new());
+        let site = site(served, Some(|_: &Caller| Router::new()));
         let caller = Caller { account: None, limits: Limits::default(), ended: CancellationToken::new() };
         let routes = (site.of_caller)(&caller);
         Self { folder, workbench, routes, open: site.open }
@@ -199,7 +199,7 @@ impl Stream {
             }
             let frame = tokio::time::timeout(std::time::Duration::from_secs(30), self.body.frame()).await;
             let frame = frame.expect("an event in time")?.unwrap();
-            self.text.push_str(&String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap());
+            self.text.push_str(std::str::from_utf8(&frame.into_data().unwrap()).unwrap());
         }
     }
 

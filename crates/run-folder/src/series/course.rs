@@ -7,7 +7,7 @@ const MOST: usize = 4096;
 
 /// A figure at a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Value {
+pub(super) struct Point {
     /// Step of the run.
     pub x: u64,
     /// Seconds since the run began.
@@ -56,8 +56,8 @@ impl Default for Course {
 
 impl Course {
     /// Adds a value, whose event is at `offset` of the file.
-    pub(super) fn push(&mut self, value: &Value, offset: u64) {
-        let Value { x, time, value } = *value;
+    pub(super) fn push(&mut self, point: &Point, offset: u64) {
+        let Point { x, time, value } = *point;
         let new = Bucket { x, time, sum: value, min: value, max: value, count: 1, offset };
         self.last = x;
         match self.buckets.last_mut() {

@@ -6,6 +6,7 @@ use greentune_core_config::{
     Basis,
     manifest::{RunManifest, RunStatus},
     quantities::sum,
+    selection::SelectionSoFar,
     settings::Task,
 };
 use greentune_reports::comparison::{data_of, model_name};
@@ -120,7 +121,7 @@ fn row(manifest: &RunManifest, project_path: PathBuf) -> Result<LeaderboardRow, 
         task: task_name.to_owned(),
         group: format!("{task_name} on {}", data_of(manifest, validation)),
         base_model: model_name(manifest),
-        activation_rate: last.selection.as_ref().map(|selection| selection.activation_rate()),
+        activation_rate: last.selection.as_ref().map(SelectionSoFar::activation_rate),
         quality_metric: quality_metric.to_owned(),
         quality,
         energy_kwh: sum(metered.iter().map(|used| used.energy_kwh)),
