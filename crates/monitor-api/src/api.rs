@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 use axum::{
     Router,
     extract::{FromRequestParts, Path, Request, State},
-    http::{StatusCode, request::Parts},
+    http::{StatusCode, header, request::Parts},
     response::Response,
     routing::get,
 };
@@ -13,7 +13,7 @@ use greentune_core_config::{Diagnostic as _, Problem, ProblemKind};
 use greentune_http_server::{Caller, Limits, Refusal};
 use greentune_workbench::{
     Workbench,
-    operation::{Entry, ListRuns, OPERATIONS},
+    operation::{Effect, Entry, ListRuns, OPERATIONS},
 };
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
@@ -170,9 +170,14 @@ async fn server(State(api): State<Api>, request: Request) -> Result<Response, Re
     Ok(respond::json(request.headers(), &answer))
 }
 
-async fn wrong_method() -> Refusal {
-    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "http.method", "this cannot be done with this path")
-        .with_hint("/openapi.json says which methods a path has")
+async fn wrong_method(request: Request) -> Refusal {
+    let refusal =
+        Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "http.method", "this cannot be done with this path")
+            .with_hint("/openapi.json says which methods a path has");
+    let name = request.uri().path().strip_prefix("/api/v1/");
+    let changes = OPERATIONS.iter().any(|entry| Some(entry.name) == name && entry.effect != Effect::Reads);
+    // The route itself would name GET too.
+    if changes { refusal.with_header(header::ALLOW, "POST") } else { refusal }
 }
 
 pub(crate) async fn nothing_here() -> Refusal {

@@ -42,6 +42,8 @@ async fn paths_methods_and_kinds_that_are_none_are_refused() {
     assert_eq!(place.get("/api/v1/start_training?run_id=x").await.problem(), (405, "http.method".into()));
     let put = Request::put("/api/v1/runs").body(Body::empty()).unwrap();
     assert_eq!(place.send(put).await.problem(), (405, "http.method".into()));
+    let put = Request::put("/api/v1/start_training").body(Body::empty()).unwrap();
+    assert_eq!(place.send(put).await.header("allow"), Some("POST"));
     // What a form of another page can send without being asked.
     let form = Request::post("/api/v1/start_training").header("content-type", "text/plain");
     let reply = place.send(form.body(Body::from("{\"run_id\": \"first\"}")).unwrap()).await;
