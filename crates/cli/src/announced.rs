@@ -6,17 +6,6 @@ use crate::failure::Failure;
 
 /// Words of a command, what it is to do, and what to do instead.
 const ANNOUNCED: &[(&str, &str, &str)] = &[
-    (
-        "serve",
-        "the HTTP server",
-        "use `greentune mcp` for an assistant, or any command with `--json` for a program",
-    ),
-    ("report", "a page of a run", "use `greentune card RUN` and `greentune emissions plot RUN`"),
-    (
-        "leaderboard",
-        "the leaderboard",
-        "`greentune emissions aggregate` orders runs by emissions, and `greentune compare` sets two beside each other",
-    ),
     ("sweep", "a sweep", "make a run for each setting with `--set KEY=VALUE`, then use `greentune compare`"),
     (
         "deploy-space",
@@ -62,13 +51,13 @@ mod tests {
     #[test]
     fn announced_commands_are_refused_by_name() {
         assert_eq!(
-            refused("serve --port 80").as_deref(),
-            Some("`greentune serve`: the HTTP server is not available yet")
+            refused("submit RUN").as_deref(),
+            Some("`greentune submit`: submitting to a competition is not available yet")
         );
         assert!(refused("--json sweep spec.toml").is_some());
         assert_eq!(refused("mcp"), None);
         assert_eq!(refused("runs sync r"), None);
-        assert_eq!(refused("servee"), None);
+        assert_eq!(refused("submitt"), None);
     }
 
     #[test]

@@ -45,7 +45,7 @@ fn the_screen_says_where_the_run_stands() {
         "step 40 of 100",
         "left",
         "modelled",
-        "9.5 W now",
+        "9.50 W now",
         "loss (nats)",
         "power (W)",
         "does not fall",

@@ -137,7 +137,7 @@ fn messages_name_flags() {
 fn what_is_announced_and_not_there_is_refused_by_name() {
     let sandbox = Sandbox::new();
     for (line, said) in [
-        ("serve --port 8787", "`greentune serve`: the HTTP server is not available yet"),
+        ("submit RUN", "`greentune submit`: submitting to a competition is not available yet"),
         ("login kaggle", "`greentune login`"),
         ("sweep spec.toml", "`greentune sweep`"),
     ] {
@@ -145,9 +145,9 @@ fn what_is_announced_and_not_there_is_refused_by_name() {
         assert_eq!((refused.code, refused.stdout.as_str()), (69, ""), "{line}: {refused:?}");
         assert!(refused.stderr.contains(said) && refused.stderr.contains("hint: "), "{line}: {refused:?}");
     }
-    let problem = run_in(&sandbox, ".", "--json serve").problem();
+    let problem = run_in(&sandbox, ".", "--json sweep").problem();
     assert_eq!(problem["code"], "feature.unavailable");
-    let refused = run_in(&sandbox, ".", "servee");
+    let refused = run_in(&sandbox, ".", "sweeep");
     assert_eq!(refused.code, 2, "{refused:?}");
 }
 
