@@ -38,6 +38,11 @@ const LOOKING: &[&str] = &[
     "list_emissions",
 ];
 
+/// Arguments of an operation by name.
+pub(crate) type Arguments = Map<String, Value>;
+
+/// The argument of an operation that names its project.
+const PROJECT_PATH: &str = "project_path";
 /// The code of a run that is not known.
 pub(crate) const UNKNOWN_RUN: &str = "run.unknown";
 
@@ -98,27 +103,25 @@ impl Api {
     /// Performs the operation `name`, and answers what it does.
     ///
     /// Errors: as [`Self::operation`]; those of the operation.
-    pub(crate) async fn perform(&self, name: &str, arguments: Value) -> Result<Value, Refusal> {
-        let entry = self.operation(name)?;
-        let Value::Object(arguments) = arguments else {
-            let message = "the body of the request is no JSON object with arguments";
-            return Err(Refusal::new(StatusCode::BAD_REQUEST, "http.no_object", message));
-        };
-        operations::perform(entry, &self.workbench, arguments).await
+    pub(crate) async fn perform(&self, name: &str, arguments: Arguments) -> Result<Value, Refusal> {
+        operations::perform(self.operation(name)?, &self.workbench, arguments).await
     }
 
     /// The same for a run that is meant by `arguments`. One that is not known by itself is looked for in the server's
     /// project.
     ///
     /// Errors: as [`Self::perform`].
-    pub(crate) async fn perform_for_run(&self, name: &str, arguments: Value) -> Result<Value, Refusal> {
+    pub(crate) async fn perform_for_run(
+        &self,
+        name: &str,
+        mut arguments: Arguments,
+    ) -> Result<Value, Refusal> {
         let answered = self.perform(name, arguments.clone()).await;
         let in_project = match (&answered, &self.project) {
             (Err(refusal), Some(project))
-                if refusal.code() == UNKNOWN_RUN && arguments["project_path"].is_null() =>
+                if refusal.code() == UNKNOWN_RUN && !arguments.contains_key(PROJECT_PATH) =>
             {
-                let mut arguments = arguments;
-                arguments["project_path"] = json!(project);
+                arguments.insert(String::from(PROJECT_PATH), json!(project));
                 self.perform(name, arguments).await
             }
             _ => return answered,
@@ -127,9 +130,58 @@ impl Api {
         in_project.or(answered)
     }
 
-    /// The project that a request means: the one that it names, or the server's.
-    pub(crate) fn project(&self, asked: Option<String>) -> Option<PathBuf> {
-        asked.map(PathBuf::from).or_else(|| self.project.clone())
+    /// What `operation` answers about the run of the path, with the arguments of the address that are among `names`.
+    ///
+    /// Errors: as [`Self::in_address`] and [`Self::perform`].
+    pub(crate) async fn answer_for_run(
+        &self,
+        operation: &str,
+        run: String,
+        request: Request,
+        names: &[&str],
+    ) -> Result<Response, Refusal> {
+        let mut arguments = self.in_address(operation, &request, names)?;
+        arguments.insert(String::from("run_id"), run.into());
+        Ok(respond::json(request.headers(), &self.perform_for_run(operation, arguments).await?))
+    }
+
+    /// The arguments of `operation` in an address: `project`, and those of `names`. An empty one is none.
+    ///
+    /// Errors: as [`Self::operation`]; there is another one.
+    pub(crate) fn in_address(
+        &self,
+        operation: &str,
+        request: &Request,
+        names: &[&str],
+    ) -> Result<Arguments, Refusal> {
+        let entry = self.operation(operation)?;
+        let mut arguments = query(request);
+        arguments.retain(|_, value| *value != "");
+        if let Some(name) =
+            arguments.keys().find(|name| *name != "project" && !names.contains(&name.as_str()))
+        {
+            let known = ["project"].iter().chain(names).copied().collect::<Vec<_>>().join(", ");
+            let message = format!("the argument {name:?} is unknown; there are {known}");
+            let problem = Problem::new(ProblemKind::InvalidInput, "arguments.unknown", message);
+            return Err(problem.at_key(name).into());
+        }
+        if let Some(project) = arguments.remove("project") {
+            arguments.insert(String::from(PROJECT_PATH), project);
+        }
+        Ok(operations::listed(entry, arguments))
+    }
+
+    /// `arguments` with the server's project where they name none.
+    pub(crate) fn in_own_project(&self, mut arguments: Arguments) -> Arguments {
+        if let Some(project) = &self.project {
+            arguments.entry(PROJECT_PATH).or_insert_with(|| json!(project));
+        }
+        arguments
+    }
+
+    /// The project around the folder in which the server was started.
+    pub(crate) fn own_project(&self) -> Option<PathBuf> {
+        self.project.clone()
     }
 }
 
@@ -201,30 +253,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Name {
 }
 
 /// The arguments of an address by name; one that stands there several times is the last one's.
-pub(crate) fn query(request: &Request) -> Map<String, Value> {
+pub(crate) fn query(request: &Request) -> Arguments {
     let pairs = form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes());
     pairs.map(|(name, value)| (name.into_owned(), Value::String(value.into_owned()))).collect()
-}
-
-/// Takes the text argument `name`.
-pub(crate) fn text(query: &mut Map<String, Value>, name: &str) -> Option<String> {
-    match query.remove(name) {
-        Some(Value::String(text)) if !text.is_empty() => Some(text),
-        _ => None,
-    }
-}
-
-/// Refuses arguments that are left.
-pub(crate) fn no_more(query: &Map<String, Value>, known: &str) -> Result<(), Refusal> {
-    match query.keys().next() {
-        None => Ok(()),
-        Some(name) => {
-            let problem = Problem::new(
-                ProblemKind::InvalidInput,
-                "arguments.unknown",
-                format!("the argument {name:?} is unknown; there are {known}"),
-            );
-            Err(problem.at_key(name).into())
-        }
-    }
 }

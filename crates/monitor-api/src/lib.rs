@@ -1,7 +1,7 @@
 //! greentune's operations over HTTP, the course of runs as it happens, and the dashboard (docs/http.md).
 //!
 //! A handler translates a request, performs one operation of the workbench and translates its answer back. What is here
-//! beside the operations: events that are streamed to many followers ([`follow`](self)), metrics for Prometheus, the OpenAPI
+//! beside the operations: events that are streamed to many followers, metrics for Prometheus, the OpenAPI
 //! document, and the pages.
 
 mod api;

@@ -14,7 +14,7 @@ use greentune_workbench::{
 use serde_json::{Map, Value};
 
 use crate::{
-    api::{Api, Name, query},
+    api::{Api, Arguments, Name, query},
     respond,
 };
 
@@ -42,6 +42,10 @@ pub(crate) async fn call(
             Refusal::new(StatusCode::BAD_REQUEST, "http.no_json", message)
         })?,
     };
+    let Value::Object(arguments) = arguments else {
+        let message = "the body of the request is no JSON object with arguments";
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, "http.no_object", message));
+    };
     Ok(respond::json(&parts.headers, &api.perform(&name, arguments).await?))
 }
 
@@ -58,11 +62,11 @@ pub(crate) async fn read(
             .with_header(header::ALLOW, "POST"));
     }
     let arguments = listed(entry, query(&request));
-    Ok(respond::json(request.headers(), &api.perform(&name, Value::Object(arguments)).await?))
+    Ok(respond::json(request.headers(), &api.perform(&name, arguments).await?))
 }
 
 /// The arguments with those that are lists as lists; in an address their values are separated by commas.
-fn listed(entry: &Entry, mut arguments: Map<String, Value>) -> Map<String, Value> {
+pub(crate) fn listed(entry: &Entry, mut arguments: Arguments) -> Arguments {
     let schema = Value::Object(entry.request_schema());
     for (name, value) in &mut arguments {
         let is_list = schema["properties"][name]["type"] == "array";

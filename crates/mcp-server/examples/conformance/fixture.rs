@@ -21,7 +21,7 @@ use tokio::sync::broadcast;
 
 use crate::{calls, catalogue, input, input::States, tasks};
 
-/// What a subscriber is told of.
+/// A change that subscribers are notified of.
 #[derive(Clone, Copy, Debug)]
 pub enum Change {
     /// The tools have changed.

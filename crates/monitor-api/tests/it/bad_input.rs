@@ -59,7 +59,7 @@ async fn paths_methods_and_kinds_that_are_none_are_refused() {
 }
 
 #[tokio::test]
-async fn names_with_markup_come_back_as_they_are() {
+async fn a_name_with_markup_is_refused_as_the_text_that_it_is() {
     let place = Place::new("trains");
     place.run().await;
     let name = "<img src=x onerror=alert(1)>";
@@ -70,6 +70,9 @@ async fn names_with_markup_come_back_as_they_are() {
             &json!({ "project_path": project, "run_name": name, "training_data": { "train_dataset": "x", "validation_dataset": "y" } }),
         )
         .await;
-    assert_ne!(refused.status, 500, "{refused:?}");
-    assert!(refused.header("content-type").unwrap().contains("json"));
+    assert_eq!(refused.problem().0, 422);
+    let found = refused.json();
+    let problems = found["problems"].as_array().unwrap();
+    let of_name = problems.iter().find(|problem| problem["code"] == "name.invalid").unwrap();
+    assert!(of_name["message"].as_str().unwrap().contains(name), "{of_name}");
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use greentune_core_config::{
-    manifest::RunManifest,
+    manifest::{RunManifest, RunStatus},
     plan::{PlanAccuracy, TrainingPlan},
 };
 use schemars::JsonSchema;
@@ -52,10 +52,12 @@ impl Workbench {
         self.blocking(move |workbench| {
             let layout = workbench.find_run(request.project_path.as_deref(), &request.run_id)?;
             let plan = kept_plan(&layout);
-            // Only this needs every event of the run.
+            // Only this needs every event of the run, and only at its end.
             let plan_accuracy = match &plan {
-                Some(_) => accuracy_of(&workbench.read_whole(layout.clone())?),
-                None => None,
+                Some(_) if workbench.status_of(&layout)? == RunStatus::Completed => {
+                    accuracy_of(&workbench.read_whole(layout.clone())?)
+                }
+                _ => None,
             };
             workbench.look(&layout, |view| {
                 let mut manifest = view.manifest().clone();
