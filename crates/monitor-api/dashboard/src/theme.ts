@@ -46,3 +46,14 @@ system.addEventListener('change', apply);
 export function colour(name: string): string {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim() || '#888';
 }
+
+/** The same on paper: as the light theme has it, whichever is on. */
+export function paperColour(name: string): string {
+  const paper = document.createElement('i');
+  paper.className = 'paper';
+  paper.hidden = true;
+  document.body.append(paper);
+  const found = getComputedStyle(paper).getPropertyValue(name).trim();
+  paper.remove();
+  return found || '#888';
+}

@@ -3,10 +3,13 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { ComponentChildren, JSX } from 'preact';
 import { format, unitFor } from '../data/units.ts';
-import { colours } from '../theme.ts';
-import { Icon } from '../ui/icon.tsx';
-import { drawnAsCsv, offer, picture } from './save.ts';
-import { acrossText, largest, Plot, type Drawn, type PlotOptions } from './plot.ts';
+import { colours, paperColour } from '../theme.ts';
+import { boundsOf, largest, lastOf, type Drawn } from './drawn.ts';
+import { Plot, type PlotOptions } from './plot.ts';
+import { drawnAsCsv, fileNameOf, offer, pngOf } from './save.ts';
+import { SaveMenu } from './save-menu.tsx';
+import { svgOf } from './svg.ts';
+import { acrossText } from './ticks.ts';
 
 /** Where a chart gets its figures; `read` is called in the frame after a change. */
 export interface Source {
@@ -22,7 +25,9 @@ export interface ChartProps extends Omit<PlotOptions, 'height'> {
   height?: number;
   /** Name of saved files, without ending. */
   file: string;
-  /** Buttons beside those to save. */
+  /** What the chart is of, such as the id of a run; it stands in saved pictures. */
+  of?: string | undefined;
+  /** Buttons beside that to save. */
   tools?: ComponentChildren;
   note2?: ComponentChildren;
   onStep?(factor: number, at: number): void;
@@ -88,10 +93,18 @@ export function Chart(props: ChartProps): JSX.Element {
     event.preventDefault();
   };
 
-  const savePicture = async (): Promise<void> => {
-    const blob = plot.current && (await picture(plot.current, title, lines));
-    if (blob) offer(`${file}.png`, blob);
-  };
+  const svg = (): string | null => (plot.current ? drawing(props, plot.current) : null);
+  const files: [string, string, () => void][] = [
+    ['Picture', 'svg', () => {
+      const text = svg();
+      if (text) offer(fileNameOf(file, 'svg'), text, 'image/svg+xml;charset=utf-8');
+    }],
+    ['Picture', 'png', () => {
+      const text = svg();
+      if (text) void pngOf(text).then((blob) => blob && offer(fileNameOf(file, 'png'), blob));
+    }],
+    ['Figures', 'csv', () => offer(fileNameOf(file, 'csv'), drawnAsCsv(across, lines, source.read()))],
+  ];
 
   const unit = unitFor(kind, largest(drawn)).unit;
   return (
@@ -101,8 +114,7 @@ export function Chart(props: ChartProps): JSX.Element {
         <Legend {...props} drawn={drawn} />
         <span class="chart-tools">
           {props.tools}
-          <button type="button" class="icon" title="Save as PNG" aria-label={`Save ${title} as PNG`} onClick={() => void savePicture()}><Icon name="image" /></button>
-          <button type="button" class="icon" title="Save figures as CSV" aria-label={`Save the figures of ${title} as CSV`} onClick={() => offer(`${file}.csv`, drawnAsCsv(across, lines, source.read()))}><Icon name="table" /></button>
+          <SaveMenu title={title} files={files} />
         </span>
       </figcaption>
       <div
@@ -113,6 +125,11 @@ export function Chart(props: ChartProps): JSX.Element {
       {props.note2}
     </figure>
   );
+}
+
+/** The chart as it is shown, as SVG on a light ground. */
+function drawing({ source, dividers, ...chart }: ChartProps, plot: Plot): string {
+  return svgOf({ ...chart, ...plot.scales, drawn: source.read(), dividers: dividers?.(), colour: paperColour });
 }
 
 function Legend({ lines, drawn, kind }: ChartProps & { drawn: Drawn }): JSX.Element {
@@ -148,24 +165,6 @@ function Told({ lines, drawn, kind, across }: ChartProps & { drawn: Drawn }): JS
     setText(words());
   });
   return <p class="unseen">{text}</p>;
-}
-
-function columnOf(drawn: Drawn, index: number): (number | null)[] {
-  return drawn.told?.[index] ?? drawn.columns[index]?.mean ?? [];
-}
-
-function lastOf(drawn: Drawn, index: number): number | null {
-  const column = columnOf(drawn, index);
-  for (let row = column.length - 1; row >= 0; row--) if (column[row] != null) return column[row]!;
-  return null;
-}
-
-function boundsOf(drawn: Drawn, index: number): { min: number | null; max: number | null } {
-  const column = drawn.columns[index];
-  const least = (column?.min ?? columnOf(drawn, index)).filter((value): value is number => value != null);
-  const most = (column?.max ?? columnOf(drawn, index)).filter((value): value is number => value != null);
-  const pick = (values: number[], better: (a: number, b: number) => number): number | null => values.reduce<number | null>((best, value) => (best == null ? value : better(best, value)), null);
-  return { min: pick(least, Math.min), max: pick(most, Math.max) };
 }
 
 /** Whether an element is on the screen or near; charts that are far away are taken down. */

@@ -1,36 +1,16 @@
 /** Draws lines with uPlot: bands between least and greatest, stacked areas, a tooltip, the theme's colours. */
 
 import uPlot from 'uplot';
-import type { Column } from '../data/series.ts';
-import { count, duration, format, short, unitFor, type Kind } from '../data/units.ts';
+import { duration, format, unitFor, type Kind } from '../data/units.ts';
 import { colour } from '../theme.ts';
-
-/** How a line is drawn. */
-export interface Line {
-  label: string;
-  /** Number of its colour, from 1. */
-  tone: number;
-  dash?: boolean;
-  /** Marks at its values, for figures that come seldom. */
-  marks?: boolean;
-  /** A line of steps: the value holds until the next. */
-  steps?: boolean;
-  /** No line at all, marks alone. */
-  scatter?: boolean;
-}
-
-/** What is drawn: a column per line; with least and greatest where there is a band. */
-export interface Drawn {
-  at: number[];
-  columns: { mean: Column; min?: Column; max?: Column }[];
-  /** The values behind stacked areas, which are not those that are drawn. */
-  told?: Column[];
-}
+import type { Scale } from './axis.ts';
+import { largest, type Drawn, type Line } from './drawn.ts';
+import { acrossText, acrossTicks, tick, type AcrossKind } from './ticks.ts';
 
 export interface PlotOptions {
   lines: Line[];
   kind: Kind;
-  across: 'step' | 'seconds' | 'date' | Kind;
+  across: AcrossKind;
   stacked?: boolean;
   /** A band behind each line, from least to greatest; it may come and go with the figures. */
   banded?: boolean;
@@ -48,30 +28,6 @@ export interface PlotOptions {
   note?(row: number): string | null;
   /** Where something begins, such as a stage. */
   dividers?(): { at: number; label: string }[];
-}
-
-/** The greatest size that is drawn; the unit of the chart follows from it. */
-export function largest(drawn: Drawn): number {
-  let most = 0;
-  for (const column of drawn.columns) {
-    for (const value of column.max ?? column.mean) if (value != null && Math.abs(value) > most) most = Math.abs(value);
-  }
-  return most;
-}
-
-/** A value across, in words. */
-export function acrossText(across: PlotOptions['across'], value: number): string {
-  if (across === 'step') return `step ${count(value)}`;
-  if (across === 'seconds') return duration(value);
-  if (across === 'date') return dateText(value, true);
-  return format(across, value);
-}
-
-/** Local date and time, to the minute, or to the second. */
-export function dateText(seconds: number, isFine = false): string {
-  const at = new Date(seconds * 1000);
-  const two = (value: number): string => String(value).padStart(2, '0');
-  return `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())} ${two(at.getHours())}:${two(at.getMinutes())}${isFine ? `:${two(at.getSeconds())}` : ''}`;
 }
 
 const FONT = '11px system-ui, sans-serif';
@@ -132,6 +88,15 @@ export class Plot {
     const { min = 0, max = 1 } = this.chart.scales['x']!;
     const row = this.chart.cursor.idx;
     return row == null ? (min! + max!) / 2 : this.drawn.at[row] ?? (min! + max!) / 2;
+  }
+
+  /** What of both axes is shown. */
+  get scales(): { x: Scale; y: Scale } {
+    const { x, y } = this.chart.scales;
+    return {
+      x: { min: x?.min ?? 0, max: x?.max ?? 1, isLog: !!this.options.logAcross },
+      y: { min: y?.min ?? (this.options.logarithmic ? 0.1 : 0), max: y?.max ?? 1, isLog: !!this.options.logarithmic },
+    };
   }
 
   destroy(): void {
@@ -309,38 +274,6 @@ export class Plot {
 
 function invisible(): uPlot.Series {
   return { show: true, width: 0, stroke: 'transparent', points: { show: false }, spanGaps: true };
-}
-
-function acrossTicks(across: PlotOptions['across'], values: number[]): string[] {
-  if (across === 'step') return values.map((value) => (Number.isInteger(value) ? short(value) : ''));
-  if (across === 'seconds') return values.map(duration);
-  if (across === 'date') return dateTicks(values);
-  return values.map((value) => {
-    if (value == null) return '';
-    const { unit, size } = unitFor(across as Kind, value);
-    return `${tick(value / size)} ${unit}`;
-  });
-}
-
-const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];
-
-/** Days where ticks lie days apart, else the time of the day with the day where it changes. */
-function dateTicks(values: number[]): string[] {
-  const gap = (values[1] ?? 0) - (values[0] ?? 0);
-  return values.map((value, index) => {
-    const at = new Date(value * 1000);
-    const day = `${at.getDate()} ${MONTHS[at.getMonth()]}`;
-    if (gap >= 86_000 || values.length < 2) return day;
-    const isNew = index === 0 || new Date(values[index - 1]! * 1000).getDate() !== at.getDate();
-    const time = dateText(value, gap < 60).slice(11);
-    return isNew ? `${day} ${time}` : time;
-  });
-}
-
-/** A tick's number: short, without a unit, which the chart's head has. */
-function tick(value: number): string {
-  if (value !== 0 && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e6)) return value.toExponential(0).replace('e-', 'e−').replace('e+', 'e');
-  return short(Number(value.toPrecision(6)));
 }
 
 function labelWidth(u: uPlot, values: string[] | null): number {

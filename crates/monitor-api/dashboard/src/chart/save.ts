@@ -1,8 +1,16 @@
-/** Saves what a chart shows: its picture as PNG, its figures as CSV. */
+/** Saves what a chart shows: its picture as SVG or PNG, its figures as CSV. */
 
 import { csv } from './cells.ts';
-import type { Drawn, Line, Plot } from './plot.ts';
-import { colour } from '../theme.ts';
+import type { Drawn, Line } from './drawn.ts';
+
+/** Letters of a file's name at most, before its ending. */
+const LONGEST = 150;
+
+/** A name that every file system takes; what it does not take becomes a dash. */
+export function fileNameOf(name: string, ending: string): string {
+  const safe = name.replace(/[^\p{L}\p{N}_.-]+/gu, '-').replace(/^[-.]+|[-.]+$/g, '').slice(0, LONGEST);
+  return `${safe || 'chart'}.${ending}`;
+}
 
 /** Offers `content` to the reader as a file. */
 export function offer(name: string, content: Blob | string, type = 'text/csv;charset=utf-8'): void {
@@ -10,7 +18,7 @@ export function offer(name: string, content: Blob | string, type = 'text/csv;cha
   const address = URL.createObjectURL(blob);
   const anchor = document.createElement('a');
   anchor.href = address;
-  anchor.download = name.replace(/[^\w.-]+/g, '-');
+  anchor.download = name;
   document.body.append(anchor);
   anchor.click();
   anchor.remove();
@@ -30,33 +38,19 @@ export function drawnAsCsv(across: string, lines: Line[], drawn: Drawn): string 
   return csv([head, ...rows]);
 }
 
-/** The picture of a chart with its title and legend. */
-export function picture(plot: Plot, title: string, lines: Line[]): Promise<Blob | null> {
-  const drawn = plot.chart.ctx.canvas;
-  const scale = drawn.width / plot.chart.width;
-  const [margin, head] = [16, 46];
+/** Dots of the picture for one of the drawing. */
+const DENSITY = 2;
+
+/** A drawing as PNG, in twice its size. */
+export async function pngOf(svg: string): Promise<Blob | null> {
+  const image = new Image();
+  image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(svg)}`;
+  await image.decode();
   const canvas = document.createElement('canvas');
-  canvas.width = drawn.width + 2 * margin * scale;
-  canvas.height = drawn.height + (head + margin) * scale;
+  canvas.width = image.naturalWidth * DENSITY;
+  canvas.height = image.naturalHeight * DENSITY;
   const draw = canvas.getContext('2d');
-  if (!draw) return Promise.resolve(null);
-  draw.fillStyle = colour('--surface');
-  draw.fillRect(0, 0, canvas.width, canvas.height);
-  draw.drawImage(drawn, margin * scale, head * scale);
-  draw.scale(scale, scale);
-  draw.textBaseline = 'middle';
-  draw.fillStyle = colour('--text');
-  draw.font = '600 14px system-ui, sans-serif';
-  draw.fillText(title, margin, 22);
-  draw.font = '12px system-ui, sans-serif';
-  let right = canvas.width / scale - margin;
-  for (const line of [...lines].reverse()) {
-    right -= draw.measureText(line.label).width;
-    draw.fillStyle = colour('--text-2');
-    draw.fillText(line.label, right, 22);
-    draw.fillStyle = colour(`--line-${line.tone}`);
-    draw.fillRect(right - 18, 20.5, 12, 3);
-    right -= 34;
-  }
+  if (!draw) return null;
+  draw.drawImage(image, 0, 0, canvas.width, canvas.height);
   return new Promise((resolve) => canvas.toBlob(resolve, 'image/png'));
 }

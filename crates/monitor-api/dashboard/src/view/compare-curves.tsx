@@ -39,20 +39,24 @@ export function Curves({ a, b }: { a: string[]; b: string[] }): JSX.Element | nu
     </>
   );
   const lines = drawn?.lines ?? [];
+  const title = FIGURES.find(([name]) => name === figure)![1];
   return (
     <Section title="Curves" tools={tools}>
       {!drawn && <Loading rows={4} />}
       {drawn && lines.length === 0 && <p class="faint">None of these runs has {by === 'energy' ? 'this figure together with its energy' : 'this figure'}.</p>}
       {drawn && lines.length > 0 && (
         <Chart
-          key={`${figure} ${by} ${key}`} title={FIGURES.find(([name]) => name === figure)![1]} kind={figure === 'accuracy' ? 'share' : 'loss'} lines={lines} source={source}
-          across={by === 'x' ? 'step' : by === 'time' ? 'seconds' : 'energy'} height={320} file={`compared-${figure}`}
+          key={`${figure} ${by} ${key}`} title={title} kind={figure === 'accuracy' ? 'share' : 'loss'} lines={lines} source={source}
+          across={by === 'x' ? 'step' : by === 'time' ? 'seconds' : 'energy'} height={320} file={`${namesOf(a)}-against-${namesOf(b)}-${title.toLowerCase()}`} of={`A: ${namesOf(a)}, B: ${namesOf(b)}`}
         />
       )}
       {a.length + b.length > MOST && <p class="faint">The first {MOST} runs are drawn.</p>}
     </Section>
   );
 }
+
+/** A group in a few words. */
+const namesOf = (runIds: string[]): string => (runIds.length > 1 ? `${runIds[0]} and ${runIds.length - 1} more` : runIds[0] ?? 'nothing');
 
 function curvesOf(curves: Curve[], figure: string, by: By): { lines: { label: string; tone: number; dash: boolean; marks: boolean }[]; table: { at: number[]; columns: { mean: (number | null)[] }[] } } {
   const found = curves.map((curve, index) => ({ ...curve, tone: index + 1, series: seriesOf(curve.answer, figure, by) })).filter((curve) => curve.series.x.length > 0);

@@ -7,7 +7,7 @@ import { ApiError, get } from '../api/client.ts';
 import type { Aggregate, EmissionRows, EmissionsSummary } from '../api/types.ts';
 import { byComponent, byRun, cumulative, intensityOf, overTime, read, type MeteredRow, type RunTotal } from '../data/rows.ts';
 import { stack } from '../data/series.ts';
-import { count, energy, everyday, format, mass, massAlone, number, range } from '../data/units.ts';
+import { count, energy, everyday, fileName, format, mass, massAlone, number, range } from '../data/units.ts';
 import { Chart, type Source } from '../chart/chart.tsx';
 import { useResource } from '../hooks.ts';
 import { runLink } from '../route.ts';
@@ -59,20 +59,21 @@ interface PartsProps {
 
 function Parts({ totals, table, rows, project }: PartsProps): JSX.Element {
   const runs = useMemo(() => byRun(rows), [rows]);
+  const name = project ? fileName(project) : 'all-projects';
   return (
     <>
       <KeyMetrics totals={totals} basis={basisOf(rows.map((row) => row.basis))} />
       <Notes totals={totals} />
       <Section title="Trends over time">
-        <Trend rows={rows} runs={runs} />
+        <Trend rows={rows} runs={runs} name={name} />
       </Section>
       <div class="columns halves gap">
         <ByRun runs={runs} />
         <ByComponent rows={rows} totals={totals} />
       </div>
       <div class="charts gap">
-        <PowerOverTime rows={rows} />
-        <IntensityOverTime rows={rows} />
+        <PowerOverTime rows={rows} name={name} />
+        <IntensityOverTime rows={rows} name={name} />
       </div>
       <Section title="What would lower it"><Recommendations totals={totals} project={project} /></Section>
       <Section title="Raw data"><RowsTable table={table} project={project} /></Section>
@@ -111,7 +112,7 @@ function Notes({ totals }: { totals: Aggregate }): JSX.Element | null {
   );
 }
 
-function Trend({ rows, runs }: { rows: MeteredRow[]; runs: RunTotal[] }): JSX.Element {
+function Trend({ rows, runs, name }: { rows: MeteredRow[]; runs: RunTotal[]; name: string }): JSX.Element {
   const named = runs.slice(0, COLOURED).map((run) => run.runId);
   const hasOthers = runs.length > named.length;
   const source = useMemo<Source>(() => {
@@ -120,7 +121,7 @@ function Trend({ rows, runs }: { rows: MeteredRow[]; runs: RunTotal[] }): JSX.El
     return { read: () => ({ at, told, columns: stack(told).map((mean) => ({ mean })) }) };
   }, [rows]);
   const lines = [...named.map((runId, index) => ({ label: runId, tone: index + 1, steps: true })), ...(hasOthers ? [{ label: `${count(runs.length - named.length)} others`, tone: 6, steps: true }] : [])];
-  return <Chart title="Cumulative emissions by run" kind="mass" lines={lines} across="date" stacked source={source} height={240} file="emissions-over-time" />;
+  return <Chart title="Cumulative emissions by run" kind="mass" lines={lines} across="date" stacked source={source} height={240} file={`${name}-emissions-over-time`} of={name} />;
 }
 
 /** Bars that are drawn before the rest is asked for. */
@@ -168,7 +169,7 @@ function ByComponent({ rows, totals }: { rows: MeteredRow[]; totals: Aggregate }
   );
 }
 
-function PowerOverTime({ rows }: { rows: MeteredRow[] }): JSX.Element {
+function PowerOverTime({ rows, name }: { rows: MeteredRow[]; name: string }): JSX.Element {
   const hasGpu = rows.some((row) => row.power.gpu > 0);
   const source = useMemo<Source>(() => {
     const parts = (hasGpu ? ['cpu', 'gpu', 'ram'] : ['cpu', 'ram']) as ('cpu' | 'gpu' | 'ram')[];
@@ -176,15 +177,15 @@ function PowerOverTime({ rows }: { rows: MeteredRow[] }): JSX.Element {
     return { read: () => ({ at, columns: columns.map((mean) => ({ mean })) }) };
   }, [rows]);
   const lines = [{ label: 'CPU', tone: 1 }, ...(hasGpu ? [{ label: 'GPU', tone: 2 }] : []), { label: 'memory', tone: 3 }].map((line) => ({ ...line, scatter: true }));
-  return <Chart title="Power over time" kind="power" lines={lines} across="date" fromZero source={source} file="power-over-time" />;
+  return <Chart title="Power over time" kind="power" lines={lines} across="date" fromZero source={source} file={`${name}-power-over-time`} of={name} />;
 }
 
-function IntensityOverTime({ rows }: { rows: MeteredRow[] }): JSX.Element {
+function IntensityOverTime({ rows, name }: { rows: MeteredRow[]; name: string }): JSX.Element {
   const source = useMemo<Source>(() => {
     const { at, columns } = overTime(rows, [intensityOf]);
     return { read: () => ({ at, columns: columns.map((mean) => ({ mean })) }) };
   }, [rows]);
-  return <Chart title="Carbon intensity over time" kind="intensity" lines={[{ label: 'emissions by energy of each row', tone: 4, scatter: true }]} across="date" fromZero source={source} file="carbon-intensity-over-time" />;
+  return <Chart title="Carbon intensity over time" kind="intensity" lines={[{ label: 'emissions by energy of each row', tone: 4, scatter: true }]} across="date" fromZero source={source} file={`${name}-carbon-intensity-over-time`} of={name} />;
 }
 
 function Recommendations({ totals, project }: { totals: Aggregate; project: string | null }): JSX.Element {

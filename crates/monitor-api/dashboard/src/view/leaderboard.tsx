@@ -7,7 +7,7 @@ import { perform } from '../api/client.ts';
 import type { EnergyLeaderboard } from '../api/types.ts';
 import { Chart, type Source } from '../chart/chart.tsx';
 import { groups, groupWords, ranked, shortened, type Order, type Ranked } from '../data/board.ts';
-import { count, duration, energy, format, massAlone } from '../data/units.ts';
+import { count, duration, energy, fileName, format, massAlone } from '../data/units.ts';
 import { useResource } from '../hooks.ts';
 import { replaceQuery, runLink } from '../route.ts';
 import { Basis, Choice, Empty, Loading, Section, Trouble } from '../ui/parts.tsx';
@@ -49,7 +49,7 @@ export function Leaderboard({ route, server }: ViewProps): JSX.Element {
               </label>
             )}
           </div>
-          <Front rows={rows} />
+          <Front rows={rows} name={project ? fileName(project) : 'all-projects'} />
           <p class="faint tip">Unbeaten runs are those than which no other is at least as good on less energy. Only runs with the same task and validation data are ranked against each other.</p>
           <Section title="Ranking"><Table rows={rows} /></Section>
         </>
@@ -59,7 +59,7 @@ export function Leaderboard({ route, server }: ViewProps): JSX.Element {
   );
 }
 
-function Front({ rows }: { rows: Ranked[] }): JSX.Element {
+function Front({ rows, name }: { rows: Ranked[]; name: string }): JSX.Element {
   const sorted = useMemo(() => [...rows].sort((a, b) => a.energy_kwh - b.energy_kwh), [rows]);
   const source = useMemo<Source>(() => {
     const at: number[] = [];
@@ -75,7 +75,7 @@ function Front({ rows }: { rows: Ranked[] }): JSX.Element {
   }, [sorted]);
   return (
     <Chart
-      title="Accuracy by energy" kind="share" across="energy" source={source} file="leaderboard" height={260} logAcross={isWide(sorted)}
+      title="Accuracy by energy" kind="share" across="energy" source={source} file={`${name}-accuracy-by-energy`} of={name} height={260} logAcross={isWide(sorted)}
       lines={[{ label: 'runs', tone: 1, scatter: true }, { label: 'unbeaten', tone: 2, marks: true, dash: true }]} note={(row) => sorted[row]?.run_name ?? null}
     />
   );

@@ -4,7 +4,7 @@ import { useEffect, useMemo, useState } from 'preact/hooks';
 import type { JSX } from 'preact';
 import type { Progress } from '../api/types.ts';
 import { Chart, type Source } from '../chart/chart.tsx';
-import type { Drawn, Line } from '../chart/plot.ts';
+import type { Drawn, Line } from '../chart/drawn.ts';
 import type { RunCourse, Zoom } from '../data/live.ts';
 import { align, empty, smooth, stack, valueAt, type Across, type Column, type Series } from '../data/series.ts';
 import type { Kind } from '../data/units.ts';
@@ -93,7 +93,7 @@ export function RunCharts({ course, isLoaded, progress, runId, online }: ChartsP
           const isLoss = chart.title === 'Loss';
           return (
             <RunChart
-              key={chart.title} chart={chart} course={course} across={across} file={`${runId}-${chart.title}`}
+              key={chart.title} chart={chart} course={course} across={across} file={`${runId}-${chart.title.toLowerCase()}`} of={runId}
               smoothing={isLoss && isSmooth ? 0.9 : 0} logarithmic={isLoss && isLog} onZoom={onZoom} onReset={() => look(null)} onStep={onStep}
               tools={isLoss && (
                 <>
@@ -115,6 +115,7 @@ interface RunChartProps {
   course: RunCourse;
   across: Across;
   file: string;
+  of: string;
   smoothing: number;
   logarithmic: boolean;
   onZoom(from: number, to: number): void;
