@@ -79,14 +79,22 @@ function group(world, ids, refuse) {
 export function comparisonOf(world, body, refuse) {
   const [ast, baseline] = [group(world, body.ast_run_id, refuse), group(world, body.baseline_run_id, refuse)];
   if (new Set([...ast, ...baseline].map((run) => run.task)).size > 1) refuse(422, 'compare.not_comparable', `${ast[0].id} trains a language model, ${baseline[0]?.id} trains an image classifier: another task`, { hint: 'compare runs of one task and model' });
-  const mean = (runs, read) => runs.length && { runs: runs.length, mean: sum(runs.map(read)) / runs.length };
+  const mean = (runs, read) => {
+    const values = runs.map(read);
+    const middle = sum(values) / values.length;
+    const deviation = Math.sqrt(sum(values.map((value) => (value - middle) ** 2)) / (values.length - 1));
+    return runs.length && { runs: runs.length, mean: middle, ...(values.length > 1 ? { standard_deviation: deviation } : {}) };
+  };
   const end = (run) => at(run, run.steps - 1);
   const row = (metric, name, unit, read, basis, gap) => {
     const [left, right] = [mean(ast, read), mean(baseline, read)];
     // Bounds of a meter are a factor; those of a share end at 1.
-    const bounds = (figure) => (gap > 0.2 ? [figure.mean * (1 - gap), figure.mean * (1 + 2 * gap)] : [figure.mean - gap, Math.min(1, figure.mean + gap)]);
-    const known = (figure) => (figure && gap ? { ...figure, interval: bounds(figure), interval_from: gap > 0.2 ? 'meter' : 'records' } : figure || undefined);
-    const apart = left && right && gap ? { interval: [bounds(left)[0] - bounds(right)[1], bounds(left)[1] - bounds(right)[0]], interval_from: gap > 0.2 ? 'meter' : 'records' } : {};
+    const ofSeeds = ast.length > 1 && baseline.length > 1;
+    const half = (figure, factor) => factor * Math.sqrt(figure.standard_deviation ** 2 / figure.runs);
+    const bounds = (figure) => (figure.runs > 1 ? [figure.mean - half(figure, 4.3), figure.mean + half(figure, 4.3)] : gap > 0.2 ? [figure.mean * (1 - gap), figure.mean * (1 + 2 * gap)] : [figure.mean - gap, Math.min(1, figure.mean + gap)]);
+    const known = (figure) => (figure && gap ? { ...figure, interval: bounds(figure), interval_from: figure.runs > 1 ? 'seeds' : gap > 0.2 ? 'meter' : 'records' } : figure || undefined);
+    const welch = left && right && 2.78 * Math.hypot(half(left, 1), half(right, 1));
+    const apart = left && right && ofSeeds ? { interval: [left.mean - right.mean - welch, left.mean - right.mean + welch], interval_from: 'welch_seeds' } : left && right && gap ? { interval: [bounds(left)[0] - bounds(right)[1], bounds(left)[1] - bounds(right)[0]], interval_from: gap > 0.2 ? 'meter' : 'records' } : {};
     return { metric, name, unit, ast: known(left), baseline: known(right), ...(left && right ? { difference: left.mean - right.mean, ...apart } : {}), basis };
   };
   const energy = (run) => energyAt(run, run.steps - 1);
@@ -95,7 +103,7 @@ export function comparisonOf(world, body, refuse) {
   return {
     ast_run_ids: ast.map((run) => run.id), baseline_run_ids: baseline.map((run) => run.id), energy_savings: saved, energy_savings_basis: 'modelled',
     quantities: { energy_savings: saved != null ? { value: saved, unit: '1', interval: [saved - 0.6, Math.min(0.95, saved + 0.3)], interval_from: 'meter', basis: 'modelled' } : undefined }, rows,
-    caveats: [{ code: 'seeds.single', message: 'one run on each side says nothing about the effect of seeds' }, { code: 'energy.intervals_overlap', message: 'the bounds of the energies overlap: the meters cannot tell these runs apart for certain' }], markdown: '', latex: '', csv: 'metric,ast,baseline\n',
+    caveats: [...(ast.length + baseline.length > 2 ? [] : [{ code: 'seeds.single', message: 'one run on each side says nothing about the effect of seeds' }]), { code: 'energy.intervals_overlap', message: 'the bounds of the energies overlap: the meters cannot tell these runs apart for certain' }], markdown: '', latex: '', csv: 'metric,ast,baseline\n',
   };
 }
 

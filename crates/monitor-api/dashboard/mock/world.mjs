@@ -41,6 +41,10 @@ export class World {
     this.add({ name: 'demo', created: NOW - 2 * HOUR, plan: true, samples: true });
     this.add({ name: 'simplecnn-ast-seed42', project: PICTURES, created: NOW - 5 * HOUR, task: 'image', ast: true, steps: [280, 960], start: 2.1, floor: 0.09, speed: 480, pace: 0.05 });
     this.add({ name: 'simplecnn-baseline-seed42', project: PICTURES, created: NOW - 6 * HOUR, task: 'image', steps: [280, 2240], start: 2.1, floor: 0.08, speed: 510, pace: 0.05 });
+    for (const [index, seed] of [43, 44].entries()) {
+      this.add({ name: `simplecnn-ast-seed${seed}`, project: PICTURES, created: NOW - (8 + index) * HOUR, task: 'image', ast: true, steps: [280, 960], start: 2.2 - 0.2 * index, floor: [0.095, 0.084][index], speed: 480, pace: [0.051, 0.049][index], seed });
+      this.add({ name: `simplecnn-baseline-seed${seed}`, project: PICTURES, created: NOW - (10 + index) * HOUR, task: 'image', steps: [280, 2240], start: 2.2 - 0.2 * index, floor: [0.091, 0.083][index], speed: 510, pace: [0.049, 0.052][index], seed });
+    }
     this.add({ name: 'olmo-1b-long', created: NOW - 60 * HOUR, steps: [1_000_000], gpu: true, basis: 'measured', pace: 0.12, intensity: 56, start: 3.4, floor: 1.4 });
     if (!this.plain) this.add({ name: '<img src=x onerror=alert(1)>', id: 'x"><script>alert(1)<_script>', project: '/tmp/<b>bold</b>', created: NOW - 7 * HOUR, hostile: true, samples: true, warnings: ['the file <script>alert("w")</script>.jsonl has 3 lines that are no JSON'] });
     this.add({ name: 'narratives-too-large', created: NOW - 26 * HOUR, status: 'failed', done: 4, problem: { kind: 'unavailable', code: 'memory.exhausted', message: 'the machine ran out of memory in step 4', hint: 'set training.stage1.batch_size = 2, or base_model.quantization = "q4"', retryable: false } });

@@ -93,16 +93,16 @@ export function Chart(props: ChartProps): JSX.Element {
     event.preventDefault();
   };
 
-  const svg = (): string | null => (plot.current ? drawing(props, plot.current) : null);
+  const savePicture = async (ending: 'svg' | 'png'): Promise<void> => {
+    const shown = await whenDrawn(plot);
+    if (!shown) return;
+    const text = drawing(latest.current, shown);
+    const content = ending === 'svg' ? text : await pngOf(text);
+    if (content) offer(fileNameOf(file, ending), content, 'image/svg+xml;charset=utf-8');
+  };
   const files: [string, string, () => void][] = [
-    ['Picture', 'svg', () => {
-      const text = svg();
-      if (text) offer(fileNameOf(file, 'svg'), text, 'image/svg+xml;charset=utf-8');
-    }],
-    ['Picture', 'png', () => {
-      const text = svg();
-      if (text) void pngOf(text).then((blob) => blob && offer(fileNameOf(file, 'png'), blob));
-    }],
+    ['Picture', 'svg', () => void savePicture('svg')],
+    ['Picture', 'png', () => void savePicture('png')],
     ['Figures', 'csv', () => offer(fileNameOf(file, 'csv'), drawnAsCsv(across, lines, source.read()))],
   ];
 
@@ -130,6 +130,14 @@ export function Chart(props: ChartProps): JSX.Element {
 /** The chart as it is shown, as SVG on a light ground. */
 function drawing({ source, dividers, ...chart }: ChartProps, plot: Plot): string {
   return svgOf({ ...chart, ...plot.scales, drawn: source.read(), dividers: dividers?.(), colour: paperColour });
+}
+
+/** Frames that a chart which has just come into view may take until it is drawn. */
+const FRAMES = 120;
+
+async function whenDrawn(plot: { current: Plot | null }): Promise<Plot | null> {
+  for (let frame = 0; !plot.current && frame < FRAMES; frame++) await new Promise((next) => requestAnimationFrame(next));
+  return plot.current;
 }
 
 function Legend({ lines, drawn, kind }: ChartProps & { drawn: Drawn }): JSX.Element {

@@ -12,6 +12,8 @@ import { Ago, StateChip } from './parts.tsx';
 interface PickerProps {
   label: string;
   hint: string;
+  /** The colour of these runs in charts. */
+  tone: number;
   chosen: string[];
   onChange(runIds: string[]): void;
   /** Runs that cannot be picked here. */
@@ -20,7 +22,7 @@ interface PickerProps {
 
 const OFFERED = 8;
 
-export function RunPicker({ label, hint, chosen, onChange, taken }: PickerProps): JSX.Element {
+export function RunPicker({ label, hint, tone, chosen, onChange, taken }: PickerProps): JSX.Element {
   const id = useId();
   const [text, setText] = useState('');
   const [isOpen, setIsOpen] = useState(false);
@@ -46,7 +48,7 @@ export function RunPicker({ label, hint, chosen, onChange, taken }: PickerProps)
   };
   return (
     <div class="picker">
-      <label for={`${id}-input`}>{label} <span class="faint">{hint}</span></label>
+      <label for={`${id}-input`}><i class={`key tone-${tone}${tone > 1 ? ' dashed' : ''}`} /> {label} <span class="faint">{hint}</span></label>
       <div class="picked">
         {chosen.map((runId) => (
           <span class="chip picked-run" key={runId} title={runId}>
@@ -56,9 +58,9 @@ export function RunPicker({ label, hint, chosen, onChange, taken }: PickerProps)
         ))}
         <input
           id={`${id}-input`} role="combobox" aria-expanded={isShown} aria-controls={`${id}-list`} aria-autocomplete="list" autoComplete="off" spellcheck={false}
-          aria-activedescendant={isShown ? `${id}-${row}` : undefined} placeholder={chosen.length > 0 ? 'Add another seed' : 'Search a completed run'} value={text}
+          aria-activedescendant={isShown ? `${id}-${row}` : undefined} placeholder={chosen.length > 0 ? 'Add another run' : 'Search a completed run'} value={text}
           onInput={(event) => { setText(event.currentTarget.value); setRow(0); setIsOpen(true); }}
-          onFocus={() => setIsOpen(true)} onBlur={() => setIsOpen(false)} onKeyDown={onKeyDown}
+          onFocus={() => setIsOpen(true)} onClick={() => setIsOpen(true)} onBlur={() => setIsOpen(false)} onKeyDown={onKeyDown}
         />
       </div>
       <ul id={`${id}-list`} role="listbox" aria-label={`Runs for ${label}`} class="offered" hidden={!isShown}>

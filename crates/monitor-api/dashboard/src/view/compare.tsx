@@ -6,6 +6,7 @@ import { perform } from '../api/client.ts';
 import type { ComparedFigure, Comparison, ComparisonRow, Range } from '../api/types.ts';
 import { csv } from '../chart/cells.ts';
 import { offer } from '../chart/save.ts';
+import { groupsAsCsv, kindOf, sourceWords } from '../data/compared.ts';
 import { energy, format, mass, range, signed, signedRange, type Kind } from '../data/units.ts';
 import { useResource } from '../hooks.ts';
 import { replaceQuery, type Route } from '../route.ts';
@@ -13,6 +14,7 @@ import { Icon } from '../ui/icon.tsx';
 import { Basis, Empty, Loading, Section, sentence, Trouble } from '../ui/parts.tsx';
 import { RunPicker } from '../ui/picker.tsx';
 import { Curves } from './compare-curves.tsx';
+import { GroupTable, isGrouped, useGroups } from './compare-groups.tsx';
 
 const listOf = (route: Route, side: string): string[] => (route.query.get(side) ?? '').split(',').filter(Boolean);
 
@@ -26,12 +28,12 @@ export function ComparePage({ route }: ViewProps): JSX.Element {
   return (
     <>
       <header class="page-head">
-        <div><h1>Compare</h1><p class="sub">Two runs, or two groups of runs over seeds. Differences are A less B.</p></div>
+        <div><h1>Compare</h1><p class="sub">Two runs, or two groups of runs such as three seeds each. Differences are A less B.</p></div>
         {a.length > 0 && b.length > 0 && <div class="page-tools"><button type="button" onClick={() => replaceQuery(route, { a: b.join(), b: a.join() })}><Icon name="compare" />Swap</button></div>}
       </header>
       <div class="columns pickers">
-        <RunPicker label="A" hint="for instance sparse training" chosen={a} taken={b} onChange={set('a')} />
-        <RunPicker label="B" hint="what it is compared with; its twin when empty" chosen={b} taken={a} onChange={set('b')} />
+        <RunPicker label="A" tone={1} hint="one run or several, for instance sparse training" chosen={a} taken={b} onChange={set('a')} />
+        <RunPicker label="B" tone={2} hint="what it is compared with; its twin when empty" chosen={b} taken={a} onChange={set('b')} />
       </div>
       {a.length === 0 && (
         <Empty icon="compare" title="Choose a run to begin with">
@@ -50,7 +52,9 @@ export function ComparePage({ route }: ViewProps): JSX.Element {
 function Compared({ comparison, wasFound }: { comparison: Comparison; wasFound: boolean }): JSX.Element {
   const { rows, caveats, quantities, baseline_run_ids: baseline } = comparison;
   const saving = quantities?.['energy_savings'];
-  const download = (): void => offer('comparison.csv', comparison.csv || csv([['metric', 'unit', 'A', 'B', 'difference', 'basis'], ...rows.map((row) => [row.name, row.unit, row.ast?.mean, row.baseline?.mean, row.difference, row.basis])]));
+  const groups = useGroups(comparison);
+  const isGroups = isGrouped(comparison);
+  const download = (): void => offer('comparison.csv', isGroups ? groupsAsCsv(comparison, groups.data) : comparison.csv || csv([['metric', 'unit', 'A', 'B', 'difference', 'basis'], ...rows.map((row) => [row.name, row.unit, row.ast?.mean, row.baseline?.mean, row.difference, row.basis])]));
   return (
     <Section title="Figures" tools={<button type="button" class="small" onClick={download}><Icon name="download" />CSV</button>}>
       {saving && (
@@ -60,13 +64,7 @@ function Compared({ comparison, wasFound }: { comparison: Comparison; wasFound: 
         </p>
       )}
       {wasFound && <p class="faint">B was found as the twin of A: {baseline.map((runId) => <a key={runId} href={`#/run/${encodeURIComponent(runId)}`}>{runId}</a>)}</p>}
-      <div class="card scroll" tabIndex={0} role="region" aria-label="Comparison, a table that can be scrolled">
-        <table class="plain compared">
-          <caption class="unseen">Figures of A and B</caption>
-          <thead><tr><th scope="col">Figure</th><th scope="col" class="num">A</th><th scope="col" class="num">B</th><th scope="col" class="num">A − B</th><th scope="col">Known by</th></tr></thead>
-          <tbody>{rows.map((row) => <Row key={row.metric} row={row} />)}</tbody>
-        </table>
-      </div>
+      {isGroups ? <GroupTable comparison={comparison} groups={groups} /> : <PairTable rows={rows} />}
       {caveats.length > 0 && (
         <div class="card caveats">
           <h3>What limits this comparison</h3>
@@ -77,20 +75,21 @@ function Compared({ comparison, wasFound }: { comparison: Comparison; wasFound: 
   );
 }
 
-/** How a row's figures are written; masses are in g there. */
-function kindOf(row: ComparisonRow): { kind: Kind; factor: number } {
-  if (row.unit === 'kWh') return { kind: 'energy', factor: 1 };
-  if (row.unit === 'g') return { kind: 'mass', factor: 0.001 };
-  if (row.unit === 's') return { kind: 'seconds', factor: 1 };
-  if (row.unit === 'nat') return { kind: 'loss', factor: 1 };
-  if (row.unit !== '1') return { kind: 'plain', factor: 1 };
-  return /accuracy|rate|share/.test(row.metric) ? { kind: 'share', factor: 1 } : { kind: 'count', factor: 1 };
+function PairTable({ rows }: { rows: ComparisonRow[] }): JSX.Element {
+  return (
+    <div class="card scroll" tabIndex={0} role="region" aria-label="Comparison, a table that can be scrolled">
+      <table class="plain compared">
+        <caption class="unseen">Figures of A and B</caption>
+        <thead><tr><th scope="col">Figure</th><th scope="col" class="num">A</th><th scope="col" class="num">B</th><th scope="col" class="num">A − B</th><th scope="col">Known by</th></tr></thead>
+        <tbody>{rows.map((row) => <Row key={row.metric} row={row} />)}</tbody>
+      </table>
+    </div>
+  );
 }
 
 function Row({ row }: { row: ComparisonRow }): JSX.Element {
-  const { kind, factor } = kindOf(row);
+  const { kind, factor, unit } = kindOf(row);
   const isApart = row.interval && (row.interval[0] > 0 || row.interval[1] < 0);
-  const unit = kind === 'plain' ? ` ${row.unit}` : '';
   return (
     <tr>
       <th scope="row">{row.name[0]!.toUpperCase() + row.name.slice(1)}</th>
@@ -110,15 +109,10 @@ function Side({ figure, kind, factor, unit }: { figure: ComparedFigure | undefin
   const bounds: Range | undefined = figure.interval && [figure.interval[0] * factor, figure.interval[1] * factor];
   return (
     <td class="num">
-      {format(kind, figure.mean * factor)}{unit}{figure.runs > 1 && <small class="faint"> of {figure.runs} runs</small>}
+      {format(kind, figure.mean * factor)}{unit}
       {bounds && <small class="bounds">{range(kind, bounds)}</small>}
     </td>
   );
-}
-
-function sourceWords(source: string | undefined): string {
-  const known: Record<string, string> = { meter: 'the meters’ bounds', records: 'the number of records', seeds: 'the seeds', paired_seeds: 'paired seeds', welch_seeds: 'the seeds' };
-  return known[source ?? ''] ?? (source ?? 'its source').replace(/_/g, ' ');
 }
 
 interface BesideAnswer {
