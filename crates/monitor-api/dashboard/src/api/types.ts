@@ -319,6 +319,10 @@ export interface LeaderboardRow {
   activation_rate?: number;
   quality_metric: string;
   quality: number;
+  /** On the validation data after the last stage; servers before this figure do not have it. */
+  validation_loss?: number;
+  /** Mean training loss of the last tenth of the steps; where the answer lacks it, that of the list of runs. */
+  train_loss?: number;
   energy_kwh: number;
   energy_basis: string;
   emissions_kg: number;
