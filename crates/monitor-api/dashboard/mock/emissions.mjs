@@ -83,7 +83,7 @@ export function comparisonOf(world, body, refuse) {
     const values = runs.map(read);
     const middle = sum(values) / values.length;
     const deviation = Math.sqrt(sum(values.map((value) => (value - middle) ** 2)) / (values.length - 1));
-    return runs.length && { runs: runs.length, mean: middle, ...(values.length > 1 ? { standard_deviation: deviation } : {}) };
+    return runs.length && { runs: runs.length, mean: middle, ...(values.length > 1 ? { values, standard_deviation: deviation } : {}) };
   };
   const end = (run) => at(run, run.steps - 1);
   const row = (metric, name, unit, read, basis, gap) => {

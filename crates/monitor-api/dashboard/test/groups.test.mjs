@@ -2,35 +2,28 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { load } from './load.mjs';
 
-const { groupCurve, groupedFigures, pairsOf, positionsOf, spreadOf, worthOf } = await load('data/groups.ts');
+const { groupCurve, positionsOf, runsOf, spreadOf, worthOf } = await load('data/groups.ts');
+const { groupsAsCsv } = await load('data/compared.ts');
 
-test('a group has mean, least, greatest, and a deviation when there are two', () => {
-  const { mean, min, max, deviation } = spreadOf([2, 4, 9]);
-  assert.deepEqual([mean, min, max], [5, 2, 9]);
-  assert.ok(Math.abs(deviation - Math.sqrt(13)) < 1e-12);
-  assert.deepEqual([spreadOf([3]).deviation, spreadOf([3]).min, spreadOf([])], [null, 3, null]);
+test('a group has mean, least and greatest', () => {
+  assert.deepEqual(spreadOf([2, 4, 9]), { values: [2, 4, 9], mean: 5, min: 2, max: 9 });
+  assert.equal(spreadOf([]), null);
 });
 
-test('pairs have every run, and a shorter group repeats its last', () => {
-  assert.deepEqual(pairsOf(['a', 'b', 'c'], ['x']), [['a', 'x'], ['b', 'x'], ['c', 'x']]);
-  assert.deepEqual(pairsOf(['a'], ['x', 'y']), [['a', 'x'], ['a', 'y']]);
-  assert.deepEqual(pairsOf(['a', 'b'], []), [['a', undefined], ['b', undefined]]);
+test('a side says the values of its runs, and of one run the mean is the value', () => {
+  assert.deepEqual(runsOf({ runs: 3, mean: 2, values: [3, 1, 2] }), { values: [3, 1, 2], mean: 2, min: 1, max: 3 });
+  assert.deepEqual(runsOf({ runs: 1, mean: 5 }), { values: [5], mean: 5, min: 5, max: 5 });
+  assert.equal(runsOf(undefined), null);
 });
 
-const row = (ast, baseline, runs = [1, 1], metric = 'energy') => ({ metric, name: metric, unit: 'kWh', ...(ast == null ? {} : { ast: { runs: runs[0], mean: ast } }), ...(baseline == null ? {} : { baseline: { runs: runs[1], mean: baseline } }), basis: 'measured' });
-const comparison = (rows, a, b) => ({ ast_run_ids: a, baseline_run_ids: b, rows, caveats: [] });
-
-test('figures of runs come from pairs, and only where they give the mean of the group', () => {
-  const pairs = [comparison([row(1, 5), row(10, 50, [1, 1], 'time')]), comparison([row(2, 5), row(20, 50, [1, 1], 'time')]), comparison([row(3, 5), row(30, 50, [1, 1], 'time')])];
-  const whole = comparison([row(2, 5, [3, 1]), row(25, 50, [3, 1], 'time'), row(1, null, [3, 0], 'cost')], ['a', 'b', 'c'], ['x']);
-  const found = groupedFigures(whole, pairs);
-  assert.deepEqual(found.get('energy').a.values, [1, 2, 3]);
-  assert.deepEqual(found.get('energy').b.values, [5]);
-  assert.equal(found.get('time').a, null);
-  assert.deepEqual(found.get('cost'), { a: null, b: null });
-  // A figure that one run of the group lacks.
-  const lacking = groupedFigures(comparison([row(1.5, 5, [2, 1])], ['a', 'b', 'c'], ['x']), [pairs[0], pairs[1], comparison([row(null, 5)])]);
-  assert.deepEqual(lacking.get('energy').a.values, [1, 2]);
+test('the file of groups has a line per figure, and nothing where a side lacks it', () => {
+  const rows = [
+    { metric: 'energy', name: 'energy', unit: 'kWh', ast: { runs: 2, mean: 2, values: [1, 3], standard_deviation: 1.5 }, baseline: { runs: 1, mean: 5 }, difference: -3, interval: [-4, -2], interval_from: 'meter', basis: 'measured' },
+    { metric: 'cost', name: 'cost', unit: 'EUR', ast: { runs: 2, mean: 1, values: [1, 1], standard_deviation: 0 }, basis: 'measured' },
+  ];
+  const [head, ...lines] = groupsAsCsv({ ast_run_ids: ['a', 'b'], baseline_run_ids: ['x'], rows, caveats: [] }).trim().split('\n');
+  assert.match(head, /^figure,unit,A runs,A mean,A least,A greatest,A standard deviation,B runs/);
+  assert.deepEqual(lines, ['energy,kWh,2,2,1,3,1.5,1,5,5,5,,-3,-4,-2,meter,measured', 'cost,EUR,2,1,1,1,0,,,,,,,,,,measured']);
 });
 
 test('what a difference is worth is said plainly', () => {

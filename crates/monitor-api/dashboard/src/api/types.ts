@@ -338,6 +338,9 @@ export interface EnergyLeaderboard {
 export interface ComparedFigure {
   runs: number;
   mean: number;
+  /** That of each run, where there are several. */
+  values?: number[];
+  /** n − 1; absent for one run. */
   standard_deviation?: number;
   interval?: Range;
   interval_from?: string;

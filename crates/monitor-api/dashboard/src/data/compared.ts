@@ -1,8 +1,8 @@
 /** Rows of a comparison: how their figures are written, and the file of a comparison of groups. Pure functions. */
 
 import { csv } from '../chart/cells.ts';
-import type { Comparison, ComparisonRow } from '../api/types.ts';
-import type { GroupedFigure, Spread } from './groups.ts';
+import type { ComparedFigure, Comparison, ComparisonRow } from '../api/types.ts';
+import { runsOf } from './groups.ts';
 import type { Kind } from './units.ts';
 
 /** How a row's figures are written; masses are in g there. */
@@ -24,10 +24,13 @@ export function sourceWords(source: string | undefined): string {
 const SIDE = ['runs', 'mean', 'least', 'greatest', 'standard deviation'];
 
 /** The figures of two groups as CSV, a line per figure. */
-export function groupsAsCsv({ rows }: Comparison, figures: Map<string, GroupedFigure> | null): string {
-  const side = (told: ComparisonRow['ast'], spread: Spread | null | undefined): (number | null | undefined)[] => [told?.runs, told?.mean, spread?.min, spread?.max, told?.standard_deviation];
+export function groupsAsCsv({ rows }: Comparison): string {
+  const side = (figure: ComparedFigure | undefined): (number | undefined)[] => {
+    const spread = runsOf(figure);
+    return [figure?.runs, figure?.mean, spread?.min, spread?.max, figure?.standard_deviation];
+  };
   const head = ['figure', 'unit', ...['A', 'B'].flatMap((name) => SIDE.map((words) => `${name} ${words}`)), 'A less B', 'from', 'to', 'by', 'known by'];
   return csv([head, ...rows.map((row) => [
-    row.name, row.unit, ...side(row.ast, figures?.get(row.metric)?.a), ...side(row.baseline, figures?.get(row.metric)?.b), row.difference, row.interval?.[0], row.interval?.[1], row.interval_from, row.basis,
+    row.name, row.unit, ...side(row.ast), ...side(row.baseline), row.difference, row.interval?.[0], row.interval?.[1], row.interval_from, row.basis,
   ])]);
 }

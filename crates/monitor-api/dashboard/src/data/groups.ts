@@ -1,6 +1,6 @@
 /** Arithmetic of groups of runs: what a group says of a figure, what a difference is worth, and its curve. Pure functions. */
 
-import type { Comparison, ComparisonRow, Range } from '../api/types.ts';
+import type { ComparedFigure, Range } from '../api/types.ts';
 import { valueAt, type Across, type Column, type Series } from './series.ts';
 
 /** A figure in the runs of a group. */
@@ -9,43 +9,15 @@ export interface Spread {
   mean: number;
   min: number;
   max: number;
-  /** Standard deviation (n − 1); of one run there is none. */
-  deviation: number | null;
 }
 
 export function spreadOf(values: number[]): Spread | null {
   if (values.length === 0) return null;
-  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
-  const squares = values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
-  return { values, mean, min: Math.min(...values), max: Math.max(...values), deviation: values.length > 1 ? Math.sqrt(squares / (values.length - 1)) : null };
+  return { values, mean: values.reduce((sum, value) => sum + value, 0) / values.length, min: Math.min(...values), max: Math.max(...values) };
 }
 
-/** The pairs of runs whose comparisons have every run of both groups; a shorter group repeats its last run. */
-export function pairsOf(a: string[], b: string[]): [a: string, b: string | undefined][] {
-  return Array.from({ length: Math.max(a.length, b.length) }, (_, index) => [a[index] ?? a[a.length - 1]!, b[index] ?? b[b.length - 1]]);
-}
-
-/** A figure in both groups, run by run. */
-export interface GroupedFigure {
-  a: Spread | null;
-  b: Spread | null;
-}
-
-/**
- * The figures of `whole` run by run, from the comparisons of pairs. A side whose runs do not give the mean that `whole`
- * has, such as times that were read off differently, is left out: no spread is better than one of something else.
- */
-export function groupedFigures(whole: Comparison, pairs: Comparison[]): Map<string, GroupedFigure> {
-  const side = (row: ComparisonRow, name: 'ast' | 'baseline', runs: number): Spread | null => {
-    const figures = pairs.slice(0, runs).map((pair) => pair.rows.find((one) => one.metric === row.metric)?.[name]?.mean);
-    const spread = spreadOf(figures.filter((value): value is number => value != null));
-    const told = row[name];
-    return spread && told && spread.values.length === told.runs && isAbout(spread.mean, told.mean) ? spread : null;
-  };
-  return new Map(whole.rows.map((row) => [row.metric, { a: side(row, 'ast', whole.ast_run_ids.length), b: side(row, 'baseline', whole.baseline_run_ids.length) }]));
-}
-
-const isAbout = (a: number, b: number): boolean => Math.abs(a - b) <= 1e-6 * Math.max(Math.abs(a), Math.abs(b), 1e-12);
+/** What a side of a comparison says of its runs. */
+export const runsOf = (figure: ComparedFigure | undefined): Spread | null => (figure ? spreadOf(figure.values ?? [figure.mean]) : null);
 
 /** What a difference is worth, in words; `isClear` where the ranges are apart and the bounds do not hold 0. */
 export interface Worth {

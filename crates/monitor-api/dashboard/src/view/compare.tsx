@@ -14,7 +14,7 @@ import { Icon } from '../ui/icon.tsx';
 import { Basis, Empty, Loading, Section, sentence, Trouble } from '../ui/parts.tsx';
 import { RunPicker } from '../ui/picker.tsx';
 import { Curves } from './compare-curves.tsx';
-import { GroupTable, isGrouped, useGroups } from './compare-groups.tsx';
+import { GroupTable, isGrouped } from './compare-groups.tsx';
 
 const listOf = (route: Route, side: string): string[] => (route.query.get(side) ?? '').split(',').filter(Boolean);
 
@@ -52,9 +52,8 @@ export function ComparePage({ route }: ViewProps): JSX.Element {
 function Compared({ comparison, wasFound }: { comparison: Comparison; wasFound: boolean }): JSX.Element {
   const { rows, caveats, quantities, baseline_run_ids: baseline } = comparison;
   const saving = quantities?.['energy_savings'];
-  const groups = useGroups(comparison);
   const isGroups = isGrouped(comparison);
-  const download = (): void => offer('comparison.csv', isGroups ? groupsAsCsv(comparison, groups.data) : comparison.csv || csv([['metric', 'unit', 'A', 'B', 'difference', 'basis'], ...rows.map((row) => [row.name, row.unit, row.ast?.mean, row.baseline?.mean, row.difference, row.basis])]));
+  const download = (): void => offer('comparison.csv', isGroups ? groupsAsCsv(comparison) : comparison.csv || csv([['metric', 'unit', 'A', 'B', 'difference', 'basis'], ...rows.map((row) => [row.name, row.unit, row.ast?.mean, row.baseline?.mean, row.difference, row.basis])]));
   return (
     <Section title="Figures" tools={<button type="button" class="small" onClick={download}><Icon name="download" />CSV</button>}>
       {saving && (
@@ -64,7 +63,7 @@ function Compared({ comparison, wasFound }: { comparison: Comparison; wasFound: 
         </p>
       )}
       {wasFound && <p class="faint">B was found as the twin of A: {baseline.map((runId) => <a key={runId} href={`#/run/${encodeURIComponent(runId)}`}>{runId}</a>)}</p>}
-      {isGroups ? <GroupTable comparison={comparison} groups={groups} /> : <PairTable rows={rows} />}
+      {isGroups ? <GroupTable comparison={comparison} /> : <PairTable rows={rows} />}
       {caveats.length > 0 && (
         <div class="card caveats">
           <h3>What limits this comparison</h3>
