@@ -120,8 +120,9 @@ export function leaderboardOf(world, body) {
   const runs = [...world.runs.values()].filter((run) => run.status === 'completed' && (!body.project_path || run.project === body.project_path));
   const rows = runs.map((run) => {
     const kwh = energyAt(run, run.steps - 1);
+    const end = at(run, run.steps - 1);
     const [task, metric] = run.task === 'image' ? ['image', 'accuracy'] : ['text', 'token_accuracy'];
-    return { run_id: run.id, run_name: run.name, project_path: run.project, task, group: `${task} on ${run.task === 'image' ? '/data/pictures' : ['3b1c9f0a77', '88aa90cc01'][run.seed % 5 === 0 ? 1 : 0].padEnd(64, '0')}`, base_model: run.task === 'image' ? 'simplecnn' : 'allenai/OLMo-2-0425-1B', ...(run.ast ? { activation_rate: 0.4 } : {}), quality_metric: metric, quality: at(run, run.steps - 1).accuracy, energy_kwh: kwh, energy_basis: run.basis, emissions_kg: kwh * run.intensity / 1000, duration_seconds: timeOf(run, run.steps), is_unbeaten: false };
+    return { run_id: run.id, run_name: run.name, project_path: run.project, task, group: `${task} on ${run.task === 'image' ? '/data/pictures' : ['3b1c9f0a77', '88aa90cc01'][run.seed % 5 === 0 ? 1 : 0].padEnd(64, '0')}`, base_model: run.task === 'image' ? 'simplecnn' : 'allenai/OLMo-2-0425-1B', ...(run.ast ? { activation_rate: 0.4 } : {}), quality_metric: metric, quality: end.accuracy, validation_loss: end.validation_loss, train_loss: end.train_loss, energy_kwh: kwh, energy_basis: run.basis, emissions_kg: kwh * run.intensity / 1000, duration_seconds: timeOf(run, run.steps), is_unbeaten: false };
   });
   for (const row of rows) row.is_unbeaten = !rows.some((other) => other.group === row.group && other.quality >= row.quality && (other.energy_kwh < row.energy_kwh || (other.energy_kwh <= row.energy_kwh && other.quality > row.quality)));
   return { rows: rows.sort((a, b) => Number(b.is_unbeaten) - Number(a.is_unbeaten) || a.energy_kwh - b.energy_kwh), left_out: rows.length ? [{ run_id: 'old-run-20260101-000000', reason: 'it was not evaluated at its end' }] : [] };

@@ -3,7 +3,7 @@ import test from 'node:test';
 import { load } from './load.mjs';
 
 const { byComponent, byRun, cumulative, intensityOf, overTime, read } = await load('data/rows.ts');
-const { groups, isKnown, isOrder, ranked, withTrainLoss } = await load('data/board.ts');
+const { groups, isOrder, ranked } = await load('data/board.ts');
 const { byField, imageRequest, textRequest } = await load('data/form.ts');
 const { cell, csv } = await load('chart/cells.ts');
 
@@ -42,18 +42,16 @@ test('the leaderboard is ranked in groups', () => {
 });
 
 test('the leaderboard is sorted by any column, and what lacks a figure stands last', () => {
-  const row = (run_id, fields) => ({ run_id, project_path: '/p', run_name: run_id, quality: 0.5, energy_kwh: 1, emissions_kg: 1, duration_seconds: 1, energy_basis: 'measured', group: 'text', ...fields });
-  const rows = [row('a', { validation_loss: 0.3, emissions_kg: 3, duration_seconds: 1 }), row('b', { emissions_kg: 2, duration_seconds: 2, energy_basis: 'modelled' }), row('c', { validation_loss: 0.1, emissions_kg: 1, duration_seconds: 3, energy_kwh: 2 })];
+  const row = (run_id, fields) => ({ run_id, project_path: '/p', run_name: run_id, quality: 0.5, energy_kwh: 1, emissions_kg: 1, duration_seconds: 1, energy_basis: 'measured', group: 'text', validation_loss: 0.2, ...fields });
+  const rows = [row('a', { validation_loss: 0.3, train_loss: 0.3, emissions_kg: 3, duration_seconds: 1 }), row('b', { emissions_kg: 2, duration_seconds: 2, energy_basis: 'modelled' }), row('c', { validation_loss: 0.1, train_loss: 0.1, emissions_kg: 1, duration_seconds: 3, energy_kwh: 2 })];
   const order = (by, isTurned) => ranked(rows, by, isTurned).map((one) => one.run_id).join('');
-  assert.deepEqual([order('validation_loss'), order('validation_loss', true)], ['cab', 'acb']);
+  assert.deepEqual([order('validation_loss'), order('validation_loss', true)], ['cba', 'abc']);
+  assert.deepEqual([order('train_loss'), order('train_loss', true)], ['cab', 'acb']);
   assert.deepEqual([order('emissions'), order('time', true), order('name', true), order('basis')], ['cba', 'cba', 'cba', 'acb']);
   assert.deepEqual([order('quality'), order('quality', true)], ['abc', 'abc']);
   const places = (by, isTurned) => ranked(rows, by, isTurned).map((one) => one.place);
-  assert.deepEqual([places('validation_loss'), places('validation_loss', true), places('name', true)], [[1, 2, null], [2, 1, null], [3, 2, 1]]);
-  const stages = (...losses) => losses.map((final_train_loss, index) => ({ stage: index + 1, final_train_loss }));
-  const joined = withTrainLoss(rows, [{ run_id: 'a', project_path: '/p', stages: stages(2, 0.4) }, { run_id: 'b', project_path: '/other', stages: stages(0.1) }, { run_id: 'c', project_path: '/p', stages: [] }]);
-  assert.deepEqual(joined.map((one) => one.train_loss), [0.4, undefined, undefined]);
-  assert.deepEqual([isKnown(joined, 'train_loss'), isKnown(rows, 'train_loss'), isKnown(rows, 'validation_loss'), isOrder('toString'), isOrder('time')], [true, false, true, false, true]);
+  assert.deepEqual([places('validation_loss', true), places('train_loss'), places('train_loss', true), places('name', true)], [[3, 2, 1], [1, 2, null], [2, 1, null], [3, 2, 1]]);
+  assert.deepEqual([isOrder('toString'), isOrder('time')], [false, true]);
 });
 
 test('the form sends what was typed, and settings by key', () => {

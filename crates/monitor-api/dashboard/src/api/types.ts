@@ -319,9 +319,9 @@ export interface LeaderboardRow {
   activation_rate?: number;
   quality_metric: string;
   quality: number;
-  /** On the validation data after the last stage; servers before this figure do not have it. */
-  validation_loss?: number;
-  /** Mean training loss of the last tenth of the steps; where the answer lacks it, that of the list of runs. */
+  /** Mean on the validation data after the last stage, nats per token or image. */
+  validation_loss: number;
+  /** Mean training loss of the last tenth of the last stage's steps. */
   train_loss?: number;
   energy_kwh: number;
   energy_basis: string;

@@ -1,6 +1,6 @@
 /** Ranks runs by energy, quality or loss. Pure functions. */
 
-import type { LeaderboardRow, RunSummary } from '../api/types.ts';
+import type { LeaderboardRow } from '../api/types.ts';
 
 /** What the order follows; each is a column of the table. */
 export type Order = 'score' | 'energy' | 'quality' | 'validation_loss' | 'train_loss' | 'emissions' | 'time' | 'name' | 'basis';
@@ -38,9 +38,6 @@ export const isOrder = (text: string | null): text is Order => text != null && O
 /** Whether the column goes from the greatest to the least when the best stand first. */
 export const isMoreBetter = (order: Order): boolean => !!FIGURES[order].isMoreBetter;
 
-/** Whether any of the rows has the figure. */
-export const isKnown = (rows: LeaderboardRow[], order: 'validation_loss' | 'train_loss'): boolean => rows.some((row) => row[order] != null);
-
 /**
  * The rows in order, the best first or, turned, the last; equals by energy. Rows without energy or quality are left out,
  * those that lack the figure stand at the end.
@@ -65,15 +62,6 @@ export function ranked(rows: LeaderboardRow[], order: Order, isTurned = false): 
 
 /** What tells runs apart, over projects. */
 export const keyOf = (row: { project_path: string; run_id: string }): string => `${row.project_path}\n${row.run_id}`;
-
-/** The rows with their training losses, which the list of runs has: those of the last stage. */
-export function withTrainLoss(rows: LeaderboardRow[], runs: RunSummary[]): LeaderboardRow[] {
-  const losses = new Map(runs.map((run) => [keyOf(run), run.stages[run.stages.length - 1]?.final_train_loss]));
-  return rows.map((row) => {
-    const loss = row.train_loss ?? losses.get(keyOf(row));
-    return loss == null ? row : { ...row, train_loss: loss };
-  });
-}
 
 /** The groups of runs that can be ranked against each other, the largest first. */
 export function groups(rows: LeaderboardRow[]): [group: string, runs: number][] {

@@ -3,10 +3,10 @@
 import { useMemo } from 'preact/hooks';
 import type { JSX } from 'preact';
 import type { ViewProps } from '../app.tsx';
-import { get, perform } from '../api/client.ts';
-import type { EnergyLeaderboard, RunList } from '../api/types.ts';
+import { perform } from '../api/client.ts';
+import type { EnergyLeaderboard } from '../api/types.ts';
 import { Chart, type Source } from '../chart/chart.tsx';
-import { groups, groupWords, isKnown, isMoreBetter, isOrder, keyOf, ranked, shortened, withTrainLoss, type Order, type Ranked } from '../data/board.ts';
+import { groups, groupWords, isMoreBetter, isOrder, keyOf, ranked, shortened, type Order, type Ranked } from '../data/board.ts';
 import { count, duration, energy, fileName, format, massAlone } from '../data/units.ts';
 import { useResource } from '../hooks.ts';
 import { replaceQuery, runLink, type Route } from '../route.ts';
@@ -25,7 +25,7 @@ interface BoardColumn {
 const COLUMNS: BoardColumn[] = [
   { order: 'name', name: 'Run', isText: true, cell: (row) => row.run_name },
   { order: 'quality', name: 'Accuracy', cell: (row) => format('share', row.quality) },
-  { order: 'validation_loss', name: 'Validation loss', title: 'Validation loss: the mean on the validation data after the last stage, in nats.', cell: (row) => format('loss', row.validation_loss) },
+  { order: 'validation_loss', name: 'Validation loss', title: 'Validation loss: the mean on the validation data after the last stage, in nats per token or image.', cell: (row) => format('loss', row.validation_loss) },
   { order: 'train_loss', name: 'Training loss', title: 'Training loss: the mean of the last tenth of the steps of the last stage. It is of training data, and of the selected samples alone where a run selects; a low one may be learning by heart.', cell: (row) => format('loss', row.train_loss) },
   { order: 'energy', name: 'Energy', cell: (row) => energy(row.energy_kwh) },
   { order: 'emissions', name: 'CO2e', cell: (row) => massAlone(row.emissions_kg) },
@@ -41,14 +41,12 @@ export function Leaderboard({ route, server }: ViewProps): JSX.Element {
   const projects = useProjects(server, route);
   const project = projects.chosen;
   const board = useResource<EnergyLeaderboard>(projects.isKnown ? `board ${project}` : null, (signal) => perform('energy_leaderboard', project ? { project_path: project } : {}, signal));
-  const completed = board.data ? board.data.rows.length + board.data.left_out.length : 0;
-  const list = useResource<RunList>(completed > 0 ? `board ${project} losses ${completed}` : null, (signal) => get('api/v1/runs', { project, status: 'completed', limit: completed }, signal));
-  const all = useMemo(() => withTrainLoss(board.data?.rows ?? [], list.data?.runs ?? []), [board.data, list.data]);
+  const all = useMemo(() => board.data?.rows ?? [], [board.data]);
   const known = useMemo(() => groups(all), [all]);
   const asked = route.query.get('group');
   const group = known.some(([name]) => name === asked) ? asked : known[0]?.[0];
   const own = useMemo(() => all.filter((row) => row.group === group), [all, group]);
-  const columns = COLUMNS.filter(({ order }) => (order !== 'validation_loss' && order !== 'train_loss') || isKnown(own, order));
+  const columns = COLUMNS.filter(({ order }) => order !== 'train_loss' || own.some((row) => row.train_loss != null));
   const by = route.query.get('by');
   const order = isOrder(by) && columns.some((column) => column.order === by) ? by : 'score';
   const isTurned = route.query.get('turned') === 'yes';
