@@ -1,13 +1,15 @@
 //! Files that are there whole or not at all: one ([`write_atomically`], [`write_private`]), several that belong together
 //! ([`FileSet`]), and folders that are made before they get their names ([`Staging`]). And files that are read no further
-//! than allowed ([`read_at_most`]).
+//! than allowed ([`read_at_most`]), or not again while they are the same ([`Stamp`]).
 
 mod limited;
 mod staging;
+mod stamp;
 mod together;
 
 pub use limited::{read_at_most, read_text_at_most};
 pub use staging::{Staging, abandoned, bytes_under, exchange, publish, remove_own_staging, sweep_abandoned};
+pub use stamp::Stamp;
 pub use together::{FileSet, LockedSet};
 
 use std::{

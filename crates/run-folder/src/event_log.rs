@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::{self, BufRead as _, BufReader, Seek, SeekFrom, Write},
+    io::{self, BufRead as _, BufReader, Read as _, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
 
@@ -18,6 +18,8 @@ use crate::{
 
 /// Bytes below which a log is read from the front instead of searched.
 const SEARCH_ABOVE: u64 = 64 * 1024;
+/// Bytes at the end of a log in which its last line is looked for.
+const LAST_LINE: u64 = 64 * 1024;
 
 /// The log of a run, open for its one writer.
 #[derive(Debug)]
@@ -202,6 +204,25 @@ pub fn read_after(path: &Path, after: Option<u64>, limit: usize) -> Result<Vec<E
     }
 }
 
+/// The number of the last event at `path`, read from the file's end; `None` where its last line is no event, or not whole.
+///
+/// Errors: the file cannot be read.
+pub(crate) fn last_number(path: &Path) -> io::Result<Option<u64>> {
+    let mut file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    let length = file.metadata()?.len();
+    let mut end = Vec::new();
+    file.seek(SeekFrom::Start(length.saturating_sub(LAST_LINE)))?;
+    file.take(LAST_LINE).read_to_end(&mut end)?;
+    let line = end.strip_suffix(b"\n").map(|lines| match memchr::memrchr(b'\n', lines) {
+        Some(before) => &lines[before + 1..],
+        None => lines,
+    });
+    Ok(line.and_then(event_of).map(|event| event.seq))
+}
+
 /// A line's start at or before the event after `after`, found by bisection: the numbers rise line by line.
 fn offset_before(path: &Path, after: u64) -> io::Result<u64> {
     let file = match File::open(path) {
@@ -340,6 +361,20 @@ mod tests {
         assert_eq!((problem.kind, problem.code.as_str()), (ProblemKind::Unavailable, "disk.full"));
         assert!(problem.message.contains("/dev/full"), "{}", problem.message);
         assert_eq!((log.length, log.next_seq), (0, 0), "the log stands as it was");
+    }
+
+    #[test]
+    fn the_last_number_is_that_of_a_whole_last_line() {
+        let (folder, path) = log_of(4000);
+        assert_eq!(last_number(&path).unwrap(), Some(3999));
+        let whole = fs::read(&path).unwrap();
+        fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+        assert_eq!(last_number(&path).unwrap(), None, "it may still be written");
+        fs::write(&path, [&whole[..], b"no event\n"].concat()).unwrap();
+        assert_eq!(last_number(&path).unwrap(), None);
+        fs::write(&path, "").unwrap();
+        assert_eq!(last_number(&path).unwrap(), None);
+        assert_eq!(last_number(&folder.path().join("missing")).unwrap(), None);
     }
 
     #[test]

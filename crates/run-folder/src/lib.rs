@@ -36,5 +36,5 @@ pub use run::{Run, record_of, trained_stage};
 pub use series::{Buckets, Part, RunSeries, StageSpan, sampled_losses};
 pub use status::{Liveness, LocalLiveness, QUEUED_AT_MOST, locally_active, terminal_status, without_worker};
 pub use summary::{RunSummary, StageProgress, progress_percentage};
-pub use view::{Evaluation, RunView, Stamp};
+pub use view::{Evaluation, RunView};
 pub use writer::{RunWriter, clear_cancel_request, request_cancel};

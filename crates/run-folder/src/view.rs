@@ -1,10 +1,6 @@
 //! A run as its files describe it now, kept up to date at the cost of what is new.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    fs, io,
-    path::Path,
-};
+use std::collections::{BTreeMap, VecDeque};
 
 use greentune_core_config::{
     Problem,
@@ -13,12 +9,13 @@ use greentune_core_config::{
     manifest::{RunManifest, RunStatus, StageRecord},
     platform::{JobState, PlatformKind},
 };
+use greentune_durable::Stamp;
 use jiff::Timestamp;
 
 use crate::{
     Liveness, Result, RunFolderError,
     cursor::{LineCursor, Then, UnreadableLines},
-    event_log::event_of,
+    event_log::{event_of, last_number},
     fold::fold,
     heartbeat::last_beat,
     manifest,
@@ -104,8 +101,30 @@ impl RunView {
     ///
     /// Errors: its files cannot be read or understood.
     pub fn open(layout: RunLayout, liveness: &dyn Liveness) -> Result<Self> {
+        let mut view = Self::of_manifest(layout)?;
+        view.look(liveness)?;
+        Ok(view)
+    }
+
+    /// The run at `layout` in short, when its manifest is enough for that: it says that the run has ended, and has seen the
+    /// last of its events. `None` where the events have to be read.
+    ///
+    /// Errors: its files cannot be read or understood.
+    pub fn summary_of_ended(layout: RunLayout) -> Result<Option<RunSummary>> {
+        let mut view = Self::of_manifest(layout)?;
+        let events = view.layout.events();
+        let last = last_number(&events).map_err(RunFolderError::file("read", &events))?;
+        let known = view.file.last_seq.filter(|known| !view.file.status.is_active() && last == Some(*known));
+        let Some(last) = known else { return Ok(None) };
+        view.seen.numbers.take(last);
+        view.settle(None);
+        Ok(Some(view.summary()))
+    }
+
+    /// The run at `layout` as its manifest has it, of which no event was read yet.
+    fn of_manifest(layout: RunLayout) -> Result<Self> {
         let (stamp, manifest) = read_manifest(&layout)?;
-        let mut view = Self {
+        Ok(Self {
             file: ManifestFile::of(stamp, &manifest),
             cursor: LineCursor::new(layout.events()),
             seen: Seen::default(),
@@ -113,9 +132,7 @@ impl RunView {
             contact: None,
             layout,
             manifest,
-        };
-        view.look(liveness)?;
-        Ok(view)
+        })
     }
 
     /// Reads what is new since the last look.
@@ -565,39 +582,6 @@ fn number_of_step(line: &[u8]) -> Option<u64> {
     let rest = rest[digits..].strip_prefix(b",\"at\":\"")?;
     let time = rest.iter().take(40).position(|&byte| byte == b'"')?;
     (rest[time + 1..].starts_with(STEP) && line.ends_with(b"}")).then_some(seq)
-}
-
-/// What tells whether a file is still the one that was read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp {
-    length: u64,
-    modified_ns: i128,
-    inode: u64,
-}
-
-impl Stamp {
-    /// The stamp of the file at `path`.
-    ///
-    /// Errors: there is none, or it cannot be looked at.
-    pub fn of(path: &Path) -> io::Result<Self> {
-        let metadata = fs::metadata(path)?;
-        let modified_ns = metadata.modified().ok().and_then(|at| Timestamp::try_from(at).ok());
-        #[cfg(unix)]
-        let inode = std::os::unix::fs::MetadataExt::ino(&metadata);
-        #[cfg(not(unix))]
-        let inode = 0;
-        Ok(Self {
-            length: metadata.len(),
-            modified_ns: modified_ns.map_or(0, Timestamp::as_nanosecond),
-            inode,
-        })
-    }
-}
-
-impl std::fmt::Display for Stamp {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}-{}-{}", self.length, self.modified_ns, self.inode)
-    }
 }
 
 /// The manifest and the stamp of the very file that it was read from.

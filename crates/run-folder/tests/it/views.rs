@@ -48,6 +48,42 @@ fn a_view_that_is_kept_says_what_a_new_one_says_at_every_event() {
     assert_eq!(kept.device(), Some("fake"));
 }
 
+/// What a list of many runs shows of one, without its events, is what they say.
+#[test]
+fn the_manifest_of_a_run_that_has_ended_is_enough_for_a_summary_and_no_other_is() {
+    let of_ended = |folder: &Folder| RunView::summary_of_ended(folder.run.clone()).unwrap();
+    for (case, ended) in [
+        ("whole", whole_run()),
+        (
+            "cancelled",
+            [&whole_run()[..4], &[EventKind::Cancelled { stage: 1, step: 2, reason: None }]].concat(),
+        ),
+        // It says that it has finished, and stage 2 is not trained.
+        ("unfinished", [&whole_run()[..8], &[EventKind::Finished { duration_seconds: 4.0 }]].concat()),
+    ] {
+        let folder = Folder::new();
+        assert_eq!(of_ended(&folder), None, "{case}: it has yet to begin");
+        let mut writer = folder.writer();
+        for event in ended {
+            writer.append(event).unwrap();
+            assert_eq!(of_ended(&folder), None, "{case}: it is at work");
+        }
+        writer.finish(None).unwrap();
+        assert_eq!(of_ended(&folder).as_ref(), Some(&open(&folder).summary()), "{case}");
+        // A line in its middle cannot be read: then the manifest is believed in any case.
+        let text = folder.events();
+        fs::write(folder.run.events(), text.replacen("\"step\"", "\"?\"", 1)).unwrap();
+        assert_eq!(of_ended(&folder).as_ref(), Some(&open(&folder).summary()), "{case}");
+        // The end of the events is missing, or goes on: they have to be read.
+        fs::write(folder.run.events(), &text[..text.len() - 9]).unwrap();
+        assert_eq!(of_ended(&folder), None, "{case}");
+        fs::write(folder.run.events(), &text).unwrap();
+        let seq = 1 + open(&folder).last_seq().unwrap();
+        append_line(&folder.run.events(), &Event { seq, at: Timestamp::now(), kind: started() });
+        assert_eq!(of_ended(&folder), None, "{case}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
     #[test]

@@ -6,14 +6,15 @@ use greentune_core_config::{
     layout::{ProjectLayout, RunLayout},
     manifest::RunStatus,
 };
-use greentune_run_folder::{RunView, Stamp, sampled_losses};
+use greentune_durable::Stamp;
+use greentune_run_folder::{RunView, sampled_losses};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Result, RunSummary, Workbench,
-    job_store::{KeptSummary, runs_of},
+    job_store::{KeptSummary, runs_of, unknown_run},
 };
 
 /// Runs that are listed when the request does not say.
@@ -78,6 +79,8 @@ pub struct ListRunsResponse {
 
 impl Workbench {
     /// Lists the runs of a project, or every run in the index.
+    ///
+    /// Errors: there is no project; the run that the list is to go on behind is none of them.
     pub async fn list_runs(&self, request: ListRuns) -> Result<ListRunsResponse> {
         self.blocking(move |workbench| workbench.list_runs_now(&request)).await
     }
@@ -104,9 +107,11 @@ impl Workbench {
             }
         }
         found.sort_by_cached_key(|run| Reverse(run.age()));
-        let behind =
-            request.after.as_ref().and_then(|after| found.iter().position(|run| run.run_id() == *after));
-        found.drain(..behind.map_or(0, |place| place + 1));
+        if let Some(after) = &request.after {
+            let place = found.iter().position(|run| run.run_id() == *after);
+            let place = place.ok_or_else(|| unknown_run(after, &[]))?;
+            found.drain(..=place);
+        }
         let listed = usize::try_from(request.limit.unwrap_or(LIMIT)).unwrap_or(usize::MAX);
         let mut found = found.into_iter();
         // Files of older runs are not looked at, unless it takes that to tell which are asked for.
@@ -150,7 +155,10 @@ impl Workbench {
         if let Some(summary) = kept.filter(|summary| !summary.status.is_active()) {
             return Ok(summary);
         }
-        let summary = self.look(layout, RunView::summary)?;
+        let summary = match RunView::summary_of_ended(layout.clone())? {
+            Some(summary) => summary,
+            None => self.look(layout, RunView::summary)?,
+        };
         new.push((layout.clone(), stamp, summary.clone()));
         Ok(summary)
     }
