@@ -195,7 +195,7 @@ fn run(run_id: &str, rows: &[&RunRow]) -> Option<RunEmissions> {
         }
     }
     // Of several meters of the run at the same time, such as those of its ranks, the time counts once.
-    let spans: Vec<_> = rows.iter().map(|row| (&row.record, row.span)).collect();
+    let spans: Vec<_> = rows.iter().map(|row| (&*row.record, row.span)).collect();
     let seconds =
         rows.iter().zip(machine_time::shares(&spans)).map(|(row, share)| row.record.duration * share);
     Some(RunEmissions {

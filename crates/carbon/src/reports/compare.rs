@@ -130,8 +130,8 @@ impl Side {
         let rows = own.iter().map(|row| StageRow {
             stage: row.stage.unwrap_or_default(),
             file: PathBuf::from(&row.file),
-            record: row.record.clone(),
-            provenance: row.provenance.clone(),
+            record: (*row.record).clone(),
+            provenance: row.provenance.as_deref().cloned(),
             shared: None,
         });
         let beside = own.iter().find_map(|row| overlap::beside_in(&row.run_id, all));

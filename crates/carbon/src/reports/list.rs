@@ -43,7 +43,7 @@ pub fn table(paths: &[PathBuf]) -> Result<EmissionsTable, CarbonError> {
 }
 
 fn cells(row: &RunRow, columns: &[String]) -> Vec<Value> {
-    let record = serde_json::to_value(&row.record).unwrap_or_default();
+    let record = serde_json::to_value(&*row.record).unwrap_or_default();
     let basis = row.provenance.as_ref().map_or(Basis::Unknown, |provenance| basis_of(&provenance.components));
     let cell = |column: &String| match column.as_str() {
         "run_id" => Value::from(row.run_id.as_str()),
@@ -59,27 +59,25 @@ impl EmissionsTable {
     /// The table as CSV (RFC 4180), its header first. A text that a spreadsheet would take for a formula gets an apostrophe
     /// before it.
     pub fn csv(&self) -> String {
-        let line = |cells: &mut dyn Iterator<Item = String>| cells.collect::<Vec<_>>().join(",") + "\r\n";
-        let header = line(&mut self.columns.iter().map(|name| quoted(name)));
-        let rows = self.rows.iter().map(|row| line(&mut row.iter().map(csv_cell)));
-        std::iter::once(header).chain(rows).collect()
+        let mut writer = csv::WriterBuilder::new()
+            .flexible(true)
+            .terminator(csv::Terminator::CRLF)
+            .from_writer(Vec::new());
+        let rows = self.rows.iter().map(|row| row.iter().map(csv_cell).collect());
+        for row in std::iter::once(self.columns.clone()).chain(rows) {
+            // Nothing fails in memory.
+            let _ = writer.write_record(&row);
+        }
+        String::from_utf8(writer.into_inner().unwrap_or_default()).unwrap_or_default()
     }
 }
 
 fn csv_cell(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
-        Value::String(text) if text.starts_with(['=', '+', '-', '@', '\t']) => quoted(&format!("'{text}")),
-        Value::String(text) => quoted(text),
+        Value::String(text) if text.starts_with(['=', '+', '-', '@', '\t']) => format!("'{text}"),
+        Value::String(text) => text.clone(),
         other => other.to_string(),
-    }
-}
-
-fn quoted(text: &str) -> String {
-    if text.contains([',', '"', '\n', '\r']) {
-        format!("\"{}\"", text.replace('"', "\"\""))
-    } else {
-        text.to_owned()
     }
 }
 

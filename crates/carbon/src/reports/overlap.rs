@@ -99,7 +99,7 @@ pub(crate) fn machine(record: &EmissionsRecord) -> String {
 
 /// Sets the share of each row.
 pub(crate) fn share_machines(rows: &mut [RunRow]) {
-    let spans: Vec<_> = rows.iter().map(|row| (&row.record, row.span)).collect();
+    let spans: Vec<_> = rows.iter().map(|row| (&*row.record, row.span)).collect();
     let shares = machine_time::shares(&spans);
     for (row, share) in rows.iter_mut().zip(shares) {
         row.share = share;

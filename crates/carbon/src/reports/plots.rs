@@ -151,7 +151,7 @@ pub fn energy_of_paths(paths: &[PathBuf]) -> Result<Plot, CarbonError> {
     rows.sort_by(|a, b| b.record.energy_consumed.total_cmp(&a.record.energy_consumed));
     rows.truncate(MOST_BARS);
     let bars = rows.iter().map(|row| {
-        let range = row.provenance.as_ref().map(EmissionsProvenance::energy_interval_kwh);
+        let range = row.provenance.as_deref().map(EmissionsProvenance::energy_interval_kwh);
         let stage = row.stage.map(|stage| format!(", stage {stage}")).unwrap_or_default();
         energy_bar(format!("{}{stage}", row.run_id), &row.record, range)
     });

@@ -1,11 +1,12 @@
 //! Rows of many files of emissions: of each run in a file the last one, with its sidecar.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     fs, io,
     num::NonZero,
     panic,
     path::{Path, PathBuf},
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
     thread,
 };
 
@@ -13,6 +14,7 @@ use greentune_core_config::{
     emissions::{EmissionsProvenance, EmissionsRecord},
     layout::ProjectLayout,
 };
+use greentune_durable::Stamp;
 
 use crate::{
     CarbonError,
@@ -30,6 +32,8 @@ const MOST_THREADS: usize = 8;
 const EMISSIONS: &str = "_emissions.csv";
 /// The name that CodeCarbon and `emissions track` give a file.
 const DEFAULT_NAME: &str = "emissions.csv";
+/// Files whose rows are kept at most: 30 MB or so.
+const MOST_KEPT: usize = 20_000;
 
 /// What one file says of one run.
 #[derive(Clone, Debug)]
@@ -39,8 +43,8 @@ pub(crate) struct RunRow {
     pub run_id: String,
     /// The stage that the file is about.
     pub stage: Option<u8>,
-    pub record: EmissionsRecord,
-    pub provenance: Option<EmissionsProvenance>,
+    pub record: Arc<EmissionsRecord>,
+    pub provenance: Option<Arc<EmissionsProvenance>>,
     /// When the machine was metered; `None` where the row does not say, or another meter counted the machine.
     pub span: Option<Span>,
     /// The run's share of the machine while it was metered, in `(0, 1]`: less than 1 where other meters counted the same
@@ -116,7 +120,7 @@ pub(crate) fn of_project(project: &ProjectLayout) -> Result<Rows, CarbonError> {
 
 /// Every emissions file of `folder`, none where it is missing.
 pub(crate) fn of_folder(folder: &Path) -> Result<Rows, CarbonError> {
-    Ok(of_files(files_of(folder)?))
+    Ok(of_files(files_of(folder)?.into_iter().map(|file| file.path).collect()))
 }
 
 /// The files among `paths`, whatever their names, and the emissions files of the folders among them, each once.
@@ -127,28 +131,46 @@ pub(crate) fn of_paths(paths: &[PathBuf]) -> Result<Rows, CarbonError> {
     let mut files = Vec::new();
     for path in paths {
         let kind = fs::metadata(path).map_err(CarbonError::file("read", path))?;
-        files.extend(if kind.is_dir() { files_of(path)? } else { vec![path.clone()] });
+        files.extend(if kind.is_dir() { files_of(path)? } else { vec![Found::at(path.clone())] });
     }
     let mut seen = HashSet::new();
-    files.retain(|file| seen.insert(fs::canonicalize(file).unwrap_or_else(|_| file.clone())));
-    Ok(of_files(files))
+    files.retain(|file| seen.insert(file.place.clone()));
+    Ok(of_files(files.into_iter().map(|file| file.path).collect()))
 }
 
-/// Names of the emissions files of `folder` in order, so that sums do not hang on the order of a folder.
-fn files_of(folder: &Path) -> Result<Vec<PathBuf>, CarbonError> {
+/// A file, and where it really lies.
+struct Found {
+    path: PathBuf,
+    place: PathBuf,
+}
+
+impl Found {
+    fn at(path: PathBuf) -> Self {
+        Self { place: fs::canonicalize(&path).unwrap_or_else(|_| path.clone()), path }
+    }
+}
+
+/// The emissions files of `folder` in the order of their names, so that sums do not hang on the order of a folder.
+fn files_of(folder: &Path) -> Result<Vec<Found>, CarbonError> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(CarbonError::file("read", folder)(error)),
     };
-    let names: Result<Vec<_>, _> = entries.map(|entry| entry.map(|entry| entry.file_name())).collect();
-    let mut names = names.map_err(CarbonError::file("read", folder))?;
-    names.retain(|name| {
-        let name = name.to_string_lossy();
-        is_emissions_file(&name) || set_aside_of(&name).is_some()
-    });
-    names.sort_unstable();
-    Ok(names.into_iter().map(|name| folder.join(name)).collect())
+    let place = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
+    let mut files = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(CarbonError::file("read", folder))?;
+        let name = entry.file_name();
+        let text = name.to_string_lossy();
+        if is_emissions_file(&text) || set_aside_of(&text).is_some() {
+            let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+            let path = folder.join(&name);
+            files.push(if is_file { Found { place: place.join(&name), path } } else { Found::at(path) });
+        }
+    }
+    files.sort_unstable_by(|a, b| a.path.file_name().cmp(&b.path.file_name()));
+    Ok(files)
 }
 
 fn is_emissions_file(name: &str) -> bool {
@@ -194,11 +216,12 @@ impl Rows {
         let mut known: HashSet<String> = self.rows.iter().map(|row| row.record.run_id.clone()).collect();
         for file in files {
             // A file that is not CodeCarbon's was set aside rightly.
-            let Ok(rows) = read_file(file) else { continue };
-            let lost: Vec<_> = rows
+            let Ok(read) = known_or_read(file) else { continue };
+            let lost: Vec<_> = read
                 .rows
-                .into_iter()
+                .iter()
                 .filter(|row| !row.record.run_id.is_empty() && known.insert(row.record.run_id.clone()))
+                .cloned()
                 .collect();
             if !lost.is_empty() {
                 let name = file_name(file);
@@ -215,10 +238,10 @@ impl Rows {
 fn read_all(files: &[PathBuf]) -> Rows {
     let mut all = Rows::default();
     for file in files {
-        match read_file(file) {
+        match known_or_read(file) {
             Ok(read) => {
-                all.rows.extend(read.rows);
-                all.skipped.extend(read.skipped);
+                all.rows.extend_from_slice(&read.rows);
+                all.skipped.extend_from_slice(&read.skipped);
             }
             Err(error) => all.skipped.push(SkippedFile { file: file_name(file), reason: error.to_string() }),
         }
@@ -230,7 +253,53 @@ fn file_name(file: &Path) -> String {
     file.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-fn read_file(file: &Path) -> Result<Rows, CarbonError> {
+/// What one file says, and the stamps of the files that say it: its own and those of its sidecars, as they were before they
+/// were read.
+#[derive(Debug)]
+struct FileRows {
+    rows: Vec<RunRow>,
+    skipped: Vec<SkippedFile>,
+    stamps: Vec<(PathBuf, Option<Stamp>)>,
+}
+
+impl FileRows {
+    /// Whether a change of a file would show, and nothing is missing that could be readable the next time.
+    fn may_be_kept(&self) -> bool {
+        let is_settled = |stamp: &Option<Stamp>| stamp.is_none_or(|stamp| stamp.is_settled());
+        self.skipped.is_empty() && self.stamps.iter().all(|(_, stamp)| is_settled(stamp))
+    }
+
+    fn is_as_it_was(&self) -> bool {
+        self.stamps.iter().all(|(path, stamp)| Stamp::of(path).ok() == *stamp)
+    }
+}
+
+/// What files said that have been read in this process: a report over thousands of them is asked for again and again.
+fn kept() -> MutexGuard<'static, HashMap<PathBuf, Arc<FileRows>>> {
+    static KEPT: LazyLock<Mutex<HashMap<PathBuf, Arc<FileRows>>>> = LazyLock::new(Mutex::default);
+    KEPT.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What `file` says: as it was read before, when neither it nor its sidecars have changed since.
+fn known_or_read(file: &Path) -> Result<Arc<FileRows>, CarbonError> {
+    let known = kept().get(file).map(Arc::clone);
+    if let Some(known) = known.filter(|known| known.is_as_it_was()) {
+        return Ok(known);
+    }
+    let read = Arc::new(read_file(file)?);
+    let mut kept = kept();
+    if !read.may_be_kept() {
+        kept.remove(file);
+    } else if kept.len() < MOST_KEPT || kept.contains_key(file) {
+        kept.insert(file.to_owned(), Arc::clone(&read));
+    } else {
+        kept.clear();
+    }
+    Ok(read)
+}
+
+fn read_file(file: &Path) -> Result<FileRows, CarbonError> {
+    let mut stamps = vec![(file.to_owned(), Stamp::of(file).ok())];
     let FileRuns { rows, mut refused } = codecarbon::runs(file)?;
     if rows.is_empty() && !refused.is_empty() {
         return Err(refused.swap_remove(0).1);
@@ -244,7 +313,7 @@ fn read_file(file: &Path) -> Result<Rows, CarbonError> {
         file: name.clone(),
         reason: format!("run {run_id:?}: {error}"),
     });
-    let mut read = Rows { skipped: skipped.collect(), ..Rows::default() };
+    let (mut read, mut skipped) = (Vec::new(), skipped.collect::<Vec<_>>());
     for record in rows {
         let is_own = !is_shared || of_file.run == Some(record.run_id.as_str());
         let run_id = match of_file.run {
@@ -257,24 +326,25 @@ fn read_file(file: &Path) -> Result<Rows, CarbonError> {
         } else {
             sidecar::beside(file, &record.run_id)
         };
+        stamps.push((beside.clone(), Stamp::of(&beside).ok()));
         match sidecar::read(&beside) {
             Ok(provenance) => {
                 let span = Span::of(&record, provenance.as_ref());
                 let stage = of_file.stage.filter(|_| is_own);
-                read.rows.push(RunRow {
+                read.push(RunRow {
                     file: name.clone(),
                     run_id,
                     stage,
-                    record,
-                    provenance,
+                    record: Arc::new(record),
+                    provenance: provenance.map(Arc::new),
                     span,
                     share: 1.0,
                 });
             }
-            Err(error) => read.skipped.push(SkippedFile { file: name.clone(), reason: error.to_string() }),
+            Err(error) => skipped.push(SkippedFile { file: name.clone(), reason: error.to_string() }),
         }
     }
-    Ok(read)
+    Ok(FileRows { rows: read, skipped, stamps })
 }
 
 /// `{run_id}_stage{N}_emissions.csv`, `{run_id}_emissions.csv`, or any other name.

@@ -1,4 +1,8 @@
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, SystemTime},
+};
 
 use greentune_carbon::{
     aggregate::{AggregateEmissions, aggregate, aggregate_paths},
@@ -52,6 +56,53 @@ fn nothing_adds_up_to_nothing() {
         assert_eq!((&all["total_emissions_kg_co2"], &all["total_runs"]), (&0.0.into(), &0.into()));
         assert_eq!(all["average_per_run_kg"], 0.0);
     }
+}
+
+/// What files said is kept; a change of a file or of its sidecar shows all the same.
+#[test]
+fn a_file_that_has_changed_is_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let (name, csv) = ("a_stage1_emissions.csv", folder.join("a_stage1_emissions.csv"));
+    let dated = |name: &str, seconds: u64| {
+        let time = SystemTime::now() - Duration::from_secs(seconds);
+        fs::File::options().write(true).open(folder.join(name)).unwrap().set_modified(time).unwrap();
+    };
+    let total = || all(folder).total_emissions_kg_co2;
+    write(folder, name, &[row("France", "2026-01-30T10:00:00", 0.1, 0.5)]);
+    dated(name, 100);
+    assert!((total() - 0.1).abs() < 1e-12 && (total() - 0.1).abs() < 1e-12);
+    // As long as before.
+    let text = fs::read_to_string(&csv).unwrap();
+    fs::write(&csv, text.replace("2026-01-30T10:00:00", "2026-01-30T11:00:00").replacen("0.1", "0.7", 1))
+        .unwrap();
+    dated(name, 50);
+    assert!((total() - 0.7).abs() < 1e-12);
+    // Changed within a tick of the file system's clock: nothing tells, so what is so new is not kept.
+    let soon = SystemTime::now() + Duration::from_secs(1);
+    let at_once = |emissions: &str| {
+        fs::write(&csv, text.replacen("0.1", emissions, 1)).unwrap();
+        fs::File::options().write(true).open(&csv).unwrap().set_modified(soon).unwrap();
+        total()
+    };
+    assert!((at_once("0.3") - 0.3).abs() < 1e-12 && (at_once("0.4") - 0.4).abs() < 1e-12);
+    dated(name, 50);
+    assert!(all(folder).energy_with_provenance.is_none());
+    let range = Some([0.1, 1.0]);
+    let provenance = EmissionsProvenance {
+        format_version: 2,
+        attempts: 1,
+        energy_range_kwh: range,
+        ..EmissionsProvenance::default()
+    };
+    sidecar::write(&folder.join("a_stage1_provenance.json"), &provenance).unwrap();
+    assert!(all(folder).energy_with_provenance.is_some());
+    dated("a_stage1_provenance.json", 50);
+    assert!(all(folder).energy_with_provenance.is_some() && all(folder).energy_with_provenance.is_some());
+    fs::remove_file(folder.join("a_stage1_provenance.json")).unwrap();
+    assert!(all(folder).energy_with_provenance.is_none());
+    fs::remove_file(&csv).unwrap();
+    assert_eq!(all(folder).total_runs, 0);
 }
 
 #[test]

@@ -59,7 +59,6 @@ pub(super) fn contents(path: &Path, end_bytes: u64) -> Result<Option<Contents>, 
 
 fn read(mut file: File, end_bytes: u64) -> io::Result<Option<Contents>> {
     let length = file.metadata()?.len();
-    let mut text = Vec::new();
     let mut header = Vec::new();
     if length > end_bytes {
         let start = start_of(&mut file)?;
@@ -70,6 +69,8 @@ fn read(mut file: File, end_bytes: u64) -> io::Result<Option<Contents>> {
         let message = format!("it is larger than {} MiB", MOST_BYTES >> 20);
         return Err(io::Error::new(io::ErrorKind::InvalidData, message));
     }
+    // Room for its end too: what fits is read at once.
+    let mut text = Vec::with_capacity(usize::try_from(length.min(end_bytes)).unwrap_or_default() + 64);
     file.take(MOST_BYTES).read_to_end(&mut text)?;
     if text.is_empty() && header.is_empty() {
         return Ok(None);
