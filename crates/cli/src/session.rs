@@ -110,6 +110,7 @@ impl Session {
     pub fn workbench_within(&self, roots: &[PathBuf]) -> Result<Workbench, Failure> {
         let mut config = self.environment.workbench_config()?;
         config.allowed_roots = Some(roots.iter().map(|root| self.here(root)).collect());
+        config.keeps_index_open = true;
         Ok(Workbench::new(config))
     }
 

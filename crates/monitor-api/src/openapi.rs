@@ -291,7 +291,7 @@ fn by_address(entry: &Entry) -> Value {
 }
 
 fn by_body(entry: &Entry) -> Value {
-    let mut schema = entry.request_schema();
+    let mut schema = entry.request_schema().clone();
     if let Some(Value::Object(properties)) = schema.get_mut("properties") {
         let words = "The user agrees to what this uploads or replaces.";
         properties

@@ -67,9 +67,9 @@ pub(crate) async fn read(
 
 /// The arguments with those that are lists as lists; in an address their values are separated by commas.
 pub(crate) fn listed(entry: &Entry, mut arguments: Arguments) -> Arguments {
-    let schema = Value::Object(entry.request_schema());
+    let properties = &entry.request_schema()["properties"];
     for (name, value) in &mut arguments {
-        let is_list = schema["properties"][name]["type"] == "array";
+        let is_list = properties[name]["type"] == "array";
         if let Some(text) = value.as_str().filter(|text| is_list && !text.starts_with('[')) {
             *value = text.split(',').map(str::trim).filter(|one| !one.is_empty()).collect();
         }

@@ -34,6 +34,8 @@ pub struct WorkbenchConfig {
     pub home: PathBuf,
     /// `GREENTUNE_STATE_URL`: `sqlite:PATH`; `{home}/state.db` when absent.
     pub state_url: Option<String>,
+    /// Whether the index of runs stays open between calls, as suits a process that answers many.
+    pub keeps_index_open: bool,
     /// The worker's program and first arguments, such as `[greentune, worker]`.
     pub worker_command: Vec<OsString>,
     /// The environment of a worker, all of it: it inherits nothing from this process.
@@ -66,6 +68,7 @@ impl WorkbenchConfig {
             hub: HubSettings::new(home.join("huggingface/hub")),
             home,
             state_url: None,
+            keeps_index_open: false,
             worker_command,
             worker_environment: Vec::new(),
             worker_secrets: Secrets::default(),
@@ -107,6 +110,7 @@ impl fmt::Debug for WorkbenchConfig {
         let Self {
             home,
             state_url,
+            keeps_index_open,
             worker_command,
             worker_environment,
             worker_secrets,
@@ -123,6 +127,7 @@ impl fmt::Debug for WorkbenchConfig {
         f.debug_struct("WorkbenchConfig")
             .field("home", home)
             .field("state_url", &scheme)
+            .field("keeps_index_open", keeps_index_open)
             .field("worker_command", worker_command)
             .field("worker_environment", &names(worker_environment).collect::<Vec<_>>())
             .field("worker_secrets", worker_secrets)

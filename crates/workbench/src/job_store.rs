@@ -18,7 +18,8 @@ use greentune_core_config::{
     manifest::RunManifest,
     quantities::counted,
 };
-use greentune_run_folder::{RunSummary, Stamp, manifest};
+use greentune_durable::Stamp;
+use greentune_run_folder::{RunSummary, manifest};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
@@ -51,6 +52,19 @@ pub(crate) struct JobStore {
     database: Option<Connection>,
     known: KnownProjects,
     remark: Option<String>,
+    /// Who keeps the connection for the next call, while the file is the one with this stamp.
+    kept_by: Option<(SeenIndex, Stamp)>,
+}
+
+impl Drop for JobStore {
+    fn drop(&mut self) {
+        // One whose transaction failed half-way is of no use.
+        if let (Some((seen, stamp)), Some(connection)) = (&self.kept_by, self.database.take())
+            && connection.is_autocommit()
+        {
+            seen.keep(*stamp, connection);
+        }
+    }
 }
 
 impl Workbench {
@@ -85,6 +99,8 @@ impl JobStore {
         if let Some(store) = Self::seen_before(&path, config, seen) {
             return Ok(store);
         }
+        // To look at the file is to open it, and to close it takes the locks from the connections of this process.
+        seen.is_whole(None);
         let store = Self::looked_through(path, config)?;
         // What another process writes meanwhile is looked at the next time.
         seen.is_whole(store.database.as_ref().and_then(|_| Stamp::of(&store.path).ok()));
@@ -93,17 +109,17 @@ impl JobStore {
 
     /// The index at `path`, if it has not changed since it was found to be whole.
     fn seen_before(path: &Path, config: &WorkbenchConfig, seen: &SeenIndex) -> Option<Self> {
-        if !seen.was_whole(Stamp::of(path).ok()?) {
-            return None;
-        }
+        let stamp = Stamp::of(path).ok().filter(|stamp| seen.was_whole(*stamp))?;
         let known = KnownProjects::new(config);
-        let database = known.is_listed().then(|| opened(path).ok()).flatten()?;
-        Some(Self { path: path.to_owned(), database: Some(database), known, remark: None })
+        let connection = || seen.kept().or_else(|| opened(path).ok());
+        let database = known.is_listed().then(connection).flatten()?;
+        let kept_by = config.keeps_index_open.then(|| (seen.clone(), stamp));
+        Some(Self { path: path.to_owned(), database: Some(database), known, remark: None, kept_by })
     }
 
     fn looked_through(path: PathBuf, config: &WorkbenchConfig) -> Result<Self> {
         let known = KnownProjects::new(config);
-        let store = Self { path, database: None, known, remark: None };
+        let store = Self { path, database: None, known, remark: None, kept_by: None };
         let folder_made = store.path.parent().map_or(Ok(()), fs::create_dir_all);
         let found = match folder_made.and_then(|()| look(&store.path, config.state_url.is_none())) {
             Ok(found) => found,
@@ -111,7 +127,7 @@ impl JobStore {
             Err(error) => return Err(WorkbenchError::file("open", &store.path)(error)),
         };
         match found {
-            Found::Foreign(what) => Err(WorkbenchError::NotAnIndex { path: store.path, what }),
+            Found::Foreign(what) => Err(WorkbenchError::NotAnIndex { path: store.path.clone(), what }),
             Found::Remains => store.repaired(),
             Found::Nothing => store.connected()?.rebuilt(),
             Found::Index => {
@@ -133,7 +149,7 @@ impl JobStore {
             }
             Err(error) if is_damage(&error) => self.repaired(),
             Err(error) if is_unwritable(&error) => Ok(self.without_database(&error.to_string())),
-            Err(source) => Err(WorkbenchError::Store { path: self.path, source }),
+            Err(source) => Err(WorkbenchError::Store { path: self.path.clone(), source }),
         }
     }
 

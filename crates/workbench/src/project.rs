@@ -25,7 +25,10 @@ use greentune_tracking::{Tracker, check_address};
 use serde_json::{Map, Value};
 
 use crate::{
-    Result, Workbench, WorkbenchError, base_model::BaseModel, leftovers::settle_splits, reach::Access,
+    Result, Workbench, WorkbenchError,
+    base_model::BaseModel,
+    leftovers::settle_splits,
+    reach::{Access, AllowedRoots},
 };
 
 /// Bytes of a configuration file at most; a person writes it.
@@ -37,12 +40,17 @@ pub(crate) type Overrides = Map<String, Value>;
 impl Workbench {
     /// The project at `path`, which must hold a configuration file and lie in the allowed roots.
     pub(crate) fn open_project(&self, path: &Path) -> Result<ProjectLayout> {
+        self.open_in(&self.allowed_roots(), path)
+    }
+
+    /// The same for who knows the allowed `roots` already.
+    pub(crate) fn open_in(&self, roots: &AllowedRoots, path: &Path) -> Result<ProjectLayout> {
         let path = &self.given_path(path)?;
-        let project = ProjectLayout::new(self.reach(path, path, Access::Write)?);
+        let project = ProjectLayout::new(roots.reach(path, path, Access::Write)?);
         if !project.root().is_absolute() || !project.config().is_file() {
             return Err(WorkbenchError::NotAProject(path.to_owned()));
         }
-        self.check_project_links(&project)?;
+        roots.check_project(&project)?;
         Ok(project)
     }
 
@@ -203,7 +211,7 @@ pub fn without_links(path: &Path) -> Result<PathBuf> {
     let mut missing = Vec::new();
     let mut existing = path;
     loop {
-        match fs::canonicalize(existing) {
+        match canonical(existing) {
             Ok(mut resolved) => {
                 for name in missing.into_iter().rev() {
                     match name {
@@ -227,6 +235,29 @@ pub fn without_links(path: &Path) -> Result<PathBuf> {
             Err(error) => return Err(WorkbenchError::file("open", path)(error)),
         }
     }
+}
+
+/// As [`fs::canonicalize`], which asks the system about every folder on the way: Linux says where an open file is.
+#[cfg(target_os = "linux")]
+pub(crate) fn canonical(path: &Path) -> io::Result<PathBuf> {
+    use std::os::{fd::AsRawFd as _, unix::ffi::OsStrExt as _};
+
+    use rustix::fs::{Mode, OFlags};
+    // Only the place is opened, which no pipe or device notices.
+    let opened = match rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
+        Err(rustix::io::Errno::NOENT) => return Err(io::ErrorKind::NotFound.into()),
+        opened => opened.ok(),
+    };
+    let place = opened.and_then(|file| fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok());
+    // What is removed at this moment, or lies outside of what this process sees, has no place.
+    let is_there =
+        |place: &PathBuf| place.is_absolute() && !place.as_os_str().as_bytes().ends_with(b" (deleted)");
+    place.filter(is_there).map_or_else(|| fs::canonicalize(path), Ok)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn canonical(path: &Path) -> io::Result<PathBuf> {
+    fs::canonicalize(path)
 }
 
 fn missing(key: &str, path: PathBuf, given: &Path) -> WorkbenchError {
@@ -271,6 +302,36 @@ fn check_carbon(carbon: &CarbonSettings) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn places_are_those_that_the_standard_library_finds() {
+        use std::os::unix::fs::symlink;
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("a b");
+        fs::create_dir_all(root.join("deep/er")).unwrap();
+        fs::write(root.join("file (deleted)"), "").unwrap();
+        symlink(root.join("deep"), root.join("link")).unwrap();
+        symlink("link/er", root.join("again")).unwrap();
+        symlink("nowhere", root.join("dangling")).unwrap();
+        symlink("loop", root.join("loop")).unwrap();
+        for name in [
+            ".",
+            "deep/er",
+            "link/er/..",
+            "again",
+            "file (deleted)",
+            "dangling",
+            "loop",
+            "no",
+            "file (deleted)/x",
+        ] {
+            let path = root.join(name);
+            let (ours, standard) = (canonical(&path), fs::canonicalize(&path));
+            let kinds = |found: &io::Result<PathBuf>| found.as_ref().map_err(io::Error::kind).cloned();
+            assert_eq!(kinds(&ours), kinds(&standard), "{name}");
+        }
+    }
 
     #[test]
     fn a_missing_tail_is_kept_and_its_dots_taken_out() {

@@ -6,6 +6,7 @@
 mod addresses;
 mod credential_files;
 mod named_files;
+mod plain_folders;
 mod written;
 
 use std::{
@@ -17,8 +18,12 @@ use std::{
 
 use greentune_core_config::layout::ProjectLayout;
 
-use crate::{Result, Workbench, WorkbenchError, project::without_links};
+use crate::{
+    Result, Workbench, WorkbenchError,
+    project::{canonical, without_links},
+};
 use credential_files::is_refused;
+use plain_folders::{Entries, folders_in, is_plain};
 
 /// How a path is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +61,7 @@ impl AllowedRoots {
     }
 
     /// As [`Workbench::reach`].
-    fn reach(&self, path: &Path, given: &Path, access: Access) -> Result<PathBuf> {
+    pub(crate) fn reach(&self, path: &Path, given: &Path, access: Access) -> Result<PathBuf> {
         let resolved = match without_links(path) {
             Err(_) if !self.contain(path) => return Err(self.outside(given)),
             resolved => resolved?,
@@ -88,22 +93,53 @@ impl AllowedRoots {
         Ok(())
     }
 
-    /// As [`Workbench::check_links`].
-    fn check_links(&self, folder: &Path, depth: usize) -> Result<()> {
+    /// Refuses links below `folder` that lead to what may not be used, and what is neither file, folder nor link, `depth`
+    /// folders deep. Names of the links' targets are not said.
+    pub(crate) fn check_links(&self, folder: &Path, depth: usize) -> Result<()> {
         if self.roots.is_none() {
             return Ok(());
         }
-        let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
-        for entry in entries.flatten() {
-            let path = entry.path();
-            let Ok(kind) = entry.file_type() else { continue };
-            if kind.is_symlink() || is_special(kind) {
-                self.reach(&path, &path, Access::Write)?;
-            } else if kind.is_dir() && depth > 1 {
-                self.check_links(&path, depth - 1)?;
+        let as_it_is = Entries::of(folder);
+        let known = as_it_is.and_then(|entries| folders_in(folder, entries));
+        let folders = if let Some(folders) = known {
+            folders
+        } else {
+            let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
+            let (mut folders, mut are_plain) = (Vec::new(), true);
+            for entry in entries {
+                let found = entry.and_then(|entry| Ok((entry.path(), entry.file_type()?)));
+                are_plain &= found.is_ok();
+                let Ok((path, kind)) = found else { continue };
+                if kind.is_symlink() || is_special(kind) {
+                    are_plain = false;
+                    self.reach(&path, &path, Access::Write)?;
+                } else if kind.is_dir() {
+                    folders.push(path);
+                }
             }
+            if let Some(entries) = as_it_is.filter(|_| are_plain) {
+                is_plain(folder, entries, &folders);
+            }
+            folders.into()
+        };
+        if depth == 1 {
+            return Ok(());
         }
-        Ok(())
+        folders.iter().try_for_each(|folder| self.check_links(folder, depth - 1))
+    }
+
+    /// Refuses a project in which the places that operations read and write without being told are links to elsewhere.
+    pub(crate) fn check_project(&self, project: &ProjectLayout) -> Result<()> {
+        if self.roots.is_none() {
+            return Ok(());
+        }
+        let (root, emissions, logs) = (project.root(), project.emissions(), project.logs());
+        let comparisons = root.join("comparisons");
+        let places = [project.config(), project.model_config(), project.runs(), root.join("emissions.csv")];
+        for place in places.iter().chain([&emissions, &logs, &comparisons]) {
+            self.reach(place, place, Access::Write)?;
+        }
+        [emissions, logs, comparisons].iter().try_for_each(|folder| self.check_links(folder, 2))
     }
 
     fn outside(&self, given: &Path) -> WorkbenchError {
@@ -160,8 +196,8 @@ impl Siblings {
 /// Whether `folder` is too much to be allowed without being asked for by name: the whole disk, or the home folder of the user
 /// or one that holds it.
 pub fn is_too_broad(folder: &Path, user_home: Option<&Path>) -> bool {
-    let folder = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
-    let home = user_home.map(|home| fs::canonicalize(home).unwrap_or_else(|_| home.to_owned()));
+    let place = |path: &Path| canonical(path).unwrap_or_else(|_| path.to_owned());
+    let (folder, home) = (place(folder), user_home.map(place));
     folder.parent().is_none() || home.is_some_and(|home| home.starts_with(&folder))
 }
 
@@ -194,8 +230,17 @@ impl Workbench {
         };
         // One that is not there yet may be made by an operation.
         let roots = roots.iter().chain([&own]).filter_map(|root| without_links(root).ok()).collect();
-        let apart =
-            KEPT_APART.iter().filter_map(|name| without_links(&config.home.join(name)).ok()).collect();
+        let home = without_links(&config.home).ok();
+        let apart = KEPT_APART.iter().filter_map(|name| {
+            let path = config.home.join(name);
+            // Most homes have none of them.
+            if path.symlink_metadata().is_ok() {
+                without_links(&path).ok()
+            } else {
+                Some(home.as_ref()?.join(name))
+            }
+        });
+        let apart = apart.collect();
         AllowedRoots { roots: Some(roots), apart }
     }
 
@@ -207,25 +252,9 @@ impl Workbench {
         self.allowed_roots().reach(path, given, access)
     }
 
-    /// Refuses links below `folder` that lead to what may not be used, and what is neither file, folder nor link, `depth`
-    /// folders deep. Names of the links' targets are not said.
-    pub(crate) fn check_links(&self, folder: &Path, depth: usize) -> Result<()> {
-        self.allowed_roots().check_links(folder, depth)
-    }
-
-    /// Refuses a project in which the places that operations read and write without being told are links to elsewhere.
+    /// As [`AllowedRoots::check_project`].
     pub(crate) fn check_project_links(&self, project: &ProjectLayout) -> Result<()> {
-        if !self.is_restricted() {
-            return Ok(());
-        }
-        let allowed = self.allowed_roots();
-        let (root, emissions, logs) = (project.root(), project.emissions(), project.logs());
-        let comparisons = root.join("comparisons");
-        let places = [project.config(), project.model_config(), project.runs(), root.join("emissions.csv")];
-        for place in places.iter().chain([&emissions, &logs, &comparisons]) {
-            allowed.reach(place, place, Access::Write)?;
-        }
-        [emissions, logs, comparisons].iter().try_for_each(|folder| allowed.check_links(folder, 2))
+        self.allowed_roots().check_project(project)
     }
 }
 

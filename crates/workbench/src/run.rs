@@ -18,7 +18,7 @@ use crate::{
     named_run::named_run,
     out_of_memory,
     project::run_in,
-    reach::Access,
+    reach::{Access, AllowedRoots},
 };
 
 /// Folders that lie in each other in a run's folder, at most.
@@ -31,14 +31,17 @@ impl Workbench {
         let Some(path) = project_path else {
             return self.find_in_index(run_id);
         };
-        let project = self.open_project(path)?;
+        let roots = self.allowed_roots();
+        let project = self.open_in(&roots, path)?;
         let run = if let Some(run) = run_in(&project, run_id)? {
             run
         } else {
             let run_id = named_run(&runs_of(&project), run_id)?.run_id();
             run_in(&project, &run_id)?.ok_or_else(|| unknown_run(&run_id, &[]))?
         };
-        self.check_run_links(&run)?;
+        // Its project was looked at when it was opened.
+        roots.reach(run.folder(), run.folder(), Access::Write)?;
+        roots.check_links(run.folder(), DEEPEST)?;
         // A project that was copied or moved here makes itself known; without an index it is still found by its path.
         self.note_run(&run);
         Ok(run)
@@ -48,21 +51,14 @@ impl Workbench {
     fn find_in_index(&self, run_id: &str) -> Result<RunLayout> {
         ids::check_run_id(run_id)?;
         let store = self.job_store()?;
+        let roots = self.allowed_roots();
         let mut known = store.with_id(run_id)?;
         if known.is_empty() {
-            let roots = self.allowed_roots();
             known = store.all()?.into_iter().filter(|run| roots.contain_folder(run.folder())).collect();
         }
         let run = named_run(&known, run_id)?;
-        self.check_run_links(&run)?;
+        check_run(&roots, &run)?;
         Ok(run)
-    }
-
-    /// Refuses a run that lies outside the allowed roots, or in whose folder or project links lead there.
-    fn check_run_links(&self, run: &RunLayout) -> Result<()> {
-        self.reach(run.folder(), run.folder(), Access::Write)?;
-        self.check_project_links(run.project())?;
-        self.check_links(run.folder(), DEEPEST)
     }
 
     /// The run of the job `job_id`: a run's own id, or the id that a platform gave.
@@ -80,7 +76,7 @@ impl Workbench {
             manifest::read(run).is_ok_and(|manifest| manifest.platform.job_id.as_deref() == Some(job_id))
         };
         match runs.into_iter().filter(|run| roots.contain_folder(run.folder())).find(is_job) {
-            Some(run) => self.check_run_links(&run).map(|()| run),
+            Some(run) => check_run(&roots, &run).map(|()| run),
             None => named,
         }
     }
@@ -133,6 +129,13 @@ impl Workbench {
     pub(crate) fn status_of(&self, layout: &RunLayout) -> Result<RunStatus> {
         self.look(layout, RunView::status)
     }
+}
+
+/// Refuses a run that lies outside the allowed roots, or in whose folder or project links lead there.
+fn check_run(roots: &AllowedRoots, run: &RunLayout) -> Result<()> {
+    roots.reach(run.folder(), run.folder(), Access::Write)?;
+    roots.check_project(run.project())?;
+    roots.check_links(run.folder(), DEEPEST)
 }
 
 /// Whether a stage of `run` was completed on another platform, and nobody has brought its files yet.

@@ -69,7 +69,7 @@ fn every_operation_is_a_tool_or_has_a_reason() {
 fn commands_as_they_are_worded_are_commands() {
     let sandbox = Sandbox::new();
     for operation in OPERATIONS.iter().filter(|operation| command_words(operation.name).is_some()) {
-        let schema = Value::Object(operation.request_schema());
+        let schema = Value::Object(operation.request_schema().clone());
         for truth in [true, false] {
             let mut arguments = sample(&schema, truth);
             if let Some(model) = arguments.get_mut("model") {

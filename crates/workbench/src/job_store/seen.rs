@@ -1,4 +1,5 @@
-//! What is known of the index's file: looking at all of it, and noting a run, is not done twice while it stays as it is.
+//! What is known of the index's file: looking at all of it, noting a run, and opening it is not done twice while it stays as
+//! it is.
 
 use std::{
     collections::HashSet,
@@ -6,7 +7,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use greentune_run_folder::Stamp;
+use greentune_durable::Stamp;
+use rusqlite::Connection;
+
+/// Connections that wait for the next calls at most.
+const MOST_KEPT: usize = 4;
 
 /// What is known of the index's file; clones know the same.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +23,8 @@ struct Seen {
     whole: Option<Stamp>,
     /// The file when it had the runs in these folders.
     with: (Option<Stamp>, HashSet<PathBuf>),
+    /// Connections to the whole file that nobody uses.
+    kept: Vec<Connection>,
 }
 
 impl SeenIndex {
@@ -28,7 +35,24 @@ impl SeenIndex {
 
     /// The file is whole, and has `stamp`; without one nothing is known of it.
     pub(super) fn is_whole(&self, stamp: Option<Stamp>) {
-        self.seen().whole = stamp;
+        let mut seen = self.seen();
+        if seen.whole != stamp {
+            seen.whole = stamp;
+            seen.kept.clear();
+        }
+    }
+
+    /// A connection to the whole file that was kept.
+    pub(super) fn kept(&self) -> Option<Connection> {
+        self.seen().kept.pop()
+    }
+
+    /// Keeps a connection to the file with `stamp` for the next call, if that is still the whole one.
+    pub(super) fn keep(&self, stamp: Stamp, connection: Connection) {
+        let mut seen = self.seen();
+        if seen.whole == Some(stamp) && seen.kept.len() < MOST_KEPT {
+            seen.kept.push(connection);
+        }
     }
 
     /// Whether the file had the run in `folder` when it had `stamp`.

@@ -1,7 +1,7 @@
 //! What an operation is to a front end: what it is called, what it changes, what it takes and answers, and how it is
 //! performed.
 
-use std::pin::Pin;
+use std::{pin::Pin, sync::OnceLock};
 
 use greentune_core_config::Suggestion;
 use schemars::JsonSchema;
@@ -105,6 +105,12 @@ pub struct Answer {
     pub advice: Advice,
 }
 
+/// Arguments, or a schema of them.
+type Object = Map<String, Value>;
+
+/// The schema of a request, made when it is first needed: every call is checked by it.
+pub(super) type RequestSchema = OnceLock<Object>;
+
 /// An operation that is being performed.
 pub type Performing = Pin<Box<dyn Future<Output = Result<Answer>> + Send>>;
 
@@ -121,38 +127,43 @@ pub struct Entry {
     pub effect: Effect,
     /// How far it reaches.
     pub reach: Reach,
-    request_schema: fn() -> Map<String, Value>,
+    make_request_schema: fn() -> Map<String, Value>,
+    request_schema: &'static RequestSchema,
     response_schema: fn() -> Map<String, Value>,
     whole_response_schema: fn() -> Map<String, Value>,
-    consent: fn(Map<String, Value>) -> Result<Option<Consent>>,
-    perform: fn(Workbench, Map<String, Value>) -> Performing,
+    consent: fn(Object, &Object) -> Result<Option<Consent>>,
+    perform: fn(Workbench, Object, &Object) -> Performing,
 }
 
 impl Entry {
     /// The entry of operation `O`.
-    pub(super) const fn of<O: Operation>() -> Self {
+    pub(super) const fn of<O: Operation>(request_schema: &'static RequestSchema) -> Self {
         Self {
             name: O::NAME,
             title: O::TITLE,
             description: O::DESCRIPTION,
             effect: O::EFFECT,
             reach: O::REACH,
-            request_schema: schema::of_request::<O>,
+            make_request_schema: schema::of_request::<O>,
+            request_schema,
             response_schema: schema::of_response::<O::Response>,
             whole_response_schema: schema::of_whole_response::<O::Response>,
-            consent: |arguments| Ok(read::<O>(arguments)?.consent()),
-            perform: |workbench, arguments| Box::pin(perform::<O>(workbench, arguments)),
+            consent: |arguments, schema| Ok(read::<O>(arguments, schema)?.consent()),
+            perform: |workbench, arguments, schema| {
+                let request = read::<O>(arguments, schema);
+                Box::pin(async move { perform(&workbench, request?).await })
+            },
         }
     }
 
     /// JSON Schema of the arguments.
-    pub fn request_schema(&self) -> Map<String, Value> {
-        (self.request_schema)()
+    pub fn request_schema(&self) -> &Map<String, Value> {
+        self.request_schema.get_or_init(self.make_request_schema)
     }
 
     /// The same in brief: models read it in every conversation. Arguments that it leaves out are still accepted and checked.
     pub fn brief_request_schema(&self) -> Map<String, Value> {
-        schema::brief((self.request_schema)())
+        schema::brief(self.request_schema().clone())
     }
 
     /// JSON Schema of the response: the types of its fields.
@@ -169,24 +180,23 @@ impl Entry {
     ///
     /// Errors: arguments that are unknown, missing or of a wrong type, all at once.
     pub fn consent(&self, arguments: Map<String, Value>) -> Result<Option<Consent>> {
-        (self.consent)(arguments)
+        (self.consent)(arguments, self.request_schema())
     }
 
     /// Performs it with `arguments`.
     ///
     /// Errors: arguments that are unknown, missing or of a wrong type, all at once; those of the operation.
     pub fn perform(&self, workbench: &Workbench, arguments: Map<String, Value>) -> Performing {
-        (self.perform)(workbench.clone(), arguments)
+        (self.perform)(workbench.clone(), arguments, self.request_schema())
     }
 }
 
-fn read<O: Operation>(arguments: Map<String, Value>) -> Result<O> {
-    Ok(arguments::read(arguments, &schema::of_request::<O>())?)
+fn read<O: Operation>(arguments: Map<String, Value>, schema: &Map<String, Value>) -> Result<O> {
+    Ok(arguments::read(arguments, schema)?)
 }
 
-async fn perform<O: Operation>(workbench: Workbench, arguments: Map<String, Value>) -> Result<Answer> {
-    let request: O = read(arguments)?;
-    let response = request.perform(&workbench).await?;
+async fn perform<O: Operation>(workbench: &Workbench, request: O) -> Result<Answer> {
+    let response = request.perform(workbench).await?;
     let content = serde_json::to_value(&response)
         .map_err(|error| WorkbenchError::Internal(format!("a response cannot be JSON: {error}")))?;
     Ok(Answer { content, text: O::in_words(&response), advice: O::advice(&response) })

@@ -24,7 +24,7 @@ use super::{
     ResumeTraining, ShowConfig, ShowConfigResponse, ShowLog, ShowLogResponse, ShowRun, ShowRunResponse,
     StartTraining, StartTrainingResponse, SyncModel, SyncModelResponse, SyncTracking, TrackEmissions,
     TrackEmissionsResponse, TuneTraining, TuneTrainingResponse, consents,
-    definition::{Advice, Consent, Effect, Entry, Operation, Reach},
+    definition::{Advice, Consent, Effect, Entry, Operation, Reach, RequestSchema},
     in_words,
 };
 use crate::{Result, Workbench};
@@ -71,7 +71,10 @@ macro_rules! operations {
         )*
 
         /// Every operation, first the usual course of a fine-tuning.
-        pub static OPERATIONS: &[Entry] = &[$(Entry::of::<$request>()),*];
+        pub static OPERATIONS: &[Entry] = &[$({
+            static SCHEMA: RequestSchema = RequestSchema::new();
+            Entry::of::<$request>(&SCHEMA)
+        }),*];
     };
 }
 

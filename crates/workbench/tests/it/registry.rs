@@ -83,7 +83,7 @@ async fn stray_arguments_of_any_operation_are_refused_before_it_begins() {
 
 #[tokio::test]
 async fn choices_are_words_of_the_schema() {
-    let schema = |name: &str| Value::Object(find(name).unwrap().request_schema());
+    let schema = |name: &str| Value::Object(find(name).unwrap().request_schema().clone());
     let words = |name: &str, field: &str| schema(name)["properties"][field]["enum"].clone();
     assert_eq!(words("start_training", "platform"), json!(["local", "kaggle", "huggingface", "ray"]));
     assert_eq!(words("export_model", "export_format"), json!(["safetensors", "huggingface", "mlx", "gguf"]));

@@ -22,7 +22,7 @@ pub struct Words {
 
 /// Arguments of a call: most of them as the schema wants them, half of the calls with something wrong.
 pub fn arguments(draw: &mut Draw, tool: &Entry, words: &Words) -> Value {
-    let schema = Value::Object(tool.request_schema());
+    let schema = Value::Object(tool.request_schema().clone());
     let mut arguments = value(draw, "", &schema, words, 0);
     if draw.one_in(2) {
         for _ in 0..=draw.below(3) {
