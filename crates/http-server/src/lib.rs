@@ -4,6 +4,7 @@
 //! for each account, so that what one account sees is out of the reach of another.
 
 mod accounts;
+mod audit;
 mod body;
 mod callers;
 mod connections;
@@ -33,6 +34,7 @@ use tower::ServiceExt as _;
 
 pub use self::{
     accounts::{Account, AccountError, Accounts, NewAccount},
+    audit::{AuditLog, AuditNotes, Call, Note},
     body::read_body,
     callers::{Caller, Site},
     error::ServerError,

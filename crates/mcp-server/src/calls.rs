@@ -3,14 +3,16 @@
 use std::{sync::Arc, time::Duration};
 
 use greentune_core_config::{Problem, ProblemKind};
+use greentune_http_server::{AuditNotes, Call};
 use rmcp::{
     ErrorData, RoleServer,
     model::{CallToolRequestParams, CallToolResponse},
     service::RequestContext,
 };
+use serde_json::Value;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::{answer, audit::AuditNotes};
+use crate::answer;
 
 /// What surrounds every call of a tool.
 #[derive(Clone, Debug)]
@@ -61,14 +63,21 @@ impl Calls {
         F: Future<Output = Result<CallToolResponse, ErrorData>>,
     {
         let notes = self.notes.as_ref();
-        let note =
-            notes.map(|notes| notes.begin(&request, &context, self.account.as_deref(), self.transport));
+        let client = context.client_info().map(|client| client.name);
+        let call = Call {
+            account: self.account.as_deref(),
+            transport: self.transport,
+            client: client.as_deref(),
+            tool: &request.name,
+            arguments: request.arguments.as_ref(),
+        };
+        let note = notes.map(|notes| notes.begin(&call));
         let outcome = match self.turn().await {
             Ok(_turn) => perform(request, context).await,
             Err(problem) => answer::failure(problem).map(CallToolResponse::from),
         };
         if let Some(note) = note {
-            note.end(&outcome);
+            note.end(in_a_word(&outcome));
         }
         outcome
     }
@@ -85,5 +94,19 @@ impl Calls {
             )
             .with_hint("wait until some have ended; start_training with async_mode ends at once")),
         }
+    }
+}
+
+/// `ok`, or the code of the problem.
+fn in_a_word(outcome: &Result<CallToolResponse, ErrorData>) -> String {
+    let code = |content: &Option<Value>| Some(content.as_ref()?.get("code")?.as_str()?.to_owned());
+    match outcome {
+        Ok(CallToolResponse::Complete(result)) if result.is_error == Some(true) => {
+            code(&result.structured_content).unwrap_or_else(|| String::from("error"))
+        }
+        Ok(CallToolResponse::InputRequired(_)) => String::from("input required"),
+        Ok(CallToolResponse::Task(_)) => String::from("task"),
+        Ok(_) => String::from("ok"),
+        Err(error) => code(&error.data).unwrap_or_else(|| error.code.0.to_string()),
     }
 }

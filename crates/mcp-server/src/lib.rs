@@ -6,7 +6,6 @@
 //! versions 2024-11-05 to 2026-07-28 are served.
 
 mod answer;
-mod audit;
 mod calls;
 mod client_roots;
 mod completions;
@@ -26,7 +25,6 @@ mod tools;
 use rmcp::{ServiceExt, service::ServerInitializeError};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-pub use audit::AuditLog;
 pub use error::ServeError;
 pub use http::{routes, routes_of, site};
 pub use server::Server;

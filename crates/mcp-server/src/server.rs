@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use greentune_core_config::{Diagnostic as _, Problem};
-use greentune_http_server::{Account, Accounts};
+use greentune_http_server::{Account, Accounts, AuditLog};
 use greentune_workbench::{Workbench, operation::Entry};
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
@@ -20,7 +20,7 @@ use rmcp::{
 use tokio::sync::Semaphore;
 
 use crate::{
-    AuditLog, answer,
+    answer,
     calls::Calls,
     client_roots::ClientRoots,
     completions,

@@ -10,7 +10,7 @@ use axum::{
     routing::get,
 };
 use greentune_core_config::{Diagnostic as _, Problem, ProblemKind};
-use greentune_http_server::{Caller, Limits, Refusal};
+use greentune_http_server::{AuditNotes, Call, Caller, Limits, Refusal};
 use greentune_workbench::{
     Workbench,
     operation::{Effect, Entry, ListRuns, OPERATIONS},
@@ -56,6 +56,7 @@ pub(crate) struct Api {
     project: Option<PathBuf>,
     account: Option<String>,
     access: Access,
+    notes: Option<AuditNotes>,
 }
 
 impl Api {
@@ -71,6 +72,7 @@ impl Api {
             project: served.project.clone().filter(|_| account.is_none()),
             account,
             access: served.access,
+            notes: served.notes.clone(),
         }
     }
 
@@ -104,7 +106,19 @@ impl Api {
     ///
     /// Errors: as [`Self::operation`]; those of the operation.
     pub(crate) async fn perform(&self, name: &str, arguments: Arguments) -> Result<Value, Refusal> {
-        operations::perform(self.operation(name)?, &self.workbench, arguments).await
+        let entry = self.operation(name)?;
+        // Pages look every few seconds: what they only look at is not noted.
+        let notes = self.notes.as_ref().filter(|_| entry.effect != Effect::Reads);
+        let account = self.account.as_deref();
+        let call = Call { account, transport: "api", client: None, tool: name, arguments: Some(&arguments) };
+        let note = notes.map(|notes| notes.begin(&call));
+        let answered = operations::perform(entry, &self.workbench, arguments).await;
+        if let Some(note) = note {
+            note.end(
+                answered.as_ref().map_or_else(|refusal| refusal.code().to_owned(), |_| String::from("ok")),
+            );
+        }
+        answered
     }
 
     /// The same for a run that is meant by `arguments`. One that is not known by itself is looked for in the server's

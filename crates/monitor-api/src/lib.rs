@@ -18,7 +18,7 @@ mod runs;
 use std::path::PathBuf;
 
 use axum::Router;
-use greentune_http_server::{Accounts, Caller, Site};
+use greentune_http_server::{Accounts, AuditNotes, Caller, Site};
 use greentune_workbench::Workbench;
 
 pub use openapi::document as openapi_document;
@@ -35,6 +35,8 @@ pub struct Served {
     pub project: Option<PathBuf>,
     /// How much of it.
     pub access: Access,
+    /// Where calls that change something are noted.
+    pub notes: Option<AuditNotes>,
 }
 
 /// What callers may do.

@@ -18,8 +18,8 @@ use std::{
 
 use clap::{Args, Subcommand};
 use greentune_core_config::ProblemKind;
-use greentune_http_server::{Accounts, HttpServer, HttpSettings, Limits, MCP_PATH};
-use greentune_mcp_server::{AuditLog, Preset, Server, serve_stdio, site};
+use greentune_http_server::{Accounts, AuditLog, HttpServer, HttpSettings, Limits, MCP_PATH};
+use greentune_mcp_server::{Preset, Server, serve_stdio, site};
 
 use crate::{
     failure::Failure,

@@ -123,6 +123,11 @@ impl Command {
         })
     }
 
+    /// Whether it waits for calls.
+    pub fn is_server(&self) -> bool {
+        matches!(self, Self::Mcp(_) | Self::Serve(_))
+    }
+
     /// Runs the command; `command_line` is all of greentune's.
     pub async fn run(self, session: &Session, command_line: clap::Command) -> Result<(), Failure> {
         let operation = self.operation();

@@ -3,8 +3,8 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Args;
-use greentune_http_server::{Accounts, Caller, HttpServer, HttpSettings, Limits};
-use greentune_mcp_server::{AuditLog, Server, routes};
+use greentune_http_server::{Accounts, AuditLog, Caller, HttpServer, HttpSettings, Limits};
+use greentune_mcp_server::{Server, routes};
 use greentune_monitor_api::{Access, Served, site};
 
 use super::mcp::{address, log_to_stderr, no_thread};
@@ -49,9 +49,10 @@ impl Serve {
             (_, true) => Access::ReadOnly,
             _ => Access::Full,
         };
-        let served = Served { workbench: workbench.clone(), project: session.project(), access };
         // Dropped last, when every call is noted.
         let calls = AuditLog::new(&home).map_err(no_thread)?;
+        let notes = Some(calls.notes());
+        let served = Served { workbench: workbench.clone(), project: session.project(), access, notes };
         let mcp = Server::new(&workbench).noting_calls(&calls);
         // Its tools do more than look.
         let more = (access == Access::Full).then_some(move |caller: &Caller| routes(&mcp, caller));

@@ -103,7 +103,7 @@ fn a_client_is_served_over_http_until_the_server_is_asked_to_end() {
     let answer = served.list_runs(None);
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("\"isError\":false"), "{answer}");
     assert_eq!(served.end(), Some(0));
-    let noted = std::fs::read_to_string(sandbox.path("home/audit/mcp.jsonl")).unwrap();
+    let noted = std::fs::read_to_string(sandbox.path("home/audit/calls.jsonl")).unwrap();
     assert!(noted.contains("\"tool\":\"list_runs\"") && noted.contains("\"transport\":\"http\""), "{noted}");
     let mut out = String::new();
     served.server.stdout.as_mut().unwrap().read_to_string(&mut out).unwrap();
@@ -165,7 +165,7 @@ fn a_call_over_standard_input_is_noted_too() {
         "list_runs",
         &json!({ "project_path": project }),
     );
-    let noted = std::fs::read_to_string(sandbox.path("home/audit/mcp.jsonl")).unwrap();
+    let noted = std::fs::read_to_string(sandbox.path("home/audit/calls.jsonl")).unwrap();
     let line: Value = serde_json::from_str(noted.trim()).unwrap();
     assert_eq!(
         (&line["tool"], &line["transport"], &line["account"]),

@@ -267,7 +267,7 @@ fn no_secret_comes_back_from_a_tool_or_a_resource_over_http() {
     assert!(asked > 20, "{asked}");
     let said = served.said();
     assert_eq!(canaries(&said), [""; 0], "in the log: {said}");
-    let noted = fs::read_to_string(place.sandbox.path("home/audit/mcp.jsonl")).unwrap();
+    let noted = fs::read_to_string(place.sandbox.path("home/audit/calls.jsonl")).unwrap();
     assert_eq!(canaries(&noted), [""; 0], "{noted}");
 }
 

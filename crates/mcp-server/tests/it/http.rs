@@ -10,8 +10,8 @@ pub mod wire;
 
 use std::{fs, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use greentune_http_server::{Accounts, HttpServer, HttpSettings, Limits, ServerError};
-use greentune_mcp_server::{AuditLog, Server, site};
+use greentune_http_server::{Accounts, AuditLog, HttpServer, HttpSettings, Limits, ServerError};
+use greentune_mcp_server::{Server, site};
 use greentune_test_support::fake_worker;
 use greentune_workbench::{Workbench, WorkbenchConfig};
 use rmcp::transport::{

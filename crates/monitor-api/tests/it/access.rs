@@ -47,3 +47,35 @@ async fn what_replaces_files_needs_the_users_consent() {
     arguments["confirm"] = true.into();
     place.perform("create_model_card", &arguments).await;
 }
+
+#[tokio::test]
+async fn calls_that_change_something_are_noted_with_what_became_of_them() {
+    let place = Place::new("trains");
+    let run = place.trained().await;
+    let mut card = json!({ "run_id": run, "output_path": place.root().join("health/CARD.md") });
+    place.perform("create_model_card", &card).await;
+    card["overwrite"] = true.into();
+    place.post("create_model_card", &card).await;
+    place.post("cancel_training", &json!({ "run_id": "nobody-20260101-000000" })).await;
+    place.read("/api/v1/runs").await;
+    let seen: Vec<_> = place
+        .noted()
+        .iter()
+        .map(|call| ["account", "transport", "tool", "outcome", "run_id"].map(|name| call[name].clone()))
+        .filter(|[_, _, tool, ..]| tool == "create_model_card" || tool == "cancel_training")
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            [json!("local"), json!("api"), json!("create_model_card"), json!("ok"), json!(run)],
+            [json!("local"), json!("api"), json!("create_model_card"), json!("consent.needed"), json!(run)],
+            [
+                json!("local"),
+                json!("api"),
+                json!("cancel_training"),
+                json!("run.unknown"),
+                json!("nobody-20260101-000000")
+            ],
+        ]
+    );
+}

@@ -11,7 +11,7 @@ use axum::{
     body::Body,
     http::{HeaderMap, Request, StatusCode},
 };
-use greentune_http_server::{Caller, Limits};
+use greentune_http_server::{AuditLog, Caller, Limits};
 use greentune_monitor_api::{Access, Served, site};
 use greentune_test_support::fake_worker;
 use greentune_workbench::{Workbench, WorkbenchConfig};
@@ -25,6 +25,7 @@ use tower::ServiceExt as _;
 pub struct Place {
     folder: Arc<tempfile::TempDir>,
     workbench: Workbench,
+    log: Arc<AuditLog>,
     routes: Router,
     open: Router,
 }
@@ -68,11 +69,12 @@ impl Place {
 
     fn over(folder: Arc<tempfile::TempDir>, workbench: Workbench, access: Access) -> Self {
         let project = Some(fs::canonicalize(folder.path()).unwrap().join("health"));
-        let served = Served { workbench: workbench.clone(), project, access };
+        let log = Arc::new(AuditLog::new(&workbench.config().home).unwrap());
+        let served = Served { workbench: workbench.clone(), project, access, notes: Some(log.notes()) };
         let site = site(served, Some(|_: &Caller| Router::new()));
         let caller = Caller { account: None, limits: Limits::default(), ended: CancellationToken::new() };
         let routes = (site.of_caller)(&caller);
-        Self { folder, workbench, routes, open: site.open }
+        Self { folder, workbench, log, routes, open: site.open }
     }
 
     /// The same for callers who may do less.
@@ -82,6 +84,17 @@ impl Place {
 
     pub fn workbench(&self) -> Workbench {
         self.workbench.clone()
+    }
+
+    /// The calls that were noted, once nobody serves any more.
+    pub fn noted(self) -> Vec<Value> {
+        let file = self.root().join("home/audit/calls.jsonl");
+        let Self { folder, log, routes, .. } = self;
+        drop(routes);
+        drop(log);
+        let text = fs::read_to_string(file).unwrap_or_default();
+        drop(folder);
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     pub fn root(&self) -> PathBuf {

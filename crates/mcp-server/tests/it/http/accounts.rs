@@ -114,7 +114,7 @@ async fn an_account_sees_neither_runs_nor_files_of_another() {
     new["output_dir"] = json!(folder("ada"));
     assert_eq!(bob.refuse("generate_fine_tuning_project", new).await.0["code"], "path.outside_roots");
     let (own, _) = run_in(&bob, &folder("bob")).await;
-    for file in [place.accounts.file(), place.root().join("home/audit/mcp.jsonl")] {
+    for file in [place.accounts.file(), place.root().join("home/audit/calls.jsonl")] {
         let inspect = json!({ "project_path": own, "dataset": file });
         assert_eq!(bob.refuse("inspect_dataset", inspect).await.0["code"], "path.outside_roots");
     }
@@ -129,7 +129,7 @@ async fn who_has_no_account_sees_nothing_of_accounts() {
     let client = place.client(false, None).await;
     let (project, _) = run_in(&client, &place.root().join("open")).await;
     let home = place.root().join("home");
-    let (log, task) = (home.join("audit/mcp.jsonl"), home.join("tasks/evaluate_model-1/call.json"));
+    let (log, task) = (home.join("audit/calls.jsonl"), home.join("tasks/evaluate_model-1/call.json"));
     for file in [other.file(), other.home("ada"), log, task] {
         let inspect = json!({ "project_path": project, "dataset": file });
         assert_eq!(client.refuse("inspect_dataset", inspect).await.0["code"], "path.refused", "{file:?}");

@@ -16,7 +16,7 @@ async fn every_call_is_noted_with_who_made_it_and_without_what_it_said() {
     assert!(other.call("canary_tool", json!({ "secret": "canary-3" })).await.is_err());
     ada.succeed("monitor_training_progress", json!({ "project_path": project, "run_id": run })).await;
     let folder = std::sync::Arc::clone(&place.folder);
-    let file = place.root().join("home/audit/mcp.jsonl");
+    let file = place.root().join("home/audit/calls.jsonl");
     place.close().await;
     let text = std::fs::read_to_string(file).unwrap();
     let lines: Vec<serde_json::Value> =

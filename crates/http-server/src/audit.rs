@@ -1,4 +1,5 @@
 //! The log of calls: one JSON line each, in greentune's home. Of arguments it has the ids of runs and places of projects.
+//! Calls of tools are noted whether they come over HTTP or not.
 
 use std::{
     fs::{self, File},
@@ -14,11 +15,6 @@ use std::{
 };
 
 use jiff::Timestamp;
-use rmcp::{
-    ErrorData, RoleServer,
-    model::{CallToolRequestParams, CallToolResponse},
-    service::RequestContext,
-};
 use serde_json::{Map, Value};
 
 /// Bytes after which a new file is begun; the one before is kept.
@@ -38,7 +34,7 @@ pub struct AuditLog(AuditNotes);
 
 /// Where calls are noted.
 #[derive(Clone, Debug)]
-pub(crate) struct AuditNotes {
+pub struct AuditNotes {
     entries: SyncSender<Entry>,
     /// Lines that nobody had time to write.
     missed: Arc<AtomicU64>,
@@ -58,13 +54,13 @@ impl AuditLog {
     pub fn new(home: &Path) -> io::Result<Self> {
         let (entries, waiting) = sync_channel(WAITING);
         let missed = Arc::default();
-        let mut writer = Writer::new(home.join("audit").join("mcp.jsonl"), Arc::clone(&missed));
+        let mut writer = Writer::new(home.join("audit").join("calls.jsonl"), Arc::clone(&missed));
         thread::Builder::new().name(String::from("audit")).spawn(move || writer.write_all(&waiting))?;
         Ok(Self(AuditNotes { entries, missed }))
     }
 
     /// Where calls are noted.
-    pub(crate) fn notes(&self) -> AuditNotes {
+    pub fn notes(&self) -> AuditNotes {
         self.0.clone()
     }
 }
@@ -79,25 +75,18 @@ impl Drop for AuditLog {
 }
 
 impl AuditNotes {
-    /// A call of `account` that begins now.
-    pub(crate) fn begin(
-        &self,
-        request: &CallToolRequestParams,
-        context: &RequestContext<RoleServer>,
-        account: Option<&str>,
-        transport: &str,
-    ) -> Note {
+    /// A call that begins now.
+    pub fn begin(&self, call: &Call<'_>) -> Note {
         let time = Timestamp::now().round(jiff::Unit::Millisecond).unwrap_or_default();
-        let client = context.client_info().map(|client| client.name);
         let named = [
             ("time", Some(time.to_string())),
-            ("account", Some(account.unwrap_or("local").to_owned())),
-            ("transport", Some(transport.to_owned())),
-            ("client", client.as_deref().map(shortened)),
-            ("tool", Some(shortened(&request.name))),
+            ("account", Some(call.account.unwrap_or("local").to_owned())),
+            ("transport", Some(call.transport.to_owned())),
+            ("client", call.client.map(shortened)),
+            ("tool", Some(shortened(call.tool))),
         ];
-        let arguments = request.arguments.as_ref();
-        let argument = |name| (name, arguments.and_then(|given| given.get(name)?.as_str()).map(shortened));
+        let argument =
+            |name| (name, call.arguments.and_then(|given| given.get(name)?.as_str()).map(shortened));
         let fields = named.into_iter().chain(NOTED.map(argument));
         let line = fields.filter_map(|(name, text)| Some((name.to_owned(), Value::String(text?)))).collect();
         Note { notes: self.clone(), begun: Instant::now(), line, outcome: String::from("cut off") }
@@ -111,8 +100,24 @@ impl AuditNotes {
     }
 }
 
+/// Who calls what.
+#[derive(Clone, Copy, Debug)]
+pub struct Call<'c> {
+    /// Name of the caller's account; the user of this machine has none.
+    pub account: Option<&'c str>,
+    /// The way by which the call came, such as `stdio`.
+    pub transport: &'c str,
+    /// What the caller's program calls itself.
+    pub client: Option<&'c str>,
+    /// Name of the operation.
+    pub tool: &'c str,
+    /// Its arguments, of which only a few are noted.
+    pub arguments: Option<&'c Map<String, Value>>,
+}
+
 /// A call that has begun. It is noted when it is dropped.
-pub(crate) struct Note {
+#[derive(Debug)]
+pub struct Note {
     notes: AuditNotes,
     begun: Instant,
     line: Map<String, Value>,
@@ -120,9 +125,9 @@ pub(crate) struct Note {
 }
 
 impl Note {
-    /// The call ended with `outcome`.
-    pub(crate) fn end(mut self, outcome: &Result<CallToolResponse, ErrorData>) {
-        self.outcome = in_a_word(outcome);
+    /// The call ended with `outcome`: `ok`, or the code of the problem.
+    pub fn end(mut self, outcome: String) {
+        self.outcome = outcome;
     }
 }
 
@@ -132,20 +137,6 @@ impl Drop for Note {
         self.line.insert(String::from("outcome"), std::mem::take(&mut self.outcome).into());
         self.line.insert(String::from("milliseconds"), milliseconds.into());
         self.notes.add(&self.line);
-    }
-}
-
-/// `ok`, or the code of the problem.
-fn in_a_word(outcome: &Result<CallToolResponse, ErrorData>) -> String {
-    let code = |content: &Option<Value>| Some(content.as_ref()?.get("code")?.as_str()?.to_owned());
-    match outcome {
-        Ok(CallToolResponse::Complete(result)) if result.is_error == Some(true) => {
-            code(&result.structured_content).unwrap_or_else(|| String::from("error"))
-        }
-        Ok(CallToolResponse::InputRequired(_)) => String::from("input required"),
-        Ok(CallToolResponse::Task(_)) => String::from("task"),
-        Ok(_) => String::from("ok"),
-        Err(error) => code(&error.data).unwrap_or_else(|| error.code.0.to_string()),
     }
 }
 
@@ -251,7 +242,7 @@ mod tests {
     }
 
     fn noted(home: &Path) -> Vec<Value> {
-        let text = fs::read_to_string(home.join("audit/mcp.jsonl")).unwrap();
+        let text = fs::read_to_string(home.join("audit/calls.jsonl")).unwrap();
         let lines = text.lines().filter(|line| !line.is_empty());
         lines.map(|line| serde_json::from_str(line).unwrap()).collect()
     }
@@ -289,7 +280,7 @@ mod tests {
     #[test]
     fn a_file_that_is_full_is_kept_beside_a_new_one() {
         let home = tempfile::tempdir().unwrap();
-        let (file, before) = (home.path().join("audit/mcp.jsonl"), home.path().join("audit/mcp.jsonl.1"));
+        let (file, before) = (home.path().join("audit/calls.jsonl"), home.path().join("audit/calls.jsonl.1"));
         let log = AuditLog::new(home.path()).unwrap();
         log.notes().add(&line("a"));
         drop(log);
@@ -310,6 +301,6 @@ mod tests {
         log.notes().add(&line("a"));
         drop(log);
         let mode = |name: &str| fs::metadata(home.path().join(name)).unwrap().permissions().mode() & 0o777;
-        assert_eq!((mode("audit"), mode("audit/mcp.jsonl")), (0o700, 0o600));
+        assert_eq!((mode("audit"), mode("audit/calls.jsonl")), (0o700, 0o600));
     }
 }
