@@ -9,7 +9,7 @@ use tokio::runtime;
 
 use crate::{
     announced::announced, arguments::CommandLine, environment::Environment, exit_code::exit_code,
-    failure::Failure, global_flags::GlobalFlags, output::Output, session::Session,
+    failure::Failure, global_flags::GlobalFlags, huge_pages, output::Output, session::Session,
 };
 
 /// Threads that read files for a server's callers; each has memory of its own, and more would wait for the same disk.
@@ -21,6 +21,9 @@ pub fn run() -> ExitCode {
         Ok(command_line) => command_line,
         Err(error) => return not_a_command(&error),
     };
+    if !command.is_server() {
+        huge_pages::allow();
+    }
     let output = Output::new(&global);
     let run = || {
         let session = Session::new(output, global.project, Environment::read()?).asking(!global.no_input);

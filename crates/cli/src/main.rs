@@ -19,6 +19,7 @@ mod environment;
 mod exit_code;
 mod failure;
 mod global_flags;
+mod huge_pages;
 mod log_queue;
 mod output;
 mod printable;
@@ -35,5 +36,7 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    // Before there is any memory to speak of; commands that do not serve take it back.
+    huge_pages::avoid();
     application::run()
 }
