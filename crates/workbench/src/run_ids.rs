@@ -40,7 +40,7 @@ impl From<Written> for RunIds {
 
 impl From<&str> for RunIds {
     fn from(text: &str) -> Self {
-        text.split(',').map(str::to_owned).collect()
+        std::iter::once(text.to_owned()).collect()
     }
 }
 
@@ -52,7 +52,8 @@ impl From<String> for RunIds {
 
 impl FromIterator<String> for RunIds {
     fn from_iter<T: IntoIterator<Item = String>>(ids: T) -> Self {
-        let ids = ids.into_iter().map(|id| id.trim().to_owned());
+        let ids =
+            ids.into_iter().flat_map(|ids| ids.split(',').map(|id| id.trim().to_owned()).collect::<Vec<_>>());
         Self(ids.filter(|id| !id.is_empty()).collect())
     }
 }
@@ -66,8 +67,9 @@ impl JsonSchema for RunIds {
         "RunIds".into()
     }
 
+    // One type: some clients know no others. A text is understood all the same.
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": ["string", "array"], "items": { "type": "string" } })
+        json_schema!({ "type": "array", "items": { "type": "string" } })
     }
 }
 
@@ -81,6 +83,7 @@ mod tests {
     fn a_text_and_a_list_name_the_same_runs() {
         let read = |value| serde_json::from_value::<RunIds>(value).unwrap();
         assert_eq!(read(json!("a, b,")), read(json!(["a", "b"])));
+        assert_eq!(read(json!(["a, b"])), read(json!(["a", "b"])));
         assert_eq!(read(json!("a")).iter().collect::<Vec<_>>(), ["a"]);
         assert!(read(json!([])).is_empty() && read(json!(" ,")).is_empty());
     }

@@ -40,6 +40,9 @@ pub struct Figure {
     pub runs: usize,
     /// Their mean.
     pub mean: f64,
+    /// The value of each of them, where they are several.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub values: Vec<f64>,
     /// Their standard deviation (n − 1); absent for one run.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub standard_deviation: Option<f64>,
@@ -281,6 +284,7 @@ fn figure(group: &[(u64, Known)]) -> Option<Figure> {
         standard_deviation: standard_deviation(&values),
         interval: interval.map(|(interval, _)| interval),
         interval_from: interval.map(|(_, source)| source),
+        values: if values.len() > 1 { values } else { Vec::new() },
     })
 }
 

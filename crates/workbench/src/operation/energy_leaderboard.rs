@@ -64,6 +64,11 @@ pub struct LeaderboardRow {
     pub quality_metric: String,
     /// It, in `[0, 1]`.
     pub quality: f64,
+    /// Mean loss on the same data, in nats per token or image.
+    pub validation_loss: f64,
+    /// Mean training loss of the last tenth of the last stage's steps.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub train_loss: Option<f64>,
     /// Energy of the run in kWh.
     pub energy_kwh: f64,
     /// How it is known: `measured`, `modelled` or `mixed`.
@@ -102,15 +107,17 @@ impl Workbench {
 fn row(manifest: &RunManifest, project_path: PathBuf) -> Result<LeaderboardRow, String> {
     let last = manifest.stages.last().ok_or("it has no stage")?;
     let task = manifest.settings.task();
-    let (task_name, quality_metric, quality) = match task {
+    let (task_name, quality_metric, evaluated) = match task {
         Task::LanguageModel => {
-            ("text", "token_accuracy", last.own_validation().map(|report| report.token_accuracy))
+            let report = last.own_validation();
+            ("text", "token_accuracy", report.map(|report| (report.token_accuracy, report.loss)))
         }
         Task::ImageClassification => {
-            ("image", "accuracy", last.classification.as_ref().map(|report| report.accuracy))
+            let report = last.classification.as_ref();
+            ("image", "accuracy", report.map(|report| (report.accuracy, report.loss)))
         }
     };
-    let quality = quality.ok_or("it was not evaluated at its end")?;
+    let (quality, validation_loss) = evaluated.ok_or("it was not evaluated at its end")?;
     let metered: Option<Vec<_>> = manifest.stages.iter().map(|stage| stage.emissions.as_ref()).collect();
     let metered = metered.ok_or("a stage was not metered")?;
     let validation = manifest.data.validation_of(last.stage);
@@ -124,6 +131,8 @@ fn row(manifest: &RunManifest, project_path: PathBuf) -> Result<LeaderboardRow, 
         activation_rate: last.selection.as_ref().map(SelectionSoFar::activation_rate),
         quality_metric: quality_metric.to_owned(),
         quality,
+        validation_loss,
+        train_loss: last.final_train_loss,
         energy_kwh: sum(metered.iter().map(|used| used.energy_kwh)),
         energy_basis: Basis::of_sum(metered.iter().map(|used| Basis::of_energy(&used.basis)))
             .unwrap_or(Basis::Unknown),
@@ -165,6 +174,8 @@ mod tests {
             activation_rate: None,
             quality_metric: "token_accuracy".into(),
             quality,
+            validation_loss: 0.5,
+            train_loss: None,
             energy_kwh,
             energy_basis: Basis::Modelled,
             emissions_kg: 0.0,
