@@ -252,6 +252,22 @@ fn files_without_an_end_are_not_read_to_it() {
     let sandbox = Sandbox::new();
     fs::write(sandbox.path("config.json"), vec![b' '; (64 << 20) + 1]).unwrap();
     assert_says(&sandbox.refusal(), "model.weights_invalid", &["config.json", "64 MiB"]);
+    #[cfg(unix)]
+    {
+        fs::remove_file(sandbox.path("config.json")).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", sandbox.path("config.json")).unwrap();
+        assert_says(&sandbox.refusal(), "model.weights_invalid", &["config.json", "64 MiB"]);
+    }
+}
+
+#[test]
+fn a_header_that_says_it_is_longer_than_any_file_is_refused() {
+    let sandbox = Sandbox::new();
+    for length in [u64::MAX, 1 << 63, 100_000_001] {
+        fs::write(sandbox.path("model.safetensors"), [length.to_le_bytes(), [0; 8]].concat()).unwrap();
+        let says = format!("its header would be {length} bytes long");
+        assert_says(&sandbox.refusal(), "model.weights_invalid", &[&says]);
+    }
 }
 
 #[test]

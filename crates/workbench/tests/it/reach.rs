@@ -4,6 +4,7 @@ use std::{
     fs,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use greentune_core_config::{Problem, layout::RunLayout};
@@ -11,8 +12,8 @@ use greentune_workbench::{
     Workbench,
     operation::{
         CreateModelCard, EvaluateModel, ExportModel, GetAggregateEmissions, GetEmissionsSummary,
-        InspectDataset, ListRuns, MonitorTrainingProgress, PrepareDataset, ShowConfig, ShowRun,
-        StartTraining,
+        InspectDataset, ListRuns, MonitorTraining, MonitorTrainingProgress, PrepareDataset, ShowConfig,
+        ShowRun, StartTraining,
     },
 };
 use serde_json::json;
@@ -183,6 +184,10 @@ async fn what_lies_outside_is_neither_read_nor_found_out() {
         assert!(there.hint.as_ref().unwrap().contains("--allow-dir"), "{name}: {there:?}");
         assert!(!format!("{there:?}").contains(SECRET), "{name}: {there:?}");
     }
+    // Nor does an error of the system tell it: nothing lies below a file.
+    for (name, refusal) in guarded.refusals(&guarded.secret().join("below.csv")).await {
+        assert_eq!(refusal.code, "path.outside_roots", "{name}: {refusal:?}");
+    }
     for (name, refusal) in guarded.refusals_to_write(&guarded.sandbox.root().join("new")).await {
         assert_eq!(refusal.code, "path.outside_roots", "{name}: {refusal:?}");
     }
@@ -219,6 +224,42 @@ async fn files_of_credentials_are_refused_by_name_inside_the_roots() {
     let link = guarded.project().join("data/harmless.csv");
     symlink(guarded.project().join("data/id_rsa"), &link).unwrap();
     assert!(guarded.refusals(&link).await.iter().all(|(_, refusal)| refusal.code == "path.refused"));
+    // And one of a harmless file by its own name, by which other programs look for it.
+    let (link, target) =
+        (guarded.project().join("data/.netrc"), guarded.project().join("data/harmless.jsonl"));
+    fs::write(&target, "{}\n").unwrap();
+    symlink(&target, &link).unwrap();
+    assert!(guarded.refusals(&link).await.iter().all(|(_, refusal)| refusal.code == "path.refused"));
+}
+
+#[tokio::test]
+async fn a_run_outside_is_unknown_by_a_part_of_its_name_and_by_its_job() {
+    let guarded = Guarded::new().await;
+    let run = &guarded.run;
+    let mut written: serde_json::Value = serde_json::from_slice(&fs::read(run.manifest()).unwrap()).unwrap();
+    written["platform"]["job_id"] = "job-7".into();
+    fs::write(run.manifest(), written.to_string()).unwrap();
+    let elsewhere = guarded.sandbox.root().join("of somebody else");
+    fs::create_dir(&elsewhere).unwrap();
+    let mut config = guarded.sandbox.config("trains");
+    config.allowed_roots = Some(vec![elsewhere]);
+    let other = Workbench::new(config);
+    let (id, name) = (run.run_id(), written["run_name"].as_str().unwrap().to_owned());
+    for named in [&name, &id[..name.len() + 3], "job-7"] {
+        let show = ShowRun { project_path: None, run_id: named.into() };
+        let job = MonitorTraining { job_id: named.into(), ..MonitorTraining::default() };
+        for refusal in [other.show_run(show).await.map(drop), other.monitor_training(job).await.map(drop)] {
+            let refusal = problem(refusal.unwrap_err());
+            assert_eq!(refusal.code, "run.unknown", "{named}: {refusal:?}");
+            assert!(!format!("{refusal:?}").contains(&id), "{named}: {refusal:?}");
+        }
+    }
+    let job = MonitorTraining { job_id: "job-7".into(), ..MonitorTraining::default() };
+    assert_eq!(
+        guarded.workbench.monitor_training(job).await.unwrap().job_id,
+        id,
+        "its own workbench finds it"
+    );
 }
 
 #[tokio::test]
@@ -286,6 +327,10 @@ async fn links_of_a_project_and_a_run_lead_nowhere_else() {
         run.log(),
         run.folder().to_owned(),
     ];
+    // Folders that have lain still so long are remembered once they were looked through.
+    tokio::time::sleep(Duration::from_millis(3100)).await;
+    let request = ShowRun { project_path: None, run_id: run.run_id() };
+    guarded.workbench.show_run(request).await.unwrap();
     for place in places {
         fs::rename(&place, &outside).unwrap_or_else(|error| panic!("{place:?}: {error}"));
         symlink(&outside, &place).unwrap();
@@ -482,7 +527,7 @@ async fn files_without_end_are_refused_and_not_read_to_it() {
 }
 
 /// Longer than any answer takes.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 fn make_pipe(path: &Path) {
     assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());

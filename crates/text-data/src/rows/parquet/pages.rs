@@ -35,3 +35,37 @@ pub(super) fn largest(chunk: &[u8], values: i64) -> Result<u64, Reason> {
     }
     Ok(largest)
 }
+
+#[cfg(test)]
+mod tests {
+    use polars_parquet_format::{
+        DataPageHeader, Encoding, PageType, thrift::protocol::TCompactOutputProtocol,
+    };
+
+    use super::*;
+
+    #[test]
+    fn equal_values_count_with_what_they_take_once_they_are_decoded() {
+        // A hundred million times the same value: the page has no byte.
+        let values = 100_000_000;
+        let header = PageHeader {
+            type_: PageType::DATA_PAGE,
+            uncompressed_page_size: 0,
+            compressed_page_size: 0,
+            crc: None,
+            data_page_header: Some(DataPageHeader {
+                num_values: values,
+                encoding: Encoding::RLE_DICTIONARY,
+                definition_level_encoding: Encoding::RLE,
+                repetition_level_encoding: Encoding::RLE,
+                statistics: None,
+            }),
+            index_page_header: None,
+            dictionary_page_header: None,
+            data_page_header_v2: None,
+        };
+        let mut chunk = Vec::new();
+        header.write_to_out_protocol(&mut TCompactOutputProtocol::new(&mut chunk)).unwrap();
+        assert!(largest(&chunk, values.into()).unwrap() > UNPACKED_BYTES);
+    }
+}
