@@ -33,7 +33,7 @@ pub use heartbeat::{HEARTBEAT, MemoryBeat, last_memory};
 pub use mirror::append_mirrored;
 pub use progress::{overall_pace, records_per_step, remaining_seconds};
 pub use run::{Run, record_of, trained_stage};
-pub use series::{Buckets, Part, RunSeries, StageSpan, sampled_losses};
+pub use series::{Buckets, EvaluatedAt, Part, RunSeries, StageSpan, sampled_losses};
 pub use status::{Liveness, LocalLiveness, QUEUED_AT_MOST, locally_active, terminal_status, without_worker};
 pub use summary::{RunSummary, StageProgress, progress_percentage};
 pub use view::{Evaluation, RunView};

@@ -57,6 +57,17 @@ pub struct Buckets {
     pub count: Vec<u64>,
 }
 
+/// An evaluation of a language model while it was trained.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct EvaluatedAt {
+    /// Stage, from 1.
+    pub stage: u8,
+    /// Step of the stage.
+    pub step: u64,
+    /// Mean loss of the validation records, in nats per labelled token.
+    pub validation_loss: f64,
+}
+
 /// Which part of the course is asked for.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Part {
@@ -90,6 +101,9 @@ struct Seen {
     newest: VecDeque<(u64, &'static str, Point)>,
     /// Number of the first event after which no value was forgotten.
     complete_after: Option<u64>,
+    /// Tokens of all steps.
+    tokens: u64,
+    evaluations: Vec<EvaluatedAt>,
 }
 
 impl RunSeries {
@@ -145,6 +159,16 @@ impl RunSeries {
     /// The stages that have begun.
     pub fn stages(&self) -> &[StageSpan] {
         &self.seen.stages
+    }
+
+    /// Tokens that were trained on, those of steps that were taken again too.
+    pub fn tokens(&self) -> u64 {
+        self.seen.tokens
+    }
+
+    /// Every evaluation of a language model while it was trained, in the order of the events.
+    pub fn evaluations(&self) -> &[EvaluatedAt] {
+        &self.seen.evaluations
     }
 
     /// The part of the course that is asked for. A part so small that the buckets kept are too few is read again.
@@ -235,6 +259,7 @@ impl Seen {
     fn step(&mut self, step: &StepLine<'_>, offset: u64) {
         let x = self.x_of(step.stage, step.step);
         let time = step.at.parse().map_or(0.0, |at| self.seconds(at));
+        self.tokens = self.tokens.saturating_add(step.tokens);
         let figures = self.figures.of_step(step);
         self.take(step.seq, x, time, offset, figures);
     }
@@ -246,11 +271,15 @@ impl Seen {
                 self.begin(event.seq, *stage, *total_steps, *from_step);
             }
             EventKind::Step(step) => {
+                self.tokens = self.tokens.saturating_add(step.tokens);
                 let x = self.x_of(step.stage, step.step);
                 let figures = self.figures.of_metrics(step);
                 self.take(event.seq, x, time, offset, figures);
             }
             kind => {
+                if let EventKind::Evaluated { stage, step, validation_loss, .. } = *kind {
+                    self.evaluations.push(EvaluatedAt { stage, step, validation_loss });
+                }
                 let Some((stage, step, figures)) = self.figures.of_event(kind) else { return };
                 let x = match step {
                     Some(step) => self.x_of(stage, step),

@@ -8,6 +8,7 @@ use greentune_core_config::{
     layout::RunLayout,
     manifest::{RunManifest, RunStatus, StageRecord},
     platform::{JobState, PlatformKind},
+    selection::SelectionSoFar,
 };
 use greentune_durable::Stamp;
 use jiff::Timestamp;
@@ -255,9 +256,19 @@ impl RunView {
             && !self.manifest.status.is_active()
     }
 
+    /// Training records of a stage, as its last start counted them.
+    pub fn train_records(&self, stage: u8) -> Option<u64> {
+        self.seen.train_records.get(&stage).copied()
+    }
+
+    /// The samples of a stage ([`crate::Run::samples_of`]).
+    pub fn samples_of(&self, stage: &StageRecord) -> Option<SelectionSoFar> {
+        samples::samples_of(&self.manifest, stage, self.train_records(stage.stage))
+    }
+
     /// Share of full training's arithmetic that the run has spared ([`samples::compute_savings`]).
     pub fn compute_savings(&self) -> Option<f64> {
-        samples::compute_savings(&self.manifest, |stage| self.seen.train_records.get(&stage).copied())
+        samples::compute_savings(&self.manifest, |stage| self.train_records(stage))
     }
 
     /// The run in short.

@@ -12,6 +12,8 @@ use serde_json::Value;
 enum Form {
     /// By itself, or each of a list.
     Word,
+    /// A list as one word, with commas between its values.
+    Joined,
     /// A list after `--`.
     Rest,
     /// `--flag VALUE` for each of a list.
@@ -76,7 +78,7 @@ const IMAGE_RUN: &[(&str, Form)] = {
 };
 
 const COMMANDS: &[Command] = {
-    use Form::{Each, Flag, Rest, Settings, Switch, Word};
+    use Form::{Each, Flag, Joined, Rest, Settings, Switch, Word};
     &[
         command_of(
             "generate_fine_tuning_project",
@@ -245,12 +247,12 @@ const COMMANDS: &[Command] = {
         command_of(
             "compare_runs",
             "compare",
-            &[("ast_run_id", Word), ("baseline_run_id", Word), ("format", Flag("--format"))],
+            &[("ast_run_id", Joined), ("baseline_run_id", Joined), ("format", Flag("--format"))],
         ),
         Command {
             operation: "plot_runs",
             words: "compare",
-            arguments: &[("ast_run_id", Word), ("baseline_run_id", Word)],
+            arguments: &[("ast_run_id", Joined), ("baseline_run_id", Joined)],
             more: &[],
             end: "--plots",
         },
@@ -341,7 +343,7 @@ pub fn flag_of(operation: &str, argument: &str) -> Option<String> {
         }
         Form::Settings => String::from("--set"),
         Form::Word if argument.starts_with("dataset") => String::from("FILE"),
-        Form::Word | Form::Rest => argument.trim_end_matches("_id").to_uppercase(),
+        Form::Word | Form::Joined | Form::Rest => argument.trim_end_matches("_id").to_uppercase(),
     })
 }
 
@@ -390,6 +392,7 @@ fn find(operation: &str) -> Option<&'static Command> {
 fn written(form: Form, value: &Value, has_flag: &dyn Fn(&str) -> bool) -> Vec<String> {
     match form {
         Form::Word => texts(value).iter().map(|text| word(text)).collect(),
+        Form::Joined => vec![word(&texts(value).join(","))],
         Form::Rest => {
             [String::from("--")].into_iter().chain(texts(value).iter().map(|text| word(text))).collect()
         }

@@ -21,7 +21,7 @@ use greentune_core_config::{
 use greentune_durable::Stamp;
 use greentune_run_folder::{RunSummary, manifest};
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 pub(crate) use self::seen::SeenIndex;
 use self::{
@@ -37,8 +37,6 @@ const COMPLETE: u32 = 1;
 /// A run in short, as it was when its files had the stamp.
 #[derive(Debug)]
 pub(crate) struct KeptSummary {
-    /// When the run was configured.
-    pub created_at: Timestamp,
     /// The stamp.
     pub stamp: String,
     /// The [`RunSummary`] as JSON.
@@ -314,19 +312,28 @@ impl JobStore {
         Ok(runs)
     }
 
-    /// The runs in short that were kept, by their folders.
-    pub(crate) fn summaries(&self) -> Result<HashMap<String, KeptSummary>> {
+    /// When each run that it knows was configured, by the runs' folders.
+    pub(crate) fn ages(&self) -> Result<HashMap<String, Timestamp>> {
         let Some(database) = &self.database else { return Ok(HashMap::new()) };
-        let query =
-            "SELECT run_folder, stamp, summary, created_at FROM summaries JOIN runs USING (run_folder)";
         let read = || {
-            let mut statement = database.prepare(query)?;
+            let mut statement = database.prepare_cached("SELECT run_folder, created_at FROM runs")?;
             let rows = statement.query_map([], |row| {
-                let created_at: String = row.get(3)?;
-                let created_at = created_at.parse().unwrap_or(Timestamp::UNIX_EPOCH);
-                Ok((row.get(0)?, KeptSummary { created_at, stamp: row.get(1)?, summary: row.get(2)? }))
+                let created_at: String = row.get(1)?;
+                Ok((row.get(0)?, created_at.parse().unwrap_or(Timestamp::UNIX_EPOCH)))
             })?;
             rows.collect::<rusqlite::Result<_>>()
+        };
+        read().map_err(self.failed())
+    }
+
+    /// The run at `layout` in short, if that was kept.
+    pub(crate) fn summary(&self, layout: &RunLayout) -> Result<Option<KeptSummary>> {
+        let Some(database) = &self.database else { return Ok(None) };
+        let query = "SELECT stamp, summary FROM summaries WHERE run_folder = ?1";
+        let read = || {
+            let mut statement = database.prepare_cached(query)?;
+            let kept = |row: &Row<'_>| Ok(KeptSummary { stamp: row.get(0)?, summary: row.get(1)? });
+            statement.query_row([layout.folder().to_string_lossy()], kept).optional()
         };
         read().map_err(self.failed())
     }
@@ -339,7 +346,7 @@ impl JobStore {
         }
         let write = || {
             database.execute_batch("BEGIN IMMEDIATE")?;
-            let mut note = database.prepare("INSERT OR IGNORE INTO runs VALUES (?1, ?2, ?3, ?4, ?5)")?;
+            let mut note = database.prepare("INSERT OR REPLACE INTO runs VALUES (?1, ?2, ?3, ?4, ?5)")?;
             let mut keep = database.prepare("INSERT OR REPLACE INTO summaries VALUES (?1, ?2, ?3)")?;
             for (run, stamp, summary) in kept {
                 let folder = run.folder().to_string_lossy();

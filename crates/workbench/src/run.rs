@@ -91,10 +91,18 @@ impl Workbench {
     /// Errors: also when they are not here and its platform cannot be reached.
     pub(crate) fn read_run_with_files(&self, project_path: Option<&Path>, run_id: &str) -> Result<Run> {
         let run = self.read_run(project_path, run_id)?;
-        if are_files_elsewhere(&run) {
-            self.fetch(&run.layout)?;
-        }
+        self.bring_files(&run.layout, &run.manifest)?;
         Ok(run)
+    }
+
+    /// Brings the files here of a run that ended elsewhere.
+    ///
+    /// Errors: its platform cannot be reached.
+    pub(crate) fn bring_files(&self, layout: &RunLayout, manifest: &RunManifest) -> Result<()> {
+        if are_files_elsewhere(layout, manifest) {
+            self.fetch(layout)?;
+        }
+        Ok(())
     }
 
     /// Reads the run at `layout` with all of its events.
@@ -138,10 +146,9 @@ fn check_run(roots: &AllowedRoots, run: &RunLayout) -> Result<()> {
     roots.check_links(run.folder(), DEEPEST)
 }
 
-/// Whether a stage of `run` was completed on another platform, and nobody has brought its files yet.
-fn are_files_elsewhere(run: &Run) -> bool {
-    let manifest = &run.manifest;
-    let is_missing = |stage: u8| !run.layout.stage(stage).is_dir();
+/// Whether a stage of a run was completed on another platform, and nobody has brought its files yet.
+fn are_files_elsewhere(layout: &RunLayout, manifest: &RunManifest) -> bool {
+    let is_missing = |stage: u8| !layout.stage(stage).is_dir();
     let mut completed = manifest.stages.iter().filter(|stage| stage.status == RunStatus::Completed);
     manifest.platform.kind != PlatformKind::Local
         && !manifest.status.is_active()

@@ -102,6 +102,12 @@ fn a_client_is_served_over_http_until_the_server_is_asked_to_end() {
     assert!(served.line.ends_with("/mcp for everybody on this machine\n"), "{}", served.line);
     let answer = served.list_runs(None);
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("\"isError\":false"), "{answer}");
+    #[cfg(target_os = "linux")]
+    {
+        // Since Linux 5.0.
+        let status = std::fs::read_to_string(format!("/proc/{}/status", served.server.id())).unwrap();
+        assert!(!status.contains("THP_enabled:\t1"), "a server needs no huge pages: {status}");
+    }
     assert_eq!(served.end(), Some(0));
     let noted = std::fs::read_to_string(sandbox.path("home/audit/calls.jsonl")).unwrap();
     assert!(noted.contains("\"tool\":\"list_runs\"") && noted.contains("\"transport\":\"http\""), "{noted}");

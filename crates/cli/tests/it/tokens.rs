@@ -318,7 +318,10 @@ fn a_training_worker_has_the_tokens_that_it_needs_and_no_others() {
     place.run(&["train", &run_id, "--detach"]);
     let shown = place.run(&["runs", "show", &run_id, "--json"]).json();
     let environment = fs::read(format!("/proc/{}/environ", shown["manifest"]["pid"])).unwrap();
+    let status = fs::read_to_string(format!("/proc/{}/status", shown["manifest"]["pid"])).unwrap();
     place.run(&["cancel", &run_id]);
+    // Servers go without huge pages (`THP_enabled` since Linux 5.0); what trains must not.
+    assert!(!status.contains("THP_enabled:\t0"), "{status}");
     let environment = String::from_utf8(environment).unwrap();
     let needed = [
         "canary-of-electricity-maps",

@@ -19,7 +19,7 @@ pub(super) struct StepLine<'a> {
     pub train_loss: f64,
     learning_rate: f64,
     gradient_norm: f64,
-    tokens: u64,
+    pub tokens: u64,
     tokens_per_second: f64,
     samples: Option<SampleMetrics>,
 }

@@ -57,6 +57,23 @@ fn steps_of_both_stages_follow_each_other_and_are_read_once() {
 }
 
 #[test]
+fn tokens_are_those_of_all_steps_and_evaluations_are_kept_one_by_one() {
+    let evaluated = |seq: u64, step: u64, loss: f64| {
+        format!(
+            "{{\"seq\":{seq},\"at\":\"2026-01-02T03:04:09Z\",\"kind\":\"evaluated\",\"stage\":1,\"step\":{step},\
+             \"validation_loss\":{loss:?},\"perplexity\":2.0,\"token_accuracy\":0.5}}\n"
+        )
+    };
+    let first = begun(0, 1, 100, 0) + &step(1, 1, 1, 4.0) + &step(2, 1, 2, 2.0) + &evaluated(3, 2, 1.5);
+    // It went on from step 1: step 2 was taken twice.
+    let (_folder, path) = log(&(first + &begun(4, 1, 100, 1) + &step(5, 1, 2, 2.0) + &evaluated(6, 2, 1.25)));
+    let series = read(&path);
+    assert_eq!(series.tokens(), 30);
+    let at = |validation_loss| EvaluatedAt { stage: 1, step: 2, validation_loss };
+    assert_eq!(series.evaluations(), [at(1.5), at(1.25)]);
+}
+
+#[test]
 fn many_steps_keep_their_extremes_and_their_mean_in_few_buckets() {
     let count = 100_000_u64;
     let text: String = (1..=count).map(|n| step(n, 1, n, (n % 7) as f64)).collect();

@@ -15,11 +15,17 @@ use greentune_carbon::{
         summarize_paths, summarize_with,
     },
 };
-use greentune_core_config::{event::EventKind, manifest::StageRecord, quantities::sum, settings::Task};
+use greentune_core_config::{
+    layout::RunLayout,
+    manifest::{RunManifest, StageRecord},
+    quantities::sum,
+    settings::Task,
+};
+use greentune_run_folder::{EvaluatedAt, RunView};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Result, Workbench, WorkbenchError, out_of_memory::shape_of, reach::Access, run::Run};
+use crate::{Result, Workbench, WorkbenchError, out_of_memory::shape_of, reach::Access};
 
 /// Ask for a run's emissions.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -53,16 +59,20 @@ impl Workbench {
                 let factors = workbench.factors_of(project)?;
                 return summarize_paths(&[file], &factors).map_err(WorkbenchError::reported);
             }
-            let run = match workbench.read_run_with_files(project, &request.run_id) {
+            let run = match workbench.find_run(project, &request.run_id) {
                 Ok(run) => run,
                 Err(unknown) => return workbench.tracked_program(project, &request.run_id).ok_or(unknown),
             };
+            let seen = |view: &RunView| (view.manifest().clone(), sparse_training(view));
+            let (manifest, sparse_training) = workbench.look(&run, seen)?;
+            workbench.bring_files(&run, &manifest)?;
             // Its data are not read.
-            workbench.check_settings_files(&run.manifest)?;
-            let factors = factors(run.manifest.settings.carbon.equivalences_file.as_deref())?;
-            let cleaner_hours = cleaner_hours(&run, &workbench.config().meter.live);
-            let facts = RunFacts { cleaner_hours, ..facts(workbench, &run, &factors)? };
-            summarize_with(&run.layout, &factors, &facts).map_err(WorkbenchError::reported)
+            workbench.check_settings_files(&manifest)?;
+            let factors = factors(manifest.settings.carbon.equivalences_file.as_deref())?;
+            let cleaner_hours = cleaner_hours(&manifest, &workbench.config().meter.live);
+            let facts = facts(workbench, &run, &manifest, &factors)?;
+            let facts = RunFacts { cleaner_hours, sparse_training, ..facts };
+            summarize_with(&run, &factors, &facts).map_err(WorkbenchError::reported)
         })
         .await
     }
@@ -118,27 +128,31 @@ pub(crate) fn factors(file: Option<&Path>) -> Result<EquivalenceTable> {
 }
 
 /// When a run of the same length would emit least from now on; `None` where no service is configured.
-fn cleaner_hours(run: &Run, access: &LiveAccess) -> Option<CleanerHours> {
-    let carbon = &run.manifest.settings.carbon;
+fn cleaner_hours(manifest: &RunManifest, access: &LiveAccess) -> Option<CleanerHours> {
+    let carbon = &manifest.settings.carbon;
     let config = live_config(carbon, access)?;
-    let stages = run.manifest.stages.iter().filter_map(|stage| stage.emissions.as_ref());
+    let stages = manifest.stages.iter().filter_map(|stage| stage.emissions.as_ref());
     let seconds = sum(stages.map(|stage| stage.duration_seconds));
     let duration = Duration::try_from_secs_f64(seconds).ok()?;
     CleanerHours::fetch(&Place::from(carbon), &config, duration).ok().flatten()
 }
 
 /// What the run's events say beside its emissions.
-fn facts(workbench: &Workbench, run: &Run, factors: &EquivalenceTable) -> Result<RunFacts> {
-    let of_step = |kind: &EventKind| if let EventKind::Step(step) = kind { step.tokens } else { 0 };
-    let tokens: u64 = run.events.iter().map(|event| of_step(&event.kind)).sum();
-    let all_runs = aggregate_paths(&files_of_project(run.layout.project()), factors)
-        .map_err(WorkbenchError::reported)?;
-    let base = &run.manifest.base_model_path;
+fn facts(
+    workbench: &Workbench,
+    run: &RunLayout,
+    manifest: &RunManifest,
+    factors: &EquivalenceTable,
+) -> Result<RunFacts> {
+    let (tokens, steps_after_best_validation) = workbench
+        .series_of(run, |series| (series.tokens(), after_best_validation(manifest, series.evaluations())))?;
+    let all_runs =
+        aggregate_paths(&files_of_project(run.project()), factors).map_err(WorkbenchError::reported)?;
+    let base = &manifest.base_model_path;
     let may_be_read = workbench.check_base_folder(base).is_ok();
     Ok(RunFacts {
         parameters: may_be_read.then(|| shape_of(base)).flatten().map(|shape| shape.parameters()),
-        steps_after_best_validation: after_best_validation(run),
-        sparse_training: sparse_training(run),
+        steps_after_best_validation,
         functional_unit: (tokens > 0).then(|| FunctionalUnit {
             count: tokens as f64 / 1e6,
             unit: String::from("million tokens trained"),
@@ -150,8 +164,8 @@ fn facts(workbench: &Workbench, run: &Run, factors: &EquivalenceTable) -> Result
 
 /// Adaptive sparse training by the run's settings, for a run that trained on all samples. `None` if it selected, or if
 /// it made fewer than two passes: in a first pass there are no scores.
-fn sparse_training(run: &Run) -> Option<SparseTraining> {
-    let settings = &run.manifest.settings;
+fn sparse_training(run: &RunView) -> Option<SparseTraining> {
+    let settings = &run.manifest().settings;
     let passes = match settings.task() {
         Task::ImageClassification => settings.vision.epochs as f64,
         Task::LanguageModel => {
@@ -159,7 +173,7 @@ fn sparse_training(run: &Run) -> Option<SparseTraining> {
                 let records = run.train_records(stage.stage)?.max(1);
                 Some(run.samples_of(stage)?.candidates as f64 / records as f64)
             };
-            run.manifest.stages.iter().map(passes).sum::<Option<f64>>()?
+            run.manifest().stages.iter().map(passes).sum::<Option<f64>>()?
         }
     };
     let sparse = SparseTraining {
@@ -172,30 +186,25 @@ fn sparse_training(run: &Run) -> Option<SparseTraining> {
 
 /// Steps of all stages from the best evaluation to the last one, and steps in all. Steps after the last evaluation are
 /// not counted, because they may have been better still.
-fn after_best_validation(run: &Run) -> Option<(u64, u64)> {
-    if run.manifest.settings.task() == Task::ImageClassification {
-        return epochs_after_best_validation(run);
+fn after_best_validation(manifest: &RunManifest, evaluations: &[EvaluatedAt]) -> Option<(u64, u64)> {
+    if manifest.settings.task() == Task::ImageClassification {
+        return epochs_after_best_validation(manifest);
     }
     let (mut after, mut all) = (0, 0);
-    for stage in &run.manifest.stages {
-        let mut evaluated = run.events.iter().filter_map(|event| match event.kind {
-            EventKind::Evaluated { stage: of, step, validation_loss, .. } if of == stage.stage => {
-                Some((step, validation_loss))
-            }
-            _ => None,
-        });
-        let (best, _) = evaluated.clone().min_by(|a, b| a.1.total_cmp(&b.1))?;
-        let (last, _) = evaluated.next_back()?;
-        after += last.saturating_sub(best);
+    for stage in &manifest.stages {
+        let mut evaluated = evaluations.iter().filter(|evaluated| evaluated.stage == stage.stage);
+        let best = evaluated.clone().min_by(|a, b| a.validation_loss.total_cmp(&b.validation_loss))?;
+        let last = evaluated.next_back()?;
+        after += last.step.saturating_sub(best.step);
         all += stage.steps_done;
     }
     Some((after, all))
 }
 
 /// The same of an image classifier, whose stages are one training.
-fn epochs_after_best_validation(run: &Run) -> Option<(u64, u64)> {
+fn epochs_after_best_validation(manifest: &RunManifest) -> Option<(u64, u64)> {
     let (mut done, mut best) = (0, None);
-    for stage in &run.manifest.stages {
+    for stage in &manifest.stages {
         for epoch in &stage.epochs {
             let (step, loss) = (done + epoch.step, epoch.validation_loss);
             if best.is_none_or(|(_, least)| loss < least) {

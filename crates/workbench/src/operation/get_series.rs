@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use greentune_core_config::manifest::RunStatus;
+use greentune_core_config::{layout::RunLayout, manifest::RunStatus};
 use greentune_run_folder::{Buckets, Part, RunSeries, RunView, StageSpan};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -60,18 +60,19 @@ impl Workbench {
             let run = workbench.find_run(request.project_path.as_deref(), &request.run_id)?;
             let status = workbench.look(&run, RunView::status)?;
             let answer = |series: &mut RunSeries| answer(&request, series, status);
-            workbench.series().with(
-                run.folder(),
-                || {
-                    let mut series = RunSeries::new(&run.events());
-                    series.refresh()?;
-                    Ok(series)
-                },
-                |series| Ok(series.refresh()?),
-                answer,
-            )?
+            workbench.series_of(&run, answer)?
         })
         .await
+    }
+
+    /// The course of the figures of the run at `layout`, of which only what is new is read.
+    pub(crate) fn series_of<T>(&self, layout: &RunLayout, of: impl FnOnce(&mut RunSeries) -> T) -> Result<T> {
+        let open = || {
+            let mut series = RunSeries::new(&layout.events());
+            series.refresh()?;
+            Ok(series)
+        };
+        self.series().with(layout.folder(), open, |series| Ok(series.refresh()?), of)
     }
 }
 

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Result, RunSummary, Workbench,
-    job_store::{KeptSummary, runs_of, unknown_run},
+    job_store::{JobStore, runs_of, unknown_run},
 };
 
 /// Runs that are listed when the request does not say.
@@ -93,13 +93,13 @@ impl Workbench {
             let store = self.job_store()?;
             (store.all()?, Some(store))
         };
-        let mut kept = store.as_ref().and_then(|store| store.summaries().ok()).unwrap_or_default();
+        let mut ages = store.as_ref().and_then(|store| store.ages().ok()).unwrap_or_default();
         let mut may_be_read = self.allowed_roots().of_siblings();
         let mut response = ListRunsResponse::default();
         let (mut found, mut new) = (Vec::new(), Vec::new());
         for layout in layouts.into_iter().filter(|layout| may_be_read.contain_folder(layout.folder())) {
-            match kept.remove(layout.folder().to_string_lossy().as_ref()) {
-                Some(kept) => found.push(Found::Kept(layout, kept)),
+            match ages.remove(layout.folder().to_string_lossy().as_ref()) {
+                Some(created_at) => found.push(Found::Known(layout, created_at)),
                 None => match self.summary_now(&layout, None, &mut new) {
                     Ok(summary) => found.push(Found::Read(summary)),
                     Err(error) => response.unreadable.push(error.to_string()),
@@ -119,7 +119,7 @@ impl Workbench {
             let summary = match found.next() {
                 None => break,
                 Some(Found::Read(summary)) => Ok(summary),
-                Some(Found::Kept(layout, kept)) => self.summary_now(&layout, Some(&kept), &mut new),
+                Some(Found::Known(layout, _)) => self.summary_now(&layout, store.as_ref(), &mut new),
             };
             match summary {
                 Ok(summary) if !request.asks_for(&summary) => {}
@@ -141,14 +141,15 @@ impl Workbench {
         Ok(response)
     }
 
-    /// The run at `layout` in short: as it was kept, when its files are still the same, else as they are, for `new`.
+    /// The run at `layout` in short: as `store` has kept it, when its files are still the same, else as they are, for `new`.
     fn summary_now(
         &self,
         layout: &RunLayout,
-        kept: Option<&KeptSummary>,
+        store: Option<&JobStore>,
         new: &mut Vec<(RunLayout, String, RunSummary)>,
     ) -> Result<RunSummary> {
         let stamp = stamp_of(layout);
+        let kept = store.and_then(|store| store.summary(layout).ok().flatten());
         let kept = kept.filter(|kept| kept.stamp == stamp);
         let kept = kept.and_then(|kept| serde_json::from_str::<RunSummary>(&kept.summary).ok());
         // What a worker is at changes without its files: its end.
@@ -167,7 +168,7 @@ impl Workbench {
 /// A run that may be listed.
 enum Found {
     /// The index knows when it was configured.
-    Kept(RunLayout, KeptSummary),
+    Known(RunLayout, Timestamp),
     /// It was read now.
     Read(RunSummary),
 }
@@ -175,14 +176,14 @@ enum Found {
 impl Found {
     fn run_id(&self) -> String {
         match self {
-            Self::Kept(layout, _) => layout.run_id(),
+            Self::Known(layout, _) => layout.run_id(),
             Self::Read(summary) => summary.run_id.clone(),
         }
     }
 
     fn age(&self) -> (Timestamp, String) {
         let created_at = match self {
-            Self::Kept(_, kept) => kept.created_at,
+            Self::Known(_, created_at) => *created_at,
             Self::Read(summary) => summary.created_at,
         };
         (created_at, self.run_id())

@@ -244,7 +244,9 @@ async fn a_training_that_fails_is_a_task_that_failed() {
 #[tokio::test]
 async fn an_id_is_a_name_and_no_path() {
     let sandbox = Sandbox::new("trains").await;
-    fs::create_dir_all(sandbox.root().join("home/outside")).unwrap();
+    for folder in ["home/outside", "home/tasks"] {
+        fs::create_dir_all(sandbox.root().join(folder)).unwrap();
+    }
     fs::write(sandbox.root().join("home/outside/call.json"), "{}").unwrap();
     let long = "x".repeat(5000);
     for id in ["../outside", "..", "", "a/b", "\0", "nothing", &long] {
