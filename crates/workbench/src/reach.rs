@@ -5,8 +5,8 @@
 
 mod addresses;
 mod credential_files;
+mod looked_into;
 mod named_files;
-mod plain_folders;
 mod written;
 
 use std::{
@@ -23,7 +23,7 @@ use crate::{
     project::{canonical, without_links},
 };
 use credential_files::is_refused;
-use plain_folders::{Entries, folders_in, is_plain};
+use looked_into::looked_into;
 
 /// How a path is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,33 +99,12 @@ impl AllowedRoots {
         if self.roots.is_none() {
             return Ok(());
         }
-        let as_it_is = Entries::of(folder);
-        let known = as_it_is.and_then(|entries| folders_in(folder, entries));
-        let folders = if let Some(folders) = known {
-            folders
-        } else {
-            let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
-            let (mut folders, mut are_plain) = (Vec::new(), true);
-            for entry in entries {
-                let found = entry.and_then(|entry| Ok((entry.path(), entry.file_type()?)));
-                are_plain &= found.is_ok();
-                let Ok((path, kind)) = found else { continue };
-                if kind.is_symlink() || is_special(kind) {
-                    are_plain = false;
-                    self.reach(&path, &path, Access::Write)?;
-                } else if kind.is_dir() {
-                    folders.push(path);
-                }
-            }
-            if let Some(entries) = as_it_is.filter(|_| are_plain) {
-                is_plain(folder, entries, &folders);
-            }
-            folders.into()
-        };
+        let Some(looked) = looked_into(folder) else { return Ok(()) };
+        looked.others.iter().try_for_each(|path| self.reach(path, path, Access::Write).map(drop))?;
         if depth == 1 {
             return Ok(());
         }
-        folders.iter().try_for_each(|folder| self.check_links(folder, depth - 1))
+        looked.folders.iter().try_for_each(|folder| self.check_links(folder, depth - 1))
     }
 
     /// Refuses a project in which the places that operations read and write without being told are links to elsewhere.
@@ -134,10 +113,15 @@ impl AllowedRoots {
             return Ok(());
         }
         let (root, emissions, logs) = (project.root(), project.emissions(), project.logs());
+        self.reach(root, root, Access::Write)?;
         let comparisons = root.join("comparisons");
         let places = [project.config(), project.model_config(), project.runs(), root.join("emissions.csv")];
-        for place in places.iter().chain([&emissions, &logs, &comparisons]) {
-            self.reach(place, place, Access::Write)?;
+        // Nothing is a link where there are no links.
+        let is_plain = |folder: &Path| looked_into(folder).is_some_and(|looked| looked.others.is_empty());
+        if !is_plain(root) || !project.config().parent().is_some_and(is_plain) {
+            for place in places.iter().chain([&emissions, &logs, &comparisons]) {
+                self.reach(place, place, Access::Write)?;
+            }
         }
         [emissions, logs, comparisons].iter().try_for_each(|folder| self.check_links(folder, 2))
     }

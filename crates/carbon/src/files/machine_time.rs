@@ -41,9 +41,9 @@ impl Span {
 }
 
 /// The machine of a row, by all that it says of it.
-pub(crate) fn machine_key(record: &EmissionsRecord) -> String {
+pub(crate) fn machine_key(record: &EmissionsRecord) -> impl Ord + '_ {
     let EmissionsRecord { cpu_model, cpu_count, gpu_model, ram_total_size, os, .. } = record;
-    format!("{cpu_model}\n{cpu_count}\n{gpu_model}\n{ram_total_size}\n{os}")
+    (cpu_model, cpu_count, gpu_model, ram_total_size.to_bits(), os)
 }
 
 /// The share of its machine that each row has, in `(0, 1]`: at each moment a machine is shared evenly by the meters that
@@ -53,7 +53,7 @@ pub(crate) fn shares(rows: &[(&EmissionsRecord, Option<Span>)]) -> Vec<f64> {
     if rows.len() < 2 {
         return shares;
     }
-    let mut machines: BTreeMap<String, Vec<(usize, Span)>> = BTreeMap::new();
+    let mut machines: BTreeMap<_, Vec<(usize, Span)>> = BTreeMap::new();
     for (at, (record, span)) in rows.iter().enumerate() {
         if let Some(span) = span {
             machines.entry(machine_key(record)).or_default().push((at, *span));

@@ -167,12 +167,18 @@ fn add_up(rows: Rows, factors: &EquivalenceTable) -> AggregateEmissions {
         total_offset_cost_usd: offset_usd[1],
         total_offset_cost_range_usd: offset_usd,
         top_emitting_runs: runs,
-        by_country: by_emissions(shares(&rows, |record| record.country_name.clone())),
-        by_machine: by_emissions(shares(&rows, overlap::machine)),
-        by_month: shares(&rows, |record| {
-            date(record).map_or(String::new(), |date| date.strftime("%Y-%m").to_string())
-        }),
-        by_day: shares(&rows, |record| date(record).map_or(String::new(), |date| date.to_string())),
+        by_country: by_emissions(shares(
+            &rows,
+            |record| record.country_name.as_str(),
+            |name| (*name).to_owned(),
+        )),
+        by_machine: by_emissions(shares(&rows, overlap::machine, String::clone)),
+        by_month: shares(
+            &rows,
+            |record| date(record).map(Date::first_of_month),
+            |month| month.map_or(String::new(), |month| month.strftime("%Y-%m").to_string()),
+        ),
+        by_day: shares(&rows, date, |day| day.map_or(String::new(), |day| day.to_string())),
         shared_machines: overlap::shared_machines(&rows),
         notes,
         skipped,
@@ -196,8 +202,8 @@ fn run(run_id: &str, rows: &[&RunRow]) -> Option<RunEmissions> {
     }
     // Of several meters of the run at the same time, such as those of its ranks, the time counts once.
     let spans: Vec<_> = rows.iter().map(|row| (&*row.record, row.span)).collect();
-    let seconds =
-        rows.iter().zip(machine_time::shares(&spans)).map(|(row, share)| row.record.duration * share);
+    let shares = machine_time::shares(&spans);
+    let seconds = rows.iter().zip(shares).map(|(row, share)| row.record.duration * share);
     Some(RunEmissions {
         run_id: run_id.to_owned(),
         file: rows.first()?.file.clone(),
@@ -209,18 +215,26 @@ fn run(run_id: &str, rows: &[&RunRow]) -> Option<RunEmissions> {
     })
 }
 
-fn shares(rows: &[RunRow], name: impl Fn(&EmissionsRecord) -> String) -> Vec<Share> {
-    let mut shares: BTreeMap<String, (Share, HashSet<&str>)> = BTreeMap::new();
+/// The rows by what `part` says of each, in its order; `name` is what that is called.
+fn shares<'r, Part: Ord>(
+    rows: &'r [RunRow],
+    part: impl Fn(&'r EmissionsRecord) -> Part,
+    name: impl Fn(&Part) -> String,
+) -> Vec<Share> {
+    let mut parts: BTreeMap<Part, (f64, f64, HashSet<&str>)> = BTreeMap::new();
     for row in rows {
-        let (share, files) = shares.entry(name(&row.record)).or_insert_with_key(|name| {
-            let share = Share { name: name.clone(), emissions_kg: 0.0, energy_kwh: 0.0, files: 0 };
-            (share, HashSet::new())
-        });
-        share.emissions_kg += row.emissions_kg();
-        share.energy_kwh += row.energy_kwh();
+        let (emissions_kg, energy_kwh, files) = parts.entry(part(&row.record)).or_default();
+        *emissions_kg += row.emissions_kg();
+        *energy_kwh += row.energy_kwh();
         files.insert(&row.file);
     }
-    shares.into_values().map(|(share, files)| Share { files: files.len(), ..share }).collect()
+    let shares = parts.into_iter().map(|(part, (emissions_kg, energy_kwh, files))| Share {
+        name: name(&part),
+        emissions_kg,
+        energy_kwh,
+        files: files.len(),
+    });
+    shares.collect()
 }
 
 fn by_emissions(mut shares: Vec<Share>) -> Vec<Share> {

@@ -108,7 +108,7 @@ pub(crate) fn share_machines(rows: &mut [RunRow]) {
 
 /// Runs whose machine was shared, machine by machine.
 pub(crate) fn shared_machines(rows: &[RunRow]) -> Vec<SharedMachine> {
-    let mut machines: BTreeMap<String, Vec<&RunRow>> = BTreeMap::new();
+    let mut machines: BTreeMap<_, Vec<&RunRow>> = BTreeMap::new();
     for row in rows.iter().filter(|row| row.share < 1.0) {
         machines.entry(machine_key(&row.record)).or_default().push(row);
     }

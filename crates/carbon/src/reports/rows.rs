@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    ffi::OsString,
     fs, io,
     num::NonZero,
     panic,
@@ -141,12 +142,14 @@ pub(crate) fn of_paths(paths: &[PathBuf]) -> Result<Rows, CarbonError> {
 /// A file, and where it really lies.
 struct Found {
     path: PathBuf,
-    place: PathBuf,
+    /// As text, which is faster to compare than a path.
+    place: OsString,
 }
 
 impl Found {
     fn at(path: PathBuf) -> Self {
-        Self { place: fs::canonicalize(&path).unwrap_or_else(|_| path.clone()), path }
+        let place = fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
+        Self { place: place.into(), path }
     }
 }
 
@@ -158,19 +161,21 @@ fn files_of(folder: &Path) -> Result<Vec<Found>, CarbonError> {
         Err(error) => return Err(CarbonError::file("read", folder)(error)),
     };
     let place = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
-    let mut files = Vec::new();
+    let mut names = Vec::new();
     for entry in entries {
         let entry = entry.map_err(CarbonError::file("read", folder))?;
         let name = entry.file_name();
         let text = name.to_string_lossy();
         if is_emissions_file(&text) || set_aside_of(&text).is_some() {
-            let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
-            let path = folder.join(&name);
-            files.push(if is_file { Found { place: place.join(&name), path } } else { Found::at(path) });
+            names.push((name, entry.file_type().is_ok_and(|kind| kind.is_file())));
         }
     }
-    files.sort_unstable_by(|a, b| a.path.file_name().cmp(&b.path.file_name()));
-    Ok(files)
+    names.sort_unstable();
+    let found = names.into_iter().map(|(name, is_file)| {
+        let path = folder.join(&name);
+        if is_file { Found { place: place.join(&name).into(), path } } else { Found::at(path) }
+    });
+    Ok(found.collect())
 }
 
 fn is_emissions_file(name: &str) -> bool {
@@ -275,23 +280,24 @@ impl FileRows {
 }
 
 /// What files said that have been read in this process: a report over thousands of them is asked for again and again.
-fn kept() -> MutexGuard<'static, HashMap<PathBuf, Arc<FileRows>>> {
-    static KEPT: LazyLock<Mutex<HashMap<PathBuf, Arc<FileRows>>>> = LazyLock::new(Mutex::default);
+fn kept() -> MutexGuard<'static, HashMap<OsString, Arc<FileRows>>> {
+    static KEPT: LazyLock<Mutex<HashMap<OsString, Arc<FileRows>>>> = LazyLock::new(Mutex::default);
     KEPT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What `file` says: as it was read before, when neither it nor its sidecars have changed since.
 fn known_or_read(file: &Path) -> Result<Arc<FileRows>, CarbonError> {
-    let known = kept().get(file).map(Arc::clone);
+    let name = file.as_os_str();
+    let known = kept().get(name).map(Arc::clone);
     if let Some(known) = known.filter(|known| known.is_as_it_was()) {
         return Ok(known);
     }
     let read = Arc::new(read_file(file)?);
     let mut kept = kept();
     if !read.may_be_kept() {
-        kept.remove(file);
-    } else if kept.len() < MOST_KEPT || kept.contains_key(file) {
-        kept.insert(file.to_owned(), Arc::clone(&read));
+        kept.remove(name);
+    } else if kept.len() < MOST_KEPT || kept.contains_key(name) {
+        kept.insert(name.to_owned(), Arc::clone(&read));
     } else {
         kept.clear();
     }

@@ -23,7 +23,7 @@ use greentune_workbench::{
 
 use serde::Serialize;
 
-use crate::{exit_code::exit_code, failure::Failure, huge_pages, session::Session, signals::asked_to_end};
+use crate::{exit_code::exit_code, failure::Failure, session::Session, signals::asked_to_end};
 
 /// Time that trackers get for what they have not sent when a run ends; `greentune runs sync` sends the rest.
 const TRACKING_GRACE: Duration = Duration::from_secs(10);
@@ -47,8 +47,6 @@ pub struct Worker {
 
 impl Worker {
     pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
-        // A server that starts workers goes without.
-        huge_pages::allow();
         match self {
             Self { perform: Some(folder), .. } => {
                 leave_terminal();
