@@ -79,3 +79,17 @@ async fn calls_that_change_something_are_noted_with_what_became_of_them() {
         ]
     );
 }
+
+#[tokio::test]
+async fn an_account_sees_neither_the_runs_nor_the_project_of_the_user_who_serves() {
+    let place = Place::new("trains");
+    let run = place.trained().await;
+    assert_eq!(place.read("/emissions/aggregate").await["total_runs"], 1);
+    let ada = place.of_account("ada", &[]);
+    assert_eq!(ada.read("/api/v1/runs").await["runs"], json!([]));
+    // What the server was started in is not meant where an account names no project, also when it may look there.
+    for account in [ada, place.of_account("bob", &[place.root().join("health")])] {
+        assert_eq!(account.get(&format!("/emissions/{run}/current")).await.status, 404);
+        assert_eq!(account.read("/emissions/aggregate").await["total_runs"], 0);
+    }
+}

@@ -11,7 +11,7 @@ use axum::{
     body::Body,
     http::{HeaderMap, Request, StatusCode},
 };
-use greentune_http_server::{AuditLog, Caller, Limits};
+use greentune_http_server::{Account, Accounts, AuditLog, Caller, Limits};
 use greentune_monitor_api::{Access, Served, site};
 use greentune_test_support::fake_worker;
 use greentune_workbench::{Workbench, WorkbenchConfig};
@@ -64,22 +64,35 @@ impl Place {
         let root = fs::canonicalize(folder.path()).unwrap();
         let mut config = WorkbenchConfig::new(root.join("home"), fake_worker::command(mode).unwrap());
         config.allowed_roots = Some(vec![root, fixture("")]);
-        Self::over(folder, Workbench::new(config), Access::Full)
+        Self::over(folder, Workbench::new(config), Access::Full, None)
     }
 
-    fn over(folder: Arc<tempfile::TempDir>, workbench: Workbench, access: Access) -> Self {
+    fn over(
+        folder: Arc<tempfile::TempDir>,
+        workbench: Workbench,
+        access: Access,
+        account: Option<Account>,
+    ) -> Self {
         let project = Some(fs::canonicalize(folder.path()).unwrap().join("health"));
         let log = Arc::new(AuditLog::new(&workbench.config().home).unwrap());
         let served = Served { workbench: workbench.clone(), project, access, notes: Some(log.notes()) };
         let site = site(served, Some(|_: &Caller| Router::new()));
-        let caller = Caller { account: None, limits: Limits::default(), ended: CancellationToken::new() };
+        let caller = Caller { account, limits: Limits::default(), ended: CancellationToken::new() };
         let routes = (site.of_caller)(&caller);
         Self { folder, workbench, log, routes, open: site.open }
     }
 
     /// The same for callers who may do less.
     pub fn with(&self, access: Access) -> Self {
-        Self::over(Arc::clone(&self.folder), self.workbench.clone(), access)
+        Self::over(Arc::clone(&self.folder), self.workbench.clone(), access, None)
+    }
+
+    /// The same for a new account, which may use `allowed_dirs` besides its own folder.
+    pub fn of_account(&self, name: &str, allowed_dirs: &[PathBuf]) -> Self {
+        let accounts = Accounts::new(&self.workbench.config().home);
+        accounts.add(name, allowed_dirs).unwrap();
+        let account = accounts.list().unwrap().into_iter().find(|account| account.name == name);
+        Self::over(Arc::clone(&self.folder), self.workbench.clone(), Access::Full, account)
     }
 
     pub fn workbench(&self) -> Workbench {
