@@ -147,9 +147,11 @@ fn add_up(rows: Rows, factors: &EquivalenceTable) -> AggregateEmissions {
     let Rows { rows, skipped, notes } = rows;
     let sum = |of: fn(&RunRow) -> f64| quantities::sum(rows.iter().map(of));
     let kg = sum(RunRow::emissions_kg);
-    let mut runs = runs(&rows);
+    let by_run = by_run(&rows);
+    let emitted = |run: &[&RunRow]| quantities::sum(run.iter().map(|row| row.emissions_kg()));
+    let mut runs: Vec<_> = runs_of(&by_run).map(|run| (emitted(run), run)).collect();
     let total_runs = runs.len();
-    runs.sort_by(|a, b| b.emissions_kg.total_cmp(&a.emissions_kg));
+    runs.sort_by(|a, b| b.0.total_cmp(&a.0));
     runs.truncate(TOP_RUNS);
     let equivalencies = factors.of(kg);
     let offset_usd = factors.offset_usd(kg);
@@ -166,7 +168,7 @@ fn add_up(rows: Rows, factors: &EquivalenceTable) -> AggregateEmissions {
         equivalence_factors: factors.clone(),
         total_offset_cost_usd: offset_usd[1],
         total_offset_cost_range_usd: offset_usd,
-        top_emitting_runs: runs,
+        top_emitting_runs: runs.into_iter().filter_map(|(_, rows)| run(rows)).collect(),
         by_country: by_emissions(shares(
             &rows,
             |record| record.country_name.as_str(),
@@ -186,14 +188,23 @@ fn add_up(rows: Rows, factors: &EquivalenceTable) -> AggregateEmissions {
 }
 
 pub(crate) fn runs(rows: &[RunRow]) -> Vec<RunEmissions> {
-    let mut runs: BTreeMap<&str, Vec<&RunRow>> = BTreeMap::new();
-    for row in rows {
-        runs.entry(&row.run_id).or_default().push(row);
-    }
-    runs.into_iter().filter_map(|(run_id, rows)| run(run_id, &rows)).collect()
+    runs_of(&by_run(rows)).filter_map(run).collect()
 }
 
-fn run(run_id: &str, rows: &[&RunRow]) -> Option<RunEmissions> {
+/// The rows in the order of their runs' ids; those of one run in theirs.
+fn by_run(rows: &[RunRow]) -> Vec<&RunRow> {
+    let mut rows: Vec<&RunRow> = rows.iter().collect();
+    rows.sort_by(|a, b| a.run_id.cmp(&b.run_id));
+    rows
+}
+
+/// The rows of each run.
+fn runs_of<'r>(by_run: &'r [&RunRow]) -> impl Iterator<Item = &'r [&'r RunRow]> {
+    by_run.chunk_by(|a, b| a.run_id == b.run_id)
+}
+
+fn run(rows: &[&RunRow]) -> Option<RunEmissions> {
+    let first = rows.first()?;
     let mut stages = Vec::new();
     for stage in rows.iter().filter_map(|row| row.stage) {
         if !stages.contains(&stage) {
@@ -205,8 +216,8 @@ fn run(run_id: &str, rows: &[&RunRow]) -> Option<RunEmissions> {
     let shares = machine_time::shares(&spans);
     let seconds = rows.iter().zip(shares).map(|(row, share)| row.record.duration * share);
     Some(RunEmissions {
-        run_id: run_id.to_owned(),
-        file: rows.first()?.file.clone(),
+        run_id: first.run_id.clone(),
+        file: first.file.clone(),
         stages,
         emissions_kg: quantities::sum(rows.iter().map(|row| row.emissions_kg())),
         energy_kwh: quantities::sum(rows.iter().map(|row| row.energy_kwh())),
