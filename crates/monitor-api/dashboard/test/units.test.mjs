@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { load } from './load.mjs';
 
-const { ago, count, duration, energy, format, mass, massAlone, money, number, range, short, signed, signedRange, fileName } = await load('data/units.ts');
+const { ago, count, differenceOf, duration, energy, format, mass, massAlone, money, number, range, short, signed, signedRange, fileName } = await load('data/units.ts');
 const plain = (text) => text.replace(/[\u00a0\u202f]/g, ' ');
 
 test('numbers have three significant digits', () => {
@@ -35,7 +35,8 @@ test('differences have a sign', () => {
 
 test('bounds of a difference are in one unit', () => {
   assert.equal(plain(signedRange('energy', [-0.00182, -0.0000121])), '−1.82 to −0.0121 Wh');
-  assert.equal(plain(signedRange('share', [-0.1, 0.2])), '−10.0 to +20.0 %');
+  assert.equal(plain(signedRange('share', [-0.1, 0.2])), '−10.0 to +20.0 points');
+  assert.deepEqual([plain(differenceOf('share', -0.00694)), plain(differenceOf('energy', 0.001))], ['−0.694 points', '+1.00 Wh']);
 });
 
 test('durations are told in two units', () => {

@@ -102,10 +102,16 @@ export function signedRange(kind: Kind, [low, high]: readonly [number, number]):
   if (kind === 'seconds') return `${signed(kind, low)} to ${signed(kind, high)}`;
   const { unit, size } = unitFor(kind, Math.max(Math.abs(low), Math.abs(high)));
   const one = (value: number): string => (value > 0 ? '+' : '') + number(value / size);
-  return `${one(low)} to ${one(high)}${unit && GAP + unit}`;
+  return inPoints(kind, `${one(low)} to ${one(high)}${unit && GAP + unit}`);
 }
 
-/** A difference, with its sign. */
+/** A difference of two figures, with its sign. */
+export const differenceOf = (kind: Kind, value: number | null | undefined): string => inPoints(kind, signed(kind, value));
+
+/** What two shares differ by are points: 91 % is one point more than 90 %, and 1.1 % more. */
+const inPoints = (kind: Kind, text: string): string => (kind === 'share' ? text.replace('%', 'points') : text);
+
+/** A change, with its sign. */
 export function signed(kind: Kind, value: number | null | undefined): string {
   if (value == null || !Number.isFinite(value)) return NONE;
   const text = format(kind, Math.abs(value));

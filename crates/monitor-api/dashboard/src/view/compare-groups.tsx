@@ -4,7 +4,7 @@ import type { JSX } from 'preact';
 import type { ComparedFigure, Comparison, ComparisonRow } from '../api/types.ts';
 import { kindOf, sourceWords } from '../data/compared.ts';
 import { runsOf, worthOf, type Spread } from '../data/groups.ts';
-import { count, format, range, signed, signedRange } from '../data/units.ts';
+import { count, differenceOf, format, range, signedRange } from '../data/units.ts';
 import { Basis } from '../ui/parts.tsx';
 
 /** Whether a side is a group of runs. */
@@ -46,7 +46,7 @@ function GroupRow({ row }: { row: ComparisonRow }): JSX.Element {
       <GroupSide name="B" figure={row.baseline} spread={b} row={row} />
       <td class="each"><Dots a={a} b={b} words={(value) => format(kind, value * factor) + unit} /></td>
       <td class="num" data-label="A − B">
-        {row.difference == null ? '–' : <span class={worth?.isClear ? 'apart' : ''}>{signed(kind, row.difference * factor)}{unit}</span>}
+        {row.difference == null ? '–' : <span class={worth?.isClear ? 'apart' : ''}>{differenceOf(kind, row.difference * factor)}{unit}</span>}
         {hasBounds && row.interval && <small class="bounds">{signedRange(kind, [row.interval[0] * factor, row.interval[1] * factor])}</small>}
       </td>
       <td class="worth">{worth && <>{worth.words} </>}<span class="faint">{hasBounds ? `Bounds by ${sourceWords(row.interval_from)}. ` : ''}</span><Basis basis={row.basis} /></td>

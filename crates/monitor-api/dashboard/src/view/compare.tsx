@@ -7,7 +7,7 @@ import type { ComparedFigure, Comparison, ComparisonRow, Range } from '../api/ty
 import { csv } from '../chart/cells.ts';
 import { offer } from '../chart/save.ts';
 import { groupsAsCsv, kindOf, sourceWords } from '../data/compared.ts';
-import { energy, format, mass, range, signed, signedRange, type Kind } from '../data/units.ts';
+import { differenceOf, energy, format, mass, range, signed, signedRange, type Kind } from '../data/units.ts';
 import { useResource } from '../hooks.ts';
 import { replaceQuery, type Route } from '../route.ts';
 import { Icon } from '../ui/icon.tsx';
@@ -95,7 +95,7 @@ function Row({ row }: { row: ComparisonRow }): JSX.Element {
       <Side figure={row.ast} kind={kind} factor={factor} unit={unit} />
       <Side figure={row.baseline} kind={kind} factor={factor} unit={unit} />
       <td class="num">
-        {row.difference == null ? '–' : <span class={isApart ? 'apart' : ''}>{signed(kind, row.difference * factor)}{unit}</span>}
+        {row.difference == null ? '–' : <span class={isApart ? 'apart' : ''}>{differenceOf(kind, row.difference * factor)}{unit}</span>}
         {row.interval && <small class="bounds">{signedRange(kind, [row.interval[0] * factor, row.interval[1] * factor])}</small>}
       </td>
       <td><Basis basis={row.basis} />{row.interval && <small class="bounds">{isApart ? 'bounds exclude 0' : 'bounds include 0'}, by {sourceWords(row.interval_from)}</small>}</td>
