@@ -13,7 +13,7 @@ fn row(run: &str, hour: u8, seconds: f64, kg: f64) -> String {
 }
 
 /// A trained run with two stages that were metered.
-async fn metered(place: &Place) -> String {
+pub async fn metered(place: &Place) -> String {
     let run = place.trained().await;
     let folder = place.root().join("health/emissions");
     fs::create_dir_all(&folder).unwrap();
