@@ -235,11 +235,6 @@ impl Workbench {
     pub(crate) fn reach(&self, path: &Path, given: &Path, access: Access) -> Result<PathBuf> {
         self.allowed_roots().reach(path, given, access)
     }
-
-    /// As [`AllowedRoots::check_project`].
-    pub(crate) fn check_project_links(&self, project: &ProjectLayout) -> Result<()> {
-        self.allowed_roots().check_project(project)
-    }
 }
 
 /// Whether it is a named pipe, a device or a socket.

@@ -137,9 +137,10 @@ impl Workbench {
             Some(path) => self.given_path(path)?,
             None => self.config().home.join("projects").join(project_name(&dataset)),
         };
-        let folder = self.reach(&folder, &folder, Access::Write)?;
+        let roots = self.allowed_roots();
+        let folder = roots.reach(&folder, &folder, Access::Write)?;
         let project = ProjectLayout::new(&folder);
-        self.check_project_links(&project)?;
+        roots.check_project(&project)?;
         let sent = self.sent(request, &dataset, &folder)?;
         let _lock = self.lock_requests()?;
         if let Some(run) = self.made_before(&project, &sent)? {
