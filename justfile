@@ -156,7 +156,7 @@ bench-mcp:
     python3 fixtures/bench/mcp_http.py --binary {{target}}/release/greentune
     "{{peers}}/venvs/mcp/bin/python" fixtures/bench/mcp_startup.py {{target}}/release/greentune "{{peers}}/venvs/mcp/bin/python"
 
-# `greentune serve` with 1 000 runs of 100 000 steps, beside the guide's handlers, and MLflow's page (about 40 minutes; wrk, Chromium,
+# `greentune serve` with 1 000 runs of 100 000 steps, beside the guide's handlers, and MLflow's page (about 10 minutes; wrk, Chromium,
 # a virtual environment with mlflow, and puppeteer-core in a folder)
 bench-http modules=(peers / "puppeteer") mlflow=(peers / "venvs/mlflow/bin/python"):
     cargo build --release

@@ -299,6 +299,7 @@ fn known_or_read(file: &Path) -> Result<Arc<FileRows>, CarbonError> {
     } else if kept.len() < MOST_KEPT || kept.contains_key(name) {
         kept.insert(name.to_owned(), Arc::clone(&read));
     } else {
+        // Which of them will be asked for again is not known.
         kept.clear();
     }
     Ok(read)
